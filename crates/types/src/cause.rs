@@ -1,0 +1,300 @@
+//! One value for everything that can go wrong, carried through all layers.
+//!
+//! Log line, client error, console and ledger are views of a [`Cause`]. The message heads are PgBouncer's, to the
+//! letter, so that whoever matches on them goes on matching; SQLSTATE, DETAIL and HINT are what we add.
+
+use std::borrow::Cow;
+
+use crate::SqlState;
+
+/// On which side of the pooler something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client connection.
+    Client,
+    /// The server connection.
+    Server,
+}
+
+/// Severity field of an ErrorResponse or NoticeResponse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The connection ends.
+    Fatal,
+    /// The statement failed, the connection goes on.
+    Error,
+    /// For information.
+    Notice,
+}
+
+impl Severity {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Fatal => "FATAL",
+            Severity::Error => "ERROR",
+            Severity::Notice => "NOTICE",
+        }
+    }
+}
+
+/// What a client is shown of a cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View<'a> {
+    /// The SQLSTATE.
+    pub sqlstate: SqlState,
+    /// What happened.
+    pub message: Cow<'a, str>,
+    /// Why, with figures.
+    pub detail: Option<Cow<'a, str>>,
+    /// What to do.
+    pub hint: Option<&'static str>,
+}
+
+macro_rules! causes {
+    ($( $(#[doc = $doc:literal])* $name:ident $( { $($field:ident : $ty:ty),* } )? =>
+        $side:ident, $state:ident, $message:expr, $hint:expr; )*) => {
+        /// Why something was refused, ended or closed.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Cause {
+            $( $(#[doc = $doc])* $name $( { $(#[doc = "See the message."] $field: $ty),* } )?, )*
+            /// An ErrorResponse of the server, passed on.
+            Server {
+                /// Its SQLSTATE.
+                sqlstate: SqlState,
+                /// Its message.
+                message: Box<str>,
+            },
+        }
+
+        impl Cause {
+            /// Whose fault it is.
+            pub fn side(&self) -> Side {
+                match self {
+                    $( Cause::$name $( { $($field: _),* } )? => Side::$side, )*
+                    Cause::Server { .. } => Side::Server,
+                }
+            }
+
+            /// The true SQLSTATE.
+            pub fn sqlstate(&self) -> SqlState {
+                match self {
+                    $( Cause::$name $( { $($field: _),* } )? => SqlState::$state, )*
+                    Cause::Server { sqlstate, .. } => *sqlstate,
+                }
+            }
+
+            /// What happened: PgBouncer's words where PgBouncer has any.
+            pub fn message(&self) -> Cow<'_, str> {
+                #[allow(unused_variables)]
+                match self {
+                    $( Cause::$name $( { $($field),* } )? => $message.into(), )*
+                    Cause::Server { message, .. } => Cow::Borrowed(message),
+                }
+            }
+
+            /// What to do about it.
+            pub fn hint(&self) -> Option<&'static str> {
+                let hint: &'static str = match self {
+                    $( Cause::$name $( { $($field: _),* } )? => $hint, )*
+                    Cause::Server { .. } => "",
+                };
+                (!hint.is_empty()).then_some(hint)
+            }
+        }
+    };
+}
+
+causes! {
+    /// A startup parameter nobody can honour.
+    UnsupportedStartupParameter { name: Box<str> } => Client, FEATURE_NOT_SUPPORTED,
+        format!("unsupported startup parameter: {name}"),
+        "Remove the parameter from the connection string, or add its name to ignore_startup_parameters.";
+    /// `options` that are not settings.
+    UnsupportedOptions => Client, FEATURE_NOT_SUPPORTED,
+        "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed",
+        "Write every option as -c name=value.";
+    /// `options` with a setting that is not tracked.
+    UnsupportedOption { name: Box<str> } => Client, FEATURE_NOT_SUPPORTED,
+        format!("unsupported startup parameter in options: {name}"),
+        "Add the name to track_extra_parameters or ignore_startup_parameters, or set it in a transaction.";
+    /// No user in the startup packet.
+    NoUser => Client, INVALID_AUTHORIZATION, "no username supplied", "Give a user in the connection string.";
+    /// A user name of 128 bytes or more.
+    UserTooLong => Client, INVALID_AUTHORIZATION, "username too long", "";
+    /// A startup packet whose list of parameters has no end.
+    BadStartupLayout => Client, PROTOCOL_VIOLATION,
+        "invalid startup packet layout: expected terminator as last byte", "";
+    /// Protocol 2.
+    OldProtocol => Client, FEATURE_NOT_SUPPORTED, "old V2 protocol not supported", "Use a driver made after 2003.";
+    /// Something that is not a startup packet.
+    BadPacketHeader { hex: Box<str> } => Client, PROTOCOL_VIOLATION, format!("bad packet header: '{hex}'"),
+        "This port speaks the PostgreSQL protocol.";
+    /// A startup packet in a session.
+    StartupAgain => Client, PROTOCOL_VIOLATION, "client re-sent startup pkt", "";
+    /// A password before the startup packet.
+    PasswordBeforeStartup => Client, PROTOCOL_VIOLATION, "client password pkt before startup packet", "";
+    /// Bytes after an SSLRequest.
+    DataAfterSslRequest => Client, PROTOCOL_VIOLATION, "received unencrypted data after SSL request", "";
+    /// Bytes after a GSSENCRequest.
+    DataAfterGssRequest => Client, PROTOCOL_VIOLATION,
+        "received unencrypted data after GSSAPI encryption request", "";
+    /// The login took too long.
+    LoginTimeout => Client, PROTOCOL_VIOLATION, "client_login_timeout", "";
+    /// Logged in, but no server connection came.
+    LoginTimeoutServerDown => Server, CANNOT_CONNECT_NOW, "client_login_timeout (server down)", "";
+    /// A message that is not for this moment of the login.
+    BadLoginPacket => Client, PROTOCOL_VIOLATION, "bad packet", "";
+    /// Silent: a cancel request of the wrong shape.
+    BadCancelRequest => Client, PROTOCOL_VIOLATION, "bad cancel request", "";
+
+    /// trust, and no such user.
+    TrustFailed => Client, INVALID_AUTHORIZATION, "\"trust\" authentication failed", "";
+    /// Password wrong or no such user.
+    PasswordFailed => Client, INVALID_PASSWORD, "password authentication failed", "";
+    /// SCRAM exchange failed or no such user.
+    SaslFailed => Client, INVALID_PASSWORD, "SASL authentication failed", "";
+    /// Empty password message.
+    EmptyPassword => Client, INVALID_PASSWORD, "empty password returned by client", "";
+    /// A mechanism we did not offer.
+    BadSaslMechanism => Client, PROTOCOL_VIOLATION,
+        "client selected an invalid SASL authentication mechanism", "";
+    /// Console, but neither admin nor stats user.
+    NotAllowed => Client, INSUFFICIENT_PRIVILEGE, "not allowed",
+        "The user must be in admin_users or stats_users.";
+    /// No such database.
+    NoSuchDatabase { name: Box<str> } => Client, INVALID_CATALOG, format!("no such database: {name}"),
+        "Add the database to the [databases] section, or a * line for all others.";
+    /// Database disabled.
+    DatabaseDisabled { name: Box<str> } => Client, CANNOT_CONNECT_NOW, format!("database \"{name}\" is disabled"),
+        "An administrator has to ENABLE it.";
+    /// Shutting down.
+    ShuttingDown => Client, ADMIN_SHUTDOWN, "pooler is shutting down", "";
+    /// Shutting down, and a server is needed.
+    ServerShuttingDown => Client, ADMIN_SHUTDOWN, "server shutting down", "";
+
+    /// max_client_conn.
+    MaxClientConn => Client, TOO_MANY_CONNECTIONS, "no more connections allowed (max_client_conn)",
+        "Raise max_client_conn, or find the clients that are never closed: SHOW CLIENTS.";
+    /// max_db_client_connections.
+    MaxDbClients => Client, TOO_MANY_CONNECTIONS, "client connections exceeded (max_db_client_connections)", "";
+    /// max_user_client_connections.
+    MaxUserClients => Client, TOO_MANY_CONNECTIONS, "client connections exceeded (max_user_client_connections)", "";
+    /// No memory for messages that must be kept whole.
+    CollectExhausted => Client, OUT_OF_MEMORY, "too much memory in use for messages that must be kept whole",
+        "Retry later; send smaller prepared statements.";
+    /// One message that must be kept whole is too large.
+    CollectTooLarge { bytes_max: usize } => Client, PROGRAM_LIMIT,
+        format!("message too large: a named statement or name may have at most {bytes_max} bytes"),
+        "Use an unnamed statement for a text of this size.";
+    /// max_packet_size.
+    PacketTooLarge => Client, PROGRAM_LIMIT, "packet too large",
+        "Raise max_packet_size if messages of this size are wanted.";
+    /// File descriptors used up.
+    NoFileDescriptors => Client, TOO_MANY_CONNECTIONS, "no more file descriptors", "Raise the limit: ulimit -n.";
+
+    /// Cannot answer the server's request for a password.
+    WrongPasswordType => Server, INVALID_AUTHORIZATION, "server login failed: wrong password type",
+        "The server wants a kind of password that the stored secret cannot give; put a plain password or the same SCRAM secret into auth_file.";
+    /// The server offers no SCRAM-SHA-256.
+    NoServerMechanism => Server, INVALID_AUTHORIZATION,
+        "server login failed: none of the server's SASL authentication mechanisms are supported", "";
+    /// The server could not prove that it knows the secret.
+    BadServerSignature => Server, INVALID_AUTHORIZATION, "server login failed: invalid server signature", "";
+    /// No server, and the last login failed.
+    ServerLoginFailing { reason: Box<str> } => Server, UNABLE_TO_CONNECT,
+        format!("server login has been failing, cached error: {reason} (server_login_retry)"),
+        "The pooler goes on trying; see its log for the server's answer.";
+    /// TCP or Unix connect failed.
+    ConnectFailed => Server, UNABLE_TO_CONNECT, "connect failed", "";
+    /// Name resolution failed.
+    DnsFailed => Server, UNABLE_TO_CONNECT, "DNS lookup failed", "";
+    /// Connect and login took longer than server_connect_timeout.
+    ConnectTimeout => Server, UNABLE_TO_CONNECT, "connect timeout", "";
+    /// The server vanished.
+    ServerCrashed => Server, CONNECTION_FAILURE, "server conn crashed?",
+        "Look into the server's log; the statement may or may not have been carried out.";
+    /// The server says what the protocol does not know.
+    ServerProtocol { what: &'static str } => Server, PROTOCOL_VIOLATION,
+        format!("bad packet from server: {what}"), "";
+    /// A tracked parameter could not be set.
+    InvalidServerParameter => Server, PROTOCOL_VIOLATION, "invalid server parameter",
+        "A parameter of the connection string has a value the server refuses.";
+    /// Cleaning or checking failed.
+    CleaningFailed => Server, CONNECTION_FAILURE, "test query failed", "";
+
+    /// Statement pooling, and a transaction.
+    TransactionInStatementMode => Client, FEATURE_NOT_SUPPORTED,
+        "transaction blocks not allowed in statement pooling mode", "Use pool_mode = transaction.";
+    /// Bind or Describe of a name never parsed.
+    NoSuchStatement => Client, INVALID_STATEMENT_NAME, "prepared statement did not exist", "";
+    /// Parse of a name in use.
+    StatementExists => Client, DUPLICATE_STATEMENT, "prepared statement name is already in use", "";
+    /// A message type the protocol does not have.
+    UnknownPacket => Client, PROTOCOL_VIOLATION, "unknown pkt", "";
+    /// A message whose length or content is impossible.
+    BadPacket => Client, PROTOCOL_VIOLATION, "bad packet", "";
+    /// Running longer than query_timeout.
+    QueryTimeout => Server, QUERY_CANCELED, "query timeout", "";
+    /// Waiting longer than query_timeout.
+    QueryTimeoutWaiting => Client, QUERY_CANCELED, "query_timeout", "";
+    /// Waiting longer than query_wait_timeout.
+    QueryWaitTimeout => Client, TOO_MANY_CONNECTIONS, "query_wait_timeout",
+        "All server connections of the pool stayed in use: SHOW POOLS and SHOW SERVERS tell by whom.";
+    /// client_idle_timeout.
+    ClientIdleTimeout => Client, IDLE_SESSION_TIMEOUT, "client_idle_timeout", "";
+    /// idle_transaction_timeout.
+    IdleTransactionTimeout => Client, IDLE_IN_TRANSACTION_TIMEOUT, "idle transaction timeout",
+        "Commit or roll back soon after the last statement.";
+    /// transaction_timeout.
+    TransactionTimeout => Client, TRANSACTION_TIMEOUT, "transaction timeout", "";
+    /// KILL, or the database left the file.
+    DatabaseRemoved => Client, ADMIN_SHUTDOWN, "database removed", "";
+    /// The database line was changed.
+    DatabaseChanged => Server, ADMIN_SHUTDOWN, "database configuration changed", "";
+    /// KILL_CLIENT.
+    AdminDisconnect => Client, ADMIN_SHUTDOWN, "admin forced disconnect", "";
+
+    /// Client said Terminate.
+    ClientClose => Client, OK, "client close request", "";
+    /// Client's end of file.
+    ClientEof => Client, OK, "client unexpected eof", "";
+    /// Client left in the middle of something.
+    ClientLeftBusy => Client, OK, "client disconnect while server was not ready", "";
+    /// Idle longer than server_idle_timeout.
+    ServerIdleTimeout => Server, OK, "server idle timeout", "";
+    /// Older than server_lifetime.
+    ServerLifetime => Server, OK, "server lifetime over", "";
+    /// Made room for another pool.
+    Evicted => Server, OK, "evicted", "";
+    /// Opened for a client that is gone, and there is no place for it.
+    Unneeded => Server, OK, "unneeded", "";
+    /// The state of the connection cannot be known any more.
+    ServerStateUnknown => Server, OK, "server state unknown", "";
+    /// RECONNECT or a change of the configuration.
+    CloseNeeded => Server, OK, "close_needed", "";
+    /// The pool has been without a client for pool_idle_timeout.
+    PoolIdleTimeout => Server, OK, "pool idle timeout", "";
+    /// The process ends.
+    Exiting => Client, ADMIN_SHUTDOWN, "server shutting down", "";
+}
+
+impl Cause {
+    /// What a client is shown: PgBouncer's shape (08P01 and nothing but the message, except what the server
+    /// itself said) or ours.
+    pub fn view(&self, compat: bool) -> View<'_> {
+        let from_server = matches!(self, Cause::Server { .. });
+        View {
+            sqlstate: if compat && !from_server { SqlState::PROTOCOL_VIOLATION } else { self.sqlstate() },
+            message: self.message(),
+            detail: None,
+            hint: if compat { None } else { self.hint() },
+        }
+    }
+
+    /// Whether the same request may succeed when it is made again later.
+    pub fn retry_helps(&self) -> bool {
+        let state = self.sqlstate();
+        matches!(&state.0[..2], b"53" | b"57" | b"08") && state != SqlState::PROTOCOL_VIOLATION
+    }
+}
