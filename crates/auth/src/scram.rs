@@ -12,7 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use plimsoll_types::Secret;
 use sha2::{Digest, Sha256};
+use stringprep::tables;
 use subtle::ConstantTimeEq;
+
+#[cfg(test)]
+mod tests;
 
 /// The one mechanism there is. Channel binding (`-PLUS`) is not offered.
 pub(crate) const MECHANISM: &[u8] = b"SCRAM-SHA-256";
@@ -78,11 +82,17 @@ pub(crate) fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> 
 /// SASLprep (RFC 4013). What is not UTF-8, holds what SASLprep forbids or comes to nothing is used as it is, as
 /// PostgreSQL does (manual, "SCRAM-SHA-256 Authentication").
 pub(crate) fn prepare(password: &[u8]) -> Secret {
-    let prepared = std::str::from_utf8(password).ok().and_then(|text| stringprep::saslprep(text).ok());
-    match prepared {
-        Some(Cow::Owned(text)) if !text.is_empty() => Secret::new(text.into_bytes()),
+    let text = std::str::from_utf8(password).ok().filter(|text| !text.chars().any(is_forbidden));
+    match text.and_then(|text| stringprep::saslprep(text).ok()) {
+        Some(Cow::Owned(prepared)) if !prepared.is_empty() => Secret::new(prepared.into_bytes()),
         Some(_) | None => Secret::new(password),
     }
+}
+
+/// What PostgreSQL looks for before normalisation, where `saslprep` looks after it: characters that Unicode 3.2 did
+/// not know, and deprecated ones, some of which normalisation turns into allowed ones.
+fn is_forbidden(c: char) -> bool {
+    tables::unassigned_code_point(c) || tables::change_display_properties_or_deprecated(c)
 }
 
 /// A number of rounds, digits only, within 1 and [`ITERATIONS_MAX`].

@@ -17,6 +17,9 @@ const BAD_SALT: &str = "malformed SCRAM salt";
 const BAD_ITERATIONS: &str = "SCRAM iteration count out of range";
 const ERROR: &str = "error reported in SCRAM exchange";
 
+#[cfg(test)]
+mod tests;
+
 /// What stands before the bare first message: no channel binding, no authorization identity.
 const HEADER: &str = "n,,";
 
@@ -24,21 +27,21 @@ const HEADER: &str = "n,,";
 #[derive(Debug)]
 pub(crate) struct Opening {
     nonce: String,
+    /// The client-first message without its header.
+    bare: String,
 }
 
 impl Opening {
-    /// Begins with a nonce that nobody has seen yet.
+    /// Begins with a nonce that nobody has seen yet. The user name is empty: PostgreSQL takes it from the startup
+    /// packet.
     pub(crate) fn new(nonce: String) -> Opening {
-        Opening { nonce }
+        let bare = format!("n=,r={nonce}");
+        Opening { nonce, bare }
     }
 
-    /// The client-first message. The user name is empty: PostgreSQL takes it from the startup packet.
+    /// The client-first message.
     pub(crate) fn message(&self) -> Vec<u8> {
-        format!("{HEADER}{}", self.bare()).into_bytes()
-    }
-
-    fn bare(&self) -> String {
-        format!("n=,r={}", self.nonce)
+        format!("{HEADER}{}", self.bare).into_bytes()
     }
 
     /// Reads the server-first message.
@@ -67,7 +70,7 @@ impl Opening {
         let iterations = parse_iterations(iterations).ok_or(BAD_ITERATIONS)?;
         let mut without_proof = b"c=biws,r=".to_vec();
         without_proof.extend_from_slice(nonce);
-        let auth_message = [self.bare().as_bytes(), data, &without_proof].join(&b',');
+        let auth_message = [self.bare.as_bytes(), data, &without_proof].join(&b',');
         Ok(ServerFirst { salt: salt.into(), iterations, without_proof, auth_message })
     }
 }

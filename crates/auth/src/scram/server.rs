@@ -16,6 +16,9 @@ const OTHER_BINDING: &str = "unexpected SCRAM channel-binding attribute in clien
 const OTHER_NONCE: &str = "invalid SCRAM response (nonce does not match)";
 const BAD_PROOF: &str = "malformed SCRAM message (malformed proof in client-final-message)";
 
+#[cfg(test)]
+mod tests;
+
 /// What a client says about channel binding in its first message, and must say again in its final one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChannelBinding {
