@@ -6,7 +6,7 @@ use crate::scram;
 
 /// Costly hashing, detached from the dialogue that needs it. `Send`, so that it can run on another thread.
 pub struct Job {
-    /// Already prepared by SASLprep.
+    /// As the user gave it: SASLprep of a long one takes its time, too.
     password: Secret,
     salt: Box<[u8]>,
     iterations: u32,
@@ -19,14 +19,15 @@ pub struct Done {
 }
 
 impl Job {
-    /// PBKDF2 of a password as the user gave it.
+    /// SASLprep and PBKDF2 of a password.
     pub(crate) fn new(password: &[u8], salt: Box<[u8]>, iterations: u32) -> Job {
-        Job { password: scram::prepare(password), salt, iterations }
+        Job { password: Secret::new(password), salt, iterations }
     }
 
     /// Does the work: some milliseconds.
     pub fn run(self) -> Done {
-        let salted = scram::salted_password(self.password.expose(), &self.salt, self.iterations);
+        let prepared = scram::prepare(self.password.expose());
+        let salted = scram::salted_password(prepared.expose(), &self.salt, self.iterations);
         Done { salted_password: Secret::new(salted) }
     }
 }

@@ -21,7 +21,9 @@ fn initial(mechanism: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// The cause and the log line of a refusal.
-fn refusal(reply: ClientReply) -> (Cause, Option<&'static str>) {
+type Refusal = (Cause, Option<&'static str>);
+
+fn refusal(reply: ClientReply) -> Refusal {
     match reply {
         ClientReply::Refuse { cause, log } => (cause, log),
         ClientReply::Ask(_) | ClientReply::Compute(_) | ClientReply::Accept { .. } => {
@@ -65,7 +67,7 @@ fn the_longest_password_is_still_read() {
 #[test]
 fn initial_responses_are_held_to_their_shape() {
     let sasl = |log| (Cause::SaslFailed, Some(log));
-    let table: [(Vec<u8>, (Cause, Option<&'static str>)); 12] = [
+    let table: [(Vec<u8>, Refusal); 12] = [
         (b"".to_vec(), sasl(LOG_MALFORMED)),
         (b"SCRAM-SHA-256".to_vec(), sasl(LOG_MALFORMED)),
         (b"SCRAM-SHA-256\0".to_vec(), sasl(LOG_MALFORMED)),
