@@ -1,6 +1,9 @@
 //! What servers send: type bytes, and the parts of the messages a pooler has to look into.
 
+use std::ops::RangeInclusive;
+
 use crate::WireError;
+use crate::reader::Reader;
 
 /// Authentication*.
 pub const AUTHENTICATION: u8 = b'R';
@@ -83,8 +86,29 @@ pub enum Authentication<'a> {
 /// # Errors
 /// The body does not fit.
 pub fn authentication(message: &[u8]) -> Result<Authentication<'_>, WireError> {
-    let _ = message;
-    todo!()
+    let mut body = Reader::over_body(message)?;
+    let code = body.int32()?;
+    let asked = match code {
+        0 => Authentication::Ok,
+        3 => Authentication::Cleartext,
+        5 => Authentication::Md5 { salt: *body.array()? },
+        10 => return Ok(Authentication::Sasl { mechanisms: mechanisms(body)? }),
+        11 => return Ok(Authentication::SaslContinue { data: body.rest() }),
+        12 => return Ok(Authentication::SaslFinal { data: body.rest() }),
+        // Of those we do not know the layout either.
+        other => return Ok(Authentication::Other(other)),
+    };
+    body.end()?;
+    Ok(asked)
+}
+
+/// The list of mechanisms without the zero that ends it: names, each ended by its own zero.
+fn mechanisms(body: Reader<'_>) -> Result<&[u8], WireError> {
+    let list = body.rest();
+    let mut names = body;
+    while !names.cstr()?.is_empty() {}
+    names.end()?;
+    Ok(&list[..list.len() - 1])
 }
 
 /// Name and value of a whole ParameterStatus message.
@@ -92,31 +116,39 @@ pub fn authentication(message: &[u8]) -> Result<Authentication<'_>, WireError> {
 /// # Errors
 /// The body does not fit.
 pub fn parameter_status(message: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
-    let _ = message;
-    todo!()
+    let mut body = Reader::over_body(message)?;
+    let name = body.cstr()?;
+    Ok((name, body.last_cstr()?))
 }
 
 /// The tag of a whole CommandComplete message.
 ///
 /// # Errors
-/// No terminating zero.
+/// No terminating zero, or bytes after it.
 pub fn command_tag(message: &[u8]) -> Result<&[u8], WireError> {
-    let _ = message;
-    todo!()
+    Reader::over_body(message)?.last_cstr()
 }
+
+/// Bytes of a key: a process id of 4 and a secret of 4 (protocol 3.0) to 256 (protocol 3.2).
+pub(crate) const KEY_BYTES: RangeInclusive<usize> = 8..=260;
 
 /// The key (process id and secret, 8 bytes in protocol 3.0) of a whole BackendKeyData message.
 ///
 /// # Errors
-/// Fewer than 8 bytes.
+/// Fewer than 8 bytes, or more than 260.
 pub fn backend_key(message: &[u8]) -> Result<&[u8], WireError> {
-    let _ = message;
-    todo!()
+    let key = Reader::over_body(message)?.rest();
+    if KEY_BYTES.contains(&key.len()) { Ok(key) } else { Err(WireError::BadBody) }
 }
 
 /// The fields of a whole ErrorResponse or NoticeResponse: (field type, text). Ends quietly at the first field that
 /// does not fit.
 pub fn error_fields(message: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
-    let _ = message;
-    std::iter::empty()
+    let mut body = Reader::over_body(message);
+    std::iter::from_fn(move || {
+        let body = body.as_mut().ok()?;
+        let field = body.byte().ok().filter(|field| *field != 0)?;
+        Some((field, body.cstr().ok()?))
+    })
+    .fuse()
 }
