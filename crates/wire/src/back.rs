@@ -152,3 +152,6 @@ pub fn error_fields(message: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
     .fuse()
 }
+
+#[cfg(test)]
+mod tests;

@@ -363,3 +363,6 @@ pub fn copy_fail(out: &mut Vec<u8>, reason: &str) {
 pub fn terminate(out: &mut Vec<u8>) {
     empty(out, front::TERMINATE);
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,3 +152,6 @@ pub fn sasl_initial(message: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
 pub fn query(message: &[u8]) -> Result<&[u8], WireError> {
     Reader::over_body(message)?.last_cstr()
 }
+
+#[cfg(test)]
+mod tests;

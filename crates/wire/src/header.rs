@@ -33,3 +33,6 @@ pub fn header(input: &[u8], total_max: u32) -> Result<Option<Header>, WireError>
     }
     Ok(Some(Header { tag, total: length as usize + 1 }))
 }
+
+#[cfg(test)]
+mod tests;

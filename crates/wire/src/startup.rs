@@ -135,3 +135,6 @@ fn params(body: &[u8]) -> Result<Params<'_>, StartupError> {
     }
     if *terminator == 0 { Ok(Params(pairs)) } else { Err(StartupError::BadLayout) }
 }
+
+#[cfg(test)]
+mod tests;
