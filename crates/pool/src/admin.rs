@@ -1,0 +1,86 @@
+//! PAUSE, RESUME, RECONNECT, KILL, shutdown.
+
+use plimsoll_types::{Cause, DatabaseId, Moment};
+
+use crate::Pools;
+use crate::pool::Service;
+use crate::slots::Fate;
+
+impl Pools {
+    /// Grants stop, idle servers are closed; held ones are closed when they come back. `None` pauses everything,
+    /// databases added later too, and is undone by `resume(None)` only, as in PgBouncer.
+    pub fn pause(&mut self, database: Option<DatabaseId>, now: Moment) {
+        match database {
+            None => self.paused.all = true,
+            Some(database) => {
+                self.paused.databases.insert(database);
+            }
+        }
+        self.apply_pauses(database, now);
+    }
+
+    /// Grants go on, unless the other kind of pause is still in force.
+    pub fn resume(&mut self, database: Option<DatabaseId>, now: Moment) {
+        match database {
+            None => self.paused.all = false,
+            Some(database) => {
+                self.paused.databases.remove(&database);
+            }
+        }
+        self.apply_pauses(database, now);
+    }
+
+    fn apply_pauses(&mut self, database: Option<DatabaseId>, now: Moment) {
+        let now = self.tick(now);
+        for id in self.pools_of(database) {
+            let service = self.service_of(self.pool(id).spec.database);
+            let pool = self.pool_mut(id);
+            match pool.service {
+                Service::Removed(_) => continue,
+                Service::Serving | Service::Paused => pool.service = service.clone(),
+            }
+            if service == Service::Paused {
+                self.close_idle(id, &Cause::CloseNeeded, now);
+            }
+        }
+        self.fill(now);
+    }
+
+    /// Whether a database was paused by its name or, for `None`, everything was.
+    pub fn is_paused(&self, database: Option<DatabaseId>) -> bool {
+        database.map_or(self.paused.all, |database| self.paused.databases.contains(&database))
+    }
+
+    /// Whether no server connection is in use any more (opening, held, cleaning, checking, idle): what PAUSE waits for.
+    pub fn is_quiet(&self, database: Option<DatabaseId>) -> bool {
+        self.pools_of(database).into_iter().all(|id| self.slots.shelf(id).staying() == 0)
+    }
+
+    /// Every server connection is closed when it comes back, idle ones now.
+    pub fn reconnect(&mut self, database: Option<DatabaseId>, now: Moment) {
+        let now = self.tick(now);
+        for id in self.pools_of(database) {
+            let slots = self.slots.table().iter().filter(|(_, slot)| slot.pool == id).map(|(index, _)| index);
+            for index in slots.collect::<Vec<u32>>() {
+                self.slots.row_mut(index).fate = Fate::CloseNeeded;
+            }
+            self.shrink(id, now);
+        }
+        self.fill(now);
+    }
+
+    /// Refuses all waiters of the database with `cause` (KILL).
+    pub fn refuse_waiters(&mut self, database: Option<DatabaseId>, cause: Cause, now: Moment) {
+        self.tick(now);
+        for id in self.pools_of(database) {
+            self.refuse_queue(id, &cause);
+        }
+    }
+
+    /// From now on whoever would have to wait, or waits now, is refused with `cause` (shutdown waiting for servers),
+    /// and nothing is opened any more.
+    pub fn refuse_all(&mut self, cause: Cause, now: Moment) {
+        self.refuse_waiters(None, cause.clone(), now);
+        self.refusing = Some(cause);
+    }
+}

@@ -1,0 +1,178 @@
+//! Limits that span pools: the budget of a target, `max_db_connections`, `max_user_connections`.
+//!
+//! All three are groups of slots with a count and a cap, and a slot is in exactly one group of each kind. They differ
+//! only in whether a lost connection counts: it takes a place at the server until it has been seen to end, so it
+//! counts against the target; PgBouncer's two limits know only connections that are ours.
+
+use std::collections::BTreeMap;
+
+use plimsoll_types::{DatabaseId, TargetId, UserId};
+
+/// Position of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct GroupId(u32);
+
+/// A slot's groups: its target, its database, its user, in this order.
+pub(crate) type Groups = [GroupId; 3];
+
+/// Where in [`Groups`] the target is: the one in which lost connections count.
+pub(crate) const TARGET: usize = 0;
+
+/// How a slot weighs in its groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// Takes a place.
+    Used,
+    /// Takes a place that will be free soon.
+    Closing,
+    /// Takes a place at its target only.
+    Lost,
+}
+
+/// Slots under one cap.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Group {
+    /// The cap; `None` is no cap.
+    pub(crate) max: Option<u32>,
+    /// Places taken.
+    pub(crate) used: u32,
+    /// Those of them that are being closed.
+    pub(crate) closing: u32,
+}
+
+impl Group {
+    /// Whether one more fits beside `claimed` places that are spoken for.
+    pub(crate) fn has_room(&self, claimed: u32) -> bool {
+        self.max.is_none_or(|max| self.used.saturating_add(claimed) < max)
+    }
+
+    /// Whether one more will fit when what is closing has closed.
+    pub(crate) fn will_have_room(&self, claimed: u32) -> bool {
+        self.max.is_none_or(|max| (self.used - self.closing).saturating_add(claimed) < max)
+    }
+
+    /// Whether more connections stay than the cap allows (it has been lowered).
+    fn is_over(&self) -> bool {
+        self.max.is_some_and(|max| self.used - self.closing > max)
+    }
+}
+
+/// All groups.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    groups: Vec<Group>,
+    targets: Vec<GroupId>,
+    databases: BTreeMap<DatabaseId, GroupId>,
+    users: BTreeMap<UserId, GroupId>,
+    /// How many groups are over their cap: one look on the query's way instead of three.
+    over: u32,
+}
+
+impl Limits {
+    fn add(&mut self) -> GroupId {
+        self.groups.push(Group::default());
+        GroupId((self.groups.len() - 1) as u32)
+    }
+
+    pub(crate) fn add_target(&mut self, max: Option<u32>) -> TargetId {
+        let group = self.add();
+        self.targets.push(group);
+        self.set_max(group, max);
+        TargetId((self.targets.len() - 1) as u32)
+    }
+
+    pub(crate) fn target(&self, target: TargetId) -> Option<GroupId> {
+        self.targets.get(target.0 as usize).copied()
+    }
+
+    /// The group of a database, made if there is none.
+    pub(crate) fn database(&mut self, database: DatabaseId) -> GroupId {
+        if let Some(group) = self.databases.get(&database) {
+            return *group;
+        }
+        let group = self.add();
+        self.databases.insert(database, group);
+        group
+    }
+
+    /// The group of a user, made if there is none.
+    pub(crate) fn user(&mut self, user: UserId) -> GroupId {
+        if let Some(group) = self.users.get(&user) {
+            return *group;
+        }
+        let group = self.add();
+        self.users.insert(user, group);
+        group
+    }
+
+    pub(crate) fn database_used(&self, database: DatabaseId) -> u32 {
+        self.databases.get(&database).map_or(0, |group| self.group(*group).used)
+    }
+
+    pub(crate) fn user_used(&self, user: UserId) -> u32 {
+        self.users.get(&user).map_or(0, |group| self.group(*group).used)
+    }
+
+    pub(crate) fn target_used(&self, target: TargetId) -> u32 {
+        self.target(target).map_or(0, |group| self.group(group).used)
+    }
+
+    pub(crate) fn group(&self, group: GroupId) -> &Group {
+        &self.groups[group.0 as usize]
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (GroupId, &Group)> {
+        (0..).map(GroupId).zip(self.groups.iter())
+    }
+
+    pub(crate) fn is_over(&self, group: GroupId) -> bool {
+        self.group(group).is_over()
+    }
+
+    pub(crate) fn over(&self) -> u32 {
+        self.over
+    }
+
+    /// Whether a slot of these groups is in one that is over its cap. One comparison when none is.
+    pub(crate) fn any_over(&self, groups: &Groups) -> bool {
+        self.over > 0 && groups.iter().any(|group| self.is_over(*group))
+    }
+
+    pub(crate) fn set_max(&mut self, group: GroupId, max: Option<u32>) {
+        self.change(group, |group| group.max = max);
+    }
+
+    /// A slot goes from one weight to another; `None` is a slot that is not there.
+    pub(crate) fn weigh(&mut self, groups: Groups, from: Option<Weight>, to: Option<Weight>) {
+        if from == to {
+            return;
+        }
+        for (kind, group) in groups.into_iter().enumerate() {
+            self.change(group, |group| {
+                let (used, closing) = weights(kind, from);
+                group.used -= used;
+                group.closing -= closing;
+                let (used, closing) = weights(kind, to);
+                group.used += used;
+                group.closing += closing;
+            });
+        }
+    }
+
+    fn change(&mut self, group: GroupId, change: impl FnOnce(&mut Group)) {
+        let group = &mut self.groups[group.0 as usize];
+        self.over -= u32::from(group.is_over());
+        change(group);
+        self.over += u32::from(group.is_over());
+    }
+}
+
+/// What a weight adds to `used` and `closing` of a group of that kind.
+pub(crate) fn weights(kind: usize, weight: Option<Weight>) -> (u32, u32) {
+    match weight {
+        None => (0, 0),
+        Some(Weight::Used) => (1, 0),
+        Some(Weight::Closing) => (1, 1),
+        Some(Weight::Lost) => (u32::from(kind == TARGET), 0),
+    }
+}

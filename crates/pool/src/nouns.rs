@@ -1,0 +1,282 @@
+//! The nouns of the pool's interface: specs, limits, requests, actions, states, views.
+
+use std::time::Duration;
+
+use plimsoll_types::{
+    Cause, ClientId, DatabaseId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, UserId, WorkerId,
+};
+
+/// Limits of one pool, already merged from user, database and global settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// `pool_size`.
+    pub size: u32,
+    /// `min_pool_size`.
+    pub min_size: u32,
+    /// Keep `min_size` even while the pool has no client (forced user).
+    pub min_always: bool,
+    /// `reserve_pool_size`.
+    pub reserve_size: u32,
+    /// `reserve_pool_timeout`: how long the oldest waiter waits before the reserve is used.
+    pub reserve_timeout: Duration,
+    /// `server_lifetime`; zero closes on release.
+    pub lifetime: Duration,
+    /// `server_idle_timeout`; zero is off.
+    pub idle_timeout: Duration,
+    /// `server_check_delay`: idle longer than this is checked before it is given out; `None`: there is no check.
+    pub check_delay: Option<Duration>,
+    /// `server_login_retry`.
+    pub login_retry: Duration,
+    /// `pool_idle_timeout`: without clients for this long, idle servers go; zero is off.
+    pub pool_idle_timeout: Duration,
+    /// `server_round_robin`: least recently used first instead of last.
+    pub round_robin: bool,
+}
+
+/// How a pool with several targets chooses one for a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// The next one each time.
+    RoundRobin,
+    /// The same one until a connect fails.
+    UntilFailure,
+}
+
+/// What a pool is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSpec {
+    /// The configured database.
+    pub database: DatabaseId,
+    /// The server login role.
+    pub user: UserId,
+    /// Where new connections may go; empty while the name does not resolve (opening then fails at once with
+    /// [`Cause::DnsFailed`] and is retried).
+    pub targets: Vec<TargetId>,
+    /// How one is chosen.
+    pub pick: Pick,
+    /// The limits.
+    pub limits: PoolLimits,
+}
+
+/// Limits that span pools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Globals {
+    /// How much older another worker's waiter must be to be served before the home worker's oldest.
+    pub fairness_slack: Duration,
+}
+
+/// A client asks for a server connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// From which pool.
+    pub pool: PoolId,
+    /// Who.
+    pub client: ClientId,
+    /// On which worker the client lives.
+    pub worker: WorkerId,
+    /// Longest wait and the cause that ends it (`query_wait_timeout` or `query_timeout`); zero waits for ever.
+    pub wait_max: Duration,
+    /// What the client is told then.
+    pub wait_cause: WaitCause,
+}
+
+/// Which limit ends a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitCause {
+    /// [`Cause::QueryWaitTimeout`].
+    QueryWaitTimeout,
+    /// [`Cause::QueryTimeoutWaiting`].
+    QueryTimeout,
+}
+
+/// A server connection given to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The slot.
+    pub slot: SlotId,
+    /// The hold that begins.
+    pub hold: HoldId,
+    /// The socket lives on another worker and has to move.
+    pub moves: Moves,
+}
+
+/// Whether a grant takes a socket to another worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moves {
+    /// At home already.
+    Stays,
+    /// From another worker.
+    Moves,
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requested {
+    /// Here it is.
+    Granted(Grant),
+    /// Wait; [`Action::Grant`] or [`Action::Refuse`] follows.
+    Queued(Ticket),
+    /// Not now and not later.
+    Refused(Cause),
+}
+
+/// In what state a client gives its server connection back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Returned {
+    /// Ready for anybody.
+    Clean,
+    /// The reset query has to be run first.
+    Dirty,
+    /// To be closed.
+    Unusable(Cause),
+}
+
+/// Why a connection could not be opened, cleaned or checked. Its socket is closed already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Connect refused, timed out, name unknown, starting up (57P03): waiters go on waiting.
+    Connect(Cause),
+    /// The server said no to the login (28P01, 3D000, …): waiters are told, if no server connection is left.
+    Login(Cause),
+    /// The server is full (53300): waiters go on waiting, the next try comes when a connection of ours to that
+    /// target closes or after `login_retry`.
+    Full(Cause),
+    /// Cleaning or the check failed: only this connection is gone; the waiter gets another.
+    Lost(Cause),
+}
+
+/// What the shell has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Give the slot's connection to the waiter.
+    Grant {
+        /// Whose turn it is.
+        ticket: Ticket,
+        /// The client behind the ticket.
+        client: ClientId,
+        /// What it gets.
+        grant: Grant,
+    },
+    /// Tell the waiter why not.
+    Refuse {
+        /// Whose wait ended.
+        ticket: Ticket,
+        /// The client behind the ticket.
+        client: ClientId,
+        /// Why.
+        cause: Cause,
+    },
+    /// Connect and log in.
+    Open {
+        /// The slot.
+        slot: SlotId,
+        /// Its pool.
+        pool: PoolId,
+        /// Where to.
+        target: TargetId,
+        /// On which worker.
+        worker: WorkerId,
+    },
+    /// Run the check query.
+    Check {
+        /// The slot.
+        slot: SlotId,
+    },
+    /// Run the reset query.
+    Clean {
+        /// The slot.
+        slot: SlotId,
+    },
+    /// Let go (cancel if busy, Terminate, read to the end), then call
+    /// [`Pools::handle_closed`](crate::Pools::handle_closed) or [`Pools::handle_lost`](crate::Pools::handle_lost).
+    Close {
+        /// The slot.
+        slot: SlotId,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// Where a slot is in its life. Each variant says what leads out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlotState {
+    /// Connecting and logging in. Out by `handle_opened`, `handle_failed`.
+    Opening,
+    /// Free. Out by a grant, a check, or a close.
+    Idle,
+    /// With a client. Out by `handle_returned`.
+    Held,
+    /// Its client is done, but a cancel request for it is still under way. Out by `handle_cancel_ended`.
+    BeingCanceled,
+    /// Reset query running. Out by `handle_cleaned`, `handle_failed`.
+    Cleaning,
+    /// Check query running. Out by `handle_cleaned`, `handle_failed`.
+    Checking,
+    /// Being let go. Out by `handle_closed`, `handle_lost`.
+    Closing,
+    /// Let go, not seen to end. Out by `handle_closed` or after `lost_max` by the shell calling `handle_closed`.
+    Lost,
+}
+
+/// Counts of one pool, for the console.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolCounts {
+    /// Clients waiting.
+    pub waiting: u32,
+    /// Slots by state.
+    pub opening: u32,
+    /// Free, and checked recently enough to be given out at once.
+    pub idle: u32,
+    /// Free, and due for a check (`sv_used`).
+    pub used: u32,
+    /// With a client.
+    pub held: u32,
+    /// See [`SlotState::BeingCanceled`].
+    pub being_canceled: u32,
+    /// Cleaning or checking (`sv_tested`).
+    pub tested: u32,
+    /// Being let go.
+    pub closing: u32,
+    /// Lost.
+    pub lost: u32,
+    /// Cancel connections open.
+    pub cancels: u32,
+    /// How long the oldest waiter has waited.
+    pub oldest_wait: Duration,
+}
+
+/// A slot as the console shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotView {
+    /// Its id.
+    pub id: SlotId,
+    /// Its pool.
+    pub pool: PoolId,
+    /// Its target.
+    pub target: TargetId,
+    /// Its state.
+    pub state: SlotState,
+    /// Idle, but due for a check before it is given out (`used` in SHOW SERVERS).
+    pub check_due: bool,
+    /// Who has it, and by which hold.
+    pub holder: Option<(ClientId, HoldId)>,
+    /// When opening began.
+    pub opened: Moment,
+    /// When it was granted or returned last.
+    pub used: Moment,
+    /// Closed as soon as it comes back.
+    pub close_needed: bool,
+    /// Its worker.
+    pub home: WorkerId,
+}
+
+/// Whether a cancel may go ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelVerdict {
+    /// Open a cancel connection now.
+    Go,
+    /// As many as may be are open already: ask again later.
+    Wait,
+    /// The query it was meant for is over: drop it.
+    Stale,
+}

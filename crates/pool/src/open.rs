@@ -1,0 +1,145 @@
+//! Attempts to connect: one at a time for each pool, their failures and retries; and what became of cleaning and
+//! checking.
+
+use plimsoll_types::{Cause, Moment, PoolId, SlotId, TargetId, WorkerId};
+
+use crate::Pools;
+use crate::hand::Arrival;
+use crate::nouns::{Action, Failure, Pick, SlotState};
+use crate::pool::{Health, Welcome};
+use crate::slots::{Fate, Origin, Slot};
+
+impl Pools {
+    /// Opening succeeded; the connection lives on `worker`.
+    pub fn handle_opened(&mut self, slot: SlotId, worker: WorkerId, now: Moment) {
+        let now = self.tick(now);
+        let Some(index) = self.slots.in_state(slot, SlotState::Opening) else { return };
+        let id = self.slots.row(index).pool;
+        let pool = self.pool_mut(id);
+        pool.health = Health::Well;
+        pool.welcome = Welcome::Known;
+        self.workers.note(worker);
+        self.slots.settle_on(index, worker);
+        self.settle(index, Arrival::Opened, now);
+        self.want(id, now);
+    }
+
+    /// Cleaning or checking succeeded.
+    pub fn handle_cleaned(&mut self, slot: SlotId, now: Moment) {
+        let now = self.tick(now);
+        if let Some(index) = self.slots.in_state(slot, SlotState::Checking) {
+            self.settle(index, Arrival::Checked, now);
+        } else if let Some(index) = self.slots.in_state(slot, SlotState::Cleaning) {
+            self.settle(index, Arrival::Cleaned, now);
+        }
+    }
+
+    /// Opening, cleaning or checking failed; the socket is closed and nothing of it is left at the server.
+    pub fn handle_failed(&mut self, slot: SlotId, failure: Failure, now: Moment) {
+        let now = self.tick(now);
+        let Some(found) = self.slots.find(slot) else { return };
+        let (state, id, target) = (found.state(), found.pool, found.target);
+        match state {
+            SlotState::Opening => {
+                self.note_failure(id, target, failure);
+                self.remove(slot.index);
+            }
+            SlotState::Cleaning | SlotState::Checking => self.remove(slot.index),
+            SlotState::Idle
+            | SlotState::Held
+            | SlotState::BeingCanceled
+            | SlotState::Closing
+            | SlotState::Lost => return,
+        }
+        if self.find_pool(id).is_some() {
+            self.serve(id, now);
+        }
+        self.fill(now);
+    }
+
+    /// An attempt failed: who is told, and where the next one goes.
+    fn note_failure(&mut self, id: PoolId, target: TargetId, failure: Failure) {
+        match failure {
+            Failure::Connect(cause) | Failure::Lost(cause) => {
+                self.note_unreachable(id, &cause);
+                self.avoid(id, target);
+            }
+            Failure::Full(_) => self.pool_mut(id).health = Health::Full(target),
+            Failure::Login(cause) => {
+                self.pool_mut(id).health = Health::Refusing { reason: cause.message().into() };
+                if !self.has_usable(id) {
+                    self.refuse_queue(id, &cause);
+                }
+            }
+        }
+    }
+
+    /// Nothing answered. Waiters go on waiting; newcomers are told at once if the pool has had a server before, that
+    /// is if clients have been welcomed: PgBouncer lets clients that are still in their login wait.
+    fn note_unreachable(&mut self, id: PoolId, cause: &Cause) {
+        let pool = self.pool_mut(id);
+        pool.health = match pool.welcome {
+            Welcome::Unknown => Health::Failing,
+            Welcome::Known => Health::Refusing { reason: cause.message().into() },
+        };
+    }
+
+    /// `load_balance_hosts = disable`: the same target until it fails, then the next one.
+    fn avoid(&mut self, id: PoolId, target: TargetId) {
+        let pool = self.pool_mut(id);
+        let failed = pool.spec.targets.get(pool.cursor) == Some(&target);
+        match pool.spec.pick {
+            Pick::UntilFailure if failed => pool.cursor = (pool.cursor + 1) % pool.spec.targets.len(),
+            Pick::UntilFailure | Pick::RoundRobin => {}
+        }
+    }
+
+    /// Whether the pool has a connection that a waiter can still get: PgBouncer's "no connected server is left or
+    /// the pool was marked dirty".
+    fn has_usable(&self, id: PoolId) -> bool {
+        let usable = |slot: &Slot| match slot.state() {
+            SlotState::Opening | SlotState::Closing | SlotState::Lost => false,
+            SlotState::Idle
+            | SlotState::Held
+            | SlotState::BeingCanceled
+            | SlotState::Cleaning
+            | SlotState::Checking => slot.pool == id && slot.fate == Fate::Reuse,
+        };
+        self.slots.table().iter().any(|(_, slot)| usable(slot))
+    }
+
+    /// Begins an attempt; room has been found at `target`.
+    pub(crate) fn open(&mut self, id: PoolId, target: TargetId, now: Moment) {
+        let Some(place) = self.slots.limits.target(target) else { return };
+        let pool = self.pool(id);
+        let groups = [place, pool.database, pool.user];
+        debug_assert!(
+            groups.iter().all(|group| self.slots.limits.group(*group).has_room(0)),
+            "no room to open"
+        );
+        let worker = match self.waiters.oldest(&pool.queue) {
+            Some(waiter) => self.waiters.row(waiter).worker,
+            None => self.workers.in_turn(),
+        };
+        let mut slot = Slot::opening(id, target, groups, worker, now);
+        let pool = self.pool_mut(id);
+        pool.attempt = Some(now);
+        let position = pool.spec.targets.iter().position(|listed| *listed == target).unwrap_or(0);
+        pool.cursor = match pool.spec.pick {
+            Pick::RoundRobin => (position + 1) % pool.spec.targets.len().max(1),
+            Pick::UntilFailure => position,
+        };
+        let size = pool.limits().size;
+        if self.slots.shelf(id).sized() >= size {
+            slot.origin = Origin::Reserve;
+        }
+        let slot = self.slots.insert(slot);
+        self.actions.push_back(Action::Open { slot, pool: id, target, worker });
+    }
+
+    /// The name of the server does not resolve: an attempt that fails at once, without a slot.
+    pub(crate) fn fail_to_resolve(&mut self, id: PoolId, now: Moment) {
+        self.pool_mut(id).attempt = Some(now);
+        self.note_unreachable(id, &Cause::DnsFailed);
+    }
+}

@@ -1,0 +1,164 @@
+//! One pool: its spec, its queue and how its attempts to connect have gone.
+
+use std::time::Duration;
+
+use plimsoll_types::{Cause, Moment, TargetId};
+
+use crate::limits::GroupId;
+use crate::nouns::{PoolLimits, PoolSpec};
+use crate::queue::Queue;
+
+/// The next attempt comes no sooner than this after the last one began, whatever `server_login_retry` says: a retry
+/// of zero against a port that refuses would be a loop without an end.
+const RETRY_MIN: Duration = Duration::from_millis(10);
+
+/// Whether a pool gives out connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// Yes.
+    Serving,
+    /// Its database, or everything, is paused.
+    Paused,
+    /// Left the configuration, for this cause; forgotten when its last slot is gone.
+    Removed(Cause),
+}
+
+/// How the last attempt to connect went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// Well, or there was none.
+    Well,
+    /// It failed; newcomers go on waiting.
+    Failing,
+    /// It failed; newcomers are told the reason while no connection is left.
+    Refusing {
+        /// Message of the cause.
+        reason: Box<str>,
+    },
+    /// This target has no place for us at the moment (53300).
+    Full(TargetId),
+}
+
+/// Whether the pool ever had a connection, so that clients can have been welcomed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Welcome {
+    /// Never yet: a newcomer is still in its login.
+    Unknown,
+    /// Since some time.
+    Known,
+}
+
+/// How many clients are logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clients {
+    /// None since then.
+    NoneSince(Moment),
+    /// Some.
+    Some,
+}
+
+/// A pool.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) spec: PoolSpec,
+    pub(crate) database: GroupId,
+    pub(crate) user: GroupId,
+    pub(crate) queue: Queue,
+    pub(crate) service: Service,
+    pub(crate) clients: Clients,
+    /// Position in `spec.targets` of the next one to try.
+    pub(crate) cursor: usize,
+    pub(crate) health: Health,
+    pub(crate) welcome: Welcome,
+    /// When the last attempt to connect began.
+    pub(crate) attempt: Option<Moment>,
+    /// When a connection was closed for its age last.
+    pub(crate) aged_out: Option<Moment>,
+    /// Cancel connections open.
+    pub(crate) cancels: u32,
+}
+
+impl Pool {
+    pub(crate) fn new(
+        spec: PoolSpec,
+        database: GroupId,
+        user: GroupId,
+        service: Service,
+        now: Moment,
+    ) -> Pool {
+        Pool {
+            spec,
+            database,
+            user,
+            queue: Queue::default(),
+            service,
+            clients: Clients::NoneSince(now),
+            cursor: 0,
+            health: Health::Well,
+            welcome: Welcome::Unknown,
+            attempt: None,
+            aged_out: None,
+            cancels: 0,
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &PoolLimits {
+        &self.spec.limits
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        self.service == Service::Serving
+    }
+
+    /// The most slots the pool may ever have, the reserve included. A `reserve_pool_timeout` of zero turns the
+    /// reserve off, as in PgBouncer.
+    pub(crate) fn size_max(&self) -> u32 {
+        let limits = self.limits();
+        let reserve = if limits.reserve_timeout.is_zero() { 0 } else { limits.reserve_size };
+        limits.size.saturating_add(reserve)
+    }
+
+    /// How many slots the pool may have now that its oldest waiter has waited since `oldest`.
+    pub(crate) fn size_for(&self, oldest: Moment, now: Moment) -> u32 {
+        if now >= oldest + self.limits().reserve_timeout { self.size_max() } else { self.limits().size }
+    }
+
+    /// How many slots are kept open without anybody asking. PgBouncer: only while the pool has clients, or always
+    /// with a forced user.
+    pub(crate) fn size_min(&self) -> u32 {
+        let limits = self.limits();
+        let wanted = limits.min_always || self.clients == Clients::Some;
+        if wanted { limits.min_size.min(limits.size) } else { 0 }
+    }
+
+    /// When the next attempt may begin; `None`: at once.
+    pub(crate) fn retry_at(&self) -> Option<Moment> {
+        match self.health {
+            Health::Well => None,
+            Health::Failing | Health::Refusing { .. } | Health::Full(_) => {
+                Some(self.attempt? + self.limits().login_retry.max(RETRY_MIN))
+            }
+        }
+    }
+
+    pub(crate) fn retry_is_due(&self, now: Moment) -> bool {
+        self.retry_at().is_none_or(|at| now >= at)
+    }
+
+    /// Whether an idle connection has to be checked before it is given out.
+    pub(crate) fn check_is_due(&self, idle_since: Moment, now: Moment) -> bool {
+        self.limits().check_delay.is_some_and(|delay| now.since(idle_since) >= delay)
+    }
+
+    /// `server_check_delay = 0`: no connection is given out unchecked.
+    pub(crate) fn checks_always(&self) -> bool {
+        self.limits().check_delay == Some(Duration::ZERO)
+    }
+
+    /// When the pool's connections may be closed for their age again: PgBouncer spaces these closings by
+    /// `server_lifetime / pool_size`, lest a pool that was filled in one go be emptied in one go.
+    pub(crate) fn ageing_at(&self) -> Moment {
+        let gap = self.limits().lifetime / self.limits().size.max(1);
+        self.aged_out.map_or(Moment::default(), |last| last + gap)
+    }
+}

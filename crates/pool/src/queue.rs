@@ -1,0 +1,134 @@
+//! Who waits: FIFO per pool and worker, so that a worker's oldest waiter and the oldest of all are found in
+//! O(workers) and a waiter that leaves costs O(1).
+
+use std::time::Duration;
+
+use plimsoll_types::{ClientId, Moment, PoolId, Ticket, WorkerId};
+
+use crate::list::{Chain, Link, Linked, List};
+use crate::nouns::{Request, WaitCause};
+use crate::table::Table;
+
+/// A client in a queue.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) pool: PoolId,
+    pub(crate) client: ClientId,
+    pub(crate) worker: WorkerId,
+    /// When it came.
+    pub(crate) since: Moment,
+    /// Who came first, also within one microsecond.
+    pub(crate) turn: u64,
+    /// When its wait ends; `None`: never.
+    pub(crate) deadline: Option<Moment>,
+    pub(crate) wait_cause: WaitCause,
+    link: Link,
+}
+
+impl Linked for Waiter {
+    fn link(&self, _chain: Chain) -> Link {
+        self.link
+    }
+
+    fn link_mut(&mut self, _chain: Chain) -> &mut Link {
+        &mut self.link
+    }
+}
+
+/// The queue of one pool.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    by_worker: Vec<List>,
+    len: u32,
+}
+
+impl Queue {
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (WorkerId, &List)> {
+        (0..).map(WorkerId).zip(self.by_worker.iter())
+    }
+}
+
+/// All waiters of all pools.
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    table: Table<Waiter>,
+    turns: u64,
+}
+
+impl Waiters {
+    pub(crate) fn new() -> Waiters {
+        Waiters { table: Table::new(), turns: 0 }
+    }
+
+    pub(crate) fn table(&self) -> &Table<Waiter> {
+        &self.table
+    }
+
+    pub(crate) fn find(&self, ticket: Ticket) -> Option<&Waiter> {
+        self.table.find(ticket.index, ticket.generation)
+    }
+
+    pub(crate) fn row(&self, index: u32) -> &Waiter {
+        self.table.row(index)
+    }
+
+    pub(crate) fn ticket(&self, index: u32) -> Ticket {
+        Ticket { index, generation: self.table.generation(index) }
+    }
+
+    /// Appends a client to the queue of its pool.
+    pub(crate) fn push(&mut self, queue: &mut Queue, request: &Request, now: Moment) -> Ticket {
+        self.turns += 1;
+        let (index, generation) = self.table.insert(Waiter {
+            pool: request.pool,
+            client: request.client,
+            worker: request.worker,
+            since: now,
+            turn: self.turns,
+            deadline: (!request.wait_max.is_zero()).then(|| now + request.wait_max),
+            wait_cause: request.wait_cause,
+            link: Link::LOOSE,
+        });
+        let worker = usize::from(request.worker.0);
+        if queue.by_worker.len() <= worker {
+            queue.by_worker.resize(worker + 1, List::new(Chain::Worker));
+        }
+        queue.by_worker[worker].push(&mut self.table, index);
+        queue.len += 1;
+        Ticket { index, generation }
+    }
+
+    /// Takes a waiter out of the queue of its pool.
+    pub(crate) fn remove(&mut self, queue: &mut Queue, index: u32) -> Waiter {
+        let worker = usize::from(self.row(index).worker.0);
+        queue.by_worker[worker].remove(&mut self.table, index);
+        queue.len -= 1;
+        self.table.remove(index)
+    }
+
+    /// The oldest waiter of a queue.
+    pub(crate) fn oldest(&self, queue: &Queue) -> Option<u32> {
+        if queue.is_empty() {
+            return None;
+        }
+        queue.by_worker.iter().filter_map(List::oldest).min_by_key(|index| self.row(*index).turn)
+    }
+
+    /// Whose turn it is for a connection that lives on `home`: the oldest waiter there, unless another worker's is
+    /// older by more than `slack`.
+    pub(crate) fn next_for(&self, queue: &Queue, home: WorkerId, slack: Duration) -> Option<u32> {
+        let oldest = self.oldest(queue)?;
+        let at_home = queue.by_worker.get(usize::from(home.0)).and_then(List::oldest);
+        let Some(at_home) = at_home else { return Some(oldest) };
+        let behind = self.row(at_home).since.since(self.row(oldest).since);
+        Some(if behind > slack { oldest } else { at_home })
+    }
+}

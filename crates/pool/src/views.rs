@@ -1,0 +1,88 @@
+//! What the console sees.
+
+use std::time::Duration;
+
+use plimsoll_types::{DatabaseId, Moment, PoolId, SlotId, TargetId, UserId};
+
+use crate::Pools;
+use crate::nouns::{PoolCounts, SlotState, SlotView};
+use crate::slots::{Fate, Origin, Slot};
+
+impl Pools {
+    /// Counts of a pool, from its counters; all zero for a pool that is gone.
+    pub fn counts(&self, pool: PoolId, now: Moment) -> PoolCounts {
+        let now = now.max(self.clock);
+        let Some(found) = self.find_pool(pool) else { return PoolCounts::default() };
+        let shelf = self.slots.shelf(pool);
+        let since = |index: u32| self.slots.row(index).used;
+        let used =
+            shelf.idle().iter(self.slots.table()).take_while(|index| found.check_is_due(since(*index), now));
+        let used = used.count() as u32;
+        let oldest = self.waiters.oldest(&found.queue);
+        PoolCounts {
+            waiting: found.queue.len(),
+            opening: shelf.count(SlotState::Opening),
+            idle: shelf.count(SlotState::Idle) - used,
+            used,
+            held: shelf.count(SlotState::Held),
+            being_canceled: shelf.count(SlotState::BeingCanceled),
+            tested: shelf.count(SlotState::Cleaning) + shelf.count(SlotState::Checking),
+            closing: shelf.count(SlotState::Closing),
+            lost: shelf.count(SlotState::Lost),
+            cancels: found.cancels,
+            oldest_wait: oldest.map_or(Duration::ZERO, |waiter| now.since(self.waiters.row(waiter).since)),
+        }
+    }
+
+    /// All slots.
+    pub fn slots(&self) -> impl Iterator<Item = SlotView> {
+        self.slots.table().iter().map(|(index, slot)| self.view(self.slots.id(index), slot))
+    }
+
+    /// A slot's view.
+    pub fn slot(&self, slot: SlotId) -> Option<SlotView> {
+        self.slots.find(slot).map(|found| self.view(slot, found))
+    }
+
+    /// Whether a connection was opened out of `reserve_pool_size`: PgBouncer logs `taking connection from
+    /// reserve_pool` for each of them.
+    pub fn is_from_reserve(&self, slot: SlotId) -> bool {
+        self.slots.find(slot).is_some_and(|slot| slot.origin == Origin::Reserve)
+    }
+
+    fn view(&self, id: SlotId, slot: &Slot) -> SlotView {
+        let idle = slot.state() == SlotState::Idle;
+        SlotView {
+            id,
+            pool: slot.pool,
+            target: slot.target,
+            state: slot.state(),
+            check_due: idle && self.pool(slot.pool).check_is_due(slot.used, self.clock),
+            holder: slot.holder(),
+            opened: slot.opened,
+            used: slot.used,
+            close_needed: slot.fate == Fate::CloseNeeded,
+            home: slot.home(),
+        }
+    }
+
+    /// Slots that count against a target's budget.
+    pub fn target_used(&self, target: TargetId) -> u32 {
+        self.slots.limits.target_used(target)
+    }
+
+    /// Server connections that count against a database's `max_db_connections`.
+    pub fn database_used(&self, database: DatabaseId) -> u32 {
+        self.slots.limits.database_used(database)
+    }
+
+    /// Server connections that count against a role's `max_user_connections`.
+    pub fn user_used(&self, user: UserId) -> u32 {
+        self.slots.limits.user_used(user)
+    }
+
+    /// Sockets that went from one worker to another since the start.
+    pub fn moves(&self) -> u64 {
+        self.moves
+    }
+}
