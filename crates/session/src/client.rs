@@ -1,0 +1,350 @@
+//! Listening to the client.
+
+use plimsoll_types::{Cause, Moment, Side};
+use plimsoll_wire::front::{self, Subject};
+use plimsoll_wire::{HEADER_BYTES, Header, WireError, encode, header};
+
+use crate::expect::Expect;
+use crate::link::{Batch, CopyIn, Count, Link};
+use crate::session::{Attached, Session};
+use crate::statements::{Statements, is_reserved};
+use crate::steps::{Outcome, Steps, Then};
+
+/// What to do with the message at hand.
+pub(crate) enum Verdict {
+    /// It goes on as it is, in parts if need be.
+    Pass,
+    /// It goes nowhere.
+    Drop,
+    /// It has been replaced by steps; nothing of it is left to do.
+    Replaced,
+    /// Its first bytes have been replaced by steps; from there on it goes on as it is.
+    PassFrom(usize),
+    /// See [`Then`].
+    Stop(Then),
+}
+
+pub(crate) fn stop(cause: Cause) -> Verdict {
+    Verdict::Stop(Then::Close { side: Side::Client, cause })
+}
+
+/// A message of which the beginning is at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Message<'a> {
+    pub(crate) head: Header,
+    /// From its type byte to its end or the end of the input.
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    pub(crate) fn new(head: Header, rest: &'a [u8]) -> Message<'a> {
+        Message { head, bytes: &rest[..head.total.min(rest.len())] }
+    }
+
+    /// The message, if it is all there.
+    pub(crate) fn whole(&self) -> Option<&'a [u8]> {
+        (self.bytes.len() == self.head.total).then_some(self.bytes)
+    }
+
+    /// Bytes that are still to come.
+    pub(crate) fn left(&self) -> usize {
+        self.head.total - self.bytes.len()
+    }
+}
+
+impl Session {
+    /// Bytes from the client, beginning at a message boundary or inside a message whose beginning was forwarded.
+    /// `link` is `None` while no server connection is held.
+    pub fn on_client(
+        &mut self,
+        link: Option<&mut Link>,
+        input: &[u8],
+        statements: &dyn Statements,
+        steps: &mut Steps,
+        now: Moment,
+    ) -> Outcome {
+        steps.clear();
+        if self.attached == Attached::Settling {
+            return Outcome::new(0, Then::Busy);
+        }
+        match link {
+            Some(link) => self.on_client_linked(link, input, statements, steps, now),
+            None => self.on_client_unlinked(input, steps, now),
+        }
+    }
+
+    /// Drops what is left of a message that goes nowhere.
+    fn drop_rest(&mut self, input: &[u8]) -> usize {
+        let n = self.drop_left.min(input.len());
+        self.drop_left -= n;
+        n
+    }
+
+    // ---- without a server connection
+
+    fn on_client_unlinked(&mut self, input: &[u8], steps: &mut Steps, now: Moment) -> Outcome {
+        let mut at = self.drop_rest(input);
+        loop {
+            let rest = &input[at..];
+            let head = match header(rest, self.settings.packet_bytes_max) {
+                Ok(Some(head)) => head,
+                Ok(None) => return Outcome::new(at, Then::Continue),
+                Err(e) => return Outcome::close(at, Side::Client, cause_of(e)),
+            };
+            let message = Message::new(head, rest);
+            match self.unlinked_verdict(message, steps) {
+                Verdict::Stop(then) => return Outcome::new(at, then),
+                Verdict::Drop | Verdict::Pass | Verdict::Replaced | Verdict::PassFrom(_) => {
+                    self.drop_left = message.left();
+                    self.requested = now;
+                    at += message.bytes.len();
+                }
+            }
+        }
+    }
+
+    fn unlinked_verdict(&mut self, message: Message<'_>, steps: &mut Steps) -> Verdict {
+        match message.head.tag {
+            // Nothing is outstanding and no transaction is open: what PostgreSQL would answer is known.
+            front::SYNC => {
+                steps.inject(Side::Client, |out| encode::ready_for_query(out, b'I'));
+                Verdict::Replaced
+            }
+            front::FLUSH | front::COPY_DATA | front::COPY_DONE | front::COPY_FAIL => Verdict::Drop,
+            front::CLOSE if self.manages_statements() => match self.whole(message) {
+                Err(verdict) => verdict,
+                Ok(bytes) => match front::subject(bytes) {
+                    Ok(Subject::Statement(name)) => {
+                        self.names.remove(name);
+                        steps.inject(Side::Client, encode::close_complete);
+                        Verdict::Replaced
+                    }
+                    Ok(Subject::Portal(_)) => Verdict::Stop(Then::NeedServer),
+                    Err(_) => stop(Cause::BadPacket),
+                },
+            },
+            // A named Parse is whole before it takes a server connection.
+            front::PARSE if self.manages_statements() => match message.bytes.get(HEADER_BYTES) {
+                None => self.collect(message, HEADER_BYTES + 1),
+                Some(0) => Verdict::Stop(Then::NeedServer),
+                Some(_) => match self.whole(message) {
+                    Err(verdict) => verdict,
+                    Ok(_) => Verdict::Stop(Then::NeedServer),
+                },
+            },
+            front::TERMINATE => stop(Cause::ClientClose),
+            front::QUERY
+            | front::PARSE
+            | front::BIND
+            | front::DESCRIBE
+            | front::EXECUTE
+            | front::CLOSE
+            | front::FUNCTION_CALL => Verdict::Stop(Then::NeedServer),
+            front::PASSWORD => stop(Cause::BadPacket),
+            _ => stop(Cause::UnknownPacket),
+        }
+    }
+
+    /// The message if it is whole; else a verdict that asks for the rest, or refuses one that is too large to keep.
+    pub(crate) fn whole<'a>(&self, message: Message<'a>) -> Result<&'a [u8], Verdict> {
+        message.whole().ok_or_else(|| self.collect(message, message.head.total))
+    }
+
+    /// Asks for so many bytes of the message.
+    pub(crate) fn collect(&self, message: Message<'_>, bytes: usize) -> Verdict {
+        let bytes_max = self.settings.collect_bytes_max;
+        if bytes > message.head.total {
+            return stop(Cause::BadPacket);
+        }
+        if bytes > bytes_max {
+            stop(Cause::CollectTooLarge { bytes_max })
+        } else {
+            Verdict::Stop(Then::Collect { bytes })
+        }
+    }
+
+    // ---- with a server connection
+
+    fn on_client_linked(
+        &mut self,
+        link: &mut Link,
+        input: &[u8],
+        statements: &dyn Statements,
+        steps: &mut Steps,
+        now: Moment,
+    ) -> Outcome {
+        let mut at = self.drop_rest(input);
+        if link.to_server_left > 0 {
+            let n = link.to_server_left.min(input.len() - at);
+            steps.forward(Side::Server, at..at + n);
+            link.to_server_left -= n;
+            at += n;
+        }
+        loop {
+            let rest = &input[at..];
+            let head = match header(rest, self.settings.packet_bytes_max) {
+                Ok(Some(head)) => head,
+                Ok(None) => return Outcome::new(at, Then::Continue),
+                Err(e) => return Outcome::close(at, Side::Client, cause_of(e)),
+            };
+            if link.expected.is_full() {
+                return Outcome::new(at, Then::Busy);
+            }
+            let message = Message::new(head, rest);
+            let end = at + message.bytes.len();
+            match self.linked_verdict(link, message, statements, steps, now) {
+                Verdict::Pass => {
+                    steps.forward(Side::Server, at..end);
+                    link.to_server_left = message.left();
+                }
+                Verdict::PassFrom(from) => {
+                    steps.forward(Side::Server, at + from..end);
+                    link.to_server_left = message.left();
+                }
+                Verdict::Drop => self.drop_left = message.left(),
+                Verdict::Replaced => {}
+                Verdict::Stop(then) => return Outcome::new(at, then),
+            }
+            at = end;
+        }
+    }
+
+    fn linked_verdict(
+        &mut self,
+        link: &mut Link,
+        message: Message<'_>,
+        statements: &dyn Statements,
+        steps: &mut Steps,
+        now: Moment,
+    ) -> Verdict {
+        let tag = message.head.tag;
+        if link.batch == Batch::Skipping && !matches!(tag, front::SYNC | front::TERMINATE) {
+            // The server ignores everything up to Sync, a simple Query too.
+            return Verdict::Drop;
+        }
+        if link.copy != CopyIn::None
+            && let Some(verdict) = in_copy(link, tag)
+        {
+            return verdict;
+        }
+        match tag {
+            front::QUERY => {
+                self.ends_in_ready(link, Expect::Query, steps, now);
+                Verdict::Pass
+            }
+            front::SYNC => {
+                self.ends_in_ready(link, Expect::Sync, steps, now);
+                Verdict::Pass
+            }
+            front::FUNCTION_CALL => {
+                self.ends_in_ready(link, Expect::Function, steps, now);
+                Verdict::Pass
+            }
+            front::PARSE | front::BIND | front::DESCRIBE | front::EXECUTE | front::CLOSE => {
+                self.note_request(link, steps, now);
+                self.extended(link, message, statements, steps)
+            }
+            front::COPY_DONE | front::COPY_FAIL => {
+                // The COPY it ends may not have begun yet: its place in the stream counts.
+                if !link.expected.is_empty() {
+                    link.expected.push(Expect::CopyEnd);
+                }
+                Verdict::Pass
+            }
+            front::COPY_DATA | front::FLUSH => Verdict::Pass,
+            front::TERMINATE => stop(Cause::ClientClose),
+            front::PASSWORD => stop(Cause::BadPacket),
+            _ => stop(Cause::UnknownPacket),
+        }
+    }
+
+    #[inline]
+    fn ends_in_ready(&mut self, link: &mut Link, expect: Expect, steps: &mut Steps, now: Moment) {
+        self.note_request(link, steps, now);
+        steps.counts.queries += 1;
+        link.expected.push(expect);
+        link.batch = Batch::Closed;
+    }
+
+    fn extended(
+        &mut self,
+        link: &mut Link,
+        message: Message<'_>,
+        statements: &dyn Statements,
+        steps: &mut Steps,
+    ) -> Verdict {
+        let tag = message.head.tag;
+        let verdict = match tag {
+            front::PARSE if self.manages_statements() => self.parse(link, message, statements, steps),
+            front::BIND if self.manages_statements() => self.bind(link, message, steps),
+            front::DESCRIBE | front::CLOSE if self.manages_statements() => self.subject(link, message, steps),
+            front::PARSE => push(link, Expect::Parse),
+            front::BIND => push(link, Expect::Bind),
+            front::DESCRIBE => push(link, Expect::Describe),
+            front::CLOSE => push(link, Expect::Close),
+            _ => push(link, Expect::Execute),
+        };
+        match (tag, &verdict) {
+            // A Close that we answer by ourselves begins no batch at the server.
+            (_, Verdict::Stop(_) | Verdict::Drop) | (front::CLOSE, Verdict::Replaced) => {}
+            (_, Verdict::Pass | Verdict::PassFrom(_) | Verdict::Replaced) => link.batch = Batch::Open,
+        }
+        self.emit_due(link, steps);
+        verdict
+    }
+
+    /// Sends the fakes that have come to the head of the queue.
+    pub(crate) fn emit_due(&mut self, link: &mut Link, steps: &mut Steps) {
+        loop {
+            match link.expected.head() {
+                Some(Expect::FakeParse { .. }) => steps.inject(Side::Client, encode::parse_complete),
+                Some(Expect::FakeClose) => steps.inject(Side::Client, encode::close_complete),
+                Some(Expect::CopyEnd) => {}
+                _ => return,
+            }
+            link.expected.pop();
+        }
+    }
+}
+
+pub(crate) fn push(link: &mut Link, expect: Expect) -> Verdict {
+    link.expected.push(expect);
+    Verdict::Pass
+}
+
+/// What is different while the server reads COPY data. `None`: nothing.
+fn in_copy(link: &mut Link, tag: u8) -> Option<Verdict> {
+    match (tag, &mut link.copy) {
+        (front::COPY_DATA | front::FLUSH, _) => Some(Verdict::Pass),
+        (front::SYNC, CopyIn::Active { syncs }) => {
+            // PostgreSQL ignores it, unless the COPY has failed by then.
+            *syncs = syncs.saturating_add(1);
+            Some(Verdict::Pass)
+        }
+        (front::COPY_DONE | front::COPY_FAIL, _) => {
+            link.copy = CopyIn::None;
+            link.expected.push(Expect::CopyEnd);
+            Some(Verdict::Pass)
+        }
+        (front::TERMINATE | front::PASSWORD, _) => None,
+        (front::QUERY | front::FUNCTION_CALL | front::PARSE, _)
+        | (front::BIND | front::DESCRIBE | front::EXECUTE | front::CLOSE, _) => {
+            // The COPY fails of it and the message is lost: what comes back cannot be foretold.
+            link.count = Count::Unknown;
+            Some(Verdict::Pass)
+        }
+        _ => None,
+    }
+}
+
+pub(crate) fn cause_of(error: WireError) -> Cause {
+    match error {
+        WireError::TooLong => Cause::PacketTooLarge,
+        WireError::BadLength | WireError::BadBody => Cause::BadPacket,
+    }
+}
+
+/// Whether an unknown name may be left for the server to refuse.
+pub(crate) fn may_pass_unknown(session: &Session, name: &[u8]) -> bool {
+    !session.settings.compat && !is_reserved(name)
+}

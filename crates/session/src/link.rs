@@ -1,0 +1,203 @@
+//! The server connection's half of the machine.
+
+use std::sync::Arc;
+
+use plimsoll_types::{Cause, TxState};
+use plimsoll_wire::{MESSAGE_BYTES_MAX, back, header};
+
+use crate::expect::{Expect, Expected};
+use crate::params::{Params, Tracked, note};
+use crate::statements::Prepared;
+use crate::steps::Ending;
+
+/// Where the client is in a batch of the extended protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Batch {
+    /// Not in one: the last message ended with ReadyForQuery to come.
+    #[default]
+    Closed,
+    /// Messages were sent, Sync was not.
+    Open,
+    /// The server reported an error and ignores everything up to Sync.
+    Skipping,
+}
+
+/// COPY FROM STDIN, as the client's messages see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum CopyIn {
+    /// None.
+    #[default]
+    None,
+    /// The server reads CopyData, and ignores this many Syncs, if it gets to read them.
+    Active {
+        /// Syncs sent that may not be answered.
+        syncs: u32,
+    },
+}
+
+/// Whether we know how many ReadyForQuery are to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// We do.
+    #[default]
+    Known,
+    /// A COPY failed while Syncs were under way which it may or may not have swallowed.
+    Unknown,
+}
+
+/// The server connection's half: transaction state, answers outstanding, statements prepared, parameter values.
+#[derive(Debug)]
+pub struct Link {
+    pub(crate) tx: TxState,
+    pub(crate) batch: Batch,
+    pub(crate) copy: CopyIn,
+    pub(crate) count: Count,
+    pub(crate) expected: Expected,
+    pub(crate) prepared: Prepared,
+    pub(crate) params: Arc<Params>,
+    /// Bytes of a client's message that are still to be forwarded.
+    pub(crate) to_server_left: usize,
+    /// Bytes of a server's message that are still to be forwarded.
+    pub(crate) to_client_left: usize,
+    /// A SET round is under way.
+    pub(crate) settling: Settling,
+}
+
+/// See [`Link::settling`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Settling {
+    /// No.
+    #[default]
+    No,
+    /// Its ReadyForQuery is to come.
+    Yes,
+}
+
+impl Link {
+    /// A server connection that has just logged in, with the parameter values it reported.
+    pub fn new(params: Arc<Params>) -> Link {
+        Link {
+            tx: TxState::Idle,
+            batch: Batch::Closed,
+            copy: CopyIn::None,
+            count: Count::Known,
+            expected: Expected::default(),
+            prepared: Prepared::default(),
+            params,
+            to_server_left: 0,
+            to_client_left: 0,
+            settling: Settling::No,
+        }
+    }
+
+    /// Transaction state as of the last ReadyForQuery.
+    pub fn tx(&self) -> TxState {
+        self.tx
+    }
+
+    /// The server's parameter values.
+    pub fn params(&self) -> &Arc<Params> {
+        &self.params
+    }
+
+    /// Whether a message to the client is sent in part only: nothing else can be said to it then.
+    pub fn is_mid_message_to_client(&self) -> bool {
+        self.to_client_left > 0
+    }
+
+    /// Whether nothing at all is under way: no transaction, no answer, no batch, no COPY, no message half sent.
+    #[inline]
+    pub(crate) fn is_resting(&self) -> bool {
+        self.tx == TxState::Idle
+            && self.expected.is_empty()
+            && self.batch == Batch::Closed
+            && self.copy == CopyIn::None
+            && self.settling == Settling::No
+            && self.to_server_left == 0
+            && self.to_client_left == 0
+    }
+
+    /// Whether the server is in the middle of something (then it is cancelled before it is let go), waits for COPY
+    /// data (then a CopyFail), or reads messages.
+    pub fn ending(&self) -> Ending {
+        if self.to_server_left > 0 {
+            Ending::Cut
+        } else if self.copy != CopyIn::None {
+            Ending::CopyFail
+        } else if !self.expected.is_empty() || self.to_client_left > 0 || self.settling == Settling::Yes {
+            Ending::Cancel
+        } else {
+            Ending::Terminate
+        }
+    }
+
+    /// Bytes from a server connection that nobody holds: ParameterStatus and notices are taken in, notifications
+    /// dropped, anything else is a cause to close it. Returns the bytes dealt with.
+    ///
+    /// # Errors
+    /// Why it has to be closed.
+    pub fn on_idle(&mut self, input: &[u8], tracked: &Tracked) -> Result<usize, Cause> {
+        let mut at = 0;
+        loop {
+            let head = header(&input[at..], MESSAGE_BYTES_MAX);
+            let head = head.map_err(|_| Cause::ServerProtocol { what: "bad length" })?;
+            let Some(head) = head else { return Ok(at) };
+            match head.tag {
+                back::NOTICE_RESPONSE | back::NOTIFICATION_RESPONSE | back::PARAMETER_STATUS => {
+                    let Some(message) = input.get(at..at + head.total) else { return Ok(at) };
+                    if head.tag == back::PARAMETER_STATUS {
+                        self.note_parameter(message, tracked);
+                    }
+                    at += head.total;
+                }
+                back::ERROR_RESPONSE => return Err(Cause::ServerCrashed),
+                _ => return Err(Cause::ServerProtocol { what: "message while idle" }),
+            }
+        }
+    }
+
+    /// Takes a ParameterStatus in.
+    pub(crate) fn note_parameter(&mut self, message: &[u8], tracked: &Tracked) {
+        if let Ok((name, value)) = back::parameter_status(message)
+            && let Some(index) = tracked.index(name)
+        {
+            note(&mut self.params, index, value);
+        }
+    }
+
+    /// Named statements prepared on it.
+    pub fn prepared_count(&self) -> usize {
+        self.prepared.len()
+    }
+
+    /// Takes back what a skipped or failed message was going to do to the server's statements. Returns the serial of
+    /// the client's Parse that is void, if it was one.
+    pub(crate) fn undo(&mut self, expect: Expect) -> Option<u32> {
+        match expect {
+            Expect::NamedParse { statement, serial } => {
+                self.prepared.remove(statement.id);
+                Some(serial)
+            }
+            Expect::FakeParse { serial } => Some(serial),
+            Expect::InjectedParse { statement } => {
+                self.prepared.remove(statement.id);
+                None
+            }
+            Expect::InjectedClose { statement } => {
+                self.prepared.insert(statement);
+                None
+            }
+            Expect::Query
+            | Expect::Function
+            | Expect::Sync
+            | Expect::Parse
+            | Expect::DuplicateParse
+            | Expect::Bind
+            | Expect::Describe
+            | Expect::Execute
+            | Expect::Close
+            | Expect::FakeClose
+            | Expect::CopyEnd => None,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The client's half of the machine: attaching, detaching, limits of time. Its two ears are in `client.rs` and
+//! `server.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plimsoll_types::{Cause, Moment, PoolMode, Side, TxState};
+use plimsoll_wire::encode;
+
+use crate::link::{Batch, CopyIn, Count, Link, Settling};
+use crate::params::{Params, Tracked, set_query};
+use crate::statements::Names;
+use crate::steps::{Attach, CleanWhen, Holding, Release, Settings, Steps};
+
+/// The client's half.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) params: Arc<Params>,
+    pub(crate) names: Names,
+    pub(crate) attached: Attached,
+    /// Bytes of a message that goes nowhere, still to come.
+    pub(crate) drop_left: usize,
+    /// Counts the named Parses of the client.
+    pub(crate) serial: u32,
+    /// When the query under way began; zero when none is.
+    pub(crate) query_began: Moment,
+    /// When the transaction under way began; zero when none is.
+    pub(crate) xact_began: Moment,
+    /// When the server last said that it is ready.
+    pub(crate) ready_at: Moment,
+    /// When the last request came.
+    pub(crate) requested: Moment,
+}
+
+/// Whether the client holds a server connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attached {
+    /// No.
+    No,
+    /// Parameters are being set.
+    Settling,
+    /// Yes.
+    Yes,
+}
+
+impl Session {
+    /// A client that has just logged in. `params`: its values, gaps already filled with the pool's.
+    pub fn new(settings: Arc<Settings>, params: Arc<Params>, now: Moment) -> Session {
+        Session {
+            settings,
+            params,
+            names: Names::default(),
+            attached: Attached::No,
+            drop_left: 0,
+            serial: 0,
+            query_began: Moment(0),
+            xact_began: Moment(0),
+            ready_at: now,
+            requested: now,
+        }
+    }
+
+    /// After a reload or SET.
+    pub fn set_settings(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// The client's parameter values.
+    pub fn params(&self) -> &Arc<Params> {
+        &self.params
+    }
+
+    /// Whether named statements are managed.
+    #[inline]
+    pub(crate) fn manages_statements(&self) -> bool {
+        self.settings.prepared_max > 0 && self.settings.mode != PoolMode::Session
+    }
+
+    /// A server connection was granted. Compares parameters; where they differ, a SET round goes first.
+    pub fn attach(&mut self, link: &mut Link, tracked: &Tracked, steps: &mut Steps, now: Moment) -> Attach {
+        steps.clear();
+        self.attached = Attached::Yes;
+        self.ready_at = now;
+        if Arc::ptr_eq(&self.params, &link.params) {
+            return Attach::Ready;
+        }
+        let Some(query) = set_query(tracked, &self.params, &link.params) else {
+            self.share_params(link);
+            return Attach::Ready;
+        };
+        steps.inject(Side::Server, |out| encode::query(out, query.as_bytes()));
+        self.attached = Attached::Settling;
+        link.settling = Settling::Yes;
+        Attach::Settling
+    }
+
+    /// After a SET round the server's spelling replaces the client's, or the SET would be repeated for ever; equal
+    /// values share one allocation, so that the next comparison is one of pointers.
+    pub(crate) fn share_params(&mut self, link: &mut Link) {
+        if self.params.values == link.params.values {
+            link.params = self.params.clone();
+        } else {
+            self.params = Arc::new(link.params.or(&self.params));
+            if self.params.values == link.params.values {
+                link.params = self.params.clone();
+            }
+        }
+    }
+
+    /// The client leaves (or is thrown out) while it holds `link`.
+    pub fn detach(&mut self, link: &mut Link) -> Release {
+        self.attached = Attached::No;
+        self.query_began = Moment(0);
+        self.xact_began = Moment(0);
+        if !link.is_resting() {
+            return Release::Unusable(Cause::ClientLeftBusy);
+        }
+        self.release(link)
+    }
+
+    /// In what state a connection that rests is given back.
+    pub(crate) fn release(&self, link: &Link) -> Release {
+        if link.count == Count::Unknown {
+            return Release::Unusable(Cause::ServerStateUnknown);
+        }
+        match (self.settings.clean, self.settings.mode) {
+            (CleanWhen::Always, _) | (CleanWhen::AfterSession, PoolMode::Session) => Release::Dirty,
+            (CleanWhen::Never, _)
+            | (CleanWhen::AfterSession, PoolMode::Transaction | PoolMode::Statement) => Release::Clean,
+        }
+    }
+
+    /// When which limit will be over, given what is going on now.
+    pub fn poll_timeout(&self, link: Option<&Link>) -> Option<(Moment, Cause)> {
+        let settings = &self.settings;
+        let due =
+            |limit: Duration, since: Moment, cause: Cause| (!limit.is_zero()).then(|| (since + limit, cause));
+        let Some(link) = link.filter(|_| self.attached != Attached::No) else {
+            return due(settings.client_idle_timeout, self.requested, Cause::ClientIdleTimeout);
+        };
+        let query = (self.query_began != Moment(0))
+            .then(|| due(settings.query_timeout, self.query_began, Cause::QueryTimeout))
+            .flatten();
+        let idle = (link.tx != TxState::Idle && self.query_began == Moment(0))
+            .then(|| due(settings.idle_transaction_timeout, self.ready_at, Cause::IdleTransactionTimeout))
+            .flatten();
+        let transaction = (link.tx != TxState::Idle && self.xact_began != Moment(0))
+            .then(|| due(settings.transaction_timeout, self.xact_began, Cause::TransactionTimeout))
+            .flatten();
+        [query, idle, transaction].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Named statements the client has prepared.
+    pub fn prepared_count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Why the connection is held.
+    pub fn holding(&self, link: &Link) -> Holding {
+        match (self.attached, link.copy, link.batch, link.tx) {
+            (Attached::No, ..) => Holding::Nothing,
+            (Attached::Settling, ..) => Holding::Settling,
+            (_, CopyIn::Active { .. }, ..) => Holding::CopyIn,
+            _ if !link.expected.is_empty() => Holding::Executing,
+            (_, _, Batch::Open | Batch::Skipping, _) => Holding::HalfBatch,
+            (_, _, _, TxState::Open) => Holding::InTransaction,
+            (_, _, _, TxState::Failed) => Holding::InFailedTransaction,
+            _ => Holding::Session,
+        }
+    }
+
+    /// When the last client message that began a query came in (`request_time`).
+    pub fn requested(&self) -> Moment {
+        self.requested
+    }
+
+    /// A message that asks the server for something has come.
+    #[inline]
+    pub(crate) fn note_request(&mut self, link: &Link, steps: &mut Steps, now: Moment) {
+        if self.query_began == Moment(0) {
+            self.query_began = now;
+            self.requested = now;
+            if self.xact_began == Moment(0) && link.tx == TxState::Idle {
+                self.xact_began = now;
+                steps.counts.xacts += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Named statements: shared by all clients by their text, counted per server connection (reference 3.7).
+
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// A named statement as all clients share it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Unique.
+    pub id: u64,
+    /// Its name on server connections.
+    pub name: Box<str>,
+    /// Query text, zero, parameter types: the Parse message after its name.
+    pub text_and_types: Box<[u8]>,
+}
+
+/// Where statements are looked up; asked only when a client sends a named Parse.
+pub trait Statements {
+    /// The statement with this text, new or known.
+    fn intern(&self, text_and_types: &[u8]) -> Arc<Statement>;
+}
+
+/// A statement found by its text.
+#[derive(Debug)]
+struct ByText(Arc<Statement>);
+
+impl Borrow<[u8]> for ByText {
+    fn borrow(&self) -> &[u8] {
+        &self.0.text_and_types
+    }
+}
+
+impl Hash for ByText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text_and_types.hash(state);
+    }
+}
+
+impl PartialEq for ByText {
+    fn eq(&self, other: &ByText) -> bool {
+        self.0.text_and_types == other.0.text_and_types
+    }
+}
+
+impl Eq for ByText {}
+
+/// How many statements there may be before those that nobody has any more are looked for.
+const SWEEP_MIN: usize = 1024;
+
+/// All statements some client or server connection knows. The shell puts a lock around it.
+#[derive(Debug)]
+pub struct StatementTable {
+    prefix: &'static str,
+    known: HashSet<ByText>,
+    next_id: u64,
+    sweep_at: usize,
+}
+
+impl StatementTable {
+    /// Names will be `prefix` and a number.
+    pub fn new(prefix: &'static str) -> StatementTable {
+        StatementTable { prefix, known: HashSet::new(), next_id: 1, sweep_at: SWEEP_MIN }
+    }
+
+    /// See [`Statements::intern`]. Forgets, now and then (amortised), those that nobody has any more.
+    pub fn intern(&mut self, text_and_types: &[u8]) -> Arc<Statement> {
+        if let Some(known) = self.known.get(text_and_types) {
+            return known.0.clone();
+        }
+        if self.known.len() >= self.sweep_at {
+            self.known.retain(|statement| Arc::strong_count(&statement.0) > 1);
+            self.sweep_at = (self.known.len() * 2).max(SWEEP_MIN);
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let name = format!("{}{id}", self.prefix).into();
+        let statement = Arc::new(Statement { id, name, text_and_types: text_and_types.into() });
+        self.known.insert(ByText(statement.clone()));
+        statement
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+}
+
+/// Names that begin like ours must not be reached by a client that never prepared them.
+pub(crate) fn is_reserved(name: &[u8]) -> bool {
+    name.starts_with(b"PLIMSOLL_") || name.starts_with(b"PGBOUNCER_")
+}
+
+/// A client's name for a statement.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) statement: Arc<Statement>,
+    /// Which Parse made it: a failed Parse takes back what it made and nothing else.
+    pub(crate) serial: u32,
+}
+
+/// A client's names. Most clients have none, so the map is made when it is needed.
+#[derive(Debug, Default)]
+pub(crate) struct Names(Option<Box<HashMap<Box<[u8]>, Named>>>);
+
+impl Names {
+    pub(crate) fn find(&self, name: &[u8]) -> Option<&Named> {
+        self.0.as_ref()?.get(name)
+    }
+
+    pub(crate) fn insert(&mut self, name: &[u8], named: Named) {
+        self.0.get_or_insert_default().insert(name.into(), named);
+    }
+
+    pub(crate) fn remove(&mut self, name: &[u8]) {
+        if let Some(map) = &mut self.0 {
+            map.remove(name);
+        }
+    }
+
+    pub(crate) fn forget_serial(&mut self, serial: u32) {
+        if let Some(map) = &mut self.0 {
+            map.retain(|_, named| named.serial != serial);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |map| map.len())
+    }
+}
+
+/// The statements prepared on one server connection, with their last use.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    map: HashMap<u64, (Arc<Statement>, u64)>,
+    clock: u64,
+}
+
+impl Prepared {
+    /// Whether it is there; if so it has been used now.
+    pub(crate) fn touch(&mut self, id: u64) -> bool {
+        self.clock += 1;
+        match self.map.get_mut(&id) {
+            Some((_, used)) => {
+                *used = self.clock;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Adds one.
+    pub(crate) fn insert(&mut self, statement: Arc<Statement>) {
+        self.clock += 1;
+        self.map.insert(statement.id, (statement, self.clock));
+    }
+
+    /// Takes out the least recently used one if there is no room for one more.
+    pub(crate) fn make_room(&mut self, max: u32) -> Option<Arc<Statement>> {
+        if self.map.len() < max as usize {
+            return None;
+        }
+        let oldest = *self.map.iter().min_by_key(|(_, (_, used))| *used)?.0;
+        self.map.remove(&oldest).map(|(statement, _)| statement)
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) {
+        self.map.remove(&id);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.map.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+}
