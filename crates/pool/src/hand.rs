@@ -49,6 +49,9 @@ impl Pools {
             self.start_check(index, now);
         } else {
             self.slots.change(index, SlotState::Idle, now);
+            if !self.hungry.is_empty() {
+                self.fill(now);
+            }
         }
     }
 

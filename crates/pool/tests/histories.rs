@@ -1,0 +1,54 @@
+//! Random histories against a reference model of who owns what, with the recount after every step.
+
+#[path = "histories/drain.rs"]
+mod drain;
+#[path = "histories/ops.rs"]
+mod ops;
+#[path = "histories/world.rs"]
+mod world;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, FileFailurePersistence, RngSeed};
+
+use crate::ops::{Op, Shape};
+use crate::world::World;
+
+/// Fixed seeds, so that a run says the same tomorrow; `PROPTEST_CASES` makes it longer.
+fn config(seed: u64) -> Config {
+    let regressions = FileFailurePersistence::Direct("tests/histories/regressions.txt");
+    Config {
+        failure_persistence: Some(Box::new(regressions)),
+        rng_seed: RngSeed::Fixed(seed),
+        max_shrink_iters: 20_000,
+        ..Config::default()
+    }
+}
+
+fn run(shape: &Shape, history: &[Op]) {
+    let mut world = World::new(shape);
+    for op in history {
+        world.step(op);
+    }
+    world.drain();
+    world.dismantle();
+}
+
+proptest! {
+    #![proptest_config(config(1))]
+
+    /// Many pools, targets and workers under small limits, with everything that can go wrong.
+    #[test]
+    fn any_history_keeps_the_invariants(shape in ops::shape(), history in ops::history(1..160)) {
+        run(&shape, &history);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(2))]
+
+    /// The same with few changes of the configuration: longer stretches of traffic.
+    #[test]
+    fn traffic_keeps_the_invariants(shape in ops::shape(), history in ops::traffic(100..500)) {
+        run(&shape, &history);
+    }
+}

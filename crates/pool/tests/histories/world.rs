@@ -1,0 +1,554 @@
+//! The reference model: what a shell knows of clients, connections and limits, kept apart from the machine's books.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use plimsoll_pool::{
+    Action, CancelVerdict, Failure, Globals, Grant, Moves, Pick, PoolSpec, Pools, Request, Requested,
+    Returned, SlotState, WaitCause,
+};
+use plimsoll_types::{
+    Cause, ClientId, DatabaseId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, UserId, WorkerId,
+};
+
+use crate::ops::{Back, Fail, Op, PoolShape, Shape};
+
+/// A client that waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    pub(crate) pool: PoolId,
+    worker: WorkerId,
+    client: ClientId,
+    since: Moment,
+    turn: u64,
+}
+
+/// What the shell is doing with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doing {
+    Opening,
+    Idle { since: Moment },
+    Held { hold: HoldId },
+    Cleaning,
+    Checking,
+    Closing,
+    Lost,
+}
+
+/// A connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connection {
+    pub(crate) pool: PoolId,
+    target: TargetId,
+    database: DatabaseId,
+    user: UserId,
+    home: WorkerId,
+    pub(crate) doing: Doing,
+    pub(crate) cancels: u32,
+}
+
+/// The world outside the machine.
+pub(crate) struct World {
+    pub(crate) pools: Pools,
+    pub(crate) now: Moment,
+    slack: Duration,
+    pub(crate) targets: Vec<(TargetId, Option<u32>)>,
+    pub(crate) databases: BTreeMap<u32, Option<u32>>,
+    pub(crate) users: BTreeMap<u32, Option<u32>>,
+    pub(crate) specs: BTreeMap<PoolId, PoolSpec>,
+    pub(crate) paused: BTreeSet<Option<u32>>,
+    pub(crate) waiting: BTreeMap<Ticket, Waits>,
+    tickets: BTreeSet<Ticket>,
+    pub(crate) connections: BTreeMap<SlotId, Connection>,
+    gone: Vec<SlotId>,
+    pub(crate) orphans: Vec<SlotId>,
+    holds: BTreeSet<HoldId>,
+    clients: u64,
+    moves: u64,
+}
+
+/// The `n`th of some, going round.
+fn pick<T: Copy>(some: &[T], n: usize) -> Option<T> {
+    some.get(n.checked_rem(some.len())?).copied()
+}
+
+impl World {
+    pub(crate) fn new(shape: &Shape) -> World {
+        let slack = Duration::from_millis(shape.slack_ms);
+        let mut world = World {
+            pools: Pools::new(Globals { fairness_slack: slack }),
+            now: Moment(1_000_000),
+            slack,
+            targets: Vec::new(),
+            databases: BTreeMap::new(),
+            users: BTreeMap::new(),
+            specs: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            tickets: BTreeSet::new(),
+            connections: BTreeMap::new(),
+            gone: Vec::new(),
+            orphans: Vec::new(),
+            holds: BTreeSet::new(),
+            clients: 0,
+            moves: 0,
+        };
+        for budget in &shape.budgets {
+            let target = world.pools.add_target(*budget);
+            world.targets.push((target, *budget));
+        }
+        for pool in &shape.pools {
+            world.add_pool(pool);
+        }
+        world
+    }
+
+    fn spec(&self, shape: &PoolShape) -> PoolSpec {
+        let targets = self.targets.iter().enumerate().filter(|(bit, _)| shape.targets & (1 << bit) != 0);
+        PoolSpec {
+            database: DatabaseId(shape.database),
+            user: UserId(shape.user),
+            targets: targets.map(|(_, (target, _))| *target).collect(),
+            pick: if shape.until_failure { Pick::UntilFailure } else { Pick::RoundRobin },
+            limits: shape.limits.clone(),
+        }
+    }
+
+    fn add_pool(&mut self, shape: &PoolShape) {
+        let spec = self.spec(shape);
+        let pool = self.pools.add_pool(spec.clone(), self.now);
+        assert!(self.specs.insert(pool, spec).is_none(), "{pool:?} used twice");
+    }
+
+    fn pool(&self, n: usize) -> Option<PoolId> {
+        pick(&self.specs.keys().copied().collect::<Vec<_>>(), n)
+    }
+
+    pub(crate) fn slots(&self, is: impl Fn(&Connection) -> bool) -> Vec<SlotId> {
+        self.connections.iter().filter(|(_, connection)| is(connection)).map(|(slot, _)| *slot).collect()
+    }
+
+    /// Lets one thing happen, carries out what the machine wants done, and compares.
+    pub(crate) fn step(&mut self, op: &Op) {
+        match op {
+            Op::Request { pool, worker, wait_ms } => self.request(*pool, WorkerId(*worker), *wait_ms),
+            Op::Withdraw(n) => self.withdraw(*n),
+            Op::Cancel(n) => self.cancel(*n),
+            Op::CancelEnded(n) => self.cancel_ended(*n),
+            Op::Wait(ms) => self.wait(Duration::from_millis(*ms)),
+            Op::Drift(ms) => self.now = self.now + Duration::from_millis(*ms),
+            Op::Stale(n) => self.stale(*n),
+            Op::Return(..)
+            | Op::Opened(..)
+            | Op::Failed(..)
+            | Op::Cleaned(_)
+            | Op::Closed(_)
+            | Op::Lost(_)
+            | Op::IdleBroken(_) => self.step_server(op),
+            Op::Budget(..)
+            | Op::DatabaseLimit(..)
+            | Op::UserLimit(..)
+            | Op::AddPool(_)
+            | Op::SetPool(..)
+            | Op::RemovePool(_)
+            | Op::Clients(..) => self.step_configuration(op),
+            Op::Pause(_) | Op::Resume(_) | Op::Reconnect(_) | Op::RefuseWaiters(_) => self.step_admin(op),
+        }
+        self.settle();
+    }
+
+    fn request(&mut self, n: usize, worker: WorkerId, wait_ms: u64) {
+        let Some(pool) = self.pool(n) else { return };
+        self.clients += 1;
+        let client = ClientId(self.clients);
+        let wait_max = Duration::from_millis(wait_ms);
+        let request = Request { pool, client, worker, wait_max, wait_cause: WaitCause::QueryWaitTimeout };
+        match self.pools.handle_request(request, self.now) {
+            Requested::Granted(grant) => {
+                assert!(!self.waiting.values().any(|other| other.pool == pool), "overtook a waiter");
+                self.granted(pool, worker, grant);
+            }
+            Requested::Queued(ticket) => {
+                assert!(self.tickets.insert(ticket), "{ticket:?} used twice");
+                self.waiting
+                    .insert(ticket, Waits { pool, worker, client, since: self.now, turn: self.clients });
+            }
+            Requested::Refused(_) => {}
+        }
+    }
+
+    fn withdraw(&mut self, n: usize) {
+        let tickets: Vec<Ticket> = self.waiting.keys().copied().collect();
+        if let Some(ticket) = pick(&tickets, n) {
+            self.pools.handle_withdrawn(ticket, self.now);
+            self.waiting.remove(&ticket);
+        }
+    }
+
+    fn step_server(&mut self, op: &Op) {
+        match *op {
+            Op::Return(n, back) => {
+                let held = self.slots(|connection| matches!(connection.doing, Doing::Held { .. }));
+                if let Some(slot) = pick(&held, n) {
+                    self.give_back(slot, back);
+                }
+            }
+            Op::Opened(n, worker) => {
+                if let Some(slot) = pick(&self.slots(|connection| connection.doing == Doing::Opening), n) {
+                    self.opened(slot, WorkerId(worker));
+                }
+            }
+            Op::Failed(n, fail) => {
+                let is = |doing| matches!(doing, Doing::Opening | Doing::Cleaning | Doing::Checking);
+                if let Some(slot) = pick(&self.slots(|connection| is(connection.doing)), n) {
+                    self.failed(slot, fail);
+                }
+            }
+            Op::Cleaned(n) => {
+                let is = |doing| matches!(doing, Doing::Cleaning | Doing::Checking);
+                if let Some(slot) = pick(&self.slots(|connection| is(connection.doing)), n) {
+                    self.cleaned(slot);
+                }
+            }
+            Op::Closed(n) => {
+                let is = |doing| matches!(doing, Doing::Closing | Doing::Lost);
+                if let Some(slot) = pick(&self.slots(|connection| is(connection.doing)), n) {
+                    self.closed(slot);
+                }
+            }
+            Op::Lost(n) => {
+                if let Some(slot) = pick(&self.slots(|connection| connection.doing == Doing::Closing), n) {
+                    self.set(slot, Doing::Lost);
+                    self.pools.handle_lost(slot, self.now);
+                }
+            }
+            Op::IdleBroken(n) => {
+                let idle = self.slots(|connection| matches!(connection.doing, Doing::Idle { .. }));
+                if let Some(slot) = pick(&idle, n) {
+                    self.pools.handle_idle_broken(slot, Cause::ServerCrashed, self.now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn give_back(&mut self, slot: SlotId, back: Back) {
+        self.set(slot, Doing::Idle { since: self.now });
+        let returned = match back {
+            Back::Clean => Returned::Clean,
+            Back::Dirty => Returned::Dirty,
+            Back::Unusable => Returned::Unusable(Cause::ServerStateUnknown),
+        };
+        self.pools.handle_returned(slot, returned, self.now);
+    }
+
+    pub(crate) fn opened(&mut self, slot: SlotId, worker: WorkerId) {
+        self.set(slot, Doing::Idle { since: self.now });
+        self.connection(slot).home = worker;
+        self.pools.handle_opened(slot, worker, self.now);
+    }
+
+    fn failed(&mut self, slot: SlotId, fail: Fail) {
+        self.forget(slot);
+        let failure = match fail {
+            Fail::Connect => Failure::Connect(Cause::ConnectFailed),
+            Fail::Login => Failure::Login(Cause::WrongPasswordType),
+            Fail::Full => Failure::Full(Cause::MaxClientConn),
+            Fail::Lost => Failure::Lost(Cause::CleaningFailed),
+        };
+        self.pools.handle_failed(slot, failure, self.now);
+    }
+
+    pub(crate) fn cleaned(&mut self, slot: SlotId) {
+        self.set(slot, Doing::Idle { since: self.now });
+        self.pools.handle_cleaned(slot, self.now);
+    }
+
+    pub(crate) fn closed(&mut self, slot: SlotId) {
+        self.forget(slot);
+        self.pools.handle_closed(slot, self.now);
+    }
+
+    fn cancel(&mut self, n: usize) {
+        let held = self.slots(|connection| matches!(connection.doing, Doing::Held { .. }));
+        let Some(slot) = pick(&held, n) else { return };
+        let Doing::Held { hold } = self.connection(slot).doing else { return };
+        assert!(self.pools.is_held(slot, hold) && !self.pools.is_held(slot, HoldId(0)), "is_held");
+        let pool = self.connection(slot).pool;
+        let size = self.specs.get(&pool).map_or(0, |spec| spec.limits.size.max(1));
+        match self.pools.handle_cancel(slot, hold) {
+            CancelVerdict::Go => self.connection(slot).cancels += 1,
+            CancelVerdict::Wait => {
+                let pool = self.connection(slot).pool;
+                assert!(
+                    self.pools.counts(pool, self.now).cancels >= 2 * size.min(1 << 20),
+                    "waits for nothing"
+                );
+            }
+            CancelVerdict::Stale => panic!("{slot:?} is held by {hold:?}"),
+        }
+    }
+
+    fn cancel_ended(&mut self, n: usize) {
+        let mut slots = self.slots(|connection| connection.cancels > 0);
+        slots.extend(&self.orphans);
+        if let Some(slot) = pick(&slots, n) {
+            self.end_cancel(slot);
+        }
+    }
+
+    pub(crate) fn end_cancel(&mut self, slot: SlotId) {
+        match self.connections.get_mut(&slot) {
+            Some(connection) => {
+                connection.cancels -= 1;
+                if let Doing::Idle { since } = &mut connection.doing {
+                    *since = self.now;
+                }
+            }
+            None => {
+                let at = self.orphans.iter().position(|orphan| *orphan == slot).expect("an orphan");
+                self.orphans.swap_remove(at);
+            }
+        }
+        self.pools.handle_cancel_ended(slot, self.now);
+    }
+
+    pub(crate) fn wait(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.pools.handle_timeout(self.now);
+        assert!(self.pools.poll_timeout().is_none_or(|due| due > self.now), "a timeout that never ends");
+    }
+
+    /// Ids of what is gone are harmless.
+    fn stale(&mut self, n: usize) {
+        let Some(slot) = pick(&self.gone, n) else { return };
+        let before = format!("{:?}", self.pools.slots().collect::<Vec<_>>());
+        self.pools.handle_returned(slot, Returned::Clean, self.now);
+        self.pools.handle_opened(slot, WorkerId(0), self.now);
+        self.pools.handle_failed(slot, Failure::Lost(Cause::CleaningFailed), self.now);
+        self.pools.handle_cleaned(slot, self.now);
+        self.pools.handle_idle_broken(slot, Cause::ServerCrashed, self.now);
+        self.pools.handle_closed(slot, self.now);
+        self.pools.handle_lost(slot, self.now);
+        assert_eq!(self.pools.handle_cancel(slot, HoldId(1)), CancelVerdict::Stale);
+        assert_eq!(self.pools.slot(slot), None);
+        if !self.orphans.contains(&slot) {
+            self.pools.handle_cancel_ended(slot, self.now);
+        }
+        assert_eq!(before, format!("{:?}", self.pools.slots().collect::<Vec<_>>()));
+        if let Some(ticket) = self.tickets.iter().find(|ticket| !self.waiting.contains_key(ticket)) {
+            self.pools.handle_withdrawn(*ticket, self.now);
+        }
+    }
+
+    fn step_configuration(&mut self, op: &Op) {
+        match op {
+            Op::Budget(n, max) => {
+                let n = n % self.targets.len();
+                self.targets[n].1 = *max;
+                self.pools.set_budget(self.targets[n].0, *max, self.now);
+            }
+            Op::DatabaseLimit(database, max) => {
+                self.databases.insert(*database, *max);
+                self.pools.set_database_limit(DatabaseId(*database), *max, self.now);
+            }
+            Op::UserLimit(user, max) => {
+                self.users.insert(*user, *max);
+                self.pools.set_user_limit(UserId(*user), *max, self.now);
+            }
+            Op::AddPool(shape) if self.specs.len() < 8 => self.add_pool(shape),
+            Op::SetPool(n, shape) => self.set_pool(*n, shape),
+            Op::RemovePool(n) => {
+                if let Some(pool) = self.pool(*n) {
+                    self.remove_pool(pool);
+                }
+            }
+            Op::Clients(n, clients) => {
+                if let Some(pool) = self.pool(*n) {
+                    self.pools.set_clients(pool, *clients, self.now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn set_pool(&mut self, n: usize, shape: &PoolShape) {
+        let Some(pool) = self.pool(n) else { return };
+        let spec = self.spec(shape);
+        self.pools.set_pool(pool, spec.clone(), self.now);
+        self.specs.insert(pool, spec);
+    }
+
+    pub(crate) fn remove_pool(&mut self, pool: PoolId) {
+        self.specs.remove(&pool);
+        self.pools.remove_pool(pool, Cause::DatabaseRemoved, self.now);
+    }
+
+    fn step_admin(&mut self, op: &Op) {
+        let now = self.now;
+        match *op {
+            Op::Pause(scope) => {
+                self.paused.insert(scope);
+                self.pools.pause(scope.map(DatabaseId), now);
+            }
+            Op::Resume(scope) => {
+                self.paused.remove(&scope);
+                self.pools.resume(scope.map(DatabaseId), now);
+                assert!(!self.pools.is_paused(scope.map(DatabaseId)));
+            }
+            Op::Reconnect(scope) => self.pools.reconnect(scope.map(DatabaseId), now),
+            Op::RefuseWaiters(scope) => {
+                self.pools.refuse_waiters(scope.map(DatabaseId), Cause::DatabaseRemoved, now);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn connection(&mut self, slot: SlotId) -> &mut Connection {
+        self.connections.get_mut(&slot).expect("the machine speaks of connections that are there")
+    }
+
+    fn set(&mut self, slot: SlotId, doing: Doing) {
+        self.connection(slot).doing = doing;
+    }
+
+    fn forget(&mut self, slot: SlotId) {
+        if let Some(connection) = self.connections.remove(&slot) {
+            self.gone.push(slot);
+            self.orphans.extend(std::iter::repeat_n(slot, connection.cancels as usize));
+        }
+    }
+
+    /// Carries out what the machine wants done, and compares its books with ours.
+    pub(crate) fn settle(&mut self) {
+        while let Some(action) = self.pools.poll_action() {
+            self.act(action);
+        }
+        if let Err(difference) = self.pools.check() {
+            panic!("{difference}");
+        }
+        self.compare();
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Grant { ticket, client, grant } => {
+                let waits = self.waiting.remove(&ticket).expect("granted to somebody who waits");
+                assert_eq!(waits.client, client);
+                self.assert_turn(&waits, grant.slot);
+                self.granted(waits.pool, waits.worker, grant);
+            }
+            Action::Refuse { ticket, client, .. } => {
+                let waits = self.waiting.remove(&ticket).expect("refused to somebody who waits");
+                assert_eq!(waits.client, client);
+            }
+            Action::Open { slot, pool, target, worker } => self.open(slot, pool, target, worker),
+            Action::Check { slot } => self.begin(slot, Doing::Checking),
+            Action::Clean { slot } => self.begin(slot, Doing::Cleaning),
+            Action::Close { slot, .. } => {
+                assert!(matches!(self.connection(slot).doing, Doing::Idle { .. }), "closed while in use");
+                self.set(slot, Doing::Closing);
+            }
+        }
+    }
+
+    fn begin(&mut self, slot: SlotId, doing: Doing) {
+        let connection = self.connection(slot);
+        assert!(matches!(connection.doing, Doing::Idle { .. }) && connection.cancels == 0, "{connection:?}");
+        connection.doing = doing;
+    }
+
+    /// FIFO: nobody older waits, unless on another worker and by no more than the slack.
+    fn assert_turn(&self, waits: &Waits, slot: SlotId) {
+        let home = self.connections.get(&slot).map(|connection| connection.home);
+        let older = self.waiting.values().filter(|other| other.pool == waits.pool && other.turn < waits.turn);
+        for other in older {
+            let by_home = home == Some(waits.worker) && other.worker != waits.worker;
+            assert!(by_home && waits.since.since(other.since) <= self.slack, "{waits:?} overtook {other:?}");
+        }
+    }
+
+    fn granted(&mut self, pool: PoolId, worker: WorkerId, grant: Grant) {
+        let now = self.now;
+        let spec = self.specs.get(&pool).expect("a removed pool gives nothing out").clone();
+        assert!(!self.is_paused(spec.database), "granted while paused");
+        assert!(self.holds.insert(grant.hold), "{:?} used twice", grant.hold);
+        let connection = self.connection(grant.slot);
+        let Doing::Idle { since } = connection.doing else { panic!("granted {connection:?}") };
+        assert_eq!((connection.pool, connection.database, connection.user), (pool, spec.database, spec.user));
+        assert_eq!(connection.cancels, 0, "a cancel would hit the next client");
+        assert!(spec.targets.contains(&connection.target), "of a target that is not listed");
+        let unchecked =
+            spec.limits.check_delay.filter(|delay| !delay.is_zero() && now.since(since) >= *delay);
+        assert_eq!(unchecked, None, "granted unchecked");
+        assert_eq!(grant.moves == Moves::Moves, connection.home != worker);
+        connection.home = worker;
+        connection.doing = Doing::Held { hold: grant.hold };
+        self.moves += u64::from(grant.moves == Moves::Moves);
+    }
+
+    pub(crate) fn is_paused(&self, database: DatabaseId) -> bool {
+        self.paused.contains(&None) || self.paused.contains(&Some(database.0))
+    }
+
+    /// Invariant 1, counted by us: a new connection passes no limit.
+    fn open(&mut self, slot: SlotId, pool: PoolId, target: TargetId, home: WorkerId) {
+        let spec = self.specs.get(&pool).expect("a removed pool opens nothing").clone();
+        assert!(!self.is_paused(spec.database) && spec.targets.contains(&target));
+        let (database, user) = (spec.database, spec.user);
+        let opened = Connection { pool, target, database, user, home, doing: Doing::Opening, cancels: 0 };
+        assert!(
+            !self.gone.contains(&slot) && self.connections.insert(slot, opened).is_none(),
+            "{slot:?} again"
+        );
+        let within = |max: Option<u32>, used: u32| max.is_none_or(|max| used <= max);
+        let budget = self.targets.iter().find(|(id, _)| *id == target).and_then(|(_, budget)| *budget);
+        assert!(within(budget, self.pools.target_used(target)), "over the budget");
+        let database_max = self.databases.get(&database.0).copied().flatten();
+        assert!(within(database_max, self.pools.database_used(database)), "over max_db_connections");
+        let user_max = self.users.get(&user.0).copied().flatten();
+        assert!(within(user_max, self.pools.user_used(user)), "over max_user_connections");
+        let size = spec.limits.size + spec.limits.reserve_size;
+        assert!(
+            self.count(|other| other.pool == pool && other.doing != Doing::Lost) <= size,
+            "over the size"
+        );
+    }
+
+    fn count(&self, is: impl Fn(&Connection) -> bool) -> u32 {
+        self.connections.values().filter(|connection| is(connection)).count() as u32
+    }
+
+    fn compare(&self) {
+        for (target, _) in &self.targets {
+            assert_eq!(self.count(|other| other.target == *target), self.pools.target_used(*target));
+        }
+        for id in 0..3 {
+            let of_database = |other: &Connection| other.database.0 == id && other.doing != Doing::Lost;
+            assert_eq!(self.count(of_database), self.pools.database_used(DatabaseId(id)));
+            let of_user = |other: &Connection| other.user.0 == id && other.doing != Doing::Lost;
+            assert_eq!(self.count(of_user), self.pools.user_used(UserId(id)));
+        }
+        for view in self.pools.slots() {
+            let ours = self.connections.get(&view.id).expect("a connection we know");
+            let agree = match (ours.doing, view.state) {
+                (Doing::Opening, SlotState::Opening)
+                | (Doing::Cleaning, SlotState::Cleaning)
+                | (Doing::Checking, SlotState::Checking)
+                | (Doing::Closing, SlotState::Closing)
+                | (Doing::Lost, SlotState::Lost)
+                | (Doing::Idle { .. }, SlotState::Idle) => true,
+                (Doing::Idle { .. }, SlotState::BeingCanceled) => ours.cancels > 0,
+                (Doing::Held { hold }, SlotState::Held) => view.holder.is_some_and(|(_, held)| held == hold),
+                _ => false,
+            };
+            assert!(agree, "{ours:?} is {view:?} in the machine");
+        }
+        assert_eq!(self.pools.slots().count(), self.connections.len());
+        for pool in self.specs.keys() {
+            let waiting = self.waiting.values().filter(|waits| waits.pool == *pool).count();
+            assert_eq!(waiting as u32, self.pools.counts(*pool, self.now).waiting);
+        }
+        assert_eq!(self.moves, self.pools.moves());
+    }
+}
