@@ -28,7 +28,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(prog="./dev demo")
     arguments.add_argument("--once", action="store_true", help="exit after the load instead of waiting for Ctrl-C")
     arguments.add_argument("--binary", required=True, help=argparse.SUPPRESS)
-    arguments.add_argument("--seconds", type=int, default=5, help="how long each load runs (default: 5)")
+    arguments.add_argument("--seconds", type=int, default=8, help="how long each load runs (default: 8)")
     chosen = arguments.parse_args()
     if chosen.seconds < 1:
         arguments.error("--seconds is at least 1")

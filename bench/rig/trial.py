@@ -30,9 +30,10 @@ class Trial:
         """What went wrong, if anything."""
         found = []
         if self.outcome.failed:
-            found.append(f"{self.outcome.failed} transactions failed: {self.outcome.complaint or 'no reason was given'}")
+            reason = self.outcome.complaint or "no reason was given"
+            found.append(f"{self.outcome.failed} transactions failed: {reason}")
         elif not self.outcome.transactions:
-            found.append("no transaction was done")
+            found.append("no transaction was done: the time was over before all clients were logged in")
         if self.sessions_most > cap:
             found.append(f"PostgreSQL counted {self.sessions_most} sessions, the cap is {cap}")
         if self.unwatched:
@@ -42,8 +43,8 @@ class Trial:
 
 def run(rig: Rig, postgres: Postgres, pooler: Pooler, clients: int, seconds: int) -> list[Trial]:
     """One trial for each protocol, with progress on the screen."""
-    return [_one(rig, postgres, pooler, pgbench.Load(protocol, clients, seconds, threads=2, script=MIXED))
-            for protocol in PROTOCOLS]
+    loads = [pgbench.Load(protocol, clients, seconds, threads=2, script=MIXED) for protocol in PROTOCOLS]
+    return [_one(rig, postgres, pooler, load) for load in loads]
 
 
 def show(trials: list[Trial], cap: int) -> str:

@@ -7,7 +7,9 @@ import threading
 from .wire import Connection, WireError
 
 # PostgreSQL's own count of sessions, without the one that asks.
-SESSIONS = "select count(*) as n from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+SESSIONS = """
+    select count(*) as n from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()
+"""
 
 
 class Watch:
