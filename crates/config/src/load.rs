@@ -1,0 +1,326 @@
+//! From files to a [`Plan`]: sections, `%include`, what belongs together, auth_file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::ini::{self, Line};
+use crate::mistake::{Mistake, Place};
+use crate::plan::{Database, General, Plan};
+use crate::{database, keys, near, own, user, userlist};
+
+/// Reads a file for the parser.
+pub type ReadFile<'a> = dyn FnMut(&Path) -> std::io::Result<String> + 'a;
+
+/// How deep `%include` may go; PgBouncer's.
+const INCLUDE_DEPTH_MAX: u32 = 10;
+/// How many files may be included in all.
+const INCLUDE_FILES_MAX: u32 = 1000;
+/// How many broken lines of auth_file are named one by one.
+const SKIPPED_NAMED_MAX: usize = 20;
+/// After how many seconds without data the usual network load balancer forgets a flow.
+const BALANCER_SECS: u32 = 350;
+
+/// Reads the ini file at `path` and all it includes, and auth_file.
+///
+/// A path in the files is handed to `read` as it is written: one that is not absolute is relative to the current
+/// folder, as in PgBouncer.
+///
+/// # Errors
+/// All mistakes of all files.
+pub fn load(path: &Path, read: &mut ReadFile<'_>) -> Result<Plan, Vec<Mistake>> {
+    let main: Arc<Path> = path.into();
+    let mut loader = Loader {
+        read,
+        plan: Plan { shown: keys::shown_defaults(), ..Plan::default() },
+        mistakes: Vec::new(),
+        section: Section::None,
+        had_pgbouncer: None,
+        seen: BTreeMap::new(),
+        files: 0,
+    };
+    loader.file(&main, 0, &Place::new(&main, 0));
+    loader.finish(&main)
+}
+
+/// The section a line stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Section {
+    /// Before the first header.
+    None,
+    Pgbouncer,
+    Plimsoll,
+    Databases,
+    Users,
+    Peers,
+    /// One that nobody knows: told once, its lines are left alone.
+    Unknown,
+}
+
+const SECTIONS: [(&str, Section); 5] = [
+    ("pgbouncer", Section::Pgbouncer),
+    ("plimsoll", Section::Plimsoll),
+    ("databases", Section::Databases),
+    ("users", Section::Users),
+    ("peers", Section::Peers),
+];
+
+struct Loader<'a, 'b> {
+    read: &'a mut ReadFile<'b>,
+    plan: Plan,
+    mistakes: Vec<Mistake>,
+    section: Section,
+    /// Where `[pgbouncer]` stood first.
+    had_pgbouncer: Option<Place>,
+    /// Where each name was set last.
+    seen: BTreeMap<(Section, String), Place>,
+    files: u32,
+}
+
+impl Loader<'_, '_> {
+    /// Reads one file; `from` is the line that asks for it.
+    fn file(&mut self, path: &Arc<Path>, depth: u32, from: &Place) {
+        let text = match (self.read)(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let message = format!("could not load file \"{}\": {error}", path.display());
+                self.mistakes.push(from.mistake(message));
+                return;
+            }
+        };
+        for (number, line) in ini::lines(&text) {
+            let place = Place::new(path, number);
+            match line {
+                Line::Section(name) => self.section(name, place),
+                Line::Include(name) => self.include(name, depth, &place),
+                Line::Pair { key, value } => self.pair(&key, value, place),
+                Line::Broken(why) => {
+                    let words = format!("syntax error in configuration ({place}), stopping loading: {why}");
+                    self.mistakes.push(place.mistake(words));
+                }
+            }
+        }
+    }
+
+    fn include(&mut self, name: &str, depth: u32, place: &Place) {
+        self.files += 1;
+        if depth >= INCLUDE_DEPTH_MAX || self.files > INCLUDE_FILES_MAX {
+            let limits = format!("max depth is {INCLUDE_DEPTH_MAX}, {INCLUDE_FILES_MAX} files in all");
+            // Once is enough: a file that includes itself twice would say it a thousand times.
+            if self.files <= INCLUDE_FILES_MAX + 1 {
+                self.mistakes
+                    .push(place.mistake(format!("include nesting level too deep ({place}), {limits}")));
+            }
+            return;
+        }
+        self.file(&Path::new(name).into(), depth + 1, place);
+    }
+
+    fn section(&mut self, name: &str, place: Place) {
+        let known = SECTIONS.into_iter().find(|(known, _)| *known == name);
+        self.section = known.map_or(Section::Unknown, |(_, section)| section);
+        match self.section {
+            Section::Unknown => {
+                let hint = near::hint(name, SECTIONS.into_iter().map(|(known, _)| known));
+                let message = format!("invalid section \"{name}\" in configuration ({place}){hint}");
+                self.mistakes.push(place.mistake(message));
+            }
+            Section::Pgbouncer => match &self.had_pgbouncer {
+                Some(first) => self.plan.warnings.push(format!(
+                    "{place}: [pgbouncer] begins again (first at line {}): PgBouncer would set its keys back to \
+                     their defaults here, Plimsoll keeps them",
+                    first.line()
+                )),
+                None => self.had_pgbouncer = Some(place),
+            },
+            Section::None | Section::Plimsoll | Section::Databases | Section::Users | Section::Peers => {}
+        }
+    }
+
+    fn pair(&mut self, key: &str, value: &str, place: Place) {
+        let taken = match self.section {
+            Section::None => Err(vec![place.mistake(format!("value without section: {key}"))]),
+            Section::Pgbouncer => self.pgbouncer(key, value, &place),
+            Section::Plimsoll => self.plimsoll(key, value, &place),
+            Section::Databases => self.database(key, value, &place),
+            Section::Users => self.user(key, value, &place),
+            Section::Peers => Err(vec![
+                place.mistake("[peers] is not there yet: cancel requests are not forwarded to other poolers"),
+            ]),
+            Section::Unknown => return,
+        };
+        match taken {
+            Ok(()) => self.note_twice(key, place),
+            Err(mistakes) => self.mistakes.extend(mistakes),
+        }
+    }
+
+    /// The later line wins, as in PgBouncer; it is worth a warning.
+    fn note_twice(&mut self, key: &str, place: Place) {
+        let warning =
+            |before: &Place| format!("{place}: \"{key}\" was set before at {before}; this line counts");
+        if let Some(before) = self.seen.get(&(self.section, key.to_string())) {
+            self.plan.warnings.push(warning(before));
+        }
+        self.seen.insert((self.section, key.to_string()), place);
+    }
+
+    fn pgbouncer(&mut self, key: &str, value: &str, place: &Place) -> Result<(), Vec<Mistake>> {
+        let Some(row) = keys::find(key) else {
+            return Err(vec![place.mistake(keys::unknown(key))]);
+        };
+        match keys::assign(&mut self.plan, row, value) {
+            Ok(taken) => {
+                self.plan.explicit.insert(row.name);
+                let warning =
+                    taken.warning.map(|why| format!("{place}: {key} = {value} has no effect: {why}"));
+                self.plan.warnings.extend(warning);
+                Ok(())
+            }
+            Err(fault) => Err(vec![place.mistake(fault.message(key, value, Some(place)))]),
+        }
+    }
+
+    fn plimsoll(&mut self, key: &str, value: &str, place: &Place) -> Result<(), Vec<Mistake>> {
+        let Some(row) = own::find(key) else {
+            return Err(vec![place.mistake(own::unknown(key))]);
+        };
+        let taken = row.assign(&mut self.plan.own, value);
+        taken.map_err(|fault| vec![place.mistake(fault.message(key, value, Some(place)))])
+    }
+
+    fn database(&mut self, name: &str, value: &str, place: &Place) -> Result<(), Vec<Mistake>> {
+        let database = database::parse(name, value, place)?;
+        if name == "*" {
+            self.plan.auto_database = Some(database);
+            return Ok(());
+        }
+        match self.plan.databases.iter_mut().find(|known| known.name == name) {
+            Some(known) => *known = database,
+            None => self.plan.databases.push(database),
+        }
+        Ok(())
+    }
+
+    fn user(&mut self, name: &str, value: &str, place: &Place) -> Result<(), Vec<Mistake>> {
+        let settings = user::parse(value, place)?;
+        self.plan.users.insert(name.to_string(), settings);
+        Ok(())
+    }
+
+    /// What can only be said when all lines are read.
+    fn finish(mut self, main: &Arc<Path>) -> Result<Plan, Vec<Mistake>> {
+        let whole = Place::new(main, 0);
+        if self.had_pgbouncer.is_none() && self.mistakes.is_empty() {
+            self.mistakes
+                .push(whole.mistake("main section missing from config file: there is no [pgbouncer]"));
+        }
+        self.fill_hosts(&whole);
+        let general = &self.plan.general;
+        if general.listen_addr.is_empty() && general.unix_socket_dir.is_none() {
+            let message = "nowhere to listen on: listen_addr and unix_socket_dir are both empty";
+            self.mistakes.push(whole.mistake(message));
+        }
+        if let (Some(one), Some(all)) = (self.plan.own.collect_max, self.plan.own.collect_memory)
+            && one > all
+        {
+            let place = self.place_of(Section::Plimsoll, "collect_memory", &whole);
+            let message = format!("collect_memory ({all} bytes) is less than collect_max ({one} bytes)");
+            self.mistakes.push(place.mistake(message));
+        }
+        self.plan.warnings.extend(silence_warning(&self.plan.general));
+        if let Some(line) = self.plan.shown.iter_mut().find(|line| line.key == "conffile") {
+            line.value = Some(main.display().to_string());
+        }
+        if !self.mistakes.is_empty() {
+            return Err(self.mistakes);
+        }
+        self.auth_file();
+        Ok(self.plan)
+    }
+
+    fn place_of(&self, section: Section, key: &str, otherwise: &Place) -> Place {
+        self.seen.get(&(section, key.to_string())).unwrap_or(otherwise).clone()
+    }
+
+    /// A database without `host=` is reached through the folder of our own socket, as in PgBouncer.
+    fn fill_hosts(&mut self, whole: &Place) {
+        let dir = self.plan.general.unix_socket_dir.clone();
+        let unreachable = |database: &mut Database| {
+            (!database::fill_host(database, dir.as_deref())).then(|| database.name.clone())
+        };
+        let names: Vec<String> = self
+            .plan
+            .databases
+            .iter_mut()
+            .chain(&mut self.plan.auto_database)
+            .filter_map(unreachable)
+            .collect();
+        for name in names {
+            let message =
+                format!("database \"{name}\" has no host and unix_socket_dir is empty: it has no server");
+            let place = self.place_of(Section::Databases, &name, whole);
+            self.mistakes.push(place.mistake(message));
+        }
+    }
+
+    /// Reads the secrets. PgBouncer starts without them, so nothing here is a mistake.
+    fn auth_file(&mut self) {
+        let Some(path) = self.plan.general.auth_file.clone() else { return };
+        let text = match (self.read)(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                let warning = format!("could not open auth_file {}: {error}", path.display());
+                self.plan.warnings.push(warning);
+                return;
+            }
+        };
+        let (logins, skipped) = userlist::parse(&text);
+        self.plan.logins = logins;
+        self.plan.warnings.extend(skipped_warnings(&path, &skipped));
+    }
+}
+
+fn skipped_warnings(path: &Path, skipped: &[(u32, &'static str)]) -> Vec<String> {
+    let named = skipped.iter().take(SKIPPED_NAMED_MAX);
+    let mut warnings: Vec<String> = named
+        .map(|(line, why)| format!("{}:{line}: broken auth file: {why}; the line is skipped", path.display()))
+        .collect();
+    if skipped.len() > SKIPPED_NAMED_MAX {
+        let more = skipped.len() - SKIPPED_NAMED_MAX;
+        warnings.push(format!("{}: broken auth file: {more} more lines are skipped", path.display()));
+    }
+    warnings
+}
+
+/// Which timers let a connection be silent for longer than a balancer remembers it, if keepalive does not help.
+fn silence_warning(general: &General) -> Option<String> {
+    let cause = if !general.tcp_keepalive {
+        "tcp_keepalive is 0".to_string()
+    } else if general.tcp_keepidle > BALANCER_SECS {
+        format!("tcp_keepidle is {} s", general.tcp_keepidle)
+    } else {
+        return None;
+    };
+    let timers = [
+        ("client_idle_timeout", general.client_idle_timeout),
+        ("server_idle_timeout", general.server_idle_timeout),
+        ("idle_transaction_timeout", general.idle_transaction_timeout),
+    ];
+    let silent: Vec<String> = timers
+        .iter()
+        .filter(|(_, time)| time.is_zero() || time.as_secs() > BALANCER_SECS.into())
+        .map(
+            |(name, time)| {
+                if time.is_zero() { format!("{name} off") } else { format!("{name} {} s", time.as_secs()) }
+            },
+        )
+        .collect();
+    (!silent.is_empty()).then(|| {
+        format!(
+            "{cause}: a network load balancer usually forgets a connection after {BALANCER_SECS} s without data, \
+             and nothing here notices ({})",
+            silent.join(", ")
+        )
+    })
+}

@@ -1,0 +1,148 @@
+//! Every key of `[plimsoll]`: one row each.
+
+use std::time::Duration;
+
+use crate::near;
+use crate::plan::{Compat, Own};
+use crate::table::Fault;
+use crate::value;
+
+/// Where in `Own` a value lives.
+type At<T> = fn(&mut Own) -> &mut Option<T>;
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Most worker threads.
+const WORKERS_MAX: u16 = 64;
+
+/// Type and place of a value.
+pub(crate) enum Field {
+    /// 1 to 64.
+    Workers,
+    /// `off`, or 1 and more.
+    Budget,
+    /// `plimsoll` or `pgbouncer`.
+    Compat,
+    /// A time with a unit, from and to.
+    Time(At<Duration>, Duration, Duration),
+    /// A size with a unit, bytes from and to.
+    Size(At<usize>, usize, usize),
+}
+
+/// One row.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    /// For people.
+    pub(crate) default: &'static str,
+    pub(crate) field: Field,
+    /// Whether only a restart changes it.
+    pub(crate) when: crate::table::When,
+}
+
+/// The rows.
+pub(crate) static KEYS: &[Key] = &[
+    restart("workers", "number of cores, at most 4", Field::Workers),
+    reload("target_budget", "off", Field::Budget),
+    restart("compat", "plimsoll", Field::Compat),
+    reload("fairness_slack", "5ms", Field::Time(|own| &mut own.fairness_slack, Duration::ZERO, SECOND)),
+    reload("close_timeout", "5s", Field::Time(|own| &mut own.close_timeout, Duration::from_millis(1), DAY)),
+    reload("lost_max", "10min", Field::Time(|own| &mut own.lost_max, Duration::ZERO, DAY)),
+    reload("collect_max", "1MiB", Field::Size(|own| &mut own.collect_max, 1 << 10, 1 << 30)),
+    reload("collect_memory", "64MiB", Field::Size(|own| &mut own.collect_memory, 1 << 10, 1 << 40)),
+];
+
+const fn reload(name: &'static str, default: &'static str, field: Field) -> Key {
+    Key { name, default, field, when: crate::table::When::Always }
+}
+
+const fn restart(name: &'static str, default: &'static str, field: Field) -> Key {
+    Key { name, default, field, when: crate::table::When::Restart }
+}
+
+/// The row of a key.
+pub(crate) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// What to say of a key that has no row.
+pub(crate) fn unknown(name: &str) -> String {
+    format!("unknown parameter: plimsoll/{name}{}", near::hint(name, KEYS.iter().map(|key| key.name)))
+}
+
+impl Key {
+    /// Reads a value and puts it in its place.
+    pub(crate) fn assign(&self, own: &mut Own, text: &str) -> Result<(), Fault> {
+        match &self.field {
+            Field::Workers => {
+                let workers = text.parse::<u16>().ok().filter(|n| (1..=WORKERS_MAX).contains(n));
+                own.workers = Some(workers.ok_or(Fault::Invalid("1 to 64"))?);
+            }
+            Field::Budget => own.target_budget = budget(text)?,
+            Field::Compat => own.compat = compat(text)?,
+            Field::Time(at, min, max) => {
+                let time = value::time(text).ok_or(Fault::Invalid(value::TIME_EXPECTED))?;
+                if time < *min || time > *max {
+                    return Err(Fault::Wanted(format!(
+                        "{} to {}",
+                        value::time_text(*min),
+                        value::time_text(*max)
+                    )));
+                }
+                *at(own) = Some(time);
+            }
+            Field::Size(at, min, max) => {
+                let size = value::size(text).ok_or(Fault::Invalid(value::SIZE_EXPECTED))?;
+                if size < *min || size > *max {
+                    return Err(Fault::Wanted(format!(
+                        "{} to {}",
+                        value::size_text(*min),
+                        value::size_text(*max)
+                    )));
+                }
+                *at(own) = Some(size);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Field {
+    /// The values, for people.
+    pub(crate) fn values(&self) -> String {
+        match self {
+            Field::Workers => format!("1 to {WORKERS_MAX}"),
+            Field::Budget => "off, or 1 to 1000000 (`auto` is not there yet)".to_string(),
+            Field::Compat => "plimsoll, pgbouncer".to_string(),
+            Field::Time(_, min, max) => {
+                format!("a time, {} to {}", value::time_text(*min), value::time_text(*max))
+            }
+            Field::Size(_, min, max) => {
+                format!("a size, {} to {}", value::size_text(*min), value::size_text(*max))
+            }
+        }
+    }
+}
+
+fn budget(text: &str) -> Result<Option<u32>, Fault> {
+    match text {
+        "off" => Ok(None),
+        "auto" => {
+            Err(Fault::NotYet("the server is not asked for its max_connections; give a number, or off"))
+        }
+        number => {
+            let number = number.parse::<u32>().ok().filter(|n| (1..=1_000_000).contains(n));
+            number
+                .map(Some)
+                .ok_or(Fault::Invalid("off, or the most server connections on one server, 1 to 1000000"))
+        }
+    }
+}
+
+fn compat(text: &str) -> Result<Compat, Fault> {
+    match text {
+        "plimsoll" => Ok(Compat::Plimsoll),
+        "pgbouncer" => Ok(Compat::Pgbouncer),
+        _ => Err(Fault::Invalid("plimsoll or pgbouncer")),
+    }
+}

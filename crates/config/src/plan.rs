@@ -1,0 +1,409 @@
+//! What a configuration says once it is understood.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use plimsoll_types::{PoolMode, Secret};
+
+/// Everything the program needs to know, validated.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// `[pgbouncer]`.
+    pub general: General,
+    /// `[plimsoll]`.
+    pub own: Own,
+    /// `[databases]`, in the order of the file, without the `*` line.
+    pub databases: Vec<Database>,
+    /// The `*` line.
+    pub auto_database: Option<Database>,
+    /// `[users]`.
+    pub users: BTreeMap<String, UserSettings>,
+    /// Secrets of auth_file: user to secret as written.
+    pub logins: BTreeMap<String, Secret>,
+    /// Things worth a WARNING in the log: keys that are accepted and mean nothing here, timers longer than a
+    /// balancer's 350 s, unreadable auth_file lines.
+    pub warnings: Vec<String>,
+    /// Every `[pgbouncer]` key with its text, in the order of `SHOW CONFIG`.
+    pub shown: Vec<Shown>,
+    /// The `[pgbouncer]` keys that the files really had: what [`crate::carry`] must not overwrite.
+    pub explicit: BTreeSet<&'static str>,
+}
+
+/// A line of `SHOW CONFIG`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The key.
+    pub key: &'static str,
+    /// Its value as text; `None` is NULL.
+    pub value: Option<String>,
+    /// Its default; `None` is NULL.
+    pub default: Option<&'static str>,
+    /// Whether RELOAD and SET change it.
+    pub changeable: bool,
+}
+
+/// `auth_type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthType {
+    /// Anybody; needs a forced user.
+    Any,
+    /// Anybody listed.
+    Trust,
+    /// Clear text.
+    Plain,
+    /// MD5 (or SCRAM where the secret is one).
+    #[default]
+    Md5,
+    /// SCRAM-SHA-256.
+    Scram,
+}
+
+/// `[pgbouncer]`, typed. Durations of zero mean "off" as in PgBouncer, unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct General {
+    /// `listen_addr`, split at commas; `*` stands for all. Empty: no TCP.
+    pub listen_addr: Vec<String>,
+    /// `listen_port`.
+    pub listen_port: u16,
+    /// `listen_backlog`.
+    pub listen_backlog: u32,
+    /// `so_reuseport`.
+    pub so_reuseport: bool,
+    /// `unix_socket_dir`; `None` when empty.
+    pub unix_socket_dir: Option<PathBuf>,
+    /// `unix_socket_mode`.
+    pub unix_socket_mode: u32,
+    /// `unix_socket_group`.
+    pub unix_socket_group: String,
+    /// `logfile`.
+    pub logfile: Option<PathBuf>,
+    /// `pidfile`.
+    pub pidfile: Option<PathBuf>,
+    /// `user` to switch to after start as root.
+    pub user: Option<String>,
+    /// `auth_type`.
+    pub auth_type: AuthType,
+    /// `auth_file`.
+    pub auth_file: Option<PathBuf>,
+    /// `admin_users`.
+    pub admin_users: Vec<String>,
+    /// `stats_users`.
+    pub stats_users: Vec<String>,
+    /// `pool_mode`.
+    pub pool_mode: PoolMode,
+    /// `max_client_conn`.
+    pub max_client_conn: u32,
+    /// `default_pool_size`.
+    pub default_pool_size: u32,
+    /// `min_pool_size`.
+    pub min_pool_size: u32,
+    /// `reserve_pool_size`.
+    pub reserve_pool_size: u32,
+    /// `reserve_pool_timeout`.
+    pub reserve_pool_timeout: Duration,
+    /// `max_db_connections`; 0 is no limit.
+    pub max_db_connections: u32,
+    /// `max_user_connections`; 0 is no limit.
+    pub max_user_connections: u32,
+    /// `max_db_client_connections`; 0 is no limit.
+    pub max_db_client_connections: u32,
+    /// `max_user_client_connections`; 0 is no limit.
+    pub max_user_client_connections: u32,
+    /// `server_round_robin`.
+    pub server_round_robin: bool,
+    /// `track_extra_parameters`, names as written.
+    pub track_extra_parameters: Vec<String>,
+    /// `ignore_startup_parameters`.
+    pub ignore_startup_parameters: Vec<String>,
+    /// `application_name_add_host`.
+    pub application_name_add_host: bool,
+    /// `max_prepared_statements`; 0 switches the tracking off.
+    pub max_prepared_statements: u32,
+    /// `max_packet_size`, bytes.
+    pub max_packet_size: u32,
+    /// `scram_iterations`.
+    pub scram_iterations: u32,
+    /// `server_reset_query`; empty is none.
+    pub server_reset_query: String,
+    /// `server_reset_query_always`.
+    pub server_reset_query_always: bool,
+    /// `server_check_query`; `None` (`<empty>`) is a Query with an empty text, `Some("")` is no check at all.
+    pub server_check_query: Option<String>,
+    /// `server_check_delay`; zero checks before every hand-out.
+    pub server_check_delay: Duration,
+    /// `server_lifetime`; zero closes on release.
+    pub server_lifetime: Duration,
+    /// `server_idle_timeout`.
+    pub server_idle_timeout: Duration,
+    /// `server_connect_timeout`.
+    pub server_connect_timeout: Duration,
+    /// `server_login_retry`.
+    pub server_login_retry: Duration,
+    /// `server_fast_close`.
+    pub server_fast_close: bool,
+    /// `client_login_timeout`.
+    pub client_login_timeout: Duration,
+    /// `client_idle_timeout`.
+    pub client_idle_timeout: Duration,
+    /// `query_timeout`.
+    pub query_timeout: Duration,
+    /// `query_wait_timeout`.
+    pub query_wait_timeout: Duration,
+    /// `query_wait_notify`, seconds.
+    pub query_wait_notify: Duration,
+    /// `cancel_wait_timeout`.
+    pub cancel_wait_timeout: Duration,
+    /// `idle_transaction_timeout`.
+    pub idle_transaction_timeout: Duration,
+    /// `transaction_timeout`.
+    pub transaction_timeout: Duration,
+    /// `pool_idle_timeout`.
+    pub pool_idle_timeout: Duration,
+    /// `autodb_idle_timeout`.
+    pub autodb_idle_timeout: Duration,
+    /// `suspend_timeout`.
+    pub suspend_timeout: Duration,
+    /// `dns_max_ttl`.
+    pub dns_max_ttl: Duration,
+    /// `stats_period`.
+    pub stats_period: Duration,
+    /// `log_connections`.
+    pub log_connections: bool,
+    /// `log_disconnections`.
+    pub log_disconnections: bool,
+    /// `log_pooler_errors`.
+    pub log_pooler_errors: bool,
+    /// `log_stats`.
+    pub log_stats: bool,
+    /// `verbose`.
+    pub verbose: u32,
+    /// `tcp_keepalive`.
+    pub tcp_keepalive: bool,
+    /// `tcp_keepcnt`; 0 leaves the system's.
+    pub tcp_keepcnt: u32,
+    /// `tcp_keepidle`, seconds; 0 leaves the system's.
+    pub tcp_keepidle: u32,
+    /// `tcp_keepintvl`, seconds; 0 leaves the system's.
+    pub tcp_keepintvl: u32,
+    /// `tcp_user_timeout`, milliseconds; 0 leaves the system's.
+    pub tcp_user_timeout: u32,
+    /// `tcp_defer_accept`, seconds; 0 is off.
+    pub tcp_defer_accept: u32,
+    /// `login_notify_message`.
+    pub login_notify_message: String,
+}
+
+/// Whose shape everything visible has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compat {
+    /// True SQLSTATEs, HINT, appended columns.
+    #[default]
+    Plimsoll,
+    /// PgBouncer's: 08P01, no appended columns, its version.
+    Pgbouncer,
+}
+
+/// `[plimsoll]`: keys of our own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// `workers`; `None`: the number of cores, at most 4.
+    pub workers: Option<u16>,
+    /// `target_budget`: most server connections on one physical server; `None` is `off`.
+    pub target_budget: Option<u32>,
+    /// `compat`.
+    pub compat: Compat,
+    /// `fairness_slack` (default 5 ms): how much older another worker's waiter must be to be served first.
+    pub fairness_slack: Option<Duration>,
+    /// `close_timeout` (default 5 s): how long a server that we let go may take to close.
+    pub close_timeout: Option<Duration>,
+    /// `lost_max` (default 10 min): how long a server that did not close stays counted.
+    pub lost_max: Option<Duration>,
+    /// `collect_max` (default 1 MiB): longest message that is kept whole (named Parse), bytes.
+    pub collect_max: Option<usize>,
+    /// `collect_memory` (default 64 MiB): all such messages together, bytes.
+    pub collect_memory: Option<usize>,
+}
+
+/// A host of a `host=` list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// A name or an address, with its port.
+    Tcp {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// The folder of a Unix socket, with its port (`.s.PGSQL.PORT`).
+    Unix {
+        /// The folder.
+        dir: PathBuf,
+        /// Port.
+        port: u16,
+    },
+}
+
+/// `load_balance_hosts`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoadBalance {
+    /// Each new connection goes to the next host.
+    #[default]
+    RoundRobin,
+    /// Stay on one host until it fails.
+    Disable,
+}
+
+/// A line of `[databases]`.
+#[derive(Clone, Debug, Default)]
+pub struct Database {
+    /// The name clients ask for; `*` for the auto-database.
+    pub name: String,
+    /// `host=` as written, for `SHOW DATABASES`; `None` when the line has none.
+    pub host: Option<String>,
+    /// `host=` with `port=`, never empty in a loaded plan: without `host=` it is the folder of `unix_socket_dir`.
+    pub hosts: Vec<Host>,
+    /// `load_balance_hosts`.
+    pub load_balance: Option<LoadBalance>,
+    /// `dbname=`; `None`: the name itself.
+    pub dbname: Option<String>,
+    /// `user=`: the forced user.
+    pub user: Option<String>,
+    /// `password=`.
+    pub password: Option<Secret>,
+    /// `pool_mode=`.
+    pub pool_mode: Option<PoolMode>,
+    /// `pool_size=`.
+    pub pool_size: Option<u32>,
+    /// `min_pool_size=`.
+    pub min_pool_size: Option<u32>,
+    /// `reserve_pool_size=`.
+    pub reserve_pool_size: Option<u32>,
+    /// `max_db_connections=`.
+    pub max_db_connections: Option<u32>,
+    /// `max_db_client_connections=`.
+    pub max_db_client_connections: Option<u32>,
+    /// `server_lifetime=`.
+    pub server_lifetime: Option<Duration>,
+    /// `query_wait_timeout=`.
+    pub query_wait_timeout: Option<Duration>,
+    /// `connect_query=`.
+    pub connect_query: Option<String>,
+    /// `client_encoding=`, `datestyle=`, `timezone=`, `application_name=` to start with: (name, value).
+    pub startup: Vec<(String, String)>,
+}
+
+/// A line of `[users]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserSettings {
+    /// `pool_mode=`.
+    pub pool_mode: Option<PoolMode>,
+    /// `pool_size=`.
+    pub pool_size: Option<u32>,
+    /// `reserve_pool_size=`.
+    pub reserve_pool_size: Option<u32>,
+    /// `max_user_connections=`.
+    pub max_user_connections: Option<u32>,
+    /// `max_user_client_connections=`.
+    pub max_user_client_connections: Option<u32>,
+    /// `query_timeout=`.
+    pub query_timeout: Option<Duration>,
+    /// `query_wait_timeout=`.
+    pub query_wait_timeout: Option<Duration>,
+    /// `idle_transaction_timeout=`.
+    pub idle_transaction_timeout: Option<Duration>,
+    /// `transaction_timeout=`.
+    pub transaction_timeout: Option<Duration>,
+    /// `client_idle_timeout=`.
+    pub client_idle_timeout: Option<Duration>,
+}
+
+/// What a reload has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new database.
+    DatabaseAdded(String),
+    /// A database left the file: its clients and servers go.
+    DatabaseRemoved(String),
+    /// Where or as whom a database connects changed: its servers are closed when they come back.
+    DatabaseReconnect(String),
+    /// Only limits or modes of a database changed.
+    DatabaseLimits(String),
+    /// Settings, users or secrets changed.
+    Settings,
+    /// Keys that only a restart changes; they keep their old value.
+    NeedsRestart(&'static str),
+}
+
+impl Default for General {
+    /// PgBouncer's defaults; the same as in the table of keys, which a test compares.
+    fn default() -> General {
+        General {
+            listen_addr: Vec::new(),
+            listen_port: 6432,
+            listen_backlog: 128,
+            so_reuseport: false,
+            unix_socket_dir: Some(PathBuf::from("/tmp")),
+            unix_socket_mode: 0o777,
+            unix_socket_group: String::new(),
+            logfile: None,
+            pidfile: None,
+            user: None,
+            auth_type: AuthType::Md5,
+            auth_file: None,
+            admin_users: Vec::new(),
+            stats_users: Vec::new(),
+            pool_mode: PoolMode::Session,
+            max_client_conn: 100,
+            default_pool_size: 20,
+            min_pool_size: 0,
+            reserve_pool_size: 0,
+            reserve_pool_timeout: Duration::from_secs(5),
+            max_db_connections: 0,
+            max_user_connections: 0,
+            max_db_client_connections: 0,
+            max_user_client_connections: 0,
+            server_round_robin: false,
+            track_extra_parameters: vec!["IntervalStyle".to_string()],
+            ignore_startup_parameters: Vec::new(),
+            application_name_add_host: false,
+            max_prepared_statements: 200,
+            max_packet_size: 2_147_483_647,
+            scram_iterations: 4096,
+            server_reset_query: "DISCARD ALL".to_string(),
+            server_reset_query_always: false,
+            server_check_query: None,
+            server_check_delay: Duration::from_secs(30),
+            server_lifetime: Duration::from_secs(3600),
+            server_idle_timeout: Duration::from_secs(600),
+            server_connect_timeout: Duration::from_secs(15),
+            server_login_retry: Duration::from_secs(15),
+            server_fast_close: false,
+            client_login_timeout: Duration::from_secs(60),
+            client_idle_timeout: Duration::ZERO,
+            query_timeout: Duration::ZERO,
+            query_wait_timeout: Duration::from_secs(120),
+            query_wait_notify: Duration::from_secs(5),
+            cancel_wait_timeout: Duration::from_secs(10),
+            idle_transaction_timeout: Duration::ZERO,
+            transaction_timeout: Duration::ZERO,
+            pool_idle_timeout: Duration::ZERO,
+            autodb_idle_timeout: Duration::from_secs(3600),
+            suspend_timeout: Duration::from_secs(10),
+            dns_max_ttl: Duration::from_secs(15),
+            stats_period: Duration::from_secs(60),
+            log_connections: true,
+            log_disconnections: true,
+            log_pooler_errors: true,
+            log_stats: true,
+            verbose: 0,
+            tcp_keepalive: true,
+            tcp_keepcnt: 0,
+            tcp_keepidle: 0,
+            tcp_keepintvl: 0,
+            tcp_user_timeout: 0,
+            tcp_defer_accept: 1,
+            login_notify_message: String::new(),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The tables of keys as text, for `docs/configuration.md`: the page cannot say anything else than the code.
+
+use crate::table::{Support, When};
+use crate::{database, keys, own, slot, user};
+
+/// The tables of `docs/configuration.md`, in Markdown. A test compares the page with them.
+pub fn reference() -> String {
+    let mut page = String::from(
+        "### `[pgbouncer]`\n\n| key | type | default | changes by | here |\n|---|---|---|---|---|\n",
+    );
+    for key in keys::KEYS {
+        let default = match key.default {
+            Some("") => "empty".to_string(),
+            Some(text) => format!("`{text}`"),
+            None => "none".to_string(),
+        };
+        let here = match key.support {
+            Support::Works => "works".to_string(),
+            Support::Harmless(why) => format!("accepted without effect: {why}"),
+            Support::Warned(why) => format!("accepted without effect, with a warning: {why}"),
+            Support::NotYet(why) => format!("not there yet: {why}"),
+        };
+        let here = key.field.restriction().map_or(here, str::to_string);
+        let (name, kind, when) = (key.name, key.field.type_name(), changed_by(key.when));
+        page.push_str(&format!("| `{name}` | {kind} | {default} | {when} | {here} |\n"));
+    }
+    page.push_str("\n### `[plimsoll]`\n\n| key | values | default | changes by |\n|---|---|---|---|\n");
+    for key in own::KEYS {
+        let (name, values, default, when) = (key.name, key.field.values(), key.default, changed_by(key.when));
+        page.push_str(&format!("| `{name}` | {values} | {default} | {when} |\n"));
+    }
+    page.push_str("\n### A line of `[databases]`\n\n| key | here |\n|---|---|\n");
+    page.push_str(&slot::reference(database::KEYS));
+    page.push_str("\n### A line of `[users]`\n\n| key | here |\n|---|---|\n");
+    page.push_str(&slot::reference(user::KEYS));
+    page
+}
+
+fn changed_by(when: When) -> &'static str {
+    match when {
+        When::Always => "reload",
+        When::Restart => "restart",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_says_what_the_tables_say() {
+        let page = include_str!("../../../docs/configuration.md");
+        let tables = super::reference();
+        assert!(page.contains(&tables), "put this into docs/configuration.md:\n\n{tables}");
+    }
+}

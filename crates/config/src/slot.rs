@@ -1,0 +1,98 @@
+//! What a row of the tables of connection-string keys is made of, for `[databases]` and `[users]` alike.
+
+use std::time::Duration;
+
+use plimsoll_types::PoolMode;
+
+use crate::connstr;
+use crate::mistake::{Mistake, Place};
+use crate::near;
+use crate::table::{Fault, pool_mode};
+use crate::value;
+
+/// Where in `T` a value lives.
+type At<T, V> = fn(&mut T) -> &mut Option<V>;
+
+/// Type and place of a value in `T`.
+pub(crate) enum Slot<T> {
+    Text(At<T, String>),
+    Count(At<T, u32>),
+    /// With a fraction.
+    Seconds(At<T, Duration>),
+    PoolMode(At<T, PoolMode>),
+    /// Whatever this function makes of it.
+    Own(fn(&mut T, &str) -> Result<(), Fault>),
+    /// It has no effect, and that changes nothing for anybody: why.
+    Harmless(&'static str),
+    /// Refused: why.
+    NotYet(&'static str),
+}
+
+/// One row.
+pub(crate) type Row<T> = (&'static str, Slot<T>);
+
+/// Takes all pairs of a connection string; `section` is `connection` or `user`, as PgBouncer's messages say.
+pub(crate) fn take<T>(
+    into: &mut T,
+    rows: &[Row<T>],
+    section: &str,
+    text: &str,
+    place: &Place,
+) -> Vec<Mistake> {
+    let pairs = match connstr::pairs(text) {
+        Ok(pairs) => pairs,
+        Err(why) => {
+            return vec![
+                place.mistake(format!("syntax error in connection string in configuration ({place}): {why}")),
+            ];
+        }
+    };
+    let mut mistakes = Vec::new();
+    for (key, value) in pairs {
+        let Some((_, slot)) = rows.iter().find(|(name, _)| *name == key) else {
+            let hint = near::hint(key, rows.iter().map(|(name, _)| *name));
+            mistakes.push(place.mistake(format!("unrecognized {section} parameter: {key}{hint}")));
+            continue;
+        };
+        if let Err(fault) = slot.assign(into, &value) {
+            mistakes.push(place.mistake(fault.message(key, &value, Some(place))));
+        }
+    }
+    mistakes
+}
+
+impl<T> Slot<T> {
+    fn assign(&self, into: &mut T, text: &str) -> Result<(), Fault> {
+        match self {
+            Slot::Text(at) => *at(into) = Some(text.to_string()),
+            Slot::Count(at) => {
+                *at(into) = Some(value::count(text).ok_or(Fault::Invalid("a whole number, 0 or more"))?);
+            }
+            Slot::Seconds(at) => {
+                let wanted = Fault::Invalid("a number of seconds without a unit");
+                *at(into) = Some(value::seconds(text).ok_or(wanted)?);
+            }
+            Slot::PoolMode(at) => {
+                let wanted = || Fault::Said(format!("invalid pool mode: {text}"));
+                *at(into) = Some(pool_mode(text).ok_or_else(wanted)?);
+            }
+            Slot::Own(take) => take(into, text)?,
+            Slot::Harmless(_) => {}
+            Slot::NotYet(why) => return Err(Fault::NotYet(why)),
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a table of keys, for people.
+pub(crate) fn reference<T>(rows: &[Row<T>]) -> String {
+    let here = |slot: &Slot<T>| match slot {
+        Slot::Text(_) | Slot::Own(_) => "works".to_string(),
+        Slot::Count(_) => "works; a whole number".to_string(),
+        Slot::Seconds(_) => "works; seconds".to_string(),
+        Slot::PoolMode(_) => "works; session, transaction, statement".to_string(),
+        Slot::Harmless(why) => format!("accepted without effect: {why}"),
+        Slot::NotYet(why) => format!("not there yet: {why}"),
+    };
+    rows.iter().map(|(name, slot)| format!("| `{name}` | {} |\n", here(slot))).collect()
+}

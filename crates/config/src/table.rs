@@ -1,0 +1,302 @@
+//! What a row of the table of `[pgbouncer]` keys is made of: where the value goes, how its text is read and shown,
+//! and how far we honour it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use plimsoll_types::PoolMode;
+
+use crate::mistake::Place;
+use crate::plan::{AuthType, General};
+use crate::value;
+
+/// Where in `General` a value lives.
+pub(crate) type At<T> = fn(&mut General) -> &mut T;
+
+/// Type and place of a value.
+pub(crate) enum Field {
+    Text(At<String>),
+    /// Empty is none.
+    OptionalText(At<Option<String>>),
+    /// Empty is none.
+    Path(At<Option<PathBuf>>),
+    /// A list with commas.
+    Names(At<Vec<String>>),
+    Switch(At<bool>),
+    Count(At<u32>),
+    Port(At<u16>),
+    /// With a fraction.
+    Seconds(At<Duration>),
+    WholeSeconds(At<Duration>),
+    PoolMode(At<PoolMode>),
+    AuthType(At<AuthType>),
+    /// `<empty>` is none.
+    CheckQuery(At<Option<String>>),
+    /// Checked and shown, but nothing in `General` depends on it.
+    Kept(Kind),
+}
+
+/// Types of the values that are only kept.
+pub(crate) enum Kind {
+    Text,
+    Int,
+    Seconds,
+    /// Not the console's name.
+    AuthDbname,
+    ClientSslMode,
+    ServerSslMode,
+}
+
+/// How far we honour a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Support {
+    /// It does what PgBouncer's does.
+    Works,
+    /// It has no effect, and that changes nothing for anybody: why.
+    Harmless(&'static str),
+    /// It has no effect; a value other than the default earns a warning: why.
+    Warned(&'static str),
+    /// A value other than the default is refused: why.
+    NotYet(&'static str),
+}
+
+/// What PgBouncer does with a key after start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// RELOAD and SET change it.
+    Always,
+    /// Only a restart does.
+    Restart,
+}
+
+/// One row.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    /// As the reference writes it; `None` is NULL.
+    pub(crate) default: Option<&'static str>,
+    pub(crate) field: Field,
+    pub(crate) when: When,
+    pub(crate) support: Support,
+}
+
+/// A value that was taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// As `SHOW CONFIG` writes it.
+    pub(crate) shown: String,
+    /// Why it is worth a warning, when somebody wrote it.
+    pub(crate) warning: Option<&'static str>,
+}
+
+/// A value that was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is none; what would be.
+    Invalid(&'static str),
+    /// It is out of range; what would be in it.
+    Wanted(String),
+    /// PgBouncer has its own words for it.
+    Said(String),
+    /// It is one, but we cannot honour it: why.
+    NotYet(&'static str),
+}
+
+impl Fault {
+    /// The message, with PgBouncer's words first; `place` is the line of a file, if it came from one.
+    pub(crate) fn message(&self, key: &str, text: &str, place: Option<&Place>) -> String {
+        let place = place.map(|place| format!(" in configuration ({place})")).unwrap_or_default();
+        let invalid = |expected: &str| {
+            format!("invalid value \"{text}\" for parameter {key}{place}: expected {expected}")
+        };
+        match self {
+            Fault::Invalid(expected) => invalid(expected),
+            Fault::Wanted(expected) => invalid(expected),
+            Fault::Said(words) => format!("{words}{place}"),
+            Fault::NotYet(why) => format!("{key} = {text} is not there yet{place}: {why}"),
+        }
+    }
+}
+
+const WANTS_COUNT: &str = "a whole number, 0 or more";
+const WANTS_SECONDS: &str = "a number of seconds without a unit, such as 30 or 0.5";
+const WANTS_SWITCH: &str = "0 or 1";
+const WANTS_PORT: &str = "a port, 0 to 65535";
+const WANTS_POOL_MODE: &str = "session, transaction or statement";
+const WANTS_AUTH: &str = "any, trust, plain, md5 or scram-sha-256";
+const WANTS_SSL_MODE: &str = "disable, allow, prefer, require, verify-ca or verify-full";
+
+const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+const POOL_MODES: [PoolMode; 3] = [PoolMode::Session, PoolMode::Transaction, PoolMode::Statement];
+const AUTH_TYPES: [(&str, Option<AuthType>); 9] = [
+    ("any", Some(AuthType::Any)),
+    ("trust", Some(AuthType::Trust)),
+    ("plain", Some(AuthType::Plain)),
+    ("md5", Some(AuthType::Md5)),
+    ("scram-sha-256", Some(AuthType::Scram)),
+    ("cert", None),
+    ("hba", None),
+    ("ldap", None),
+    ("pam", None),
+];
+
+impl Key {
+    /// Reads a value and puts it in its place.
+    pub(crate) fn assign(&self, general: &mut General, text: &str) -> Result<Taken, Fault> {
+        let taken = self.field.assign(general, text)?;
+        // An empty text means "not set" where PgBouncer's default is NULL.
+        let is_default = taken.shown == self.default.unwrap_or("");
+        match self.support {
+            Support::Warned(why) if !is_default => Ok(Taken { warning: Some(why), ..taken }),
+            Support::NotYet(why) if !is_default => Err(Fault::NotYet(why)),
+            Support::Works | Support::Harmless(_) | Support::Warned(_) | Support::NotYet(_) => Ok(taken),
+        }
+    }
+}
+
+impl Field {
+    fn assign(&self, general: &mut General, text: &str) -> Result<Taken, Fault> {
+        let shown = match self {
+            Field::Text(at) => put(at(general), text.to_string(), text),
+            Field::OptionalText(at) => put(at(general), some_text(text), text),
+            Field::Path(at) => put(at(general), some_text(text).map(PathBuf::from), text),
+            Field::Names(at) => put(at(general), value::names(text), text),
+            Field::CheckQuery(at) => put(at(general), (text != "<empty>").then(|| text.to_string()), text),
+            Field::Switch(at) => {
+                let number = value::int(text).ok_or(Fault::Invalid(WANTS_SWITCH))?;
+                put(at(general), number != 0, number)
+            }
+            Field::Count(at) => {
+                let number = value::count(text).ok_or(Fault::Invalid(WANTS_COUNT))?;
+                put(at(general), number, number)
+            }
+            Field::Port(at) => {
+                let number = value::int(text).and_then(|n| u16::try_from(n).ok());
+                let number = number.ok_or(Fault::Invalid(WANTS_PORT))?;
+                put(at(general), number, number)
+            }
+            Field::Seconds(at) => {
+                let time = value::seconds(text).ok_or(Fault::Invalid(WANTS_SECONDS))?;
+                put(at(general), time, value::seconds_text(time))
+            }
+            Field::WholeSeconds(at) => {
+                let number = value::count(text).ok_or(Fault::Invalid(WANTS_COUNT))?;
+                put(at(general), Duration::from_secs(number.into()), number)
+            }
+            Field::PoolMode(at) => {
+                let mode = pool_mode(text).ok_or(Fault::Invalid(WANTS_POOL_MODE))?;
+                put(at(general), mode, mode.as_str())
+            }
+            Field::AuthType(at) => {
+                let (word, auth_type) = auth_type(text)?;
+                put(at(general), auth_type, word)
+            }
+            Field::Kept(kind) => return kind.check(text),
+        };
+        Ok(Taken { shown, warning: None })
+    }
+
+    /// The type, for people.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Field::Text(_) | Field::OptionalText(_) | Field::CheckQuery(_) => "text",
+            Field::Path(_) => "path",
+            Field::Names(_) => "names, commas",
+            Field::Switch(_) => "0, 1",
+            Field::Count(_) | Field::Port(_) => "whole number",
+            Field::Seconds(_) => "seconds",
+            Field::WholeSeconds(_) => "whole seconds",
+            Field::PoolMode(_) => "session, transaction, statement",
+            Field::AuthType(_) => "any, trust, plain, md5, scram-sha-256",
+            Field::Kept(Kind::Text | Kind::AuthDbname) => "text",
+            Field::Kept(Kind::Int) => "whole number",
+            Field::Kept(Kind::Seconds) => "seconds",
+            Field::Kept(Kind::ClientSslMode) => "disable",
+            Field::Kept(Kind::ServerSslMode) => "disable, allow, prefer",
+        }
+    }
+}
+
+impl Field {
+    /// What to say of a key of which some values are refused.
+    pub(crate) fn restriction(&self) -> Option<&'static str> {
+        match self {
+            Field::AuthType(_) => Some("works; cert, hba, ldap and pam are not there yet"),
+            Field::Kept(kind) => kind.restriction(),
+            Field::Text(_) | Field::OptionalText(_) | Field::Path(_) | Field::Names(_) | Field::Switch(_) => {
+                None
+            }
+            Field::Count(_) | Field::Port(_) | Field::Seconds(_) | Field::WholeSeconds(_) => None,
+            Field::PoolMode(_) | Field::CheckQuery(_) => None,
+        }
+    }
+}
+
+/// Puts a value in its place; its text as `SHOW CONFIG` writes it.
+fn put<T>(place: &mut T, value: T, shown: impl ToString) -> String {
+    *place = value;
+    shown.to_string()
+}
+
+fn some_text(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_string())
+}
+
+impl Kind {
+    fn restriction(&self) -> Option<&'static str> {
+        match self {
+            Kind::ClientSslMode => Some("works; anything but disable is not there yet"),
+            Kind::ServerSslMode => Some(
+                "accepted, connections are plain (a warning, if allow or prefer is written); \
+                 require, verify-ca and verify-full are not there yet",
+            ),
+            Kind::Text | Kind::Int | Kind::Seconds | Kind::AuthDbname => None,
+        }
+    }
+
+    fn check(&self, text: &str) -> Result<Taken, Fault> {
+        let (shown, warning) = match self {
+            Kind::Text => (text.to_string(), None),
+            Kind::AuthDbname if text == "pgbouncer" => {
+                let words = "cannot use the reserved \"pgbouncer\" database as an auth_dbname";
+                return Err(Fault::Said(words.to_string()));
+            }
+            Kind::AuthDbname => (text.to_string(), None),
+            Kind::Int => (value::int(text).ok_or(Fault::Invalid("a whole number"))?.to_string(), None),
+            Kind::Seconds => {
+                let time = value::seconds(text).ok_or(Fault::Invalid(WANTS_SECONDS))?;
+                (value::seconds_text(time), None)
+            }
+            Kind::ClientSslMode => match ssl_mode(text)? {
+                "disable" => ("disable".to_string(), None),
+                _ => return Err(Fault::NotYet("clients connect without TLS; use disable")),
+            },
+            Kind::ServerSslMode => match ssl_mode(text)? {
+                "disable" => ("disable".to_string(), None),
+                mode @ ("allow" | "prefer") => {
+                    (mode.to_string(), Some("there is no TLS to servers yet: connections to them are plain"))
+                }
+                _ => return Err(Fault::NotYet("there is no TLS to servers; use disable, allow or prefer")),
+            },
+        };
+        Ok(Taken { shown, warning })
+    }
+}
+
+/// A word of `pool_mode`, in any case.
+pub(crate) fn pool_mode(text: &str) -> Option<PoolMode> {
+    POOL_MODES.into_iter().find(|mode| mode.as_str().eq_ignore_ascii_case(text))
+}
+
+fn auth_type(text: &str) -> Result<(&'static str, AuthType), Fault> {
+    let found = AUTH_TYPES.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+    match found {
+        Some((word, Some(auth_type))) => Ok((word, auth_type)),
+        Some((_, None)) => Err(Fault::NotYet("use trust, plain, md5 or scram-sha-256")),
+        None => Err(Fault::Invalid(WANTS_AUTH)),
+    }
+}
+
+fn ssl_mode(text: &str) -> Result<&'static str, Fault> {
+    let found = SSL_MODES.into_iter().find(|word| word.eq_ignore_ascii_case(text));
+    found.ok_or(Fault::Invalid(WANTS_SSL_MODE))
+}

@@ -1,0 +1,26 @@
+//! A line of `[users]`.
+
+use crate::mistake::{Mistake, Place};
+use crate::plan::UserSettings;
+use crate::slot::{self, Row, Slot};
+
+/// The keys of a line of `[users]`.
+pub(crate) static KEYS: &[Row<UserSettings>] = &[
+    ("pool_mode", Slot::PoolMode(|u| &mut u.pool_mode)),
+    ("pool_size", Slot::Count(|u| &mut u.pool_size)),
+    ("reserve_pool_size", Slot::Count(|u| &mut u.reserve_pool_size)),
+    ("max_user_connections", Slot::Count(|u| &mut u.max_user_connections)),
+    ("max_user_client_connections", Slot::Count(|u| &mut u.max_user_client_connections)),
+    ("query_timeout", Slot::Seconds(|u| &mut u.query_timeout)),
+    ("query_wait_timeout", Slot::Seconds(|u| &mut u.query_wait_timeout)),
+    ("idle_transaction_timeout", Slot::Seconds(|u| &mut u.idle_transaction_timeout)),
+    ("transaction_timeout", Slot::Seconds(|u| &mut u.transaction_timeout)),
+    ("client_idle_timeout", Slot::Seconds(|u| &mut u.client_idle_timeout)),
+];
+
+/// Reads what stands behind `name =`.
+pub(crate) fn parse(text: &str, place: &Place) -> Result<UserSettings, Vec<Mistake>> {
+    let mut user = UserSettings::default();
+    let mistakes = slot::take(&mut user, KEYS, "user", text, place);
+    if mistakes.is_empty() { Ok(user) } else { Err(mistakes) }
+}
