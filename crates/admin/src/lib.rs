@@ -1,1 +1,163 @@
-//! admin
+//! The console: what an administrator may ask and do on the database `pgbouncer`.
+//!
+//! [`AdminConsole`] implements the proxy's [`Console`]: a line goes through `grammar` and comes back as whole protocol
+//! messages. What it shows is a table of columns and one function for the rows of each (`show`); what it does is in
+//! `commands` and `reload`; what it refuses is in `failure`, in PgBouncer's words. It runs on the control thread and
+//! never on the way of a query.
+
+mod answer;
+mod commands;
+mod failure;
+mod grammar;
+mod help;
+mod pooler;
+mod reload;
+mod show;
+mod table;
+mod version;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Zoned;
+use plimsoll_config::{Compat, Plan};
+use plimsoll_proxy::{Console, Control, Level, Reply};
+
+pub use reload::{Applied, Follow, Load, place};
+use version::server_version;
+pub use version::{PGBOUNCER_VERSION, version};
+
+use commands::{Act, Verb};
+use failure::Failure;
+use grammar::Line;
+use pooler::Pooler;
+use reload::Settings;
+use show::{Figures, Scene};
+
+/// The console.
+pub struct AdminConsole {
+    settings: Settings,
+    compat: Compat,
+    commands: AtomicU64,
+    logins: AtomicU64,
+}
+
+impl AdminConsole {
+    /// A console that reloads by `load` and tells `follow` of every new plan. `compat` is whose version it welcomes
+    /// its clients with.
+    pub fn new(load: Box<Load>, follow: Box<Follow>, compat: Compat) -> AdminConsole {
+        let settings = Settings::new(load, follow);
+        AdminConsole { settings, compat, commands: AtomicU64::new(0), logins: AtomicU64::new(0) }
+    }
+
+    /// Reads the configuration again, as RELOAD and SIGHUP do.
+    ///
+    /// # Errors
+    /// How many mistakes there are; each has been logged, and the old configuration stays in force.
+    pub fn reload(&self, control: &Control) -> Result<(), usize> {
+        match self.settings.reload(control) {
+            Err(Failure::ReloadFailed(mistakes)) => Err(mistakes),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn answer(&self, pooler: &dyn Pooler, level: Level, text: &[u8]) -> Reply {
+        self.commands.fetch_add(1, Ordering::Relaxed);
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        let text = String::from_utf8_lossy(text);
+        tracing::debug!("got admin query: {text}");
+        let plan = pooler.plan();
+        self.run(pooler, &plan, level, &text).unwrap_or_else(|failure| {
+            tracing::error!("{}", failure.message());
+            Reply::Now(answer::error(&failure.told(plan.own.compat)))
+        })
+    }
+
+    fn run(&self, pooler: &dyn Pooler, plan: &Arc<Plan>, level: Level, text: &str) -> Result<Reply, Failure> {
+        let (command, argument) = match grammar::parse(text)? {
+            Line::Set { key, value } => return self.set(pooler, level, &key, &value),
+            Line::Call { command, argument } => (command, argument),
+        };
+        let reply = match Verb::find(&command) {
+            Some(Verb::Show) => self.show(pooler, plan, &argument)?,
+            Some(Verb::Act(act)) if act.takes(&argument) => Some(self.act(pooler, act, level, &argument)?),
+            Some(Verb::Act(_)) | None => None,
+        };
+        reply.ok_or_else(|| Failure::InvalidCommand(text.to_string()))
+    }
+
+    /// `SHOW what`; `None` when there is nothing of this name.
+    fn show(&self, pooler: &dyn Pooler, plan: &Arc<Plan>, what: &str) -> Result<Option<Reply>, Failure> {
+        if what.eq_ignore_ascii_case("help") {
+            let usage = help::usage(plan.own.compat);
+            return Ok(Some(Reply::Now(answer::notice("Console usage", Some(&usage), "SHOW"))));
+        }
+        let figures = Figures {
+            commands: self.commands.load(Ordering::Relaxed),
+            logins: self.logins.load(Ordering::Relaxed),
+        };
+        let scene = Scene { pooler, plan: plan.clone(), figures, now: Zoned::now() };
+        Ok(show::find(what, &scene)?.map(|table| Reply::Now(answer::table(&table))))
+    }
+
+    fn set(&self, pooler: &dyn Pooler, level: Level, key: &str, value: &str) -> Result<Reply, Failure> {
+        if show::is_session_setting(key) {
+            return Ok(Reply::Now(answer::notice("SET ignored", None, "SET")));
+        }
+        require_admin(level)?;
+        self.settings.set(pooler, key, value)?;
+        Ok(Reply::Now(answer::done(&format!("SET {key}={value}"))))
+    }
+
+    fn act(&self, pooler: &dyn Pooler, act: Act, level: Level, argument: &str) -> Result<Reply, Failure> {
+        require_admin(level)?;
+        match act {
+            Act::Disable => commands::disable(pooler, argument),
+            Act::Enable => commands::enable(pooler, argument),
+            Act::Kill => commands::kill(pooler, argument),
+            Act::KillClient => commands::kill_client(pooler, argument),
+            Act::Pause => commands::pause(pooler, argument),
+            Act::Reconnect => commands::reconnect(pooler, argument),
+            Act::Reload => {
+                tracing::info!("RELOAD command issued");
+                self.settings.reload(pooler)?;
+                Ok(Reply::Now(answer::done("RELOAD")))
+            }
+            Act::Resume => commands::resume(pooler, argument),
+            Act::Shutdown => commands::shutdown(pooler, argument),
+            Act::Suspend => Err(Failure::NotYet("SUSPEND")),
+            Act::WaitClose => Err(Failure::NotYet("WAIT_CLOSE")),
+        }
+    }
+}
+
+fn require_admin(level: Level) -> Result<(), Failure> {
+    match level {
+        Level::Admin => Ok(()),
+        Level::Stats => Err(Failure::AdminNeeded),
+    }
+}
+
+impl Console for AdminConsole {
+    fn command(&self, control: &Control, level: Level, text: &[u8]) -> Reply {
+        self.answer(control, level, text)
+    }
+
+    fn welcome(&self) -> Vec<(&'static str, String)> {
+        self.logins.fetch_add(1, Ordering::Relaxed);
+        let fixed = [
+            ("client_encoding", "UTF8"),
+            ("server_encoding", "UTF8"),
+            ("DateStyle", "ISO"),
+            ("TimeZone", "GMT"),
+            ("standard_conforming_strings", "on"),
+            ("is_superuser", "on"),
+        ];
+        let version = ("server_version", server_version(self.compat));
+        let fixed = fixed.into_iter().map(|(name, value)| (name, value.to_string()));
+        std::iter::once(version).chain(fixed).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

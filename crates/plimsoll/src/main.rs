@@ -1,1 +1,29 @@
-fn main(){}
+//! The program: arguments, boot, signals. What the pooler does is in the crates below.
+
+mod args;
+mod boot;
+mod check;
+mod limits;
+mod logging;
+mod meter;
+mod pidfile;
+mod run;
+mod signals;
+mod source;
+mod sys;
+
+use std::process::ExitCode;
+
+use args::Asked;
+
+fn main() -> ExitCode {
+    let asked = match args::parse(std::env::args_os()) {
+        Ok(asked) => asked,
+        Err(refusal) => return refusal.print(),
+    };
+    match asked {
+        Asked::Serve(serve) => boot::serve(serve),
+        Asked::Run(run) => run::run(&run),
+        Asked::Check(file) => check::check(&file),
+    }
+}

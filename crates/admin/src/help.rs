@@ -1,0 +1,32 @@
+//! `SHOW HELP`.
+
+use plimsoll_config::Compat;
+
+const SHOWS: &str = "
+\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION
+\tSHOW LISTS|STATE
+\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS";
+
+const OWN_SHOWS: &str = "\n\tSHOW MOVES";
+
+const COMMANDS: &str = "
+\tSET key = arg
+\tRELOAD
+\tPAUSE [<db>]
+\tRESUME [<db>]
+\tDISABLE <db>
+\tENABLE <db>
+\tRECONNECT [<db>]
+\tKILL [<db>]
+\tKILL_CLIENT <client_id>
+\tSHUTDOWN
+\tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS";
+
+/// The list of commands that are there.
+pub(crate) fn usage(compat: Compat) -> String {
+    let own = match compat {
+        Compat::Plimsoll => OWN_SHOWS,
+        Compat::Pgbouncer => "",
+    };
+    format!("{SHOWS}{own}{COMMANDS}")
+}

@@ -1,0 +1,190 @@
+//! `SHOW`: a table of what there is to show, and what a row needs to know.
+//!
+//! Names, order and types of the columns are PgBouncer 1.25's: whoever reads them by name, by place or by type goes
+//! on reading them. What only we have stands behind them and is left out when the shape is PgBouncer's.
+
+mod clients;
+mod config;
+mod databases;
+mod lists;
+mod pools;
+mod stats;
+mod totals;
+mod users;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Zoned};
+use plimsoll_config::{Compat, Plan};
+use plimsoll_types::PoolMode;
+
+use crate::failure::Failure;
+use crate::pooler::Pooler;
+use crate::table::{Column, Row, Table, big, cell, text};
+use crate::version::version;
+
+/// Name of the console's database, its pool and the user of that pool.
+pub(crate) const CONSOLE: &str = "pgbouncer";
+/// `pool_size` PgBouncer shows for the console.
+pub(crate) const CONSOLE_POOL_SIZE: u32 = 2;
+/// Pool mode PgBouncer shows for the console.
+pub(crate) const CONSOLE_MODE: PoolMode = PoolMode::Statement;
+
+/// What the console counts of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Commands, this one included.
+    pub(crate) commands: u64,
+    /// Clients that logged in.
+    pub(crate) logins: u64,
+}
+
+/// What the functions that make rows may look at.
+pub(crate) struct Scene<'a> {
+    pub(crate) pooler: &'a dyn Pooler,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) figures: Figures,
+    pub(crate) now: Zoned,
+}
+
+impl Scene<'_> {
+    /// The time `ago`, as `SHOW CLIENTS` writes it.
+    pub(crate) fn time(&self, ago: Duration) -> String {
+        let ago = SignedDuration::try_from(ago).unwrap_or(SignedDuration::MAX);
+        let then = self.now.checked_sub(ago).unwrap_or_else(|_| self.now.clone());
+        then.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+    }
+
+    /// Clients on the console.
+    pub(crate) fn console_clients(&self) -> usize {
+        self.pooler.clients().iter().filter(|client| &*client.database == CONSOLE).count()
+    }
+}
+
+/// Something to show.
+pub(crate) struct Show {
+    /// The word after SHOW, in lower case.
+    pub(crate) name: &'static str,
+    /// PgBouncer's columns.
+    pub(crate) columns: &'static [Column],
+    /// Ours, behind them.
+    pub(crate) appended: &'static [Column],
+    rows: fn(&Scene<'_>) -> Vec<Row>,
+}
+
+/// All of PgBouncer's that we have.
+pub(crate) const SHOWS: &[Show] = &[
+    Show { name: "clients", columns: clients::COLUMNS, appended: &[], rows: clients::client_rows },
+    Show { name: "config", columns: config::COLUMNS, appended: &[], rows: config::rows },
+    Show { name: "databases", columns: databases::COLUMNS, appended: &[], rows: databases::rows },
+    Show { name: "lists", columns: lists::COLUMNS, appended: &[], rows: lists::rows },
+    Show { name: "pools", columns: pools::COLUMNS, appended: pools::APPENDED, rows: pools::rows },
+    Show { name: "servers", columns: clients::COLUMNS, appended: &[], rows: clients::server_rows },
+    Show { name: "state", columns: STATE_COLUMNS, appended: &[], rows: state_rows },
+    Show { name: "stats", columns: stats::COLUMNS, appended: &[], rows: stats::rows },
+    Show { name: "stats_averages", columns: stats::AVERAGES, appended: &[], rows: stats::average_rows },
+    Show { name: "stats_totals", columns: stats::TOTALS, appended: &[], rows: stats::total_rows },
+    Show { name: "totals", columns: totals::COLUMNS, appended: &[], rows: totals::rows },
+    Show { name: "users", columns: users::COLUMNS, appended: &[], rows: users::rows },
+    Show { name: "version", columns: VERSION_COLUMNS, appended: &[], rows: version_rows },
+];
+
+/// What PgBouncer does not have.
+pub(crate) const OWN_SHOWS: &[Show] =
+    &[Show { name: "moves", columns: MOVES_COLUMNS, appended: &[], rows: moves_rows }];
+
+/// What PgBouncer has and we do not have yet.
+const MISSING: &[(&str, &str)] = &[
+    ("active_sockets", "SHOW ACTIVE_SOCKETS"),
+    ("dns_hosts", "SHOW DNS_HOSTS"),
+    ("dns_zones", "SHOW DNS_ZONES"),
+    ("fds", "SHOW FDS"),
+    ("mem", "SHOW MEM"),
+    ("peer_pools", "SHOW PEER_POOLS"),
+    ("peers", "SHOW PEERS"),
+    ("sockets", "SHOW SOCKETS"),
+];
+
+/// Settings of PostgreSQL that drivers ask for without need, and what they hear.
+const SETTINGS: &[(&str, &str)] = &[
+    ("client_encoding", "UTF-8"),
+    ("default_transaction_isolation", "read committed"),
+    ("standard_conforming_strings", "on"),
+    ("datestyle", "ISO"),
+    ("timezone", "GMT"),
+    ("extra_float_digits", "2"),
+];
+
+/// Whether SET of this key is only heard out: a setting of PostgreSQL, not one of the pooler.
+pub(crate) fn is_session_setting(key: &str) -> bool {
+    SETTINGS.iter().any(|(name, _)| name.eq_ignore_ascii_case(key))
+}
+
+/// The table behind `SHOW what`; `None` when there is nothing of this name.
+///
+/// # Errors
+/// [`Failure::NotYet`] for what PgBouncer has and we do not.
+pub(crate) fn find(what: &str, scene: &Scene<'_>) -> Result<Option<Table>, Failure> {
+    let is_meant = |name: &str| name.eq_ignore_ascii_case(what);
+    if let Some((name, value)) = SETTINGS.iter().find(|(name, _)| is_meant(name)) {
+        return Ok(Some(Table { columns: vec![text(name)], rows: vec![vec![cell(value)]] }));
+    }
+    if let Some((_, words)) = MISSING.iter().find(|(name, _)| is_meant(name)) {
+        return Err(Failure::NotYet(words));
+    }
+    let own = match scene.plan.own.compat {
+        Compat::Plimsoll => OWN_SHOWS,
+        Compat::Pgbouncer => &[],
+    };
+    let show = SHOWS.iter().chain(own).find(|show| is_meant(show.name));
+    Ok(show.map(|show| table(show, scene)))
+}
+
+fn table(show: &Show, scene: &Scene<'_>) -> Table {
+    let mut columns = show.columns.to_vec();
+    match scene.plan.own.compat {
+        Compat::Plimsoll => columns.extend(show.appended),
+        Compat::Pgbouncer => {}
+    }
+    Table { columns, rows: (show.rows)(scene) }
+}
+
+const VERSION_COLUMNS: &[Column] = &[text("version")];
+
+fn version_rows(scene: &Scene<'_>) -> Vec<Row> {
+    vec![vec![cell(version(scene.plan.own.compat))]]
+}
+
+const STATE_COLUMNS: &[Column] = &[text("key"), text("value")];
+
+fn state_rows(scene: &Scene<'_>) -> Vec<Row> {
+    let paused = scene.pooler.is_paused();
+    let state = [("active", !paused), ("paused", paused), ("suspended", false)];
+    state.into_iter().map(|(key, value)| vec![cell(key), yes_no(value)]).collect()
+}
+
+const MOVES_COLUMNS: &[Column] = &[big("moves")];
+
+/// Sockets that went from one worker to another since the start.
+fn moves_rows(scene: &Scene<'_>) -> Vec<Row> {
+    vec![vec![cell(scene.pooler.moves())]]
+}
+
+fn yes_no(value: bool) -> Option<String> {
+    cell(if value { "yes" } else { "no" })
+}
+
+/// Puts the console's row among the others, which are in the order of their names.
+fn with_console<T>(rows: Vec<(T, Row)>, console: (T, Row)) -> Vec<Row>
+where
+    T: Ord,
+{
+    let mut rows = rows;
+    rows.push(console);
+    rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! `SHOW LISTS`.
+
+use super::Scene;
+use crate::table::{Column, Row, cell, int, text};
+
+pub(super) const COLUMNS: &[Column] = &[text("list"), int("items")];
+
+/// Peers, a cache of free clients and a cache of names do not exist here: their lines are there, because scripts
+/// look for them, and are truly 0.
+pub(super) fn rows(scene: &Scene<'_>) -> Vec<Row> {
+    let lists = scene.pooler.lists();
+    let items = [
+        ("databases", lists.databases),
+        ("users", lists.users),
+        ("peers", 0),
+        ("pools", lists.pools),
+        ("peer_pools", 0),
+        ("free_clients", 0),
+        ("used_clients", lists.used_clients),
+        ("login_clients", lists.login_clients),
+        ("free_servers", lists.free_servers),
+        ("used_servers", lists.used_servers),
+        ("dns_names", 0),
+        ("dns_zones", 0),
+        ("dns_queries", 0),
+        ("dns_pending", 0),
+    ];
+    items.into_iter().map(|(list, count)| vec![cell(list), cell(count)]).collect()
+}

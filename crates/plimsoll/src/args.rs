@@ -1,0 +1,166 @@
+//! The command line.
+//!
+//! Under the name `plimsoll` there are commands, and a file alone means `serve`. Under the name `pgbouncer` (a link is
+//! enough) the command line is PgBouncer's and nothing else.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use plimsoll_admin::PGBOUNCER_VERSION;
+use plimsoll_config::Compat;
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Pool what an ini file says.
+    Serve(Serve),
+    /// Pool one database, without a file.
+    Run(RunArgs),
+    /// Look at an ini file and say what is wrong with it.
+    Check(PathBuf),
+}
+
+/// How to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Serve {
+    /// Options of the command line.
+    pub(crate) options: ServeArgs,
+    /// Whose name the program was started under.
+    pub(crate) name: Compat,
+}
+
+/// Options of `serve`: PgBouncer's.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServeArgs {
+    /// Configuration file in PgBouncer's ini format
+    #[arg(value_name = "FILE.ini")]
+    pub(crate) file: PathBuf,
+    /// Run in the background (needs pidfile)
+    #[arg(short = 'd', long)]
+    pub(crate) daemon: bool,
+    /// Write no log to the terminal
+    #[arg(short = 'q', long)]
+    pub(crate) quiet: bool,
+    /// Take over from a running process (not there yet)
+    #[arg(short = 'R', long)]
+    pub(crate) reboot: bool,
+    /// Switch to this user when started as root
+    #[arg(short = 'u', long, value_name = "USERNAME")]
+    pub(crate) user: Option<String>,
+    /// Log more; twice for much more
+    #[arg(short = 'v', long, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// Options of `run`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunArgs {
+    /// The database: postgres://user:secret@host:port/name
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// Port to listen on, on 127.0.0.1
+    #[arg(long, value_name = "N", default_value_t = 6432, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+    /// Server connections of the pool
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pool_size: Option<u32>,
+    /// Most server connections ever, over all pools
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) budget: Option<u32>,
+    /// Log more; twice for much more
+    #[arg(short = 'v', long, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// A PostgreSQL connection pooler that cannot be leaked dry
+#[derive(Parser)]
+#[command(name = "plimsoll", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Own {
+    #[command(flatten)]
+    serve: Option<ServeArgs>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Pool the databases of an ini file (also: plimsoll FILE.ini)
+    Serve(ServeArgs),
+    /// Pool one database on 127.0.0.1, without a file
+    Run(RunArgs),
+    /// Say what is wrong with an ini file; exit status 0 when nothing is
+    Check {
+        /// Configuration file in PgBouncer's ini format
+        #[arg(value_name = "FILE.ini")]
+        file: PathBuf,
+    },
+}
+
+/// A connection pooler for PostgreSQL
+#[derive(Parser)]
+#[command(name = "PgBouncer", bin_name = "pgbouncer", version = PGBOUNCER_VERSION)]
+struct Pgbouncer {
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// Nothing to do: help or version was asked for, or the command line is wrong.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    text: clap::Error,
+    name: Compat,
+}
+
+impl Refusal {
+    /// Prints it, and gives the exit status: PgBouncer has no other than 1.
+    pub(crate) fn print(&self) -> ExitCode {
+        // With nowhere to print to there is nobody to tell.
+        let _ = self.text.print();
+        match (self.text.exit_code(), self.name) {
+            (0, _) => ExitCode::SUCCESS,
+            (_, Compat::Pgbouncer) => ExitCode::FAILURE,
+            (code, Compat::Plimsoll) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        }
+    }
+}
+
+/// Reads the command line, program name included.
+///
+/// # Errors
+/// What is to be printed instead.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, Refusal> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let name = name(args.first().map(OsString::as_os_str));
+    let asked = match name {
+        Compat::Plimsoll => own(args),
+        Compat::Pgbouncer => Pgbouncer::try_parse_from(args)
+            .map(|pgbouncer| Asked::Serve(Serve { options: pgbouncer.serve, name: Compat::Pgbouncer })),
+    };
+    asked.map_err(|text| Refusal { text, name })
+}
+
+fn own(args: Vec<OsString>) -> Result<Asked, clap::Error> {
+    let serve = |options| Asked::Serve(Serve { options, name: Compat::Plimsoll });
+    let mut command = Own::command();
+    let own = Own::from_arg_matches(&command.try_get_matches_from_mut(args)?)?;
+    match (own.command, own.serve) {
+        (Some(Command::Serve(options)), _) | (None, Some(options)) => Ok(serve(options)),
+        (Some(Command::Run(options)), _) => Ok(Asked::Run(options)),
+        (Some(Command::Check { file }), _) => Ok(Asked::Check(file)),
+        (None, None) => Err(command.error(
+            clap::error::ErrorKind::MissingRequiredArgument,
+            "give a configuration file, or a command",
+        )),
+    }
+}
+
+/// Whose name the program was started under.
+fn name(program: Option<&OsStr>) -> Compat {
+    let file = program.and_then(|program| Path::new(program).file_name());
+    if file == Some(OsStr::new("pgbouncer")) { Compat::Pgbouncer } else { Compat::Plimsoll }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! Where the plan comes from, at start and at every reload.
+
+use std::path::{Path, PathBuf};
+
+use plimsoll_config::{Compat, Mistake, Plan};
+
+use crate::args::RunArgs;
+
+/// A place that can be read again.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// An ini file, and the name the program was started under.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The name; PgBouncer's stands above `compat` in the file.
+        name: Compat,
+    },
+    /// The command line of `run`.
+    Url(RunArgs),
+}
+
+impl Source {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// All mistakes.
+    pub(crate) fn load(&self) -> Result<Plan, Vec<Mistake>> {
+        match self {
+            Source::File { path, name } => {
+                let mut plan = plimsoll_config::load(path, &mut |path: &Path| std::fs::read_to_string(path))?;
+                match name {
+                    Compat::Pgbouncer => plan.own.compat = Compat::Pgbouncer,
+                    Compat::Plimsoll => {}
+                }
+                Ok(plan)
+            }
+            Source::Url(run) => from_url(run).map_err(|mistake| vec![mistake]),
+        }
+    }
+}
+
+fn from_url(run: &RunArgs) -> Result<Plan, Mistake> {
+    let mut plan = plimsoll_config::from_url(&run.url)?;
+    plan.general.listen_port = run.port;
+    if let Some(size) = run.pool_size {
+        plan.general.default_pool_size = size;
+    }
+    if run.budget.is_some() {
+        plan.own.target_budget = run.budget;
+    }
+    Ok(plan)
+}
