@@ -21,11 +21,16 @@ from rig.pooler import Door, Pooler
 from rig.postgres import Postgres
 from rig.process import Failed, Rig, free_port
 from rig.verdict import BASE, ONE, SIDES, TWO, WORKLOADS, Measured, Sample, Workload
+from rig.wire import WireError
 
 POOL_SIZE = 20
 SCALE = 10
 # Share of transactions whose latency is logged: enough for a p99, too few to be felt.
 LOG_SHARE = 0.05
+
+README = Path("README.md")
+BEGIN = "<!-- bench begins: written by ./dev bench --write -->"
+END = "<!-- bench ends -->"
 
 
 @dataclass
@@ -45,6 +50,7 @@ QUICK = Effort(rounds=1, seconds=2, idle_clients=1000, traced_queries=2000)
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="./dev bench")
     arguments.add_argument("mode", nargs="?", choices=["quick"], help="one short round")
+    arguments.add_argument("--write", action="store_true", help="put the tables into README.md")
     arguments.add_argument("--rounds", type=int, help=f"how many (default: {FULL.rounds})")
     arguments.add_argument("--binary", required=True, help=argparse.SUPPRESS)
     arguments.add_argument("--pgbouncer", required=True, help=argparse.SUPPRESS)
@@ -84,9 +90,11 @@ def bench(rig: Rig, chosen: argparse.Namespace, effort: Effort) -> int:
     for name, side in sides.items():
         measured.idle_bytes[name] = figures.bytes_per_idle_client(side, idle_clients)
         note(f"{name}: {measured.idle_bytes[name]:,.0f} bytes for each of {idle_clients} idle clients")
-    print(describe(postgres, chosen, effort, idle_clients) + "\n")
-    print(verdict.tables(measured))
+    text = describe(postgres, chosen, effort, idle_clients) + "\n\n" + verdict.tables(measured)
+    print(text)
     keep(measured)
+    if chosen.write and not measured.failed():
+        README.write_text(with_tables(README.read_text(encoding="utf-8"), text), encoding="utf-8")
     for problem in measured.failed():
         print(f"PROBLEM: {problem}")
     return 1 if measured.failed() else 0
@@ -144,9 +152,12 @@ def measure(rig: Rig, side: Pooler, workload: Workload, seconds: int) -> tuple[S
 def moves_of(side: Pooler) -> int | None:
     """How many sockets have gone from one worker to another; None where the pooler does not count that."""
     console = side.console()
-    rows = console.query("SHOW LISTS")
-    console.close()
-    return next((int(row["items"]) for row in rows if row["list"] == "moves"), None)
+    try:
+        return int(console.query("SHOW MOVES")[0]["moves"] or 0)
+    except WireError:
+        return None
+    finally:
+        console.close()
 
 
 def trace(rig: Rig, name: str, side: Pooler, measured: Measured) -> None:
@@ -187,6 +198,15 @@ def keep(measured: Measured) -> None:
     calls: dict[str, Counter] = measured.system_calls
     path.write_text(json.dumps({"runs": runs, "idle_bytes": measured.idle_bytes, "system_calls": calls}, indent=1))
     print(f"\nEvery single figure: {path}")
+
+
+def with_tables(page: str, text: str) -> str:
+    """The page with the text between its two marks."""
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise Failed(f"{README} has no place for the tables: `{BEGIN}` and `{END}`")
+    return f"{head}{begin}\n{text}\n{end}{tail}"
 
 
 def note(text: str) -> None:

@@ -3,8 +3,11 @@
 import math
 import unittest
 from collections import Counter
+from pathlib import Path
 
+import compare
 from rig import figures, pgbench, report, trial, verdict, watch, wire
+from rig.process import Failed
 from rig.verdict import BASE, ONE, TWO, Measured, Sample
 
 REPORT = """pgbench (15.20)
@@ -113,6 +116,18 @@ class Verdict(unittest.TestCase):
         self.assertIn(f"| simple, 64 | {BASE} |", text)
         self.assertIn(f"| prepared, 64 | {TWO} |", text)
         self.assertNotIn(f"| prepared, 64 | {BASE} |", text)
+
+
+class Page(unittest.TestCase):
+    def test_tables_go_between_the_marks(self):
+        page = f"a\n{compare.BEGIN}\nold\n{compare.END}\nb\n"
+        self.assertEqual(compare.with_tables(page, "new"), f"a\n{compare.BEGIN}\nnew\n{compare.END}\nb\n")
+        with self.assertRaises(Failed):
+            compare.with_tables("a page without marks", "new")
+
+    def test_the_readme_has_the_marks(self):
+        page = (Path(__file__).parent.parent / compare.README).read_text(encoding="utf-8")
+        self.assertIn("new", compare.with_tables(page, "new"))
 
 
 class Small(unittest.TestCase):

@@ -1,4 +1,4 @@
-# ./dev bench [quick]. Sourced by ./dev.
+# ./dev bench [quick] [--rounds N] [--write]. Sourced by ./dev.
 
 # PgBouncer without its service: the package is unpacked into .dev/, and only the libraries it needs are installed.
 # Exports PLIMSOLL_PGBOUNCER.

@@ -19,6 +19,8 @@ need_packages() {
   command -v javac >/dev/null || wanted+=(default-jdk-headless)
   command -v node >/dev/null || wanted+=(nodejs)
   command -v npm >/dev/null || wanted+=(npm)
+  # libFuzzer is C++.
+  command -v c++ >/dev/null || wanted+=(g++)
   install_packages "the tests" "${wanted[@]}"
   export PLIMSOLL_JDBC=/usr/share/java/postgresql.jar
   # Debian's own: ruby-pg is built for it, whatever other Ruby is on the PATH.
