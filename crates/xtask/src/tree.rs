@@ -24,9 +24,10 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// Whether it holds nothing but tests.
+    /// Whether it holds nothing but tests and measurements, which are no part of the crate.
     pub(crate) fn is_test(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.contains("/tests/") || self.path.contains("/benches/")
+        let folders = ["/tests/", "/benches/", "/examples/"];
+        self.path.ends_with("/tests.rs") || folders.iter().any(|folder| self.path.contains(folder))
     }
 }
 
