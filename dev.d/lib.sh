@@ -42,7 +42,10 @@ apt_install() {
   quietly as_root apt-get update -q || say "  apt-get update failed; going on with the package lists that are there"
   quietly as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -q --no-install-recommends "$@" </dev/null || status=$?
-  [ -z "$no_cluster" ] || as_root rm -f "$no_cluster"
+  if [ -n "$no_cluster" ]; then
+    as_root rm -f "$no_cluster"
+    as_root rmdir --ignore-fail-on-non-empty "$folder"
+  fi
   return $status
 }
 

@@ -120,7 +120,7 @@ class Process:
     def tail(self, lines: int = 15) -> str:
         """The end of what it printed."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return "\n".join("    " + line for line in text.splitlines()[-lines:])
+        return "\n".join("    " + line for line in text.splitlines()[-lines:]) or "    (it printed nothing)"
 
     def stop(self) -> None:
         """Asks, waits, insists. Ends this process only, by its number."""
