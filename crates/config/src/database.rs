@@ -101,7 +101,7 @@ pub(crate) fn hosts(host: Option<&str>, ports: &[u16]) -> Result<Vec<Host>, Stri
         return Err(format!("invalid host list: {}", host.unwrap_or_default()));
     }
     if ports.len() > 1 && ports.len() != names.len() {
-        return Err(format!("{} ports for {} hosts: one for all or one for each", ports.len(), names.len()));
+        return Err(format!("invalid port list: {} ports for {} hosts", ports.len(), names.len()));
     }
     let port = |i: usize| ports.get(i).or(ports.first()).copied().unwrap_or(PORT);
     Ok(names.iter().enumerate().map(|(i, name)| one_host(name, port(i))).collect())

@@ -139,3 +139,6 @@ fn restarts(old: &Plan, new: &Plan) -> Vec<Change> {
     }
     changes
 }
+
+#[cfg(test)]
+mod tests;

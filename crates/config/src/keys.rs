@@ -108,7 +108,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("server_tls_protocols", Some("secure"), Field::Kept(Kind::Text)).warned(NO_SERVER_TLS),
     key("server_tls_sslmode", Some("prefer"), Field::Kept(Kind::ServerSslMode)),
     key("so_reuseport", Some("0"), Field::Switch(|g| &mut g.so_reuseport)).restart(),
-    key("stats_period", Some("60"), Field::WholeSeconds(|g| &mut g.stats_period)),
+    key("stats_period", Some("60"), Field::Period(|g| &mut g.stats_period)),
     key("stats_users", Some(""), Field::Names(|g| &mut g.stats_users)),
     key("suspend_timeout", Some("10"), Field::Seconds(|g| &mut g.suspend_timeout)),
     key("syslog", Some("0"), Field::Kept(Kind::Int))
@@ -128,7 +128,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("transaction_timeout", Some("0"), Field::Seconds(|g| &mut g.transaction_timeout)),
     key("unix_socket_dir", Some("/tmp"), Field::Path(|g| &mut g.unix_socket_dir)).restart(),
     key("unix_socket_group", Some(""), Field::Text(|g| &mut g.unix_socket_group)).restart(),
-    key("unix_socket_mode", Some("0777"), Field::Count(|g| &mut g.unix_socket_mode)).restart(),
+    key("unix_socket_mode", Some("0777"), Field::FileMode(|g| &mut g.unix_socket_mode)).restart(),
     key("user", None, Field::OptionalText(|g| &mut g.user)).restart(),
     key("verbose", None, Field::Count(|g| &mut g.verbose)),
 ];
@@ -210,3 +210,6 @@ pub fn set(plan: &mut Plan, key: &str, value: &str) -> Result<(), String> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! From files to a [`Plan`]: sections, `%include`, what belongs together, auth_file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -233,6 +233,9 @@ impl Loader<'_, '_> {
             line.value = Some(main.display().to_string());
         }
         if !self.mistakes.is_empty() {
+            // A file that is included twice makes the same mistake twice.
+            let mut said = HashSet::new();
+            self.mistakes.retain(|mistake| said.insert(mistake.clone()));
             return Err(self.mistakes);
         }
         self.auth_file();

@@ -25,19 +25,24 @@ fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<
         .map(|(_, candidate)| candidate)
 }
 
-/// Edit distance (insert, delete, replace).
+/// Edit distance (insert, delete, replace, swap two neighbours).
 fn edits(from: &[char], to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.iter().enumerate() {
-            let replace = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replace.min(diagonal + 1).min(row[j] + 1);
+    let mut row_before_last: Vec<usize> = Vec::new();
+    let mut row_before: Vec<usize> = (0..=to.len()).collect();
+    for i in 0..from.len() {
+        let mut row = vec![i + 1];
+        for j in 0..to.len() {
+            let replace = row_before[j] + usize::from(from[i] != to[j]);
+            let mut best = replace.min(row_before[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && from[i] == to[j - 1] && from[i - 1] == to[j] {
+                best = best.min(row_before_last[j - 1] + 1);
+            }
+            row.push(best);
         }
+        row_before_last = std::mem::replace(&mut row_before, row);
     }
-    row[to.len()]
+    row_before[to.len()]
 }
 
 #[cfg(test)]
@@ -50,6 +55,7 @@ mod tests {
         assert_eq!(hint("pool_mod", known.into_iter()), " (did you mean \"pool_mode\"?)");
         assert_eq!(hint("Listen_Prot", known.into_iter()), " (did you mean \"listen_port\"?)");
         assert_eq!(hint("usr", known.into_iter()), " (did you mean \"user\"?)");
+        assert_eq!(hint("uesr", known.into_iter()), " (did you mean \"user\"?)");
         assert_eq!(hint("nope", known.into_iter()), "");
         assert_eq!(hint(&"x".repeat(10_000), known.into_iter()), "");
     }

@@ -48,10 +48,11 @@ pub(crate) fn take<T>(
         }
     };
     let mut mistakes = Vec::new();
+    let mut before = "";
     for (key, value) in pairs {
+        let behind = std::mem::replace(&mut before, key);
         let Some((_, slot)) = rows.iter().find(|(name, _)| *name == key) else {
-            let hint = near::hint(key, rows.iter().map(|(name, _)| *name));
-            mistakes.push(place.mistake(format!("unrecognized {section} parameter: {key}{hint}")));
+            mistakes.push(place.mistake(unknown(key, behind, rows, section)));
             continue;
         };
         if let Err(fault) = slot.assign(into, &value) {
@@ -59,6 +60,18 @@ pub(crate) fn take<T>(
         }
     }
     mistakes
+}
+
+/// What to say of a key that has no row. Behind `password=` it can be the rest of a password with blanks in it, and is
+/// not repeated unless it is nearly a key.
+fn unknown<T>(key: &str, behind: &str, rows: &[Row<T>], section: &str) -> String {
+    let hint = near::hint(key, rows.iter().map(|(name, _)| *name));
+    match (behind, hint.as_str()) {
+        ("password", "") => format!(
+            "unrecognized {section} parameter behind password=; a value with blanks must stand in single quotes"
+        ),
+        _ => format!("unrecognized {section} parameter: {key}{hint}"),
+    }
 }
 
 impl<T> Slot<T> {

@@ -28,6 +28,10 @@ pub(crate) enum Field {
     /// With a fraction.
     Seconds(At<Duration>),
     WholeSeconds(At<Duration>),
+    /// Whole seconds, never zero.
+    Period(At<Duration>),
+    /// Permission bits of a file.
+    FileMode(At<u32>),
     PoolMode(At<PoolMode>),
     AuthType(At<AuthType>),
     /// `<empty>` is none.
@@ -119,6 +123,8 @@ impl Fault {
 
 const WANTS_COUNT: &str = "a whole number, 0 or more";
 const WANTS_SECONDS: &str = "a number of seconds without a unit, such as 30 or 0.5";
+const WANTS_PERIOD: &str = "a whole number of seconds, 1 or more";
+const WANTS_FILE_MODE: &str = "an octal file mode with a leading 0, such as 0770";
 const WANTS_SWITCH: &str = "0 or 1";
 const WANTS_PORT: &str = "a port, 0 to 65535";
 const WANTS_POOL_MODE: &str = "session, transaction or statement";
@@ -182,6 +188,15 @@ impl Field {
                 let number = value::count(text).ok_or(Fault::Invalid(WANTS_COUNT))?;
                 put(at(general), Duration::from_secs(number.into()), number)
             }
+            Field::Period(at) => {
+                let number = value::count(text).filter(|n| *n > 0).ok_or(Fault::Invalid(WANTS_PERIOD))?;
+                put(at(general), Duration::from_secs(number.into()), number)
+            }
+            Field::FileMode(at) => {
+                let mode =
+                    value::count(text).filter(|n| *n <= 0o7777).ok_or(Fault::Invalid(WANTS_FILE_MODE))?;
+                put(at(general), mode, mode)
+            }
             Field::PoolMode(at) => {
                 let mode = pool_mode(text).ok_or(Fault::Invalid(WANTS_POOL_MODE))?;
                 put(at(general), mode, mode.as_str())
@@ -205,6 +220,8 @@ impl Field {
             Field::Count(_) | Field::Port(_) => "whole number",
             Field::Seconds(_) => "seconds",
             Field::WholeSeconds(_) => "whole seconds",
+            Field::Period(_) => "whole seconds, 1 or more",
+            Field::FileMode(_) => "file mode, octal",
             Field::PoolMode(_) => "session, transaction, statement",
             Field::AuthType(_) => "any, trust, plain, md5, scram-sha-256",
             Field::Kept(Kind::Text | Kind::AuthDbname) => "text",
@@ -226,7 +243,7 @@ impl Field {
                 None
             }
             Field::Count(_) | Field::Port(_) | Field::Seconds(_) | Field::WholeSeconds(_) => None,
-            Field::PoolMode(_) | Field::CheckQuery(_) => None,
+            Field::Period(_) | Field::FileMode(_) | Field::PoolMode(_) | Field::CheckQuery(_) => None,
         }
     }
 }

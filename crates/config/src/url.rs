@@ -206,3 +206,6 @@ fn hosts(parts: &Parts) -> Result<Vec<Host>, String> {
     let port = |i: usize| parts.ports.get(i).or(parts.ports.first()).copied().flatten().unwrap_or(PORT);
     Ok(parts.hosts.iter().enumerate().map(|(i, host)| database::one_host(host, port(i))).collect())
 }
+
+#[cfg(test)]
+mod tests;

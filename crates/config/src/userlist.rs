@@ -43,3 +43,39 @@ fn entry(line: &str) -> Result<(Cow<'_, str>, Cow<'_, str>), &'static str> {
     let (secret, _) = quoted(secret, '"').ok_or("the secret's quote is not closed")?;
     Ok((user, secret))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    fn secret(text: &str, user: &str) -> Option<String> {
+        let (logins, _) = parse(text);
+        logins.get(user).and_then(|secret| secret.expose_text()).map(str::to_string)
+    }
+
+    #[test]
+    fn users_are_read() {
+        let text = "; comment\n\n\"a\" \"x\"\n  \"b\"\t\"SCRAM-SHA-256$1:a$b:c\" \"old\" junk\n\"c \"\"q\"\"\" \"p\"\"w\"\r\n\"d\"\"\"\n";
+        assert_eq!(secret(text, "a").as_deref(), Some("x"));
+        assert_eq!(secret(text, "b").as_deref(), Some("SCRAM-SHA-256$1:a$b:c"));
+        assert_eq!(secret(text, "c \"q\"").as_deref(), Some("p\"w"));
+        assert_eq!(secret("\"e\" \"\"", "e").as_deref(), Some(""));
+        assert_eq!(secret("\"e\" \"1\"\n\"e\" \"2\"", "e").as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn a_line_of_65_kb_is_read() {
+        let long = "x".repeat(65_500);
+        assert_eq!(secret(&format!("\"a\" \"{long}\" ; {long}"), "a"), Some(long));
+    }
+
+    #[test]
+    fn broken_lines_are_named_and_skipped() {
+        let long = "u".repeat(128);
+        let text =
+            format!("user pass\n\"a\n\"a\" b\n\"a\" \"b\n\"\" \"b\"\n\"{long}\" \"b\"\n\"ok\" \"secret\"");
+        let (logins, skipped) = parse(&text);
+        assert_eq!(logins.keys().collect::<Vec<_>>(), ["ok"]);
+        assert_eq!(skipped.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    }
+}
