@@ -7,6 +7,7 @@ command -v python3 >/dev/null || install_packages "the checks" python3
 
 step "formatting"
 cargo fmt --all --check
+cargo fmt --manifest-path fuzz/Cargo.toml --check
 
 step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
