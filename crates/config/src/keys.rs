@@ -26,7 +26,8 @@ pub(crate) static KEYS: &[Key] = &[
     key("auth_type", Some("md5"), Field::AuthType(|g| &mut g.auth_type)),
     key("auth_user", None, Field::Kept(Kind::Text))
         .not_yet("users come from auth_file only; auth_query cannot be asked"),
-    key("autodb_idle_timeout", Some("3600"), Field::Seconds(|g| &mut g.autodb_idle_timeout)),
+    key("autodb_idle_timeout", Some("3600"), Field::Seconds(|g| &mut g.autodb_idle_timeout))
+        .warned("auto-databases stay until a restart"),
     key("cancel_wait_timeout", Some("10"), Field::Seconds(|g| &mut g.cancel_wait_timeout)),
     key("client_idle_timeout", Some("0"), Field::Seconds(|g| &mut g.client_idle_timeout)),
     key("client_login_timeout", Some("60"), Field::Seconds(|g| &mut g.client_login_timeout)),
@@ -93,7 +94,8 @@ pub(crate) static KEYS: &[Key] = &[
     key("server_check_delay", Some("30"), Field::Seconds(|g| &mut g.server_check_delay)),
     key("server_check_query", Some("<empty>"), Field::CheckQuery(|g| &mut g.server_check_query)),
     key("server_connect_timeout", Some("15"), Field::Seconds(|g| &mut g.server_connect_timeout)),
-    key("server_fast_close", Some("0"), Field::Switch(|g| &mut g.server_fast_close)),
+    key("server_fast_close", Some("0"), Field::Switch(|g| &mut g.server_fast_close))
+        .warned("a changed server connection is closed when it comes back"),
     key("server_idle_timeout", Some("600"), Field::Seconds(|g| &mut g.server_idle_timeout)),
     key("server_lifetime", Some("3600"), Field::Seconds(|g| &mut g.server_lifetime)),
     key("server_login_retry", Some("15"), Field::Seconds(|g| &mut g.server_login_retry)),
@@ -110,7 +112,8 @@ pub(crate) static KEYS: &[Key] = &[
     key("so_reuseport", Some("0"), Field::Switch(|g| &mut g.so_reuseport)).restart(),
     key("stats_period", Some("60"), Field::Period(|g| &mut g.stats_period)),
     key("stats_users", Some(""), Field::Names(|g| &mut g.stats_users)),
-    key("suspend_timeout", Some("10"), Field::Seconds(|g| &mut g.suspend_timeout)),
+    key("suspend_timeout", Some("10"), Field::Seconds(|g| &mut g.suspend_timeout))
+        .harmless("used with SUSPEND only, which is refused"),
     key("syslog", Some("0"), Field::Kept(Kind::Int))
         .warned("there is no syslog yet: the log goes to stderr and logfile"),
     key("syslog_facility", Some("daemon"), Field::Kept(Kind::Text)).harmless(NO_SYSLOG),
