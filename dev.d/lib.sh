@@ -87,7 +87,7 @@ need_postgres() {
 
 # Cargo and a linker; the toolchain itself is pinned in rust-toolchain.toml.
 need_rust() {
-  [ -d "$HOME/.cargo/bin" ] && PATH=$PATH:$HOME/.cargo/bin
+  [ ! -d "${HOME:-}/.cargo/bin" ] || PATH=$PATH:$HOME/.cargo/bin
   command -v cargo >/dev/null || die "there is no cargo on the PATH: install a Rust toolchain (rustup) first"
   command -v cc >/dev/null || install_packages "building" gcc libc6-dev
 }
