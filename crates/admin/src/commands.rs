@@ -183,6 +183,3 @@ pub(crate) fn shutdown(pooler: &dyn Pooler, argument: &str) -> Result<Reply, Fai
         Shutdown::Immediate => Reply::Exit,
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -204,6 +204,3 @@ fn control_hint(error: &ControlError) -> Option<&'static str> {
 fn echo(line: &str) -> &str {
     &line[..line.floor_char_boundary(ECHO_BYTES_MAX)]
 }
-
-#[cfg(test)]
-mod tests;

@@ -20,10 +20,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Zoned;
-use plimsoll_config::{Compat, Plan};
+use plimsoll_config::Plan;
 use plimsoll_proxy::{Console, Control, Level, Reply};
 
-pub use reload::{Applied, Follow, Load, place};
+pub use reload::{Applied, Follow, Load};
 use version::server_version;
 pub use version::{PGBOUNCER_VERSION, version};
 
@@ -37,17 +37,18 @@ use show::{Figures, Scene};
 /// The console.
 pub struct AdminConsole {
     settings: Settings,
-    compat: Compat,
     commands: AtomicU64,
     logins: AtomicU64,
 }
 
 impl AdminConsole {
-    /// A console that reloads by `load` and tells `follow` of every new plan. `compat` is whose version it welcomes
-    /// its clients with.
-    pub fn new(load: Box<Load>, follow: Box<Follow>, compat: Compat) -> AdminConsole {
-        let settings = Settings::new(load, follow);
-        AdminConsole { settings, compat, commands: AtomicU64::new(0), logins: AtomicU64::new(0) }
+    /// A console that reloads by `load` and tells `follow` of every new plan.
+    pub fn new(load: Box<Load>, follow: Box<Follow>) -> AdminConsole {
+        AdminConsole {
+            settings: Settings::new(load, follow),
+            commands: AtomicU64::new(0),
+            logins: AtomicU64::new(0),
+        }
     }
 
     /// Reads the configuration again, as RELOAD and SIGHUP do.
@@ -153,7 +154,7 @@ impl Console for AdminConsole {
             ("standard_conforming_strings", "on"),
             ("is_superuser", "on"),
         ];
-        let version = ("server_version", server_version(self.compat));
+        let version = ("server_version", server_version());
         let fixed = fixed.into_iter().map(|(name, value)| (name, value.to_string()));
         std::iter::once(version).chain(fixed).collect()
     }

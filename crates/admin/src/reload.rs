@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use plimsoll_config::{Mistake, Plan};
+use plimsoll_config::{Change, Mistake, Plan};
 
 use crate::failure::Failure;
 use crate::pooler::Pooler;
@@ -21,11 +21,6 @@ pub enum Applied {
     /// By SET: only values like `verbose` may have changed.
     Set,
 }
-
-/// Keys without a default. A value SET on the console outlives a reload of files that do not name them, as in
-/// PgBouncer.
-const STICKY: &[&str] =
-    &["auth_dbname", "auth_user", "client_tls13_ciphers", "server_tls13_ciphers", "verbose"];
 
 /// The configuration and who has to be told of a new one. One change at a time.
 pub(crate) struct Settings {
@@ -47,30 +42,27 @@ impl Settings {
         (self.follow)(&pooler.plan(), Applied::Reloaded);
         outcome.map_err(|mistakes| {
             for mistake in &mistakes {
-                tracing::error!("{}", place(mistake));
+                tracing::error!("{mistake}");
             }
             tracing::warn!("config file loading failed");
             Failure::ReloadFailed(mistakes.len())
         })
     }
 
+    /// Puts a freshly loaded plan into force, as far as a running program can take it.
     fn put(&self, pooler: &dyn Pooler, old: &Plan, mut new: Plan) {
-        for key in STICKY {
-            if let (Some(value), None) = (value_of(old, key), value_of(&new, key)) {
-                // The value was accepted once; a version that does not know the key has none.
-                let _ = plimsoll_config::set(&mut new, key, value);
+        for change in plimsoll_config::diff(old, &new) {
+            if let Change::NeedsRestart(key) = change {
+                tracing::warn!("{key} has a new value in the file, which counts after a restart");
             }
         }
-        let reloaded = pooler.reload(new);
-        for warning in &reloaded.plan.warnings {
+        plimsoll_config::carry(old, &mut new);
+        for warning in &pooler.reload(new).plan.warnings {
             tracing::warn!("{warning}");
-        }
-        for key in reloaded.needs_restart {
-            tracing::warn!("{key} has a new value in the file, which counts after a restart");
         }
     }
 
-    /// `SET key = value`.
+    /// `SET key = value`: ignored without a word for a key that only a restart changes, as PgBouncer does.
     pub(crate) fn set(&self, pooler: &dyn Pooler, key: &str, value: &str) -> Result<(), Failure> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut plan = Plan::clone(&pooler.plan());
@@ -81,17 +73,5 @@ impl Settings {
         pooler.reload(plan);
         (self.follow)(&pooler.plan(), Applied::Set);
         Ok(())
-    }
-}
-
-fn value_of<'a>(plan: &'a Plan, key: &str) -> Option<&'a str> {
-    plan.shown.iter().find(|shown| shown.key == key)?.value.as_deref()
-}
-
-/// A mistake as `FILE:LINE: what is wrong`, or without a line where the whole file is meant.
-pub fn place(mistake: &Mistake) -> String {
-    match mistake.line {
-        0 => format!("{}: {}", mistake.file.display(), mistake.message),
-        line => format!("{}:{line}: {}", mistake.file.display(), mistake.message),
     }
 }

@@ -1,1 +1,334 @@
+//! The console as a client sees it.
 
+mod still;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use plimsoll_config::{Compat, Mistake};
+use plimsoll_proxy::{Console, ControlError, Level, Reply, Until};
+
+use super::AdminConsole;
+use crate::pooler::Pooler;
+use crate::reload::Applied;
+pub(crate) use still::Still;
+use still::plan;
+
+/// A console whose files hold `plan(compat)`.
+pub(crate) fn console(compat: Compat) -> AdminConsole {
+    AdminConsole::new(Box::new(move || Ok(plan(compat))), Box::new(|_, _| {}))
+}
+
+/// Messages of a reply: type and content.
+pub(crate) fn messages(bytes: &[u8]) -> Vec<(char, Vec<u8>)> {
+    let mut out = Vec::new();
+    let mut rest = bytes;
+    while let [tag, a, b, c, d, tail @ ..] = rest {
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize - 4;
+        out.push((char::from(*tag), tail[..length].to_vec()));
+        rest = &tail[length..];
+    }
+    assert_eq!(rest, b"", "bytes behind the last message");
+    out
+}
+
+/// Fields of an ErrorResponse or NoticeResponse: `S=ERROR C=08P01 M=…`.
+pub(crate) fn fields(body: &[u8]) -> String {
+    let texts = body.split(|byte| *byte == 0).filter(|field| !field.is_empty());
+    let fields: Vec<String> =
+        texts.map(|f| format!("{}={}", char::from(f[0]), String::from_utf8_lossy(&f[1..]))).collect();
+    fields.join(" ")
+}
+
+fn reply(console: &AdminConsole, still: &Still, level: Level, text: &str) -> Reply {
+    console.answer(still, level, text.as_bytes())
+}
+
+/// What an admin is told at once, as text: one line per message, `Z` left out after checking that it is the last.
+pub(crate) fn said(console: &AdminConsole, still: &Still, text: &str) -> Vec<String> {
+    said_to(console, still, Level::Admin, text)
+}
+
+fn said_to(console: &AdminConsole, still: &Still, level: Level, text: &str) -> Vec<String> {
+    match reply(console, still, level, text) {
+        Reply::Now(bytes) | Reply::When(_, bytes) => spell(&bytes),
+        Reply::Exit => vec!["exit".to_string()],
+    }
+}
+
+fn spell(bytes: &[u8]) -> Vec<String> {
+    let mut messages = messages(bytes);
+    assert_eq!(messages.pop(), Some(('Z', b"I".to_vec())), "every reply ends in ReadyForQuery");
+    messages
+        .into_iter()
+        .map(|(tag, body)| match tag {
+            'E' | 'N' => format!("{tag} {}", fields(&body)),
+            'C' => format!("C {}", String::from_utf8_lossy(&body[..body.len() - 1])),
+            _ => tag.to_string(),
+        })
+        .collect()
+}
+
+#[test]
+fn every_command_reaches_the_pooler_and_is_answered_with_its_word() {
+    for (line, told, tag) in [
+        ("RESUME", "resume None", "RESUME"),
+        ("resume app;", "resume Some(\"app\")", "RESUME"),
+        ("RECONNECT", "reconnect None", "RECONNECT"),
+        ("RECONNECT \"app\"", "reconnect Some(\"app\")", "RECONNECT"),
+        ("KILL", "kill None", "KILL"),
+        ("KILL app", "kill Some(\"app\")", "KILL"),
+        ("KILL_CLIENT 12", "kill_client 12", "KILL_CLIENT"),
+        ("KILL_CLIENT 0xAbc", "kill_client 2748", "KILL_CLIENT"),
+        ("DISABLE app", "disable app", "DISABLE"),
+        ("Enable app", "enable app", "ENABLE"),
+        ("RELOAD", "reload", "RELOAD"),
+        ("SHUTDOWN WAIT_FOR_CLIENTS", "shutdown WaitForClients", "SHUTDOWN"),
+        ("shutdown wait_for_servers", "shutdown WaitForServers", "SHUTDOWN"),
+    ] {
+        let still = Still::new(Compat::Pgbouncer);
+        assert_eq!(said(&console(Compat::Pgbouncer), &still, line), [format!("C {tag}")], "{line}");
+        assert_eq!(*still.told.borrow(), [told], "{line}");
+    }
+}
+
+#[test]
+fn a_pause_is_answered_when_its_database_is_quiet() {
+    let (console, still) = (console(Compat::Plimsoll), Still::new(Compat::Plimsoll));
+    for (line, until) in [("PAUSE", None), ("PAUSE app", Some("app".to_string()))] {
+        match reply(&console, &still, Level::Admin, line) {
+            Reply::When(waits_for, bytes) => {
+                assert_eq!(waits_for, Until::Quiet(until), "{line}");
+                assert_eq!(spell(&bytes), ["C PAUSE"]);
+            }
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+    assert_eq!(*still.told.borrow(), ["pause None", "pause Some(\"app\")"]);
+}
+
+#[test]
+fn the_shutdown_that_ends_at_once_is_not_answered() {
+    let (console, still) = (console(Compat::Plimsoll), Still::new(Compat::Plimsoll));
+    assert!(matches!(reply(&console, &still, Level::Admin, "SHUTDOWN"), Reply::Exit));
+    assert_eq!(*still.told.borrow(), ["shutdown Immediate"]);
+}
+
+#[test]
+fn refusals_have_pgbouncers_words_and_three_fields() {
+    let (console, still) = (console(Compat::Pgbouncer), Still::new(Compat::Pgbouncer));
+    for (line, message) in [
+        ("", "invalid command '', use SHOW HELP;"),
+        (";", "invalid command ';', use SHOW HELP;"),
+        ("foo", "invalid command 'foo', use SHOW HELP;"),
+        ("show foo", "invalid command 'show foo', use SHOW HELP;"),
+        ("show", "invalid command 'show', use SHOW HELP;"),
+        ("select 1", "invalid command 'select 1', use SHOW HELP;"),
+        ("set x", "invalid command 'set x', use SHOW HELP;"),
+        ("show version;;", "invalid command 'show version;;', use SHOW HELP;"),
+        ("show pools p0", "invalid command 'show pools p0', use SHOW HELP;"),
+        ("reload zz", "invalid command 'reload zz', use SHOW HELP;"),
+        ("suspend zz", "invalid command 'suspend zz', use SHOW HELP;"),
+        ("shutdown foo", "invalid command 'shutdown foo', use SHOW HELP;"),
+        ("show moves", "invalid command 'show moves', use SHOW HELP;"),
+        ("pause pgbouncer", "cannot pause admin db: pgbouncer"),
+        ("resume pgbouncer", "database pgbouncer is not paused"),
+        ("kill pgbouncer", "cannot kill admin db: pgbouncer"),
+        ("reconnect pgbouncer", "cannot reconnect admin db: pgbouncer"),
+        ("disable pgbouncer", "cannot disable admin db: pgbouncer"),
+        ("enable pgbouncer", "cannot enable admin db: pgbouncer"),
+        ("disable", "a database is required"),
+        ("enable", "a database is required"),
+        ("kill_client", "invalid client pointer supplied"),
+        ("kill_client x", "invalid client pointer supplied"),
+        ("kill_client 0xg", "invalid client pointer supplied"),
+        ("set foo=1", "SET failed"),
+        ("set pool_mode=nope", "SET failed"),
+        ("suspend", "SUSPEND is not there yet"),
+        ("wait_close", "WAIT_CLOSE is not there yet"),
+        ("show sockets", "SHOW SOCKETS is not there yet"),
+    ] {
+        let expected = format!("E S=ERROR C=08P01 M={message}");
+        assert_eq!(said(&console, &still, line), [expected], "{line}");
+    }
+    assert_eq!(*still.told.borrow(), [] as [&str; 0], "nothing was done");
+}
+
+#[test]
+fn refusals_of_the_pooler_are_passed_on() {
+    for (error, line, message) in [
+        (ControlError::NoSuchDatabase("zz".to_string()), "kill zz", "no such database: zz"),
+        (ControlError::NotPaused("app".to_string()), "resume app", "database app is not paused"),
+        (ControlError::PoolerNotPaused, "resume", "pooler is not paused/suspended"),
+        (ControlError::AlreadyPaused, "pause", "already suspended/paused"),
+        (ControlError::ShuttingDown, "resume", "pooler is shutting down"),
+        (ControlError::ClientNotFound, "kill_client 9", "client not found"),
+    ] {
+        let still = Still { refusal: Some(error), ..Still::new(Compat::Pgbouncer) };
+        let expected = format!("E S=ERROR C=08P01 M={message}");
+        assert_eq!(said(&console(Compat::Pgbouncer), &still, line), [expected], "{line}");
+    }
+}
+
+#[test]
+fn in_our_own_shape_a_refusal_has_its_sqlstate_and_a_hint() {
+    let (console, still) = (console(Compat::Plimsoll), Still::new(Compat::Plimsoll));
+    for (line, sqlstate) in [
+        ("foo", "42601"),
+        ("disable", "42601"),
+        ("pause pgbouncer", "0A000"),
+        ("suspend", "0A000"),
+        ("resume pgbouncer", "55000"),
+        ("kill_client x", "22023"),
+        ("set foo=1", "22023"),
+    ] {
+        let said = said(&console, &still, line);
+        assert!(said[0].starts_with(&format!("E S=ERROR C={sqlstate} M=")), "{line}: {said:?}");
+    }
+    let said = said(&console, &still, "set foo=1");
+    assert!(said[0].contains(" D=") && said[0].contains(" H="), "{said:?}");
+}
+
+#[test]
+fn while_everything_is_paused_nothing_is_paused_or_killed() {
+    let still = Still { paused: true, ..Still::new(Compat::Pgbouncer) };
+    for line in ["pause", "pause app", "kill", "kill app"] {
+        let expected = "E S=ERROR C=08P01 M=already suspended/paused";
+        assert_eq!(said(&console(Compat::Pgbouncer), &still, line), [expected], "{line}");
+    }
+    assert_eq!(*still.told.borrow(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_stats_user_may_look_and_no_more() {
+    let (console, still) = (console(Compat::Plimsoll), Still::new(Compat::Plimsoll));
+    for line in
+        ["PAUSE", "RESUME", "RELOAD", "SHUTDOWN", "KILL", "KILL_CLIENT 1", "DISABLE app", "SET verbose=1"]
+    {
+        let said = said_to(&console, &still, Level::Stats, line);
+        assert!(said[0].starts_with("E S=ERROR C=42501 M=admin access needed"), "{line}: {said:?}");
+    }
+    assert_eq!(*still.told.borrow(), [] as [&str; 0]);
+    assert_eq!(said_to(&console, &still, Level::Stats, "SHOW VERSION"), ["T", "D", "C SHOW"]);
+    let heard_out = said_to(&console, &still, Level::Stats, "SET datestyle = 'ISO'");
+    assert_eq!(heard_out, ["N S=NOTICE C=00000 M=SET ignored", "C SET"]);
+}
+
+#[test]
+fn settings_of_postgresql_are_heard_out() {
+    let (console, still) = (console(Compat::Pgbouncer), Still::new(Compat::Pgbouncer));
+    for key in
+        ["client_encoding", "DateStyle", "timezone", "standard_conforming_strings", "extra_float_digits"]
+    {
+        let said = said(&console, &still, &format!("SET {key} TO 'x'"));
+        assert_eq!(said, ["N S=NOTICE C=00000 M=SET ignored", "C SET"], "{key}");
+    }
+    assert_eq!(said(&console, &still, "SHOW datestyle"), ["T", "D", "C SHOW"]);
+}
+
+#[test]
+fn help_is_a_notice_that_names_only_what_is_there() {
+    for compat in [Compat::Plimsoll, Compat::Pgbouncer] {
+        let (console, still) = (console(compat), Still::new(compat));
+        let help = said(&console, &still, "SHOW HELP");
+        assert_eq!(help.len(), 2);
+        assert!(
+            help[0].starts_with("N S=NOTICE C=00000 M=Console usage D=\n\tSHOW HELP|CONFIG|"),
+            "{help:?}"
+        );
+        assert_eq!(help[1], "C SHOW");
+        let shows = help[0].lines().filter_map(|line| line.strip_prefix("\tSHOW "));
+        for name in shows.flat_map(|names| names.split('|')) {
+            let said = said(&console, &still, &format!("SHOW {name}"));
+            assert_eq!(said.last().map(String::as_str), Some("C SHOW"), "{name}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn set_is_answered_with_key_and_value_and_comes_into_force() {
+    let followed = Arc::new(AtomicUsize::new(0));
+    let seen = followed.clone();
+    let console = AdminConsole::new(
+        Box::new(|| Ok(plan(Compat::Plimsoll))),
+        Box::new(move |plan, applied| {
+            assert_eq!((plan.general.default_pool_size, applied), (33, Applied::Set));
+            seen.fetch_add(1, Ordering::Relaxed);
+        }),
+    );
+    let still = Still::new(Compat::Plimsoll);
+    assert_eq!(said(&console, &still, "set default_pool_size = '33';"), ["C SET default_pool_size=33"]);
+    assert_eq!(still.plan().general.default_pool_size, 33);
+    assert_eq!(followed.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_reload_with_mistakes_changes_nothing_and_says_so() {
+    let mistake = |line| Mistake { file: "a.ini".into(), line, message: "unknown parameter: x".to_string() };
+    let load = move || Err(vec![mistake(3), mistake(4)]);
+    for (compat, expected) in [
+        (Compat::Pgbouncer, "E S=ERROR C=F0000 M=RELOAD failed, see logs for additional details"),
+        (
+            Compat::Plimsoll,
+            "E S=ERROR C=F0000 M=RELOAD failed, see logs for additional details \
+             D=2 mistakes; the old configuration stays in force.",
+        ),
+    ] {
+        let (load, still) = (load, Still::new(compat));
+        let console = AdminConsole::new(Box::new(load), Box::new(|_, _| {}));
+        assert_eq!(said(&console, &still, "RELOAD"), [expected]);
+        assert_eq!(*still.told.borrow(), [] as [&str; 0]);
+    }
+}
+
+#[test]
+fn a_reload_keeps_what_only_a_restart_changes() {
+    let port = |port: &str| {
+        let mut plan = plan(Compat::Plimsoll);
+        plan.general.listen_port = port.parse().expect("a port");
+        for line in &mut plan.shown {
+            if line.key == "listen_port" {
+                line.value = Some(port.to_string());
+            }
+        }
+        plan.general.default_pool_size = 5;
+        plan
+    };
+    let console = AdminConsole::new(Box::new(move || Ok(port("7777"))), Box::new(|_, _| {}));
+    let still = Still { plan: RefCell::new(Arc::new(port("6543"))), ..Still::new(Compat::Plimsoll) };
+    assert_eq!(said(&console, &still, "RELOAD"), ["C RELOAD"]);
+    assert_eq!(still.plan().general.listen_port, 6543);
+    assert_eq!(still.plan().general.default_pool_size, 5);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused_and_repeated_in_bounds() {
+    let (console, still) = (console(Compat::Pgbouncer), Still::new(Compat::Pgbouncer));
+    let long = "ü".repeat(100_000);
+    for text in [b"\xff\xfe".as_slice(), b"SHOW\0VERSION", long.as_bytes()] {
+        match console.answer(&still, Level::Admin, text) {
+            Reply::Now(bytes) => {
+                let said = spell(&bytes);
+                assert!(said[0].starts_with("E S=ERROR C=08P01 M=invalid command '"), "{said:?}");
+                assert!(bytes.len() < 1100, "{} bytes", bytes.len());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_welcome_is_pgbouncers() {
+    let expected = [
+        ("server_version", "1.25.2/bouncer"),
+        ("client_encoding", "UTF8"),
+        ("server_encoding", "UTF8"),
+        ("DateStyle", "ISO"),
+        ("TimeZone", "GMT"),
+        ("standard_conforming_strings", "on"),
+        ("is_superuser", "on"),
+    ];
+    let welcome = console(Compat::Pgbouncer).welcome();
+    assert_eq!(welcome, expected.map(|(name, value)| (name, value.to_string())));
+}

@@ -2,7 +2,7 @@
 
 use plimsoll_config::Compat;
 
-/// The version of PgBouncer whose shape we keep.
+/// The version of PgBouncer whose console and messages these are.
 pub const PGBOUNCER_VERSION: &str = "1.25.2";
 
 /// What `SHOW VERSION` and `--version` answer.
@@ -13,10 +13,8 @@ pub fn version(compat: Compat) -> String {
     }
 }
 
-/// `server_version` in the welcome of the console. The number before the slash is what drivers read.
-pub(crate) fn server_version(compat: Compat) -> String {
-    match compat {
-        Compat::Plimsoll => format!("{}/plimsoll", env!("CARGO_PKG_VERSION")),
-        Compat::Pgbouncer => format!("{PGBOUNCER_VERSION}/bouncer"),
-    }
+/// `server_version` in the welcome of the console: drivers look at the number, tools at the word behind it, and both
+/// mean which console this is.
+pub(crate) fn server_version() -> String {
+    format!("{PGBOUNCER_VERSION}/bouncer")
 }

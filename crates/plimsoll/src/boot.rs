@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use plimsoll_admin::{AdminConsole, place, version};
+use plimsoll_admin::{AdminConsole, version};
 use plimsoll_config::{Compat, Mistake, Plan};
 use plimsoll_proxy::{Options, StartError, start};
 use plimsoll_types::Secret;
@@ -50,7 +50,7 @@ pub(crate) struct Start {
 /// Logs all mistakes of a configuration before there is a log.
 pub(crate) fn report(mistakes: &[Mistake]) -> Ended {
     for mistake in mistakes {
-        early("ERROR", &place(mistake));
+        early("ERROR", &mistake.to_string());
     }
     die("cannot load config file")
 }
@@ -130,11 +130,9 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
         let _inside = runtime.enter();
         Signals::catch().map_err(|error| fatal(format!("cannot catch signals: {error}")))?
     };
-    let compat = plan.own.compat;
     let console = Arc::new(AdminConsole::new(
         Box::new(move || source.load()),
         Box::new(move |plan, applied| log.follow(plan, applied)),
-        compat,
     ));
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
     let options = Options { console: console.clone(), mock_secret };

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use plimsoll_admin::place;
 use plimsoll_config::Compat;
 
 use crate::source::Source;
@@ -23,7 +22,7 @@ pub(crate) fn check(file: &Path) -> ExitCode {
         }
         Err(mistakes) => {
             for mistake in &mistakes {
-                let _ = writeln!(err, "{}", place(mistake));
+                let _ = writeln!(err, "{mistake}");
             }
             ExitCode::FAILURE
         }

@@ -43,11 +43,20 @@ impl Source {
 fn from_url(run: &RunArgs) -> Result<Plan, Mistake> {
     let mut plan = plimsoll_config::from_url(&run.url)?;
     plan.general.listen_port = run.port;
+    show(&mut plan, "listen_port", run.port.to_string());
     if let Some(size) = run.pool_size {
         plan.general.default_pool_size = size;
+        show(&mut plan, "default_pool_size", size.to_string());
     }
     if run.budget.is_some() {
         plan.own.target_budget = run.budget;
     }
     Ok(plan)
+}
+
+/// What `SHOW CONFIG` says of a key.
+fn show(plan: &mut Plan, key: &str, value: String) {
+    if let Some(line) = plan.shown.iter_mut().find(|line| line.key == key) {
+        line.value = Some(value);
+    }
 }

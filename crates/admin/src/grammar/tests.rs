@@ -1,1 +1,79 @@
+use super::*;
 
+fn call(command: &str, argument: &str) -> Result<Line, Failure> {
+    Ok(Line::Call { command: command.to_string(), argument: argument.to_string() })
+}
+
+fn set(key: &str, value: &str) -> Result<Line, Failure> {
+    Ok(Line::Set { key: key.to_string(), value: value.to_string() })
+}
+
+#[test]
+fn a_call_is_one_or_two_words() {
+    for (text, expected) in [
+        ("show version", call("show", "version")),
+        ("PAUSE", call("PAUSE", "")),
+        ("  ShOw   \"version\" ; ", call("ShOw", "version")),
+        ("\n\tRELOAD\r\n;\r\n", call("RELOAD", "")),
+        ("pause \"My \"\"own\"\" DB; é\"", call("pause", "My \"own\" DB; é")),
+        ("kill_client 12", call("kill_client", "12")),
+        ("\"pause\" p0", call("pause", "p0")),
+        ("pause \"\"", call("pause", "")),
+        ("set x", call("set", "x")),
+    ] {
+        assert_eq!(parse(text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn a_set_has_a_word_or_a_string() {
+    for (text, expected) in [
+        ("set a=b", set("a", "b")),
+        ("SET a = 'it''s; all'", set("a", "it's; all")),
+        ("set verbose to 0;", set("verbose", "0")),
+        ("set verbose TO'1'", set("verbose", "1")),
+        ("set \"a\" = \"b c\"", set("a", "b c")),
+        ("set a=''", set("a", "")),
+    ] {
+        assert_eq!(parse(text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_invalid_and_named() {
+    for text in [
+        "",
+        ";",
+        "   ",
+        "show version;;",
+        "show version ; show version",
+        "show pools p0",
+        "pause \"open",
+        "pause p-0",
+        "pause\"p0\"",
+        "set a=",
+        "set a=-1",
+        "set a=1.5",
+        "set a='open",
+        "set a=b c",
+        "seta=b",
+        "sét a=b",
+        "é",
+        "show\u{a0}version",
+    ] {
+        assert_eq!(parse(text), Err(Failure::InvalidCommand(text.to_string())), "{text:?}");
+    }
+}
+
+#[test]
+fn words_are_bounded() {
+    let name = |bytes: usize| format!("\"{}\"", "x".repeat(bytes));
+    assert!(parse(&format!("pause {}", name(ARGUMENT_BYTES_MAX))).is_ok());
+    assert_eq!(parse(&format!("pause {}", name(ARGUMENT_BYTES_MAX + 1))), Err(Failure::BadArguments));
+    assert_eq!(parse(&name(COMMAND_BYTES_MAX + 1)), Err(Failure::BadArguments));
+    let value = |bytes: usize| format!("set a='{}'", "x".repeat(bytes));
+    assert!(parse(&value(VALUE_BYTES_MAX)).is_ok());
+    assert_eq!(parse(&value(VALUE_BYTES_MAX + 1)), Err(Failure::BadArguments));
+    assert_eq!(parse(&format!("set {}=1", name(ARGUMENT_BYTES_MAX + 1))), Err(Failure::BadArguments));
+    assert_eq!(parse("set \"\"=1"), Err(Failure::BadArguments));
+}

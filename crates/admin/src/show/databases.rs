@@ -39,7 +39,7 @@ fn row(view: &DatabaseView) -> Row {
     let config = &view.config;
     vec![
         cell(&config.name),
-        hosts(&config.hosts),
+        config.host.clone(),
         cell(config.hosts.first().map_or(POSTGRESQL_PORT, port)),
         cell(config.dbname.as_ref().unwrap_or(&config.name)),
         config.user.clone(),
@@ -56,17 +56,6 @@ fn row(view: &DatabaseView) -> Row {
         flag(view.paused),
         flag(view.disabled),
     ]
-}
-
-fn hosts(hosts: &[Host]) -> Cell {
-    let names: Vec<String> = hosts
-        .iter()
-        .map(|host| match host {
-            Host::Tcp { host, .. } => host.clone(),
-            Host::Unix { dir, .. } => dir.display().to_string(),
-        })
-        .collect();
-    (!names.is_empty()).then(|| names.join(","))
 }
 
 fn port(host: &Host) -> u16 {

@@ -1,1 +1,37 @@
+use plimsoll_types::Secret;
 
+use super::*;
+
+fn plan() -> Plan {
+    let mut plan = Plan::default();
+    plan.general.max_client_conn = 100;
+    plan.general.default_pool_size = 20;
+    for user in ["a", "b", "c"] {
+        plan.logins.insert(user.to_string(), Secret::from_text("x"));
+    }
+    plan.databases = vec![
+        Database { name: "any".to_string(), ..Database::default() },
+        Database { user: Some("f".to_string()), pool_size: Some(5), ..Database::default() },
+    ];
+    plan
+}
+
+#[test]
+fn every_client_and_every_pool_of_every_user_is_counted() {
+    assert_eq!(expected(&plan(), 2), 100 + 20 * 3 + 5 + SPARE + 2 * PER_WORKER);
+}
+
+#[test]
+fn the_budget_bounds_the_servers() {
+    let mut plan = plan();
+    plan.own.target_budget = Some(26);
+    assert_eq!(expected(&plan, 1), 100 + 52 + SPARE + PER_WORKER);
+}
+
+#[test]
+fn nothing_overflows() {
+    let mut plan = plan();
+    plan.general.max_client_conn = u32::MAX;
+    plan.general.default_pool_size = u32::MAX;
+    assert!(expected(&plan, u16::MAX) > u64::from(u32::MAX));
+}

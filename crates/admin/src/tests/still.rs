@@ -1,0 +1,257 @@
+//! A pooler that stands still and writes down what it is told.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plimsoll_config::{Compat, Database, Host, Plan, Shown, UserSettings};
+use plimsoll_pool::{PoolCounts, SlotState};
+use plimsoll_proxy::{
+    ClientState, ClientView, ControlError, DatabaseView, ListsView, PoolView, Reloaded, ServerView, Shutdown,
+    StatsView, Totals,
+};
+use plimsoll_types::{Cause, PoolMode, Secret};
+
+use crate::pooler::Pooler;
+
+/// A pooler with one database, one pool, two clients and two server connections. It writes down what it is told.
+pub(crate) struct Still {
+    pub(crate) plan: RefCell<Arc<Plan>>,
+    pub(crate) paused: bool,
+    pub(crate) refusal: Option<ControlError>,
+    pub(crate) told: RefCell<Vec<String>>,
+}
+
+/// A plan with one database, and `[plimsoll] compat`.
+pub(crate) fn plan(compat: Compat) -> Plan {
+    let mut plan = Plan::default();
+    plan.own.compat = compat;
+    plan.general.max_user_connections = 7;
+    plan.logins.insert("ada".to_string(), Secret::from_text("x"));
+    plan.users.insert(
+        "bob".to_string(),
+        UserSettings {
+            pool_size: Some(5),
+            pool_mode: Some(PoolMode::Statement),
+            max_user_connections: Some(3),
+            ..Default::default()
+        },
+    );
+    plan.shown = vec![
+        Shown { key: "auth_file", value: None, default: None, changeable: true },
+        Shown {
+            key: "listen_port",
+            value: Some("6543".to_string()),
+            default: Some("6432"),
+            changeable: false,
+        },
+    ];
+    plan.databases = vec![database()];
+    plan
+}
+
+fn database() -> Database {
+    Database {
+        name: "app".to_string(),
+        host: Some("10.0.0.1,10.0.0.2".to_string()),
+        hosts: ["10.0.0.1", "10.0.0.2"].map(|host| Host::Tcp { host: host.to_string(), port: 5433 }).to_vec(),
+        dbname: Some("app_production".to_string()),
+        user: Some("forced".to_string()),
+        ..Database::default()
+    }
+}
+
+impl Still {
+    pub(crate) fn new(compat: Compat) -> Still {
+        Still {
+            plan: RefCell::new(Arc::new(plan(compat))),
+            paused: false,
+            refusal: None,
+            told: RefCell::default(),
+        }
+    }
+
+    fn tell(&self, what: String) -> Result<(), ControlError> {
+        self.told.borrow_mut().push(what);
+        self.refusal.clone().map_or(Ok(()), Err)
+    }
+}
+
+fn client(id: u64, database: &str, state: ClientState, link: Option<u64>) -> ClientView {
+    ClientView {
+        id,
+        user: "ada".into(),
+        database: database.into(),
+        state,
+        addr: "127.0.0.1".to_string(),
+        port: 40_000,
+        local_addr: "127.0.0.2".to_string(),
+        local_port: 6432,
+        connected_for: Duration::from_secs(90),
+        requested_for: Duration::from_secs(30),
+        waiting_for: Duration::from_micros(2_000_345),
+        ptr: 0xabc,
+        link,
+        link_pid: link.map(|_| 77),
+        application_name: "psql".to_string(),
+        prepared: 4,
+        remote_pid: 0,
+    }
+}
+
+fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
+    ServerView {
+        id,
+        user: "forced".into(),
+        database: "app".into(),
+        state,
+        check_due,
+        addr: "10.0.0.1".to_string(),
+        port: 5433,
+        local_addr: "10.0.0.9".to_string(),
+        local_port: 50_000,
+        connected_for: Duration::from_secs(60),
+        requested_for: Duration::from_secs(1),
+        close_needed: true,
+        ptr: 0xdef,
+        link: (state == SlotState::Held).then_some(0xabc),
+        pid: 4711,
+        application_name: String::new(),
+        prepared: 2,
+    }
+}
+
+impl Pooler for Still {
+    fn plan(&self) -> Arc<Plan> {
+        self.plan.borrow().clone()
+    }
+
+    fn clients(&self) -> Vec<ClientView> {
+        vec![
+            client(1, "app", ClientState::Active, Some(0xdef)),
+            client(2, "app", ClientState::Waiting, None),
+            client(3, "pgbouncer", ClientState::Active, None),
+            client(4, "app", ClientState::Login, None),
+        ]
+    }
+
+    fn servers(&self) -> Vec<ServerView> {
+        vec![
+            server(1, SlotState::Held, false),
+            server(2, SlotState::Idle, true),
+            server(3, SlotState::Idle, false),
+            server(4, SlotState::Lost, false),
+            server(5, SlotState::Checking, false),
+        ]
+    }
+
+    fn pools(&self) -> Vec<PoolView> {
+        let pool = |database: &str| PoolView {
+            database: database.into(),
+            user: "forced".into(),
+            clients_active: 1,
+            clients_waiting: 2,
+            cancels_active: 3,
+            cancels_waiting: 4,
+            counts: PoolCounts {
+                waiting: 2,
+                opening: 10,
+                idle: 11,
+                used: 12,
+                held: 13,
+                being_canceled: 14,
+                tested: 15,
+                closing: 16,
+                lost: 17,
+                cancels: 18,
+                oldest_wait: Duration::from_micros(3_000_004),
+            },
+            mode: PoolMode::Transaction,
+            load_balance: Some("round-robin"),
+        };
+        vec![pool("zeta"), pool("app")]
+    }
+
+    fn databases(&self) -> Vec<DatabaseView> {
+        vec![DatabaseView {
+            config: database(),
+            pool_size: 20,
+            min_pool_size: 1,
+            reserve_pool_size: 2,
+            server_lifetime: Duration::from_secs(3600),
+            max_connections: 50,
+            current_connections: 5,
+            max_client_connections: 100,
+            current_client_connections: 3,
+            paused: true,
+            disabled: false,
+        }]
+    }
+
+    fn stats(&self) -> Vec<StatsView> {
+        let view = |database: &str, first: u64| StatsView {
+            database: database.into(),
+            total: Totals(std::array::from_fn(|i| first + i as u64)),
+            average: Totals(std::array::from_fn(|i| first * 10 + i as u64)),
+        };
+        vec![view("zeta", 200), view("app", 100)]
+    }
+
+    fn lists(&self) -> ListsView {
+        ListsView {
+            databases: 2,
+            users: 3,
+            pools: 4,
+            used_clients: 5,
+            login_clients: 6,
+            free_servers: 7,
+            used_servers: 8,
+        }
+    }
+
+    fn moves(&self) -> u64 {
+        99
+    }
+
+    fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    fn pause(&self, database: Option<&str>) -> Result<(), ControlError> {
+        self.tell(format!("pause {database:?}"))
+    }
+
+    fn resume(&self, database: Option<&str>) -> Result<(), ControlError> {
+        self.tell(format!("resume {database:?}"))
+    }
+
+    fn reconnect(&self, database: Option<&str>) -> Result<(), ControlError> {
+        self.tell(format!("reconnect {database:?}"))
+    }
+
+    fn kill(&self, database: Option<&str>) -> Result<(), ControlError> {
+        self.tell(format!("kill {database:?}"))
+    }
+
+    fn kill_client(&self, id: u64) -> Result<(), ControlError> {
+        self.tell(format!("kill_client {id}"))
+    }
+
+    fn disable(&self, database: &str) -> Result<(), ControlError> {
+        self.tell(format!("disable {database}"))
+    }
+
+    fn enable(&self, database: &str) -> Result<(), ControlError> {
+        self.tell(format!("enable {database}"))
+    }
+
+    fn reload(&self, plan: Plan) -> Reloaded {
+        *self.plan.borrow_mut() = Arc::new(plan);
+        self.told.borrow_mut().push("reload".to_string());
+        Reloaded { plan: self.plan(), needs_restart: Vec::new(), removed: Cause::DatabaseRemoved }
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        self.told.borrow_mut().push(format!("shutdown {how:?}"));
+    }
+}
