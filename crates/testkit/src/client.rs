@@ -97,6 +97,18 @@ impl Client {
         self.reader.byte(&mut self.stream)
     }
 
+    /// The ErrorResponse whose type byte [`Client::read_byte`] has read already.
+    ///
+    /// # Panics
+    /// The connection ended before it did.
+    #[track_caller]
+    pub fn rest_of_error(&mut self) -> ServerError {
+        match self.reader.untyped(&mut self.stream) {
+            Ok(body) => ServerError::of(&Message { tag: b'E', body }),
+            Err(failure) => panic!("in the middle of an ErrorResponse: {failure}"),
+        }
+    }
+
     /// Reads up to and including the next ReadyForQuery. Errors in it are messages like others.
     ///
     /// # Errors
