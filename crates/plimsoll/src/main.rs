@@ -5,7 +5,6 @@ mod boot;
 mod check;
 mod limits;
 mod logging;
-mod meter;
 mod pidfile;
 mod run;
 mod signals;

@@ -9,15 +9,10 @@ use std::time::Duration;
 use plimsoll_admin::AdminConsole;
 use plimsoll_proxy::{Control, Shutdown};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, sleep_until, timeout};
-
-use crate::meter::Meter;
+use tokio::time::timeout;
 
 /// How long a fast exit waits for the sockets' files to be removed.
 const FAST_EXIT: Duration = Duration::from_secs(2);
-
-/// How often the clock is looked at when there is no `stats_period`.
-const IDLE: Duration = Duration::from_secs(3600);
 
 /// A signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +102,6 @@ impl Signals {
     pub(crate) async fn follow(mut self, control: Control, console: Arc<AdminConsole>) {
         // Made once, so that an end between two signals is not missed.
         let mut finished = pin!(control.finished());
-        let mut meter = Meter::start(&control);
-        let mut due = Instant::now() + period(&control);
         loop {
             tokio::select! {
                 () = &mut finished => return,
@@ -120,13 +113,6 @@ impl Signals {
                         return;
                     }
                 },
-                () = sleep_until(due) => {
-                    let line = meter.turn(&control);
-                    if control.plan().general.log_stats && control.plan().general.stats_period > Duration::ZERO {
-                        tracing::info!("{line}");
-                    }
-                    due = Instant::now() + period(&control);
-                }
             }
         }
     }
@@ -141,13 +127,6 @@ impl Signals {
             _ = self.usr1.recv() => Got::Usr1,
             _ = self.usr2.recv() => Got::Usr2,
         }
-    }
-}
-
-fn period(control: &Control) -> Duration {
-    match control.plan().general.stats_period {
-        Duration::ZERO => IDLE,
-        period => period,
     }
 }
 
