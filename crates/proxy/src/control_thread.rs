@@ -1,0 +1,132 @@
+//! The control thread: everything that happens because time goes by, the console's clients, and the end.
+//!
+//! It may be stuck without harming a query.
+
+mod averages;
+mod console_client;
+mod extended;
+mod names;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+pub(crate) use averages::Averages;
+pub(crate) use console_client::ConsoleClient;
+
+use crate::control::Control;
+use crate::hub::{Hub, Phase};
+use crate::listener;
+use names::Names;
+
+/// How often the pools are told the time.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often clients are looked at whose limits may be over; also how often new host names are looked for.
+const JANITOR_TICKS: u32 = 3;
+
+/// How long the first clients are kept waiting for host names to resolve.
+const FIRST_NAMES: Duration = Duration::from_secs(2);
+
+/// Runs as long as the process.
+pub(crate) async fn run(control: Control, mut inbox: mpsc::UnboundedReceiver<ConsoleClient>) {
+    let hub = control.hub.clone();
+    let mut names = Names::default();
+    names.look_up_due(&hub);
+    // Late names do not keep anybody out for ever.
+    let _ = tokio::time::timeout(FIRST_NAMES, names.all_found(&hub)).await;
+    listener::open_doors(&hub);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut beats = Beats::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(client) = inbox.recv() => {
+                tokio::spawn(console_client::serve(control.clone(), client));
+            }
+            found = names.found() => names.take_in(&hub, found),
+            () = hub.gone.notified() => {}
+            _ = tick.tick() => beats.beat(&control, &mut names),
+        }
+        if let Some(why) = end(&hub) {
+            return finish(&hub, why).await;
+        }
+    }
+}
+
+/// What is done every so many ticks.
+struct Beats {
+    ticks: u32,
+    averaged: Instant,
+}
+
+impl Beats {
+    fn new() -> Beats {
+        Beats { ticks: 0, averaged: Instant::now() }
+    }
+
+    fn beat(&mut self, control: &Control, names: &mut Names) {
+        let hub = &control.hub;
+        hub.with_pools(|pools, now| pools.handle_timeout(now));
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(JANITOR_TICKS) {
+            wake_due_clients(hub);
+            names.look_up_due(hub);
+        }
+        let general = &hub.plan().general;
+        let gone_by = self.averaged.elapsed();
+        if gone_by >= general.stats_period {
+            self.averaged = Instant::now();
+            control.averages.update(control.stats(), gone_by);
+            if general.log_stats {
+                tracing::info!("{}", control.averages.log_line());
+            }
+        }
+    }
+}
+
+/// Wakes clients whose limits are over. Where no limit is set nobody can be due.
+fn wake_due_clients(hub: &Hub) {
+    if !hub.timed.load(Ordering::Relaxed) && hub.query_wait_notify().is_zero() {
+        return;
+    }
+    let now = hub.now();
+    for client in hub.clients.lock().values() {
+        client.wake_if_due(now);
+    }
+}
+
+/// How the process comes to its end, if it does now.
+fn end(hub: &Arc<Hub>) -> Option<End> {
+    if hub.exiting.load(Ordering::Acquire) {
+        return Some(End::AtOnce);
+    }
+    match hub.phase() {
+        Phase::Running => None,
+        Phase::WaitForClients if hub.sockets.load(Ordering::Acquire) == 0 => Some(End::NoClients),
+        Phase::WaitForServers if hub.core.lock().pools.is_quiet(None) => Some(End::NoServers),
+        Phase::WaitForClients | Phase::WaitForServers => None,
+    }
+}
+
+enum End {
+    AtOnce,
+    NoClients,
+    NoServers,
+}
+
+/// Tells `main` that the process may end, and stays: what console clients are owed goes on being sent until then.
+async fn finish(hub: &Hub, end: End) {
+    match end {
+        End::AtOnce => {}
+        End::NoClients => tracing::info!("client connections dropped, exiting"),
+        End::NoServers => tracing::info!("server connections dropped, exiting"),
+    }
+    hub.doors.remove_unix();
+    hub.finished.notify_one();
+    std::future::pending().await
+}

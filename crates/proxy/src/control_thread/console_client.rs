@@ -1,0 +1,281 @@
+//! One client of the console: its messages in, the console's answers out.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use plimsoll_config::Compat;
+use plimsoll_types::{Cause, Severity, SqlState};
+use plimsoll_wire::encode::{self, Fields};
+use plimsoll_wire::{WireError, front, header};
+use socket2::Socket;
+
+use std::sync::Arc;
+
+use super::extended::{Extended, Step};
+use crate::console::{Level, Reply, Shutdown, Until};
+use crate::control::Control;
+use crate::entry::ClientEntry;
+use crate::listener::ClientGuard;
+use crate::socket::Stream;
+use crate::{linger, report, welcome};
+
+/// Longest message a console client may send, bytes with the type byte.
+const MESSAGE_BYTES_MAX: u32 = 64 * 1024;
+
+/// Bytes read at a time.
+const CHUNK_BYTES: usize = 4096;
+
+/// How often it is looked whether what a command waits for has come true.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A client that wants to the console and may, on its way to the control thread.
+pub(crate) struct ConsoleClient {
+    /// Its socket, on no runtime.
+    pub(crate) socket: Socket,
+    /// Its record.
+    pub(crate) entry: Arc<ClientEntry>,
+    /// What it may do.
+    pub(crate) level: Level,
+    /// What it is counted in.
+    pub(crate) guard: ClientGuard,
+    /// Received and not dealt with.
+    pub(crate) input: Vec<u8>,
+}
+
+/// Why it ends.
+enum Ended {
+    /// By itself.
+    Left(Cause),
+    /// It is told why.
+    Refused(Cause),
+}
+
+/// Serves the client until it leaves.
+pub(super) async fn serve(control: Control, client: ConsoleClient) {
+    let ConsoleClient { socket, entry, level, guard, input } = client;
+    let stream = match Stream::new(socket) {
+        Ok(stream) => stream,
+        Err(e) => return tracing::warn!("{}socket cannot be watched: {e}", entry.log_prefix()),
+    };
+    let hub = control.hub.clone();
+    let mut talk = Talk { control, stream, input, entry, level, extended: Extended::default() };
+    let Err(ended) = talk.run().await;
+    let Talk { mut stream, entry, .. } = talk;
+    match ended {
+        Ended::Left(cause) => {
+            report::leaving(&hub, &entry, &cause);
+            drop(guard);
+        }
+        Ended::Refused(cause) => {
+            let message = report::fatal(&hub, &entry, &cause);
+            drop(guard);
+            // A client that does not take a few bytes has no reader for them.
+            let _ = std::future::poll_fn(|cx| Poll::Ready(stream.poll_write(cx, &message))).await;
+            linger::closed(stream).await;
+        }
+    }
+}
+
+struct Talk {
+    control: Control,
+    stream: Stream,
+    input: Vec<u8>,
+    entry: Arc<ClientEntry>,
+    level: Level,
+    extended: Extended,
+}
+
+/// A whole message.
+struct Message {
+    tag: u8,
+    bytes: Vec<u8>,
+}
+
+enum Never {}
+
+impl Talk {
+    async fn run(&mut self) -> Result<Never, Ended> {
+        let hub = self.control.hub.clone();
+        let mut bytes = Vec::new();
+        let plan = hub.plan();
+        let end = welcome::End { key: self.entry.key, notice: &plan.general.login_notify_message };
+        welcome::console(&mut bytes, &hub.console.welcome(), &end);
+        self.entry.set_active();
+        self.send(&bytes).await?;
+        loop {
+            let message = self.message().await?;
+            self.handle(message).await?;
+        }
+    }
+
+    async fn handle(&mut self, message: Message) -> Result<(), Ended> {
+        match message.tag {
+            front::QUERY => {
+                let text = front::query(&message.bytes).map_err(|_| Ended::Refused(Cause::BadPacket))?;
+                let reply = self.command(text).await?;
+                self.send(&reply).await
+            }
+            front::TERMINATE => Err(Ended::Left(Cause::ClientClose)),
+            front::PARSE
+            | front::BIND
+            | front::DESCRIBE
+            | front::EXECUTE
+            | front::CLOSE
+            | front::SYNC
+            | front::FLUSH => self.extended(&message).await,
+            _ => Err(Ended::Refused(Cause::BadPacket)),
+        }
+    }
+
+    async fn extended(&mut self, message: &Message) -> Result<(), Ended> {
+        if self.control.hub.plan().own.compat == Compat::Pgbouncer {
+            self.send(&not_supported()).await?;
+            return Err(Ended::Refused(Cause::BadPacket));
+        }
+        let step = self.extended.handle(message.tag, &message.bytes);
+        let bytes = match step.map_err(|_| Ended::Refused(Cause::BadPacket))? {
+            Step::Send(bytes) => bytes,
+            Step::Run { text, part } => {
+                let reply = self.command(&text).await?;
+                self.extended.take(part, &reply)
+            }
+        };
+        self.send(&bytes).await
+    }
+
+    /// Has a command carried out and gives its whole answer.
+    async fn command(&mut self, text: &[u8]) -> Result<Vec<u8>, Ended> {
+        match self.control.hub.console.command(&self.control, self.level, text) {
+            Reply::Now(bytes) => Ok(bytes),
+            Reply::When(until, bytes) => match self.wait(&until).await {
+                Ok(()) => Ok(bytes),
+                Err(broken) => {
+                    self.undo(&until);
+                    match broken {
+                        Broken::Cancelled => Ok(cancelled(self.control.hub.plan().own.compat)),
+                        Broken::Ended(ended) => Err(ended),
+                    }
+                }
+            },
+            Reply::Exit => {
+                self.control.shutdown(Shutdown::Immediate);
+                // The connection closes when the process ends.
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Waits until the condition holds.
+    async fn wait(&mut self, until: &Until) -> Result<(), Broken> {
+        self.entry.mail().cancelled = false;
+        let mut look = tokio::time::interval(LOOK);
+        while !self.control.holds(until) {
+            let Talk { stream, entry, .. } = self;
+            std::future::poll_fn(|cx| {
+                poll_kill(cx, entry).map_err(Broken::Ended)?;
+                if std::mem::take(&mut entry.mail().cancelled) {
+                    return Poll::Ready(Err(Broken::Cancelled));
+                }
+                if stream.poll_gone(cx).is_ready() {
+                    return Poll::Ready(Err(Broken::Ended(Ended::Left(Cause::ClientEof))));
+                }
+                look.poll_tick(cx).map(|_| Ok(()))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Nobody waits any more for what a PAUSE was to bring about.
+    fn undo(&self, until: &Until) {
+        let Until::Quiet(database) = until;
+        // Where somebody else has resumed already there is nothing to undo.
+        let _ = self.control.resume(database.as_deref());
+    }
+
+    async fn message(&mut self) -> Result<Message, Ended> {
+        loop {
+            let head = header(&self.input, MESSAGE_BYTES_MAX).map_err(|e| {
+                Ended::Refused(match e {
+                    WireError::TooLong => Cause::PacketTooLarge,
+                    WireError::BadLength | WireError::BadBody => Cause::BadPacket,
+                })
+            })?;
+            if let Some(head) = head
+                && self.input.len() >= head.total
+            {
+                let rest = self.input.split_off(head.total);
+                return Ok(Message { tag: head.tag, bytes: std::mem::replace(&mut self.input, rest) });
+            }
+            let mut chunk = [0; CHUNK_BYTES];
+            let Talk { stream, entry, .. } = self;
+            let n = std::future::poll_fn(|cx| {
+                poll_kill(cx, entry)?;
+                Poll::Ready(gone_if_none(ready!(stream.poll_read(cx, &mut chunk))))
+            })
+            .await?;
+            self.input.extend_from_slice(&chunk[..n]);
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        let Talk { stream, entry, .. } = self;
+        let mut sent = 0;
+        std::future::poll_fn(|cx| {
+            poll_kill(cx, entry)?;
+            sent += match stream.poll_write(cx, &bytes[sent..]) {
+                Ok(n) => n,
+                Err(_) => return Poll::Ready(Err(Ended::Left(Cause::ClientEof))),
+            };
+            if sent == bytes.len() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
+    }
+}
+
+/// Why a wait ended without its condition.
+enum Broken {
+    /// By a cancel request.
+    Cancelled,
+    /// With the client.
+    Ended(Ended),
+}
+
+/// Whether an administrator wants the client gone; sees to it that the task is woken when one does.
+fn poll_kill(cx: &mut Context<'_>, entry: &ClientEntry) -> Result<(), Ended> {
+    entry.set_waker(cx.waker());
+    let killed = entry.mail().kill.take();
+    killed.map_or(Ok(()), |cause| Err(Ended::Refused(*cause)))
+}
+
+fn gone_if_none(read: io::Result<usize>) -> Result<usize, Ended> {
+    match read {
+        Ok(0) | Err(_) => Err(Ended::Left(Cause::ClientEof)),
+        Ok(n) => Ok(n),
+    }
+}
+
+/// PgBouncer's answer to the extended protocol; it closes the connection then.
+fn not_supported() -> Vec<u8> {
+    error(SqlState::PROTOCOL_VIOLATION, "extended query protocol not supported by admin console")
+}
+
+/// The answer to a command whose wait was cancelled, in PostgreSQL's words.
+fn cancelled(compat: Compat) -> Vec<u8> {
+    let sqlstate = match compat {
+        Compat::Plimsoll => SqlState::QUERY_CANCELED,
+        Compat::Pgbouncer => SqlState::PROTOCOL_VIOLATION,
+    };
+    error(sqlstate, "canceling statement due to user request")
+}
+
+/// An ErrorResponse that ends a command, and the ReadyForQuery after it.
+fn error(sqlstate: SqlState, message: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let severity = Severity::Error.as_str();
+    let fields = Fields { severity, sqlstate: sqlstate.as_str(), message, detail: None, hint: None };
+    encode::error_response(&mut out, &fields);
+    encode::ready_for_query(&mut out, b'I');
+    out
+}

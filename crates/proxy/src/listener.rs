@@ -1,0 +1,167 @@
+//! From a listening socket to a client's task: accepting, choosing a worker, and what becomes of the task.
+
+mod bind;
+mod guard;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use plimsoll_types::{ClientId, Moment, WorkerId};
+use socket2::{SockAddr, Socket};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+pub(crate) use bind::{Doors, bind};
+pub(crate) use guard::{ClientGuard, Counted, Limits};
+
+use crate::entry::Peer;
+use crate::hub::{Hub, Phase};
+use crate::relay::Relay;
+use crate::{dial, login};
+use bind::{Listener, Place};
+
+/// The worker whose runtime the acceptors run on.
+const ACCEPTING_WORKER: WorkerId = WorkerId(0);
+
+/// How long accepting rests when file descriptors or memory are used up.
+const REST: Duration = Duration::from_millis(100);
+
+/// How often that is logged.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A client's socket that has just been accepted.
+pub(crate) struct Arrival {
+    /// The socket, nonblocking, on no runtime yet.
+    pub(crate) socket: Socket,
+    /// Its number.
+    pub(crate) id: ClientId,
+    /// The other side.
+    pub(crate) peer: Peer,
+    /// User id of the other side, for a Unix socket.
+    pub(crate) peer_uid: Option<u32>,
+    /// Our side.
+    pub(crate) local: Peer,
+    /// When.
+    pub(crate) at: Moment,
+}
+
+/// Begins to accept on all listening sockets.
+pub(crate) fn open_doors(hub: &Arc<Hub>) {
+    for listener in hub.doors.listeners() {
+        hub.spawn_on(ACCEPTING_WORKER, accept_all(hub.clone(), listener));
+    }
+}
+
+/// Accepts until the socket is shut down (see [`Doors::close_tcp`]).
+async fn accept_all(hub: Arc<Hub>, listener: Listener) {
+    let Listener { socket, place } = listener;
+    // SAFETY: the descriptor is the one `socket2::Socket` owns, it stays open as long as this `Arc` of it, which lives
+    // inside the `AsyncFd` and is only lent out.
+    #[allow(
+        unsafe_code,
+        reason = "registering with a runtime is unsafe, and accept4 of socket2 saves two calls"
+    )]
+    let fd = match unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) } {
+        Ok(fd) => fd,
+        Err(e) => return tracing::error!("cannot accept on {place}: {}", io::Error::from(e)),
+    };
+    let mut complained: Option<Instant> = None;
+    loop {
+        let Ok(mut ready) = fd.readable().await else { return };
+        match ready.get_inner().accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) {
+            Ok((socket, address)) => admit(&hub, socket, &address, &place),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+            Err(_) if place.is_tcp() && hub.phase() != Phase::Running => return,
+            Err(e) if is_of_one_client(&e) => {}
+            // File descriptors or memory are used up, and accepting goes on failing until some of it is free.
+            Err(e) => {
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+                    tracing::warn!("accept() failed: {e}");
+                    complained = Some(Instant::now());
+                }
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+/// Whether accepting failed because that one client was gone already: Linux reports its network errors, too.
+fn is_of_one_client(e: &io::Error) -> bool {
+    let network = [
+        libc::ECONNABORTED,
+        libc::EINTR,
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::EHOSTDOWN,
+        libc::ENONET,
+        libc::EHOSTUNREACH,
+        libc::ENETUNREACH,
+        libc::ENETDOWN,
+    ];
+    e.raw_os_error().is_some_and(|code| network.contains(&code))
+}
+
+/// Gives a new client to the worker with the fewest.
+fn admit(hub: &Arc<Hub>, socket: Socket, address: &SockAddr, place: &Place) {
+    let arrival = match arrival(hub, socket, address, place) {
+        Ok(arrival) => arrival,
+        // The client is gone already.
+        Err(_) => return,
+    };
+    let workers = (0_u16..).zip(&hub.workers);
+    let fewest = workers.min_by_key(|(_, worker)| worker.clients.load(Ordering::Relaxed));
+    let worker = fewest.map_or(ACCEPTING_WORKER, |(id, _)| WorkerId(id));
+    let guard = ClientGuard::new(hub.clone(), worker);
+    let login = Box::pin(login::run(hub.clone(), arrival, guard));
+    hub.spawn_on(worker, Client::Login(login));
+}
+
+fn arrival(hub: &Hub, socket: Socket, address: &SockAddr, place: &Place) -> io::Result<Arrival> {
+    let (id, at) = (hub.next_client(), hub.now());
+    match place {
+        Place::Tcp(_) => {
+            dial::tune(&socket, &hub.plan().general);
+            let peer = address.as_socket().ok_or(io::ErrorKind::NotConnected)?;
+            let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::NotConnected)?;
+            Ok(Arrival { socket, id, peer: Peer::Tcp(peer), peer_uid: None, local: Peer::Tcp(local), at })
+        }
+        Place::Unix { port, .. } => {
+            let stream = tokio::net::UnixStream::from_std(socket.into())?;
+            let credentials = stream.peer_cred()?;
+            let socket = Socket::from(stream.into_std()?);
+            let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+            let (peer, local) = (Peer::Unix { pid, port: *port }, Peer::Unix { pid: 0, port: *port });
+            Ok(Arrival { socket, id, peer, peer_uid: Some(credentials.uid()), local, at })
+        }
+    }
+}
+
+/// A client's task. What the login needs is given back when it is over, so that an idle client costs no more than its
+/// [`Relay`].
+enum Client {
+    /// Becomes `Relay`, or is over.
+    Login(Pin<Box<dyn Future<Output = Option<Relay>> + Send>>),
+    /// Until the client leaves.
+    Relay(Relay),
+}
+
+impl Future for Client {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            match this {
+                Client::Login(login) => match ready!(login.as_mut().poll(cx)) {
+                    Some(relay) => *this = Client::Relay(relay),
+                    None => return Poll::Ready(()),
+                },
+                Client::Relay(relay) => return Pin::new(relay).poll(cx),
+            }
+        }
+    }
+}

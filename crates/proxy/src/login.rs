@@ -1,0 +1,229 @@
+//! A client's login: from its first byte to its welcome, within client_login_timeout.
+//!
+//! | module | part |
+//! |---|---|
+//! | `first` | the packets before the first typed message |
+//! | `startup` | what a startup packet asks for |
+//! | `goal` | which database, which limits, who may use the console |
+//! | `prove` | the dialogue that shows who the client is |
+//! | `enter` | the pool, the parameters, the welcome |
+//! | `shared` | what all logins share |
+
+mod enter;
+mod first;
+mod goal;
+mod prove;
+mod shared;
+mod startup;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plimsoll_config::Plan;
+use plimsoll_session::Session;
+use plimsoll_types::{Cause, Moment};
+
+pub(crate) use goal::CONSOLE;
+pub(crate) use shared::Entrance;
+
+use crate::console::Level;
+use crate::control_thread::ConsoleClient;
+use crate::directory::PoolEntry;
+use crate::entry::{self, ClientEntry, Peer};
+use crate::hub::Hub;
+use crate::listener::{Arrival, ClientGuard};
+use crate::relay::Relay;
+use crate::socket::Stream;
+use crate::{cancel, linger, report};
+
+/// A login that may take as long as it likes (client_login_timeout = 0) ends all the same.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a client may take to take in the message that refuses it.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A client that is logging in.
+struct Login {
+    hub: Arc<Hub>,
+    plan: Arc<Plan>,
+    stream: Stream,
+    /// Received and not dealt with.
+    input: Vec<u8>,
+    /// To be sent before whatever is sent next.
+    pending: Vec<u8>,
+    id: plimsoll_types::ClientId,
+    peer: Peer,
+    peer_uid: Option<u32>,
+    local: Peer,
+    since: Moment,
+    /// For the log: what it has said of itself so far.
+    database: Arc<str>,
+    user: Arc<str>,
+    stage: Stage,
+    guard: ClientGuard,
+}
+
+/// What a login is waiting for, as far as the message at its timeout differs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// For the client.
+    Client,
+    /// For a server connection.
+    Server,
+}
+
+/// Where a login has led.
+enum Entered {
+    /// Into a pool.
+    Pool(Box<(Arc<ClientEntry>, Arc<PoolEntry>, Session)>),
+    /// To the console.
+    Console(Arc<ClientEntry>, Level),
+}
+
+/// How a login ends without a client.
+enum End {
+    /// It was a cancel request for this key.
+    Cancel(Vec<u8>),
+    /// The client went away.
+    Left(Cause),
+    /// The client is told why not.
+    Refused(Cause),
+}
+
+/// Logs a client in. `None`: it is no client of a pool (any more), and everything has been said and done.
+pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> Option<Relay> {
+    let (id, peer) = (arrival.id, arrival.peer.clone());
+    let mut login = match Login::new(hub.clone(), arrival, guard) {
+        Ok(login) => login,
+        Err(e) => {
+            tracing::warn!(
+                "{}socket cannot be watched: {e}",
+                entry::log_prefix(id, "(nodb)", "(nouser)", &peer)
+            );
+            return None;
+        }
+    };
+    let limit = match login.plan.general.client_login_timeout {
+        Duration::ZERO => LONGEST,
+        limit => limit,
+    };
+    let ended = tokio::time::timeout(limit, login.run()).await;
+    match ended {
+        Ok(Ok(Entered::Pool(client))) => {
+            let (entry, pool, session) = *client;
+            Some(login.into_relay(entry, pool, session))
+        }
+        Ok(Ok(Entered::Console(entry, level))) => {
+            login.into_console(entry, level);
+            None
+        }
+        Ok(Err(End::Cancel(key))) => {
+            cancel::handle(&hub, &key).await;
+            None
+        }
+        Ok(Err(End::Left(cause))) => {
+            report::log_closing(&login.plan.general, &login.log_prefix(), login.age(), &cause);
+            None
+        }
+        Ok(Err(End::Refused(cause))) => {
+            login.refuse(cause).await;
+            None
+        }
+        Err(_elapsed) => {
+            let cause = match login.stage {
+                Stage::Client => Cause::LoginTimeout,
+                Stage::Server => Cause::LoginTimeoutServerDown,
+            };
+            login.refuse(cause).await;
+            None
+        }
+    }
+}
+
+impl Login {
+    fn new(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> std::io::Result<Login> {
+        let Arrival { socket, id, peer, peer_uid, local, at } = arrival;
+        Ok(Login {
+            plan: hub.plan(),
+            stream: Stream::new(socket)?,
+            input: Vec::new(),
+            pending: Vec::new(),
+            id,
+            peer,
+            peer_uid,
+            local,
+            since: at,
+            database: "(nodb)".into(),
+            user: "(nouser)".into(),
+            stage: Stage::Client,
+            guard,
+            hub,
+        })
+    }
+
+    /// The login in the order of reference 3.3. Not cancel safe, but nothing is left behind but the guard's counts.
+    async fn run(&mut self) -> Result<Entered, End> {
+        let wanted = self.startup().await?;
+        let goal = self.goal(&wanted)?;
+        let keys = self.prove(&goal).await?;
+        self.enter(goal, wanted.params, keys).await
+    }
+
+    fn log_prefix(&self) -> String {
+        entry::log_prefix(self.id, &self.database, &self.user, &self.peer)
+    }
+
+    fn age(&self) -> Duration {
+        self.hub.now().since(self.since)
+    }
+
+    /// Reads once; the peer's end is the end of the login.
+    async fn fill(&mut self) -> Result<(), End> {
+        let Login { hub, stream, input, guard, .. } = self;
+        let worker = &hub.workers[usize::from(guard.worker().0)];
+        let read = std::future::poll_fn(|cx| {
+            let mut scratch = worker.take_scratch();
+            let read = stream.poll_read(cx, &mut scratch.input);
+            let read = read.map_ok(|n| {
+                input.extend_from_slice(&scratch.input[..n]);
+                n
+            });
+            worker.put_scratch(scratch);
+            read
+        });
+        match read.await {
+            Ok(0) | Err(_) => Err(End::Left(Cause::ClientEof)),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Sends what is pending.
+    async fn flush(&mut self) -> Result<(), End> {
+        let bytes = std::mem::take(&mut self.pending);
+        self.stream.write_all(&bytes).await.map_err(|_| End::Left(Cause::ClientEof))
+    }
+
+    /// Logs, tells the client and closes. The client is counted out before it can see that it is refused.
+    async fn refuse(self, cause: Cause) {
+        let message = report::fatal_to(&self.plan, &self.log_prefix(), self.age(), &cause);
+        let Login { mut stream, mut pending, guard, .. } = self;
+        drop(guard);
+        pending.extend_from_slice(&message);
+        // A client that does not even take a few bytes has gone or never will.
+        let _ = tokio::time::timeout(FAREWELL, stream.write_all(&pending)).await;
+        linger::closed(stream).await;
+    }
+
+    fn into_relay(self, entry: Arc<ClientEntry>, pool: Arc<PoolEntry>, session: Session) -> Relay {
+        let Login { hub, stream, mut input, guard, .. } = self;
+        input.shrink_to_fit();
+        Relay::new(hub, guard.worker(), stream, input, entry, pool, session, guard)
+    }
+
+    fn into_console(self, entry: Arc<ClientEntry>, level: Level) {
+        let Login { hub, stream, input, guard, .. } = self;
+        let client = ConsoleClient { socket: stream.into_socket(), entry, level, guard, input };
+        // Without a control thread the process is at its end, and so is the client.
+        let _ = hub.console_door.send(client);
+    }
+}

@@ -1,0 +1,192 @@
+//! The way in for a client that has shown who it is: the pool, what its server says of itself, the welcome.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use plimsoll_auth::ScramKeys;
+use plimsoll_pool::Request;
+use plimsoll_session::{Params, Release, Session};
+use plimsoll_types::{Cause, Ticket};
+
+use super::goal::Goal;
+use super::{End, Entered, Login, Stage};
+use crate::directory::{DatabaseEntry, Found, PoolEntry, Welcome, database_client_limit, longest_wait};
+use crate::entry::{ClientEntry, Identity};
+use crate::hub::{Answer, Hub, Phase};
+use crate::server::ServerConn;
+use crate::stats::Counter;
+use crate::welcome;
+
+impl Login {
+    /// Lets the client in.
+    pub(super) async fn enter(
+        &mut self,
+        goal: Goal,
+        params: Params,
+        keys: Option<ScramKeys>,
+    ) -> Result<Entered, End> {
+        let database = match goal {
+            Goal::Console(level, _) => {
+                // The console's own welcome is written by the control thread.
+                self.flush().await?;
+                return Ok(Entered::Console(self.register(None), level));
+            }
+            Goal::Known(database) => self.admit(database),
+            Goal::Auto => self.make_database(),
+            Goal::Missing => Err(self.missing()),
+        }
+        .map_err(End::Refused)?;
+        let pool = self.hub.pool(&database, &self.user);
+        if let Some(keys) = keys
+            && *pool.user == *self.user
+        {
+            pool.set_keys(keys);
+        }
+        let entry = self.register(Some(pool.clone()));
+        let settings = pool.settings(&self.plan, &self.user);
+        let welcome = match pool.welcome() {
+            Some(welcome) => welcome,
+            None => self.first_welcome(&pool, &entry).await?,
+        };
+        let params = self.params_of(params, &welcome);
+        *entry.params.lock() = Some(params.clone());
+        let end = welcome::End { key: entry.key, notice: &self.plan.general.login_notify_message };
+        welcome::client(&mut self.pending, &self.hub.tracked, &welcome, &params, &end);
+        entry.set_active();
+        self.flush().await?;
+        pool.stats(usize::from(self.guard.worker().0)).add(Counter::Logins, 1);
+        let session = Session::new(settings, params, self.hub.now());
+        Ok(Entered::Pool(Box::new((entry, pool, session))))
+    }
+
+    /// Whether a database takes clients now.
+    fn admit(&self, database: Arc<DatabaseEntry>) -> Result<Arc<DatabaseEntry>, Cause> {
+        if database.disabled.load(Ordering::Relaxed) {
+            return Err(Cause::DatabaseDisabled { name: (&*database.name).into() });
+        }
+        if self.hub.phase() != Phase::Running {
+            return Err(Cause::ShuttingDown);
+        }
+        Ok(database)
+    }
+
+    /// The `*` line makes a database, now that it is known who asks for it.
+    fn make_database(&mut self) -> Result<Arc<DatabaseEntry>, Cause> {
+        if self.hub.phase() != Phase::Running {
+            return Err(Cause::ShuttingDown);
+        }
+        let found = self.hub.directory.lock().database_or_auto(&self.plan, &self.database);
+        let Some((database, found)) = found else { return Err(self.missing()) };
+        match found {
+            Found::Registered => {
+                tracing::info!("{}registered new auto-database: {}", self.log_prefix(), database.name);
+            }
+            Found::Known => {}
+        }
+        self.database = database.name.clone();
+        self.guard.found(&database, database_client_limit(&self.plan, &database.config()))?;
+        self.admit(database)
+    }
+
+    fn missing(&self) -> Cause {
+        if self.plan.general.log_connections {
+            tracing::info!("{}login failed: db={} user={}", self.log_prefix(), self.database, self.user);
+        }
+        Cause::NoSuchDatabase { name: (&*self.database).into() }
+    }
+
+    /// From here on the client can be cancelled, killed and seen.
+    fn register(&mut self, pool: Option<Arc<PoolEntry>>) -> Arc<ClientEntry> {
+        let identity = Identity {
+            user: self.user.clone(),
+            database: self.database.clone(),
+            peer: self.peer.clone(),
+            local: self.local.clone(),
+        };
+        self.guard.enter(self.id, identity, pool, self.since)
+    }
+
+    /// The client's values, gaps filled with the pool's; one value for all clients that have the same.
+    fn params_of(&self, given: Params, welcome: &Welcome) -> Arc<Params> {
+        let params = given.or(&welcome.params);
+        if params == *welcome.params {
+            welcome.params.clone()
+        } else {
+            self.hub.entrance.params.intern(params)
+        }
+    }
+
+    /// Waits until a server of the pool has logged us in and so has told what its clients are welcomed with.
+    async fn first_welcome(
+        &mut self,
+        pool: &Arc<PoolEntry>,
+        entry: &Arc<ClientEntry>,
+    ) -> Result<Arc<Welcome>, End> {
+        self.flush().await?;
+        self.stage = Stage::Server;
+        loop {
+            let conn = self.any_server(pool, entry).await?;
+            self.hub.give_back(conn, Release::Clean, self.hub.now());
+            if let Some(welcome) = pool.welcome() {
+                self.stage = Stage::Client;
+                return Ok(welcome);
+            }
+            // A connection from before RECONNECT: it is being closed, and the next one is new.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn any_server(
+        &mut self,
+        pool: &Arc<PoolEntry>,
+        entry: &Arc<ClientEntry>,
+    ) -> Result<Box<ServerConn>, End> {
+        let (hub, now) = (self.hub.clone(), self.hub.now());
+        let settings = pool.settings(&self.plan, &self.user);
+        let (wait_max, wait_cause) =
+            longest_wait(&self.plan, &pool.database.config(), &self.user, settings.query_timeout);
+        let worker = self.guard.worker();
+        let request = Request { pool: pool.id, client: entry.id, worker, wait_max, wait_cause };
+        let ticket = match hub.request(request, entry, now) {
+            Answer::Granted(conn, _) => return Ok(conn),
+            Answer::Refused(cause) => return Err(End::Refused(cause)),
+            Answer::Queued(ticket) => ticket,
+        };
+        entry.set_waiting(now);
+        let place = Place { hub: &hub, entry, ticket };
+        std::future::poll_fn(|cx| self.poll_mail(cx, place.entry)).await
+    }
+
+    fn poll_mail(&mut self, cx: &mut Context<'_>, entry: &ClientEntry) -> Poll<Result<Box<ServerConn>, End>> {
+        entry.set_waker(cx.waker());
+        {
+            let mut mail = entry.mail();
+            if let Some((conn, _)) = mail.grant.take() {
+                return Poll::Ready(Ok(conn));
+            }
+            if let Some(cause) = mail.kill.take().or_else(|| mail.refused.take()) {
+                return Poll::Ready(Err(End::Refused(*cause)));
+            }
+        }
+        self.stream.poll_gone(cx).map(|_gone| Err(End::Left(Cause::ClientEof)))
+    }
+}
+
+/// A place in a pool's queue, given up when it is dropped.
+struct Place<'a> {
+    hub: &'a Arc<Hub>,
+    entry: &'a ClientEntry,
+    ticket: Ticket,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let now = self.hub.now();
+        self.hub.withdraw(self.ticket, now);
+        let late = self.entry.mail().grant.take();
+        if let Some((conn, _)) = late {
+            self.hub.give_back(conn, Release::Clean, now);
+        }
+    }
+}

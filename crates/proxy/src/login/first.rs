@@ -1,0 +1,106 @@
+//! The packets before the first typed message.
+
+use std::fmt::Write;
+
+use plimsoll_types::Cause;
+use plimsoll_wire::encode;
+use plimsoll_wire::startup::{Packet, StartupError, parse};
+
+use super::startup::{self, Wanted};
+use super::{End, Login};
+
+/// The answer to SSLRequest and GSSENCRequest: not here.
+const NO: u8 = b'N';
+
+/// What a first packet asks for.
+enum Step {
+    /// Wait for more bytes.
+    More,
+    /// Say no to encryption, then go on with the next packet.
+    Decline,
+    /// Log in.
+    Startup(Wanted),
+}
+
+impl Login {
+    /// Reads up to and including the startup packet.
+    pub(super) async fn startup(&mut self) -> Result<Wanted, End> {
+        loop {
+            match self.step()? {
+                Step::More => self.fill().await?,
+                Step::Decline => {
+                    self.pending.push(NO);
+                    self.flush().await?;
+                }
+                Step::Startup(wanted) => return Ok(wanted),
+            }
+        }
+    }
+
+    fn step(&mut self) -> Result<Step, End> {
+        let (packet, bytes) = match parse(&self.input) {
+            Ok(None) => return Ok(Step::More),
+            Ok(Some(found)) => found,
+            Err(StartupError::BadHeader(head)) => return Err(End::Refused(bad_header(&head))),
+            Err(StartupError::BadLayout) => return Err(End::Refused(Cause::BadStartupLayout)),
+        };
+        let more = self.input.len() > bytes;
+        let step = match packet {
+            Packet::Ssl if more => return Err(End::Refused(Cause::DataAfterSslRequest)),
+            Packet::GssEnc if more => return Err(End::Refused(Cause::DataAfterGssRequest)),
+            Packet::Ssl | Packet::GssEnc => Step::Decline,
+            Packet::Cancel { key } => return Err(End::Cancel(key.to_vec())),
+            Packet::Version2 => return Err(End::Refused(Cause::OldProtocol)),
+            Packet::Unknown { head } => return Err(End::Refused(bad_header(&head))),
+            Packet::Startup { minor, params } => {
+                match startup::read(minor, params, &self.hub.tracked, &self.plan, &self.peer) {
+                    Ok(wanted) => Step::Startup(wanted),
+                    Err(refusal) => {
+                        if let Some(line) = refusal.log {
+                            tracing::warn!("{}{line}", self.log_prefix());
+                        }
+                        return Err(End::Refused(refusal.cause));
+                    }
+                }
+            }
+        };
+        self.input.drain(..bytes);
+        Ok(step)
+    }
+}
+
+/// Something that is no first packet of ours. A password message shows by its type byte and a short length.
+fn bad_header(head: &[u8]) -> Cause {
+    if let [encode_tag, 0, ..] = head
+        && *encode_tag == plimsoll_wire::front::PASSWORD
+    {
+        return Cause::PasswordBeforeStartup;
+    }
+    let mut hex = String::new();
+    for byte in head {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    Cause::BadPacketHeader { hex: hex.into() }
+}
+
+/// What a newer protocol is answered: 3.0, and which of its options we do not know.
+pub(super) fn negotiate(wanted: &Wanted, out: &mut Vec<u8>) {
+    if wanted.minor > 0 || !wanted.unknown_options.is_empty() {
+        let names: Vec<&[u8]> = wanted.unknown_options.iter().map(Vec::as_slice).collect();
+        encode::negotiate_protocol_version(out, &names);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn garbage_is_shown_in_hex_and_a_password_is_recognised() {
+        assert_eq!(bad_header(b"GET / HT"), Cause::BadPacketHeader { hex: "474554202f204854".into() });
+        assert_eq!(bad_header(&[0x16, 3, 1, 2]), Cause::BadPacketHeader { hex: "16030102".into() });
+        assert_eq!(bad_header(&[b'p', 0, 0, 0, 9]), Cause::PasswordBeforeStartup);
+        assert_eq!(bad_header(b"post"), Cause::BadPacketHeader { hex: "706f7374".into() });
+    }
+}
