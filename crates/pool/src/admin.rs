@@ -33,7 +33,7 @@ impl Pools {
     fn apply_pauses(&mut self, database: Option<DatabaseId>, now: Moment) {
         let now = self.tick(now);
         for id in self.pools_of(database) {
-            let service = self.service_of(self.pool(id).spec.database);
+            let service = self.service_of(self.pool(id).spec().database);
             let pool = self.pool_mut(id);
             match pool.service {
                 Service::Removed(_) => continue,

@@ -168,9 +168,16 @@ impl Pools {
         self.check_hunger(id)
     }
 
-    /// A hungry pool has no idle connection it could evict.
+    /// A hungry pool has no idle connection it could evict. (While something is closing it may have: it is looked at
+    /// again when that has closed.)
     fn check_hunger(&self, id: PoolId) -> Result<(), String> {
-        let hungry = self.hungry.contains(&id) && self.wants(id, self.pool(id), self.looked);
+        if self.slots.table().iter().any(|(_, slot)| slot.state() == SlotState::Closing) {
+            return Ok(());
+        }
+        // A retry that has fallen due since the last call of `handle_timeout` is for the next one.
+        let pool = self.pool(id);
+        let overdue = pool.retry_is_due(self.clock) && !pool.retry_is_due(self.looked);
+        let hungry = self.hungry.contains(&id) && self.wants(id, pool, self.looked) && !overdue;
         let served = hungry && self.could_be_served(id, self.looked);
         ensure((!served).then_some(()), || format!("{id:?} is hungry beside what it could evict"))
     }

@@ -44,7 +44,11 @@ impl Pools {
         let Some(pool) = self.pools.get_mut(request.pool.0 as usize).and_then(Option::as_deref_mut) else {
             return Requested::Refused(Cause::DatabaseRemoved);
         };
+        let first = pool.queue.is_empty();
         let ticket = self.waiters.push(&mut pool.queue, &request, now);
+        if first {
+            self.unsettle(request.pool);
+        }
         self.serve(request.pool, now);
         Requested::Queued(ticket)
     }

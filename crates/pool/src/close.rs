@@ -9,10 +9,12 @@ use crate::slots::Fate;
 use crate::{Orphan, Pools};
 
 impl Pools {
-    /// An idle connection said something it should not, or ended. An [`Action::Close`] follows.
+    /// An idle connection, or one that waits for the end of a cancel, said something it should not, or ended. An
+    /// [`Action::Close`] follows.
     pub fn handle_idle_broken(&mut self, slot: SlotId, cause: Cause, now: Moment) {
         let now = self.tick(now);
-        if let Some(index) = self.slots.in_state(slot, SlotState::Idle) {
+        let idle = self.slots.in_state(slot, SlotState::Idle);
+        if let Some(index) = idle.or_else(|| self.slots.in_state(slot, SlotState::BeingCanceled)) {
             self.close(index, cause, now);
         }
     }
@@ -64,7 +66,7 @@ impl Pools {
     fn age_out(&mut self, id: PoolId, opened: Moment, now: Moment) -> bool {
         let pool = self.pool(id);
         let lifetime = pool.limits().lifetime;
-        if now < opened + lifetime || (!lifetime.is_zero() && now < pool.ageing_at()) {
+        if !pool.is_aged(opened, now) || (!lifetime.is_zero() && now < pool.ageing_at()) {
             return false;
         }
         self.pool_mut(id).aged_out = Some(now);

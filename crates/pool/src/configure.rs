@@ -76,12 +76,13 @@ impl Pools {
         if matches!(found.service, Service::Removed(_)) {
             return;
         }
-        if found.spec.targets != spec.targets {
+        if found.spec().targets != spec.targets {
             // What failed was another place.
             found.health = Health::Well;
             found.cursor = 0;
         }
-        (found.spec, found.database, found.user, found.service) = (spec, database, user, service);
+        found.set_spec(spec);
+        (found.database, found.user, found.service) = (database, user, service);
         self.mark_strangers(pool);
         if self.pool(pool).service == Service::Paused {
             self.close_idle(pool, &Cause::CloseNeeded, now);
@@ -94,7 +95,7 @@ impl Pools {
     /// Connections that no longer fit the spec of their pool are closed when they come back.
     fn mark_strangers(&mut self, id: PoolId) {
         let pool = self.pool(id);
-        let (database, user, targets) = (pool.database, pool.user, &pool.spec.targets);
+        let (database, user, targets) = (pool.database, pool.user, &pool.spec().targets);
         let strangers = self.slots.table().iter().filter(|(_, slot)| {
             let fits = targets.contains(&slot.target) && slot.groups[1..] == [database, user];
             slot.pool == id && !fits

@@ -180,7 +180,7 @@ impl Pools {
 
     /// Pools of a database; `None`: all.
     fn pools_of(&self, database: Option<DatabaseId>) -> Vec<PoolId> {
-        let in_scope = |pool: &Pool| database.is_none_or(|database| pool.spec.database == database);
+        let in_scope = |pool: &Pool| database.is_none_or(|database| pool.spec().database == database);
         self.all_pools().filter(|(_, pool)| in_scope(pool)).map(|(id, _)| id).collect()
     }
 }

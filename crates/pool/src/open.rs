@@ -87,9 +87,9 @@ impl Pools {
     /// `load_balance_hosts = disable`: the same target until it fails, then the next one.
     fn avoid(&mut self, id: PoolId, target: TargetId) {
         let pool = self.pool_mut(id);
-        let failed = pool.spec.targets.get(pool.cursor) == Some(&target);
-        match pool.spec.pick {
-            Pick::UntilFailure if failed => pool.cursor = (pool.cursor + 1) % pool.spec.targets.len(),
+        let failed = pool.spec().targets.get(pool.cursor) == Some(&target);
+        match pool.spec().pick {
+            Pick::UntilFailure if failed => pool.cursor = (pool.cursor + 1) % pool.spec().targets.len(),
             Pick::UntilFailure | Pick::RoundRobin => {}
         }
     }
@@ -124,9 +124,9 @@ impl Pools {
         let mut slot = Slot::opening(id, target, groups, worker, now);
         let pool = self.pool_mut(id);
         pool.attempt = Some(now);
-        let position = pool.spec.targets.iter().position(|listed| *listed == target).unwrap_or(0);
-        pool.cursor = match pool.spec.pick {
-            Pick::RoundRobin => (position + 1) % pool.spec.targets.len().max(1),
+        let position = pool.spec().targets.iter().position(|listed| *listed == target).unwrap_or(0);
+        pool.cursor = match pool.spec().pick {
+            Pick::RoundRobin => (position + 1) % pool.spec().targets.len().max(1),
             Pick::UntilFailure => position,
         };
         let size = pool.limits().size;

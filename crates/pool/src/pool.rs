@@ -60,7 +60,11 @@ pub(crate) enum Clients {
 /// A pool.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    pub(crate) spec: PoolSpec,
+    /// Changed by [`Pool::set_spec`] only.
+    spec: PoolSpec,
+    /// `server_lifetime` and `server_check_delay` in microseconds: what every return and every request compares with.
+    lifetime_us: u64,
+    check_delay_us: Option<u64>,
     pub(crate) database: GroupId,
     pub(crate) user: GroupId,
     pub(crate) queue: Queue,
@@ -87,6 +91,8 @@ impl Pool {
         now: Moment,
     ) -> Pool {
         Pool {
+            lifetime_us: micros(spec.limits.lifetime),
+            check_delay_us: spec.limits.check_delay.map(micros),
             spec,
             database,
             user,
@@ -100,6 +106,16 @@ impl Pool {
             aged_out: None,
             cancels: 0,
         }
+    }
+
+    pub(crate) fn spec(&self) -> &PoolSpec {
+        &self.spec
+    }
+
+    pub(crate) fn set_spec(&mut self, spec: PoolSpec) {
+        self.lifetime_us = micros(spec.limits.lifetime);
+        self.check_delay_us = spec.limits.check_delay.map(micros);
+        self.spec = spec;
     }
 
     pub(crate) fn limits(&self) -> &PoolLimits {
@@ -147,12 +163,17 @@ impl Pool {
 
     /// Whether an idle connection has to be checked before it is given out.
     pub(crate) fn check_is_due(&self, idle_since: Moment, now: Moment) -> bool {
-        self.limits().check_delay.is_some_and(|delay| now.since(idle_since) >= delay)
+        self.check_delay_us.is_some_and(|delay_us| now.micros_since(idle_since) >= delay_us)
     }
 
     /// `server_check_delay = 0`: no connection is given out unchecked.
     pub(crate) fn checks_always(&self) -> bool {
-        self.limits().check_delay == Some(Duration::ZERO)
+        self.check_delay_us == Some(0)
+    }
+
+    /// Whether a connection that was opened then is old enough to be closed for its age.
+    pub(crate) fn is_aged(&self, opened: Moment, now: Moment) -> bool {
+        now.micros_since(opened) >= self.lifetime_us
     }
 
     /// When the pool's connections may be closed for their age again: PgBouncer spaces these closings by
@@ -161,4 +182,9 @@ impl Pool {
         let gap = self.limits().lifetime / self.limits().size.max(1);
         self.aged_out.map_or(Moment::default(), |last| last + gap)
     }
+}
+
+/// Microseconds; a time no one will see the end of is cut short.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

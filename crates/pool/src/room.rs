@@ -17,8 +17,9 @@
 //!   given up if the hungry pool's waiter is older and
 //!     * the hungry pool has no connection at all (nothing will ever serve its waiters), and this one has been open
 //!       for [`TENURE_MIN`]: two busy pools on a budget of one so take turns of that length, not of one transaction;
-//!     * or the hungry waiter has waited [`UNFAIR_MIN`] longer than the oldest one here: busy pools with a few
-//!       connections each drift towards equal waits, one connection at a time.
+//!     * or the hungry waiter has waited [`UNFAIR_MIN`] longer than the oldest one here, and this is not the last
+//!       connection here: busy pools drift towards equal waits, one connection at a time, and a pool with one
+//!       connection is as small as it gets.
 //!
 //! So no pool starves while connections come back at all. One corner is left: a pool kept out by two limits at once,
 //! whose connections are never free in the same moment, waits until they are.
@@ -88,6 +89,12 @@ impl Pools {
         self.hungry.contains(&id) || self.patient.iter().any(|claim| claim.pool == id)
     }
 
+    /// What was found out for the waiters of a pool says nothing to those who come after they are gone.
+    pub(crate) fn unsettle(&mut self, id: PoolId) {
+        self.hungry.retain(|hungry| *hungry != id);
+        self.patient.retain(|claim| claim.pool != id);
+    }
+
     /// Opens what can be opened for waiters, the pool with the oldest one first.
     pub(crate) fn fill(&mut self, now: Moment) {
         let oldest =
@@ -98,7 +105,7 @@ impl Pools {
         self.hungry.clear();
         self.patient.clear();
         for (_, id) in wanting {
-            if self.pool(id).spec.targets.is_empty() {
+            if self.pool(id).spec().targets.is_empty() {
                 self.fail_to_resolve(id, now);
                 continue;
             }
@@ -117,7 +124,7 @@ impl Pools {
             self.all_pools().filter(|(id, pool)| self.wants_minimum(*id, pool) && pool.retry_is_due(now));
         let wanting: Vec<PoolId> = wanting.map(|(id, _)| id).collect();
         for id in wanting {
-            if self.pool(id).spec.targets.is_empty() {
+            if self.pool(id).spec().targets.is_empty() {
                 self.fail_to_resolve(id, now);
             } else if let Some(target) = self.open_target(id, now) {
                 self.open(id, target, now);
@@ -291,8 +298,9 @@ impl Pools {
         let (ours, theirs) = (self.waiters.row(ours), self.waiters.row(theirs));
         let nothing_of_ours = self.slots.shelf(id).staying() == 0;
         let served = now >= slot.opened + TENURE_MIN;
+        let spare = self.slots.shelf(slot.pool).staying() > 1;
         let unfair = theirs.since > ours.since + UNFAIR_MIN;
-        ours.turn < theirs.turn && (unfair || (nothing_of_ours && served))
+        ours.turn < theirs.turn && ((spare && unfair) || (nothing_of_ours && served))
     }
 
     /// A limit has been lowered: idle connections above it go, least recently used first. Those in use go when they
@@ -311,12 +319,12 @@ impl Pools {
 /// but one: that its places are taken is no failure. A pool that has just found a server full does not go round the
 /// others until the retry is due: as like as not they are one and the same.
 fn targets(pool: &Pool, now: Moment) -> impl Iterator<Item = TargetId> {
-    let listed = &pool.spec.targets;
+    let listed = &pool.spec().targets;
     let full = match pool.health {
         Health::Full(target) if !pool.retry_is_due(now) => Some(target),
         Health::Full(_) | Health::Well | Health::Failing | Health::Refusing { .. } => None,
     };
-    let tries = match pool.spec.pick {
+    let tries = match pool.spec().pick {
         Pick::RoundRobin => listed.len(),
         Pick::UntilFailure => listed.len().min(1),
     };

@@ -139,9 +139,8 @@ impl Pools {
         let upkeep = self.looked + UPKEEP;
         match pool.retry_at() {
             Some(retry) if retry > self.clock => Some(retry.max(upkeep)),
-            Some(_) | None => {
-                (pool.spec.targets.is_empty() || self.open_target(id, self.clock).is_some()).then_some(upkeep)
-            }
+            Some(_) | None => (pool.spec().targets.is_empty() || self.open_target(id, self.clock).is_some())
+                .then_some(upkeep),
         }
     }
 }

@@ -48,7 +48,7 @@ proptest! {
 
     /// The same with few changes of the configuration: longer stretches of traffic.
     #[test]
-    fn traffic_keeps_the_invariants(shape in ops::shape(), history in ops::traffic(100..500)) {
+    fn traffic_keeps_the_invariants(shape in ops::shape(), history in ops::traffic(1..400)) {
         run(&shape, &history);
     }
 }

@@ -322,7 +322,7 @@ impl World {
     /// Ids of what is gone are harmless.
     fn stale(&mut self, n: usize) {
         let Some(slot) = pick(&self.gone, n) else { return };
-        let before = format!("{:?}", self.pools.slots().collect::<Vec<_>>());
+        let before = self.states();
         self.pools.handle_returned(slot, Returned::Clean, self.now);
         self.pools.handle_opened(slot, WorkerId(0), self.now);
         self.pools.handle_failed(slot, Failure::Lost(Cause::CleaningFailed), self.now);
@@ -335,10 +335,14 @@ impl World {
         if !self.orphans.contains(&slot) {
             self.pools.handle_cancel_ended(slot, self.now);
         }
-        assert_eq!(before, format!("{:?}", self.pools.slots().collect::<Vec<_>>()));
+        assert_eq!(before, self.states());
         if let Some(ticket) = self.tickets.iter().find(|ticket| !self.waiting.contains_key(ticket)) {
             self.pools.handle_withdrawn(*ticket, self.now);
         }
+    }
+
+    fn states(&self) -> BTreeMap<SlotId, (SlotState, Option<HoldId>)> {
+        self.pools.slots().map(|view| (view.id, (view.state, view.holder.map(|(_, hold)| hold)))).collect()
     }
 
     fn step_configuration(&mut self, op: &Op) {

@@ -1,0 +1,230 @@
+//! Attempts to connect.
+
+use super::*;
+
+fn connect_failed() -> Failure {
+    Failure::Connect(Cause::ConnectFailed)
+}
+
+fn login_failed() -> Cause {
+    Cause::Server { sqlstate: plimsoll_types::SqlState::INVALID_PASSWORD, message: "no".into() }
+}
+
+/// What a client of a failing pool is told.
+fn failing(reason: &str) -> Cause {
+    Cause::ServerLoginFailing { reason: reason.into() }
+}
+
+#[test]
+fn one_attempt_at_a_time() {
+    let (mut bench, pool) = Bench::with_pool(limits(3));
+    let first = bench.queued(pool, HOME, 1);
+    let second = bench.queued(pool, HOME, 1);
+    let slot = bench.opening();
+    bench.pools.handle_opened(slot, HOME, at(2));
+    let [Action::Grant { ticket, .. }, Action::Open { slot, .. }] = bench.done()[..] else {
+        panic!("grant, open")
+    };
+    assert_eq!(ticket, first);
+    bench.pools.handle_opened(slot, HOME, at(3));
+    assert_eq!(bench.grant().0, second, "and no third one is opened");
+}
+
+#[test]
+fn no_more_is_opened_than_waiters_need() {
+    let (mut bench, pool) = Bench::with_pool(limits(3));
+    let held = bench.hold(pool, HOME, 1).slot;
+    bench.queued(pool, HOME, 2);
+    let slot = bench.opening();
+    bench.give_back(held, 3);
+    bench.grant();
+    bench.pools.handle_opened(slot, HOME, at(4));
+    bench.nothing();
+    assert_eq!(bench.state(slot), Some(SlotState::Idle));
+}
+
+#[test]
+fn after_a_failed_connect_waiters_wait_for_the_retry() {
+    let (mut bench, pool) = Bench::with_pool(limits(3));
+    let ticket = bench.queued(pool, HOME, 1000);
+    let slot = bench.opening();
+    bench.fail(slot, connect_failed(), 3000);
+    bench.nothing();
+    assert_eq!(bench.pools.poll_timeout(), Some(at(16_000)), "counted from the beginning of the attempt");
+    bench.pools.handle_timeout(at(15_999));
+    bench.nothing();
+    bench.pools.handle_timeout(at(16_000));
+    let slot = bench.opening();
+    bench.pools.handle_opened(slot, HOME, at(16_100));
+    assert_eq!(bench.grant().0, ticket);
+}
+
+#[test]
+fn clients_still_in_their_login_wait_with_the_others() {
+    let (mut bench, pool) = Bench::with_pool(limits(3));
+    bench.queued(pool, HOME, 1);
+    let slot = bench.opening();
+    bench.fail(slot, connect_failed(), 2);
+    bench.queued(pool, HOME, 3);
+    bench.nothing();
+}
+
+#[test]
+fn newcomers_of_a_failing_pool_are_told_at_once_until_the_retry() {
+    let (mut bench, pool) = Bench::with_pool(limits(3));
+    let slot = bench.hold(pool, HOME, 1).slot;
+    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerCrashed), at(2));
+    bench.closing();
+    bench.pools.handle_closed(slot, at(3));
+    let waits = bench.queued(pool, HOME, 10_000);
+    let slot = bench.opening();
+    bench.queued(pool, HOME, 10_001);
+    bench.fail(slot, connect_failed(), 10_002);
+    assert_eq!(bench.refused(pool, 24_999), failing("connect failed"));
+    bench.queued(pool, HOME, 25_000);
+    let slot = bench.opening();
+    bench.pools.handle_opened(slot, HOME, at(25_001));
+    let [Action::Grant { ticket, .. }, Action::Open { .. }] = bench.done()[..] else { panic!("grant, open") };
+    assert_eq!(ticket, waits);
+}
+
+#[test]
+fn newcomers_wait_while_a_connection_is_left() {
+    let (mut bench, pool) = Bench::with_pool(limits(3));
+    let held = bench.hold(pool, HOME, 1).slot;
+    let waits = bench.queued(pool, HOME, 2);
+    let slot = bench.opening();
+    bench.fail(slot, Failure::Login(login_failed()), 3);
+    bench.nothing();
+    bench.queued(pool, HOME, 4);
+    bench.give_back(held, 5);
+    assert_eq!(bench.grant().0, waits);
+}
+
+#[test]
+fn a_refused_login_refuses_the_waiters_with_its_own_cause() {
+    let (mut bench, pool) = Bench::with_pool(limits(3));
+    let tickets = [bench.queued(pool, HOME, 1), bench.queued(pool, AWAY, 2)];
+    let slot = bench.opening();
+    bench.fail(slot, Failure::Login(login_failed()), 3);
+    let refused: Vec<(Ticket, Cause)> = bench
+        .done()
+        .into_iter()
+        .map(|action| match action {
+            Action::Refuse { ticket, cause, .. } => (ticket, cause),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(refused, tickets.map(|ticket| (ticket, login_failed())));
+    assert_eq!(bench.refused(pool, 4), failing("no"));
+    assert_eq!(bench.pools.poll_timeout(), None, "nobody waits: no retry");
+    bench.queued(pool, HOME, 15_001);
+    bench.opening();
+}
+
+#[test]
+fn connections_that_will_be_closed_do_not_keep_waiters_waiting() {
+    let (mut bench, pool) = Bench::with_pool(limits(3));
+    bench.hold(pool, HOME, 1);
+    bench.pools.reconnect(None, at(2));
+    bench.queued(pool, HOME, 3);
+    let slot = bench.opening();
+    bench.fail(slot, Failure::Login(login_failed()), 4);
+    assert!(matches!(bench.done()[..], [Action::Refuse { .. }]));
+}
+
+#[test]
+fn a_success_ends_the_failing() {
+    let (mut bench, pool) = Bench::with_pool(limits(1));
+    bench.queued(pool, HOME, 1);
+    let slot = bench.opening();
+    bench.fail(slot, Failure::Login(login_failed()), 2);
+    bench.done();
+    let slot = bench.hold(pool, HOME, 20_000).slot;
+    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerCrashed), at(20_001));
+    bench.closing();
+    bench.queued(pool, HOME, 20_002);
+    bench.pools.handle_closed(slot, at(20_003));
+    bench.opening();
+}
+
+#[test]
+fn a_retry_of_zero_is_no_busy_loop() {
+    let (mut bench, pool) = Bench::with_pool(PoolLimits { login_retry: Duration::ZERO, ..limits(1) });
+    bench.queued(pool, HOME, 1);
+    let slot = bench.opening();
+    bench.fail(slot, connect_failed(), 1);
+    bench.pools.handle_timeout(at(1));
+    bench.nothing();
+    assert_eq!(bench.pools.poll_timeout(), Some(at(11)));
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_a_failed_attempt() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(None);
+    let pool = bench.add_pool(0, 0, &[], limits(1));
+    let ticket = bench.queued(pool, HOME, 1);
+    bench.nothing();
+    assert_eq!(bench.pools.poll_timeout(), Some(at(15_001)));
+    bench.pools.handle_timeout(at(15_001));
+    bench.nothing();
+    assert_eq!(bench.pools.poll_timeout(), Some(at(30_001)));
+    bench.pools.set_pool(pool, Bench::spec(0, 0, &[target], limits(1)), at(16_000));
+    let slot = bench.opening();
+    bench.pools.handle_opened(slot, HOME, at(16_001));
+    assert_eq!(bench.grant().0, ticket);
+}
+
+/// The targets of the attempts that follow each other when each fails as told.
+fn tried(pick: Pick, failures: &[Failure]) -> Vec<u32> {
+    let mut bench = Bench::new();
+    let targets = [bench.pools.add_target(None), bench.pools.add_target(None)];
+    let spec = PoolSpec { pick, ..Bench::spec(0, 0, &targets, limits(1)) };
+    let pool = bench.pools.add_pool(spec, at(0));
+    let mut tried = Vec::new();
+    for (failure, ms) in failures.iter().zip((0..).step_by(20_000)) {
+        bench.queued(pool, HOME, ms);
+        let [Action::Open { slot, target, .. }] = bench.done()[..] else { panic!("an opening") };
+        tried.push(target.0);
+        bench.fail(slot, failure.clone(), ms);
+        bench.pools.refuse_waiters(None, Cause::DatabaseRemoved, at(ms));
+        bench.done();
+    }
+    tried
+}
+
+#[test]
+fn targets_take_turns() {
+    let failures = [Failure::Login(login_failed()), connect_failed(), connect_failed()];
+    assert_eq!(tried(Pick::RoundRobin, &failures), [0, 1, 0]);
+}
+
+#[test]
+fn or_stay_until_a_connect_fails() {
+    let full = Failure::Full(Cause::MaxClientConn);
+    let failures =
+        [Failure::Login(login_failed()), full, connect_failed(), connect_failed(), connect_failed()];
+    assert_eq!(tried(Pick::UntilFailure, &failures), [0, 0, 0, 1, 0]);
+}
+
+#[test]
+fn a_full_server_refuses_nobody_and_is_tried_again_when_a_connection_has_closed() {
+    let (mut bench, pool) = Bench::with_pool(limits(3));
+    let held = bench.hold(pool, HOME, 1).slot;
+    bench.queued(pool, HOME, 2);
+    let slot = bench.opening();
+    bench.fail(slot, Failure::Full(Cause::MaxClientConn), 3);
+    bench.nothing();
+    bench.queued(pool, HOME, 4);
+    bench.pools.handle_returned(held, Returned::Unusable(Cause::ServerCrashed), at(5));
+    bench.closing();
+    bench.queued(pool, HOME, 6);
+    bench.nothing();
+    bench.pools.handle_closed(held, at(7));
+    let slot = bench.opening();
+    bench.fail(slot, Failure::Full(Cause::MaxClientConn), 8);
+    bench.queued(pool, HOME, 9);
+    bench.nothing();
+    assert_eq!(bench.pools.poll_timeout(), Some(at(15_007)));
+}

@@ -1,0 +1,196 @@
+//! Who gets a place that several pools need: nobody starves.
+
+use super::*;
+
+/// Pools of different databases and users on one target, each with that size.
+fn pools_on(budget: u32, count: u32, size: u32) -> (Bench, Vec<PoolId>) {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(Some(budget));
+    let pools = (0..count).map(|n| bench.add_pool(n, n, &[target], limits(size))).collect();
+    (bench, pools)
+}
+
+#[test]
+fn a_free_place_goes_to_the_pool_with_the_oldest_waiter() {
+    let (mut bench, pools) = pools_on(1, 3, 5);
+    let slot = bench.hold(pools[0], HOME, 1).slot;
+    bench.queued(pools[2], HOME, 2);
+    bench.queued(pools[1], HOME, 3);
+    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerCrashed), at(4));
+    bench.closing();
+    bench.pools.handle_closed(slot, at(5));
+    let [Action::Open { pool, .. }] = bench.done()[..] else { panic!("an opening") };
+    assert_eq!(pool, pools[2]);
+}
+
+#[test]
+fn a_connection_nobody_waits_for_makes_room_at_once() {
+    let (mut bench, pools) = pools_on(1, 2, 5);
+    let slot = bench.hold(pools[0], HOME, 1).slot;
+    bench.queued(pools[1], HOME, 2);
+    bench.nothing();
+    bench.give_back(slot, 3);
+    assert_eq!(bench.closing(), (slot, Cause::Evicted));
+}
+
+#[test]
+fn a_busy_pool_gives_way_to_one_without_a_connection_after_its_tenure() {
+    let (mut bench, pools) = pools_on(1, 2, 5);
+    let slot = bench.hold(pools[0], HOME, 1).slot;
+    bench.queued(pools[1], HOME, 2);
+    let busy = [bench.queued(pools[0], HOME, 3), bench.queued(pools[0], HOME, 4)];
+    bench.give_back(slot, 100);
+    assert_eq!(bench.grant().0, busy[0], "a connection serves its own pool for 100 ms");
+    bench.give_back(slot, 101);
+    assert_eq!(bench.closing(), (slot, Cause::Evicted));
+    bench.pools.handle_closed(slot, at(102));
+    let [Action::Open { pool, .. }] = bench.done()[..] else { panic!("an opening") };
+    assert_eq!(pool, pools[1]);
+}
+
+#[test]
+fn a_busy_pool_does_not_give_way_to_a_younger_waiter() {
+    let (mut bench, pools) = pools_on(1, 2, 5);
+    let slot = bench.hold(pools[0], HOME, 1).slot;
+    let older = bench.queued(pools[0], HOME, 2);
+    bench.queued(pools[1], HOME, 3);
+    bench.give_back(slot, 5000);
+    assert_eq!(bench.grant().0, older);
+}
+
+#[test]
+fn a_pool_with_connections_of_its_own_must_have_waited_much_longer() {
+    let (mut bench, pools) = pools_on(3, 2, 5);
+    let theirs = bench.hold(pools[0], HOME, 1).slot;
+    let last = bench.hold(pools[0], HOME, 1).slot;
+    bench.hold(pools[1], HOME, 1);
+    bench.queued(pools[1], HOME, 1000);
+    let soon = bench.queued(pools[0], HOME, 2000);
+    bench.queued(pools[0], HOME, 2001);
+    bench.give_back(theirs, 3000);
+    assert_eq!(bench.grant().0, soon, "1 s longer is not too long");
+    bench.give_back(theirs, 3001);
+    assert_eq!(bench.closing(), (theirs, Cause::Evicted), "1.001 s is");
+    bench.pools.handle_closed(theirs, at(3002));
+    bench.opening();
+    bench.queued(pools[1], HOME, 3002);
+    bench.queued(pools[0], HOME, 60_000);
+    bench.give_back(last, 60_001);
+    bench.grant();
+}
+
+#[test]
+fn a_pool_at_its_own_size_takes_nothing_from_others() {
+    let (mut bench, pools) = pools_on(2, 2, 1);
+    let theirs = bench.hold(pools[0], HOME, 1).slot;
+    bench.hold(pools[1], HOME, 1);
+    bench.queued(pools[1], HOME, 2);
+    bench.give_back(theirs, 60_000);
+    bench.nothing();
+    assert_eq!(bench.state(theirs), Some(SlotState::Idle));
+}
+
+/// What happens to a stream of clients: each pool always has as many waiting as asked for, each transaction takes as
+/// long as asked for, each login and closing 5 ms.
+struct Rush {
+    bench: Bench,
+    transaction_ms: u64,
+    pools: Vec<(PoolId, usize)>,
+    /// When something ends: a transaction, a login, a closing.
+    ends: std::collections::BTreeMap<(u64, SlotId), SlotState>,
+    waits: std::collections::BTreeMap<Ticket, (PoolId, u64)>,
+    served: std::collections::BTreeMap<PoolId, (u64, u64)>,
+}
+
+impl Rush {
+    /// Transactions and longest wait in ms of each pool.
+    fn run(budget: u32, crowds: &[usize], transaction_ms: u64, for_ms: u64) -> Vec<(u64, u64)> {
+        let (bench, pools) = pools_on(budget, crowds.len() as u32, 5);
+        let pools = pools.into_iter().zip(crowds.iter().copied()).collect();
+        let (ends, waits, served) = Default::default();
+        let mut rush = Rush { bench, transaction_ms, pools, ends, waits, served };
+        for ms in 0..for_ms {
+            while let Some(entry) = rush.ends.first_entry().filter(|entry| entry.key().0 <= ms) {
+                let ((_, slot), state) = entry.remove_entry();
+                match state {
+                    SlotState::Opening => rush.bench.pools.handle_opened(slot, HOME, at(ms)),
+                    SlotState::Held => rush.bench.give_back(slot, ms),
+                    _ => rush.bench.pools.handle_closed(slot, at(ms)),
+                }
+                rush.act(ms);
+            }
+            rush.arrive(ms);
+            if ms % 100 == 0 {
+                rush.bench.pools.handle_timeout(at(ms));
+                rush.act(ms);
+            }
+        }
+        for (pool, since) in rush.waits.values() {
+            let (_, longest) = rush.served.entry(*pool).or_default();
+            *longest = (*longest).max(for_ms - since);
+        }
+        rush.served.into_values().collect()
+    }
+
+    fn arrive(&mut self, ms: u64) {
+        for (pool, crowd) in self.pools.clone() {
+            while (self.bench.pools.counts(pool, at(ms)).waiting as usize) < crowd {
+                match self.bench.request(pool, HOME, ms) {
+                    Requested::Granted(grant) => {
+                        self.ends.insert((ms + self.transaction_ms, grant.slot), SlotState::Held)
+                    }
+                    Requested::Queued(ticket) => {
+                        self.waits.insert(ticket, (pool, ms));
+                        None
+                    }
+                    Requested::Refused(cause) => panic!("{cause:?}"),
+                };
+                self.act(ms);
+            }
+        }
+    }
+
+    fn act(&mut self, ms: u64) {
+        for action in self.bench.done() {
+            match action {
+                Action::Open { slot, .. } => self.ends.insert((ms + 5, slot), SlotState::Opening),
+                Action::Close { slot, .. } => self.ends.insert((ms + 5, slot), SlotState::Closing),
+                Action::Grant { ticket, grant, .. } => {
+                    let (pool, since) = self.waits.remove(&ticket).expect("it waits");
+                    let (count, longest) = self.served.entry(pool).or_default();
+                    (*count, *longest) = (*count + 1, (*longest).max(ms - since));
+                    self.ends.insert((ms + self.transaction_ms, grant.slot), SlotState::Held)
+                }
+                other => panic!("{other:?}"),
+            };
+        }
+    }
+}
+
+#[test]
+fn two_busy_pools_on_a_budget_of_one_take_turns() {
+    let served = Rush::run(1, &[5, 5], 2, 5000);
+    for (count, longest) in &served {
+        assert!(*longest <= 150, "{longest} ms");
+        assert!(*count >= 1000, "{count} transactions: connecting must not eat up the time");
+    }
+    assert_eq!(served.len(), 2);
+}
+
+#[test]
+fn many_busy_pools_on_a_small_budget_all_get_on() {
+    let served = Rush::run(3, &[1, 2, 4, 8, 2, 1], 2, 5000);
+    for (_, longest) in &served {
+        assert!(*longest <= 200, "{longest} ms");
+    }
+    assert_eq!(served.len(), 6);
+}
+
+#[test]
+fn a_crowded_pool_draws_connections_from_a_quiet_one() {
+    // With the two connections it gets at first, the crowd would wait for 2 s.
+    let served = Rush::run(4, &[1, 200], 20, 8000);
+    let [(quiet, quiet_ms), (crowded, crowded_ms)] = served[..] else { panic!("{served:?}") };
+    assert!(crowded > 2 * quiet && crowded_ms < 1700, "{served:?}");
+    assert!(quiet_ms <= 50, "its last connection stays with the quiet one: {served:?}");
+}
