@@ -1,1 +1,37 @@
-//! proxy
+//! The data plane: listeners, workers, login, the relay, connector, cancel, closing.
+//!
+//! Everything that touches a socket or a clock is here; what is to be done is decided in `session`, `pool` and
+//! `auth`. [`start`] gives a [`Control`], through which `main` and the console look and act.
+
+mod cancel;
+mod carry;
+mod cleaner;
+mod closer;
+mod connector;
+mod console;
+mod control;
+mod control_thread;
+mod dial;
+mod directory;
+mod entry;
+mod hub;
+mod linger;
+mod listener;
+mod login;
+mod options;
+mod relay;
+mod report;
+mod server;
+mod socket;
+mod start;
+mod stats;
+mod welcome;
+mod worker;
+
+pub use console::{
+    ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, PoolView, Reloaded,
+    Reply, ServerView, Shutdown, StatsView, Until,
+};
+pub use control::Control;
+pub use start::{Options, StartError, start};
+pub use stats::{COUNTERS, Counter, Totals};

@@ -1,0 +1,125 @@
+//! Cancel requests: from a client's key to the server's, without ever hitting somebody else's query.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use plimsoll_pool::CancelVerdict;
+use plimsoll_types::{HoldId, SlotId};
+use plimsoll_wire::encode;
+
+use crate::closer::read_to_end;
+use crate::dial;
+use crate::directory::PoolEntry;
+use crate::entry::{ClientEntry, ServerEntry};
+use crate::hub::Hub;
+use crate::login::CONSOLE;
+use crate::socket::Stream;
+
+/// Sends the server's own key to the server, on a connection of its own, and waits until the server has dealt with it.
+pub(crate) async fn send(hub: &Arc<Hub>, server: &ServerEntry) -> std::io::Result<()> {
+    let plan = hub.plan();
+    let mut stream = dial::connect(&server.target, &plan.general).await?;
+    deliver(&mut stream, server).await
+}
+
+async fn deliver(stream: &mut Stream, server: &ServerEntry) -> std::io::Result<()> {
+    let key = server.key.lock().clone();
+    let mut out = Vec::new();
+    encode::cancel_request(&mut out, &key);
+    stream.write_all(&out).await?;
+    stream.shutdown_write();
+    read_to_end(stream).await;
+    Ok(())
+}
+
+/// Carries out a client's CancelRequest; the caller closes the requester's socket afterwards.
+pub(crate) async fn handle(hub: &Arc<Hub>, key: &[u8]) {
+    let found = <[u8; 8]>::try_from(key).ok().and_then(|key| hub.clients.lock().get(&key).cloned());
+    let Some(client) = found else {
+        tracing::info!("failed cancel request");
+        return;
+    };
+    let Some((slot, hold)) = client.held() else {
+        if &*client.database == CONSOLE {
+            return client.post(|mail| mail.cancelled = true);
+        }
+        tracing::info!("{}cancel request for idle client", client.log_prefix());
+        return;
+    };
+    let server = {
+        let core = hub.core.lock();
+        let server = core.server(slot).cloned();
+        server.zip(core.pools.slot(slot).and_then(|view| core.pool(view.pool).cloned()))
+    };
+    let Some((server, pool)) = server else { return };
+    let limit = match hub.plan().general.cancel_wait_timeout {
+        Duration::ZERO => Duration::from_secs(3600),
+        limit => limit,
+    };
+    pool.cancels_waiting.fetch_add(1, Ordering::Relaxed);
+    let go = tokio::time::timeout(limit, wait_for_turn(hub, slot, hold)).await;
+    pool.cancels_waiting.fetch_sub(1, Ordering::Relaxed);
+    if matches!(go, Ok(Turn::Go)) {
+        // Ends the slot's "being cancelled" also when this future is dropped.
+        let under_way = UnderWay::new(hub, &pool, slot);
+        let sent = tokio::time::timeout(limit, forward(hub, &client, &server, slot, hold)).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            tracing::warn!("{}cancel request could not be delivered", client.log_prefix());
+        }
+        drop(under_way);
+    }
+}
+
+enum Turn {
+    Go,
+    Stale,
+}
+
+/// At most 2 x pool_size cancel connections are open for a pool; the others ask again.
+async fn wait_for_turn(hub: &Arc<Hub>, slot: SlotId, hold: HoldId) -> Turn {
+    loop {
+        match hub.with_pools(|pools, _| pools.handle_cancel(slot, hold)) {
+            CancelVerdict::Go => return Turn::Go,
+            CancelVerdict::Stale => return Turn::Stale,
+            CancelVerdict::Wait => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+struct UnderWay<'a> {
+    hub: &'a Arc<Hub>,
+    pool: &'a PoolEntry,
+    slot: SlotId,
+}
+
+impl<'a> UnderWay<'a> {
+    fn new(hub: &'a Arc<Hub>, pool: &'a PoolEntry, slot: SlotId) -> UnderWay<'a> {
+        pool.cancels_active.fetch_add(1, Ordering::Relaxed);
+        UnderWay { hub, pool, slot }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.pool.cancels_active.fetch_sub(1, Ordering::Relaxed);
+        self.hub.with_pools(|pools, now| pools.handle_cancel_ended(self.slot, now));
+    }
+}
+
+/// Connects first and looks again: the key is sent only while the very hold it was meant for goes on.
+async fn forward(
+    hub: &Arc<Hub>,
+    client: &ClientEntry,
+    server: &ServerEntry,
+    slot: SlotId,
+    hold: HoldId,
+) -> std::io::Result<()> {
+    let plan = hub.plan();
+    let mut stream = dial::connect(&server.target, &plan.general).await?;
+    tracing::info!("{}new connection to server (from {})", server.log_prefix(), {
+        dial::local_peer(stream.socket(), &server.target)
+    });
+    let held = hub.core.lock().pools.is_held(slot, hold) && client.held() == Some((slot, hold));
+    if held { deliver(&mut stream, server).await } else { Ok(()) }
+}

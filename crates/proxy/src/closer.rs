@@ -1,0 +1,87 @@
+//! Letting go of a server connection so that nothing of it is left at the server when its slot is free again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plimsoll_session::Ending;
+use plimsoll_types::Cause;
+use plimsoll_wire::encode;
+
+use crate::cancel;
+use crate::entry::ServerEntry;
+use crate::hub::Hub;
+use crate::server::ServerConn;
+use crate::socket::Stream;
+
+/// How long a server that we let go may take to close, unless `close_timeout` says otherwise.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a server that did not close stays counted, unless `lost_max` says otherwise.
+pub(crate) const LOST_MAX: Duration = Duration::from_secs(600);
+
+/// Reads and throws away until the peer has closed.
+pub(crate) async fn read_to_end(stream: &mut Stream) {
+    let mut chunk = [0; 4096];
+    while let Ok(n) = stream.read(&mut chunk).await
+        && n > 0
+    {}
+}
+
+/// Logs why, ends the server's work, and waits for its end; then tells the pool. PostgreSQL closes its socket when
+/// the process is gone, so end of file means that the place at the server is free.
+pub(crate) async fn close(hub: Arc<Hub>, conn: Box<ServerConn>, cause: Cause) {
+    let slot = conn.slot;
+    let plan = hub.plan();
+    if plan.general.log_disconnections {
+        log_closing(&hub, &conn.entry, &cause);
+    }
+    let mut stream = end(&hub, conn).await;
+    let limit = plan.own.close_timeout.unwrap_or(CLOSE_TIMEOUT);
+    if tokio::time::timeout(limit, read_to_end(&mut stream)).await.is_err() {
+        hub.lost(slot);
+        let longest = plan.own.lost_max.unwrap_or(LOST_MAX);
+        // After `lost_max` the place is given up for free whether the server has ended or not.
+        let _ = tokio::time::timeout(longest, read_to_end(&mut stream)).await;
+    }
+    drop(stream);
+    hub.closed(slot);
+}
+
+/// Ends a connection whose slot is given up by somebody else: waits for its end as long as `close_timeout`.
+pub(crate) async fn abandon(hub: &Arc<Hub>, conn: Box<ServerConn>, cause: &Cause) {
+    log_closing(hub, &conn.entry, cause);
+    let limit = hub.plan().own.close_timeout.unwrap_or(CLOSE_TIMEOUT);
+    let mut stream = end(hub, conn).await;
+    // Late or not, the caller gives the slot up now.
+    let _ = tokio::time::timeout(limit, read_to_end(&mut stream)).await;
+}
+
+fn log_closing(hub: &Hub, entry: &ServerEntry, cause: &Cause) {
+    let age = hub.now().since(entry.opened).as_secs();
+    tracing::info!("{}closing because: {} (age={age}s)", entry.log_prefix(), cause.message());
+}
+
+/// Says goodbye in the way the server can hear: a busy one is cancelled first, one that waits for COPY data gets a
+/// CopyFail, and one that is owed the rest of a message cannot be told anything.
+async fn end(hub: &Arc<Hub>, conn: Box<ServerConn>) -> Stream {
+    let ending = if conn.output.is_empty() { conn.link.ending() } else { Ending::Cut };
+    let mut goodbye = Vec::new();
+    match ending {
+        Ending::Terminate | Ending::Cancel => encode::terminate(&mut goodbye),
+        Ending::CopyFail => {
+            encode::copy_fail(&mut goodbye, "connection is being closed by the pooler");
+            encode::sync(&mut goodbye);
+            encode::terminate(&mut goodbye);
+        }
+        Ending::Cut => {}
+    }
+    let ServerConn { mut stream, entry, .. } = *conn;
+    if matches!(ending, Ending::Cancel | Ending::Cut) && !stream.is_gone_now() {
+        // Should it fail, the server still ends when it next writes or reads.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, cancel::send(hub, &entry)).await;
+    }
+    // A few bytes: they fit the socket's buffer or the server reads nothing anyway.
+    let _ = std::future::poll_fn(|cx| std::task::Poll::Ready(stream.poll_write(cx, &goodbye))).await;
+    stream.shutdown_write();
+    stream
+}

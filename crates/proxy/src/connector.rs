@@ -1,0 +1,361 @@
+//! Opening a server connection: connect, log in, take in what the server says of itself, run connect_query.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use plimsoll_auth::{Challenge, Credential, Random, ServerLogin, ServerReply, Stored, credential_for};
+use plimsoll_config::Plan;
+use plimsoll_pool::Failure;
+use plimsoll_session::{Link, Params, Round, RoundStep};
+use plimsoll_types::{Cause, SlotId, SqlState, TargetId, WorkerId};
+use plimsoll_wire::back::{self, Authentication};
+use plimsoll_wire::{encode, header};
+
+use crate::carry::Carry;
+use crate::directory::{PoolEntry, Welcome};
+use crate::entry::{ServerEntry, TargetAddr};
+use crate::hub::Hub;
+use crate::server::ServerConn;
+use crate::socket::Stream;
+use crate::{closer, dial};
+
+/// Longest message a server may send while it logs us in, bytes.
+const LOGIN_MESSAGE_BYTES_MAX: u32 = 1 << 20;
+
+/// Opens the connection for a slot and tells the pool how it went. Ends within server_connect_timeout (and
+/// close_timeout, where a login has to be given up).
+pub(crate) async fn open(
+    hub: Arc<Hub>,
+    slot: SlotId,
+    pool: Arc<PoolEntry>,
+    target: TargetId,
+    worker: WorkerId,
+) {
+    let plan = hub.plan();
+    let Some(target) = ({ hub.directory.lock().target_addr(target) }) else {
+        return hub.failed(slot, Failure::Connect(Cause::DnsFailed));
+    };
+    let limit = match plan.general.server_connect_timeout {
+        Duration::ZERO => Duration::from_secs(3600),
+        limit => limit,
+    };
+    let mut opening =
+        Opening { hub: hub.clone(), plan, slot, pool, target, worker, stream: None, entry: None };
+    let failure = match tokio::time::timeout(limit, opening.run()).await {
+        Ok(Ok(conn)) => return hub.opened(conn),
+        Ok(Err(failure)) => failure,
+        Err(_elapsed) => Failure::Connect(Cause::ConnectTimeout),
+    };
+    opening.give_up(&failure).await;
+    hub.failed(slot, failure);
+}
+
+struct Opening {
+    hub: Arc<Hub>,
+    plan: Arc<Plan>,
+    slot: SlotId,
+    pool: Arc<PoolEntry>,
+    target: TargetAddr,
+    worker: WorkerId,
+    /// Here and not in `run`, so that a login which is given up can be seen to end.
+    stream: Option<Stream>,
+    entry: Option<Arc<ServerEntry>>,
+}
+
+/// What a server says while it logs us in.
+#[derive(Default)]
+struct Said {
+    parameters: Vec<(Box<[u8]>, Box<[u8]>)>,
+    key: Box<[u8]>,
+}
+
+fn io_failure(_: io::Error) -> Failure {
+    Failure::Connect(Cause::ServerCrashed)
+}
+
+impl Opening {
+    async fn run(&mut self) -> Result<Box<ServerConn>, Failure> {
+        let stream = match dial::connect(&self.target, &self.plan.general).await {
+            Ok(stream) => stream,
+            Err(e) => {
+                let (pool, peer) = (&self.pool, self.target.peer());
+                tracing::warn!("S: {}/{}@{peer} connect failed: {e}", pool.database.name, pool.user);
+                return Err(Failure::Connect(Cause::ConnectFailed));
+            }
+        };
+        let entry = Arc::new(ServerEntry {
+            slot: self.slot,
+            database: self.pool.database.name.clone(),
+            user: self.pool.user.clone(),
+            local: dial::local_peer(stream.socket(), &self.target),
+            target: self.target.clone(),
+            opened: self.hub.now(),
+            serial: self.hub.next_server(),
+            key: Mutex::default(),
+            params: Mutex::new(None),
+            prepared: AtomicU32::new(0),
+        });
+        if self.plan.general.log_connections {
+            tracing::info!("{}new connection to server (from {})", entry.log_prefix(), entry.local);
+        }
+        self.entry = Some(entry.clone());
+        let stream = self.stream.insert(stream);
+        let mut incoming = Incoming { stream, buffer: Vec::new() };
+        let said = login(&self.hub, &self.plan, &self.pool, &mut incoming).await?;
+        let rest = incoming.buffer;
+        *entry.key.lock() = said.key.clone();
+        let params = self.remember(said);
+        *entry.params.lock() = Some(params.clone());
+        let stream = self.stream.take().ok_or(Failure::Connect(Cause::ServerStateUnknown))?;
+        let mut conn = Box::new(ServerConn {
+            slot: self.slot,
+            pool: self.pool.clone(),
+            stream,
+            link: Link::new(params),
+            input: rest,
+            output: Carry::default(),
+            entry,
+            home: self.worker,
+        });
+        if let Some(query) = self.pool.database.config().connect_query.clone() {
+            connect_query(&self.hub, &mut conn, &query).await?;
+        }
+        Ok(conn)
+    }
+
+    /// Splits what the server reported into tracked parameters and the rest, for new clients.
+    fn remember(&self, said: Said) -> Arc<Params> {
+        let tracked = &self.hub.tracked;
+        let mut params = Params::none(tracked);
+        let mut untracked = Vec::new();
+        for (name, value) in said.parameters {
+            match tracked.index(&name) {
+                Some(index) => params.values[index] = Some(String::from_utf8_lossy(&value).into()),
+                None => untracked.push((name, value)),
+            }
+        }
+        let params = Arc::new(params);
+        self.pool.set_welcome(Arc::new(Welcome { params: params.clone(), untracked }));
+        params
+    }
+
+    /// Sees to it that nothing is left at the server before the slot is free again.
+    async fn give_up(&mut self, failure: &Failure) {
+        let (Failure::Connect(cause) | Failure::Login(cause) | Failure::Full(cause) | Failure::Lost(cause)) =
+            failure;
+        if let Some(entry) = &self.entry {
+            let age = self.hub.now().since(entry.opened).as_secs();
+            tracing::info!("{}closing because: {} (age={age}s)", entry.log_prefix(), cause.message());
+        }
+        if let Some(mut stream) = self.stream.take() {
+            stream.shutdown_write();
+            let limit = self.plan.own.close_timeout.unwrap_or(closer::CLOSE_TIMEOUT);
+            // Whether it ended in time or not, there is nothing more that could be done about a login.
+            let _ = tokio::time::timeout(limit, closer::read_to_end(&mut stream)).await;
+        }
+    }
+}
+
+/// Whole messages from a server during login.
+struct Incoming<'a> {
+    stream: &'a mut Stream,
+    buffer: Vec<u8>,
+}
+
+impl Incoming<'_> {
+    /// The next whole message, taken off the buffer.
+    async fn message(&mut self) -> Result<Vec<u8>, Failure> {
+        loop {
+            let head = header(&self.buffer, LOGIN_MESSAGE_BYTES_MAX)
+                .map_err(|_| Failure::Connect(Cause::ServerProtocol { what: "bad length during login" }))?;
+            if let Some(head) = head
+                && self.buffer.len() >= head.total
+            {
+                let rest = self.buffer.split_off(head.total);
+                return Ok(std::mem::replace(&mut self.buffer, rest));
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk).await.map_err(io_failure)? {
+                0 => return Err(Failure::Connect(Cause::ServerCrashed)),
+                n => self.buffer.extend_from_slice(&chunk[..n]),
+            }
+        }
+    }
+}
+
+fn startup_packet(pool: &PoolEntry) -> Vec<u8> {
+    let config = pool.database.config();
+    let dbname = pool.database.dbname();
+    let mut params: Vec<(&[u8], &[u8])> =
+        vec![(b"user", pool.user.as_bytes()), (b"database", dbname.as_bytes())];
+    for (name, value) in &config.startup {
+        params.push((name.as_bytes(), value.as_bytes()));
+    }
+    let mut out = Vec::new();
+    encode::startup(&mut out, &params);
+    out
+}
+
+/// What we can prove ourselves with: the database line's password, else the role's secret in auth_file, else keys
+/// captured from a client that logged in as this role.
+fn credential(plan: &Plan, pool: &PoolEntry) -> Credential {
+    let config = pool.database.config();
+    let stored = config
+        .password
+        .as_ref()
+        .or_else(|| plan.logins.get(&*pool.user))
+        .and_then(|secret| secret.expose_text())
+        .map(Stored::parse);
+    credential_for(stored.as_ref(), pool.keys().as_ref())
+}
+
+/// Fresh random bytes for a dialogue.
+pub(crate) fn random() -> Random {
+    let mut bytes = [0; 40];
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes once it has booted");
+    Random { bytes }
+}
+
+fn challenge(message: &[u8]) -> Option<Challenge<'_>> {
+    Some(match back::authentication(message).ok()? {
+        Authentication::Ok => Challenge::Ok,
+        Authentication::Cleartext => Challenge::Cleartext,
+        Authentication::Md5 { salt } => Challenge::Md5(salt),
+        Authentication::Sasl { mechanisms } => Challenge::Sasl(mechanisms),
+        Authentication::SaslContinue { data } => Challenge::SaslContinue(data),
+        Authentication::SaslFinal { data } => Challenge::SaslFinal(data),
+        Authentication::Other(_) => Challenge::Other,
+    })
+}
+
+/// What an ErrorResponse during login means for the pool.
+fn refusal(message: &[u8]) -> Failure {
+    let mut sqlstate = SqlState::INTERNAL;
+    let mut text = String::new();
+    for (field, value) in back::error_fields(message) {
+        match field {
+            b'C' => sqlstate = SqlState::parse(value).unwrap_or(SqlState::INTERNAL),
+            b'M' => text = String::from_utf8_lossy(value).into_owned(),
+            _ => {}
+        }
+    }
+    let cause = Cause::Server { sqlstate, message: text.into() };
+    match sqlstate {
+        SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN => Failure::Connect(cause),
+        SqlState::TOO_MANY_CONNECTIONS => Failure::Full(cause),
+        _ => Failure::Login(cause),
+    }
+}
+
+async fn login(
+    hub: &Hub,
+    plan: &Plan,
+    pool: &PoolEntry,
+    incoming: &mut Incoming<'_>,
+) -> Result<Said, Failure> {
+    incoming.stream.write_all(&startup_packet(pool)).await.map_err(io_failure)?;
+    let mut dialogue = ServerLogin::new(&pool.user, credential(plan, pool), random());
+    let mut accepted = Accepted::No;
+    let mut said = Said::default();
+    let _ = hub;
+    loop {
+        let message = incoming.message().await?;
+        match message.first().copied() {
+            Some(back::ERROR_RESPONSE) => {
+                let failure = refusal(&message);
+                if let Failure::Connect(cause) | Failure::Login(cause) | Failure::Full(cause) = &failure {
+                    tracing::warn!(
+                        "S: {}/{} login failed: FATAL: {}",
+                        pool.database.name,
+                        pool.user,
+                        cause.message()
+                    );
+                }
+                return Err(failure);
+            }
+            Some(back::NOTICE_RESPONSE) => {}
+            Some(back::AUTHENTICATION) if accepted == Accepted::No => {
+                accepted = authenticate(&mut dialogue, &message, incoming).await?;
+            }
+            Some(back::PARAMETER_STATUS) if accepted == Accepted::Yes => {
+                if let Ok((name, value)) = back::parameter_status(&message) {
+                    said.parameters.push((name.into(), value.into()));
+                }
+            }
+            Some(back::BACKEND_KEY_DATA) if accepted == Accepted::Yes => {
+                if let Ok(key) = back::backend_key(&message) {
+                    said.key = key.into();
+                }
+            }
+            Some(back::READY_FOR_QUERY) if accepted == Accepted::Yes => return Ok(said),
+            _ => {
+                return Err(Failure::Connect(Cause::ServerProtocol {
+                    what: "unexpected message during login",
+                }));
+            }
+        }
+    }
+}
+
+/// Whether the server has let us in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Accepted {
+    No,
+    Yes,
+}
+
+async fn authenticate(
+    dialogue: &mut ServerLogin,
+    message: &[u8],
+    incoming: &mut Incoming<'_>,
+) -> Result<Accepted, Failure> {
+    let bad = Failure::Connect(Cause::ServerProtocol { what: "malformed authentication request" });
+    let mut reply = dialogue.handle_challenge(challenge(message).ok_or(bad)?);
+    loop {
+        let mut out = Vec::new();
+        match reply {
+            ServerReply::Password(text) => encode::password(&mut out, &text),
+            ServerReply::SaslInitial(data) => encode::sasl_initial_response(&mut out, "SCRAM-SHA-256", &data),
+            ServerReply::SaslResponse(data) => encode::sasl_response(&mut out, &data),
+            ServerReply::Compute(job) => {
+                let done = tokio::task::spawn_blocking(move || job.run()).await;
+                let done = done.map_err(|_| Failure::Connect(Cause::ServerStateUnknown))?;
+                reply = dialogue.handle_done(done);
+                continue;
+            }
+            ServerReply::Wait => {}
+            ServerReply::Accepted => return Ok(Accepted::Yes),
+            ServerReply::Refuse(cause) => return Err(Failure::Login(cause)),
+        }
+        incoming.stream.write_all(&out).await.map_err(io_failure)?;
+        return Ok(Accepted::No);
+    }
+}
+
+/// Runs connect_query; an error of the server in it is logged and otherwise ignored, as PgBouncer does.
+async fn connect_query(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<(), Failure> {
+    let mut out = Vec::new();
+    let mut round = Round::start(query, &mut out);
+    conn.stream.write_all(&out).await.map_err(io_failure)?;
+    let mut chunk = [0; 4096];
+    loop {
+        match round.on_server(&mut conn.link, &conn.input, &hub.tracked) {
+            RoundStep::More { consumed } => conn.input.drain(..consumed),
+            RoundStep::Done { consumed } => {
+                conn.input.drain(..consumed);
+                return Ok(());
+            }
+            RoundStep::Failed(cause) => {
+                tracing::warn!("{}connect_query failed: {}", conn.entry.log_prefix(), cause.message());
+                return Err(Failure::Connect(cause));
+            }
+        };
+        match conn.stream.read(&mut chunk).await.map_err(io_failure)? {
+            0 => return Err(Failure::Connect(Cause::ServerCrashed)),
+            n => conn.input.extend_from_slice(&chunk[..n]),
+        }
+    }
+}

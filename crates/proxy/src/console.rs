@@ -1,0 +1,256 @@
+//! The seam to the console: what `admin` implements, and what it may look at and do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plimsoll_config::{Database, Plan};
+use plimsoll_pool::{PoolCounts, SlotState};
+use plimsoll_types::{Cause, PoolMode};
+
+use crate::control::Control;
+use crate::stats::Totals;
+
+/// What a console user may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// In `admin_users`: everything.
+    Admin,
+    /// In `stats_users`: SHOW, except what shows secrets.
+    Stats,
+}
+
+/// The answer to a console command. `bytes` are whole protocol messages, ReadyForQuery included.
+#[derive(Debug)]
+pub enum Reply {
+    /// Send these bytes.
+    Now(Vec<u8>),
+    /// Send these bytes as soon as the condition holds. While it waits a cancel request ends the wait (and undoes
+    /// a PAUSE).
+    When(Until, Vec<u8>),
+    /// The process ends at once; no reply.
+    Exit,
+}
+
+/// What a console command may wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// No server connection of the database (or any) is in use.
+    Quiet(Option<String>),
+}
+
+/// The console. Called on the control thread only, so it may take its time without harming a query.
+pub trait Console: Send + Sync {
+    /// One simple query. `text` may hold anything the client sent.
+    fn command(&self, control: &Control, level: Level, text: &[u8]) -> Reply;
+
+    /// The parameters a console client is welcomed with: (name, value).
+    fn welcome(&self) -> Vec<(&'static str, String)>;
+}
+
+/// A client as `SHOW CLIENTS` shows it.
+#[derive(Clone, Debug)]
+pub struct ClientView {
+    /// `id`.
+    pub id: u64,
+    /// Login user.
+    pub user: Arc<str>,
+    /// The database asked for.
+    pub database: Arc<str>,
+    /// What it is doing.
+    pub state: ClientState,
+    /// Peer address without port (`unix` for a Unix socket).
+    pub addr: String,
+    /// Peer port (the listening port for a Unix socket).
+    pub port: u16,
+    /// Our address.
+    pub local_addr: String,
+    /// Our port.
+    pub local_port: u16,
+    /// How long ago it connected.
+    pub connected_for: Duration,
+    /// How long ago its last request came.
+    pub requested_for: Duration,
+    /// How long it has been waiting; zero when it does not.
+    pub waiting_for: Duration,
+    /// Number that stands for it in `ptr` and log lines.
+    pub ptr: u64,
+    /// `ptr` of the server connection it holds.
+    pub link: Option<u64>,
+    /// Backend pid of that server connection.
+    pub link_pid: Option<u32>,
+    /// application_name.
+    pub application_name: String,
+    /// Named statements.
+    pub prepared: u32,
+    /// Process id of the peer on a Unix socket, 0 otherwise.
+    pub remote_pid: u32,
+}
+
+/// State of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientState {
+    /// Logging in.
+    Login,
+    /// Logged in and not waiting.
+    Active,
+    /// Waiting for a server connection.
+    Waiting,
+}
+
+/// A server connection as `SHOW SERVERS` shows it.
+#[derive(Clone, Debug)]
+pub struct ServerView {
+    /// `id`.
+    pub id: u64,
+    /// Server login role.
+    pub user: Arc<str>,
+    /// The configured database.
+    pub database: Arc<str>,
+    /// Its slot's state.
+    pub state: SlotState,
+    /// Idle and due for a check.
+    pub check_due: bool,
+    /// PostgreSQL's address.
+    pub addr: String,
+    /// PostgreSQL's port.
+    pub port: u16,
+    /// Our end of it.
+    pub local_addr: String,
+    /// Our port of it.
+    pub local_port: u16,
+    /// How long ago it was opened.
+    pub connected_for: Duration,
+    /// How long ago it was used last.
+    pub requested_for: Duration,
+    /// Closed as soon as it comes back.
+    pub close_needed: bool,
+    /// Number that stands for it in `ptr` and log lines.
+    pub ptr: u64,
+    /// `ptr` of the client that holds it.
+    pub link: Option<u64>,
+    /// Backend pid.
+    pub pid: u32,
+    /// application_name as last set on it.
+    pub application_name: String,
+    /// Named statements.
+    pub prepared: u32,
+}
+
+/// A pool as `SHOW POOLS` shows it.
+#[derive(Clone, Debug)]
+pub struct PoolView {
+    /// The configured database.
+    pub database: Arc<str>,
+    /// Server login role.
+    pub user: Arc<str>,
+    /// Clients linked to a server or idle.
+    pub clients_active: u32,
+    /// Clients waiting for a server connection.
+    pub clients_waiting: u32,
+    /// Cancel requests being carried out.
+    pub cancels_active: u32,
+    /// Cancel requests waiting.
+    pub cancels_waiting: u32,
+    /// Counts of the pool.
+    pub counts: PoolCounts,
+    /// Mode in force.
+    pub mode: PoolMode,
+    /// `load_balance_hosts`, if the database has several hosts.
+    pub load_balance: Option<&'static str>,
+}
+
+/// A database as `SHOW DATABASES` shows it.
+#[derive(Clone, Debug)]
+pub struct DatabaseView {
+    /// Its line, after merging nothing.
+    pub config: Database,
+    /// Limits in force.
+    pub pool_size: u32,
+    /// `min_pool_size` in force.
+    pub min_pool_size: u32,
+    /// `reserve_pool_size` in force.
+    pub reserve_pool_size: u32,
+    /// `server_lifetime` in force.
+    pub server_lifetime: Duration,
+    /// `max_db_connections` in force.
+    pub max_connections: u32,
+    /// Server connections.
+    pub current_connections: u32,
+    /// `max_db_client_connections` in force.
+    pub max_client_connections: u32,
+    /// Clients.
+    pub current_client_connections: u32,
+    /// PAUSEd.
+    pub paused: bool,
+    /// DISABLEd.
+    pub disabled: bool,
+}
+
+/// Statistics of a database as `SHOW STATS` shows them.
+#[derive(Clone, Debug)]
+pub struct StatsView {
+    /// The configured database.
+    pub database: Arc<str>,
+    /// Since the start.
+    pub total: Totals,
+    /// Per second (times: per item) over the last `stats_period`.
+    pub average: Totals,
+}
+
+/// `SHOW LISTS`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ListsView {
+    /// Databases, the console included.
+    pub databases: u64,
+    /// Users known.
+    pub users: u64,
+    /// Pools, the console's included.
+    pub pools: u64,
+    /// Clients logged in.
+    pub used_clients: u64,
+    /// Clients logging in.
+    pub login_clients: u64,
+    /// Server connections free.
+    pub free_servers: u64,
+    /// Server connections in use.
+    pub used_servers: u64,
+}
+
+/// Why an administrative command failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlError {
+    /// `no such database: <db>`.
+    NoSuchDatabase(String),
+    /// `database <db> is not paused`.
+    NotPaused(String),
+    /// `pooler is not paused/suspended`.
+    PoolerNotPaused,
+    /// `already suspended/paused`.
+    AlreadyPaused,
+    /// `pooler is shutting down`.
+    ShuttingDown,
+    /// `client not found`.
+    ClientNotFound,
+}
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// When the last client is gone.
+    WaitForClients,
+    /// When no server connection is in use any more.
+    WaitForServers,
+    /// At once.
+    Immediate,
+}
+
+/// The plan in force and a cause, handed around by reload.
+#[derive(Clone, Debug)]
+pub struct Reloaded {
+    /// What is in force now.
+    pub plan: Arc<Plan>,
+    /// Keys that keep their old value until a restart.
+    pub needs_restart: Vec<&'static str>,
+    /// The cause clients of removed databases are told.
+    pub removed: Cause,
+}

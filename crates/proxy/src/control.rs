@@ -1,0 +1,400 @@
+//! What the console and `main` may look at and do. Cheap to clone; every call takes the locks it needs for a moment.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use plimsoll_config::Plan;
+use plimsoll_pool::SlotState;
+use plimsoll_types::{Cause, Moment};
+
+use crate::console::{
+    ClientState, ClientView, ControlError, DatabaseView, ListsView, PoolView, Reloaded, ServerView, Shutdown,
+    StatsView, Until,
+};
+use crate::directory::{DatabaseEntry, database_client_limit, pool_mode, pool_size};
+use crate::entry::ClientEntry;
+use crate::hub::{Hub, Phase};
+use crate::stats::Totals;
+
+/// A handle on the running pooler.
+#[derive(Clone)]
+pub struct Control {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) averages: Arc<crate::control_thread::Averages>,
+}
+
+fn application_name(hub: &Hub, params: &parking_lot::Mutex<Option<Arc<plimsoll_session::Params>>>) -> String {
+    let value = hub.tracked.index(b"application_name").and_then(|i| {
+        let params = params.lock();
+        params.as_ref()?.values.get(i)?.clone()
+    });
+    value.map(|v| v.to_string()).unwrap_or_default()
+}
+
+impl Control {
+    /// The plan in force.
+    pub fn plan(&self) -> Arc<Plan> {
+        self.hub.plan()
+    }
+
+    /// `SHOW CLIENTS`, by id. Console clients are among them.
+    pub fn clients(&self) -> Vec<ClientView> {
+        let (hub, now) = (&self.hub, self.hub.now());
+        let mut entries: Vec<_> = hub.clients.lock().values().cloned().collect();
+        entries.sort_by_key(|entry| entry.id);
+        entries.iter().map(|entry| self.client_view(entry, now)).collect()
+    }
+
+    fn client_view(&self, entry: &Arc<ClientEntry>, now: Moment) -> ClientView {
+        let server = entry.held().and_then(|(slot, _)| self.hub.core.lock().server(slot).cloned());
+        ClientView {
+            id: entry.id.0,
+            user: entry.user.clone(),
+            database: entry.database.clone(),
+            state: entry.state(),
+            addr: entry.peer.addr(),
+            port: entry.peer.port(),
+            local_addr: entry.local.addr(),
+            local_port: entry.local.port(),
+            connected_for: now.since(entry.connected),
+            requested_for: now.since(entry.requested()),
+            waiting_for: entry.waiting_since().map_or(Duration::ZERO, |since| now.since(since)),
+            ptr: entry.ptr(),
+            link: server.as_ref().map(|s| s.ptr()),
+            link_pid: server.as_ref().map(|s| s.pid()),
+            application_name: application_name(&self.hub, &entry.params),
+            prepared: entry.prepared.load(Ordering::Relaxed),
+            remote_pid: entry.peer.pid(),
+        }
+    }
+
+    /// `SHOW SERVERS`.
+    pub fn servers(&self) -> Vec<ServerView> {
+        let (hub, now) = (&self.hub, self.hub.now());
+        let holders: std::collections::HashMap<_, _> = {
+            let clients = hub.clients.lock();
+            clients.values().filter_map(|c| Some((c.held()?.0, c.ptr()))).collect()
+        };
+        let core = hub.core.lock();
+        let mut out: Vec<_> = core
+            .servers()
+            .filter_map(|entry| {
+                let slot = core.pools.slot(entry.slot)?;
+                Some(ServerView {
+                    id: entry.serial,
+                    user: entry.user.clone(),
+                    database: entry.database.clone(),
+                    state: slot.state,
+                    check_due: slot.check_due,
+                    addr: entry.target.peer().addr(),
+                    port: entry.target.peer().port(),
+                    local_addr: entry.local.addr(),
+                    local_port: entry.local.port(),
+                    connected_for: now.since(entry.opened),
+                    requested_for: now.since(slot.used),
+                    close_needed: slot.close_needed,
+                    ptr: entry.ptr(),
+                    link: holders.get(&entry.slot).copied(),
+                    pid: entry.pid(),
+                    application_name: application_name(hub, &entry.params),
+                    prepared: entry.prepared.load(Ordering::Relaxed),
+                })
+            })
+            .collect();
+        out.sort_by_key(|server| server.id);
+        out
+    }
+
+    /// `SHOW POOLS`, without the console's own.
+    pub fn pools(&self) -> Vec<PoolView> {
+        let (hub, now) = (&self.hub, self.hub.now());
+        let plan = hub.plan();
+        let pools = hub.directory.lock().pools();
+        let core = hub.core.lock();
+        pools
+            .iter()
+            .map(|pool| {
+                let counts = core.pools.counts(pool.id, now);
+                let config = pool.database.config();
+                PoolView {
+                    database: pool.database.name.clone(),
+                    user: pool.user.clone(),
+                    clients_active: pool.clients.load(Ordering::Relaxed).saturating_sub(counts.waiting),
+                    clients_waiting: counts.waiting,
+                    cancels_active: pool.cancels_active.load(Ordering::Relaxed),
+                    cancels_waiting: pool.cancels_waiting.load(Ordering::Relaxed),
+                    counts,
+                    mode: pool_mode(&plan, &config, &pool.user),
+                    load_balance: (config.hosts.len() > 1).then_some(match config.load_balance {
+                        Some(plimsoll_config::LoadBalance::Disable) => "disable",
+                        Some(plimsoll_config::LoadBalance::RoundRobin) | None => "round-robin",
+                    }),
+                }
+            })
+            .collect()
+    }
+
+    /// `SHOW DATABASES`, without the console's own.
+    pub fn databases(&self) -> Vec<DatabaseView> {
+        let hub = &self.hub;
+        let plan = hub.plan();
+        let databases = hub.directory.lock().databases();
+        let core = hub.core.lock();
+        databases
+            .iter()
+            .map(|entry| {
+                let config = entry.config();
+                let role = config.user.clone().unwrap_or_default();
+                DatabaseView {
+                    pool_size: pool_size(&plan, &config, &role),
+                    min_pool_size: config.min_pool_size.unwrap_or(plan.general.min_pool_size),
+                    reserve_pool_size: config.reserve_pool_size.unwrap_or(plan.general.reserve_pool_size),
+                    server_lifetime: config.server_lifetime.unwrap_or(plan.general.server_lifetime),
+                    max_connections: config.max_db_connections.unwrap_or(plan.general.max_db_connections),
+                    current_connections: core.pools.database_used(entry.id),
+                    max_client_connections: database_client_limit(&plan, &config),
+                    current_client_connections: entry.clients.load(Ordering::Relaxed),
+                    paused: core.pools.is_paused(Some(entry.id)),
+                    disabled: entry.disabled.load(Ordering::Relaxed),
+                    config: (*config).clone(),
+                }
+            })
+            .collect()
+    }
+
+    /// `SHOW STATS`, by database, without the console's own.
+    pub fn stats(&self) -> Vec<StatsView> {
+        let pools = self.hub.directory.lock().pools();
+        let mut out: Vec<StatsView> = Vec::new();
+        for pool in pools {
+            let total = pool.totals();
+            match out.iter_mut().find(|view| view.database == pool.database.name) {
+                Some(view) => view.total.add(&total),
+                None => out.push(StatsView {
+                    database: pool.database.name.clone(),
+                    total,
+                    average: Totals::default(),
+                }),
+            }
+        }
+        for view in &mut out {
+            view.average = self.averages.of(&view.database);
+        }
+        out
+    }
+
+    /// `SHOW LISTS`.
+    pub fn lists(&self) -> ListsView {
+        let clients = self.clients();
+        let directory = self.hub.directory.lock();
+        let core = self.hub.core.lock();
+        let slots: Vec<_> = core.pools.slots().collect();
+        let free = slots.iter().filter(|slot| slot.state == SlotState::Idle).count() as u64;
+        let plan = self.hub.plan();
+        let users = directory.user_count().max(plan.logins.len());
+        ListsView {
+            databases: directory.databases().len() as u64 + 1,
+            users: users as u64,
+            pools: directory.pools().len() as u64 + 1,
+            used_clients: clients.iter().filter(|c| c.state != ClientState::Login).count() as u64,
+            login_clients: clients.iter().filter(|c| c.state == ClientState::Login).count() as u64,
+            free_servers: free,
+            used_servers: slots.len() as u64 - free,
+        }
+    }
+
+    /// Sockets that went from one worker to another since the start.
+    pub fn moves(&self) -> u64 {
+        self.hub.core.lock().pools.moves()
+    }
+
+    /// Whether everything is paused.
+    pub fn is_paused(&self) -> bool {
+        self.hub.core.lock().pools.is_paused(None)
+    }
+
+    /// Whether what a command waits for has come true.
+    pub(crate) fn holds(&self, until: &Until) -> bool {
+        match until {
+            Until::Quiet(None) => self.hub.core.lock().pools.is_quiet(None),
+            Until::Quiet(Some(name)) => match self.database(name) {
+                Ok(database) => self.hub.core.lock().pools.is_quiet(Some(database.id)),
+                Err(_) => true,
+            },
+        }
+    }
+
+    fn database(&self, name: &str) -> Result<Arc<DatabaseEntry>, ControlError> {
+        let found = self.hub.directory.lock().database(name);
+        found.ok_or_else(|| ControlError::NoSuchDatabase(name.to_string()))
+    }
+
+    fn database_id(&self, name: Option<&str>) -> Result<Option<plimsoll_types::DatabaseId>, ControlError> {
+        name.map(|name| Ok(self.database(name)?.id)).transpose()
+    }
+
+    /// `PAUSE [db]`. The caller waits for [`Until::Quiet`].
+    ///
+    /// # Errors
+    /// No such database, or paused already.
+    pub fn pause(&self, database: Option<&str>) -> Result<(), ControlError> {
+        let id = self.database_id(database)?;
+        if self.hub.phase() != Phase::Running {
+            return Err(ControlError::ShuttingDown);
+        }
+        if id.is_none() && self.is_paused() {
+            return Err(ControlError::AlreadyPaused);
+        }
+        self.hub.with_pools(|pools, now| pools.pause(id, now));
+        Ok(())
+    }
+
+    /// `RESUME [db]`.
+    ///
+    /// # Errors
+    /// No such database, or not paused.
+    pub fn resume(&self, database: Option<&str>) -> Result<(), ControlError> {
+        let id = self.database_id(database)?;
+        if self.hub.phase() != Phase::Running {
+            return Err(ControlError::ShuttingDown);
+        }
+        if !self.hub.core.lock().pools.is_paused(id) {
+            return Err(match database {
+                Some(name) => ControlError::NotPaused(name.to_string()),
+                None => ControlError::PoolerNotPaused,
+            });
+        }
+        self.hub.with_pools(|pools, now| pools.resume(id, now));
+        Ok(())
+    }
+
+    /// `RECONNECT [db]`.
+    ///
+    /// # Errors
+    /// No such database.
+    pub fn reconnect(&self, database: Option<&str>) -> Result<(), ControlError> {
+        let id = self.database_id(database)?;
+        for pool in self.hub.directory.lock().pools() {
+            if id.is_none_or(|id| id == pool.database.id) {
+                pool.clear_welcome();
+            }
+        }
+        self.hub.with_pools(|pools, now| pools.reconnect(id, now));
+        Ok(())
+    }
+
+    /// `KILL [db]`: drops clients and servers and leaves the database paused.
+    ///
+    /// # Errors
+    /// No such database.
+    pub fn kill(&self, database: Option<&str>) -> Result<(), ControlError> {
+        let id = self.database_id(database)?;
+        self.hub.with_pools(|pools, now| pools.pause(id, now));
+        self.kill_clients_of(database, &Cause::DatabaseRemoved);
+        self.hub.with_pools(|pools, now| pools.refuse_waiters(id, Cause::DatabaseRemoved, now));
+        Ok(())
+    }
+
+    fn kill_clients_of(&self, database: Option<&str>, cause: &Cause) {
+        let victims: Vec<_> = {
+            let clients = self.hub.clients.lock();
+            let all = clients.values().filter(|c| &*c.database != "pgbouncer");
+            all.filter(|c| database.is_none_or(|name| *c.database == *name)).cloned().collect()
+        };
+        for client in victims {
+            client.post(|mail| mail.kill = Some(Box::new(cause.clone())));
+        }
+    }
+
+    /// `KILL_CLIENT id`, by `id` or `ptr`.
+    ///
+    /// # Errors
+    /// No such client.
+    pub fn kill_client(&self, id: u64) -> Result<(), ControlError> {
+        let client = {
+            let clients = self.hub.clients.lock();
+            clients.values().find(|c| c.id.0 == id || c.ptr() == id).cloned()
+        };
+        let client = client.ok_or(ControlError::ClientNotFound)?;
+        client.post(|mail| mail.kill = Some(Box::new(Cause::AdminDisconnect)));
+        Ok(())
+    }
+
+    /// `DISABLE db`.
+    ///
+    /// # Errors
+    /// No such database.
+    pub fn disable(&self, database: &str) -> Result<(), ControlError> {
+        self.database(database)?.disabled.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// `ENABLE db`.
+    ///
+    /// # Errors
+    /// No such database.
+    pub fn enable(&self, database: &str) -> Result<(), ControlError> {
+        self.database(database)?.disabled.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Puts a new plan into force. Keys that only a restart changes keep their value.
+    pub fn reload(&self, plan: Plan) -> Reloaded {
+        let old = self.hub.plan();
+        let changes = plimsoll_config::diff(&old, &plan);
+        let mut needs_restart = Vec::new();
+        let mut reconnect = Vec::new();
+        for change in changes {
+            match change {
+                plimsoll_config::Change::NeedsRestart(key) => needs_restart.push(key),
+                plimsoll_config::Change::DatabaseReconnect(name) => reconnect.push(name),
+                plimsoll_config::Change::DatabaseAdded(_)
+                | plimsoll_config::Change::DatabaseRemoved(_)
+                | plimsoll_config::Change::DatabaseLimits(_)
+                | plimsoll_config::Change::Settings => {}
+            }
+        }
+        let removed = self.hub.apply(plan);
+        for database in removed {
+            tracing::info!(
+                "dropping database '{}' as it does not exist anymore or inactive auto-database",
+                database.name
+            );
+            self.kill_clients_of(Some(&database.name), &Cause::DatabaseRemoved);
+        }
+        for name in reconnect {
+            // Only a database that left the plan in between can be missing, and then there is nothing to close.
+            let _ = self.reconnect(Some(&name));
+        }
+        Reloaded { plan: self.hub.plan(), needs_restart, removed: Cause::DatabaseRemoved }
+    }
+
+    /// Ends the process; see [`Shutdown`].
+    pub fn shutdown(&self, how: Shutdown) {
+        match how {
+            Shutdown::WaitForClients => self.hub.set_phase(Phase::WaitForClients),
+            Shutdown::WaitForServers => {
+                self.hub.with_pools(|pools, now| {
+                    pools.refuse_all(Cause::ServerShuttingDown, now);
+                    pools.pause(None, now);
+                });
+                self.hub.set_phase(Phase::WaitForServers);
+            }
+            Shutdown::Immediate => {
+                self.hub.exiting.store(true, Ordering::Release);
+                self.hub.gone.notify_one();
+            }
+        }
+    }
+
+    /// Whether the process is on its way out.
+    pub fn is_shutting_down(&self) -> bool {
+        self.hub.phase() != Phase::Running
+    }
+
+    /// Waits until nothing more is to come after a shutdown.
+    pub async fn finished(&self) {
+        self.hub.finished.notified().await;
+    }
+}

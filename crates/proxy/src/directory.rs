@@ -1,0 +1,561 @@
+//! From names to pools: databases, roles, pools and targets, and how a plan becomes limits.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use plimsoll_auth::ScramKeys;
+use plimsoll_config::{Compat, Database, Host, LoadBalance, Plan, UserSettings};
+use plimsoll_pool::{Pick, PoolLimits, PoolSpec, Pools, WaitCause};
+use plimsoll_session::{CleanWhen, Params, Settings};
+use plimsoll_types::{DatabaseId, Moment, PoolId, PoolMode, TargetId, UserId};
+
+use crate::entry::TargetAddr;
+use crate::stats::{Block, Counter, Totals};
+
+/// A configured database.
+#[derive(Debug)]
+pub(crate) struct DatabaseEntry {
+    pub(crate) id: DatabaseId,
+    pub(crate) name: Arc<str>,
+    config: Mutex<Arc<Database>>,
+    /// Clients that asked for it and were let in.
+    pub(crate) clients: AtomicU32,
+    /// DISABLEd.
+    pub(crate) disabled: AtomicBool,
+}
+
+impl DatabaseEntry {
+    /// Its line as of the last reload.
+    pub(crate) fn config(&self) -> Arc<Database> {
+        self.config.lock().clone()
+    }
+
+    /// The name PostgreSQL knows.
+    pub(crate) fn dbname(&self) -> String {
+        self.config().dbname.clone().unwrap_or_else(|| self.name.to_string())
+    }
+}
+
+/// What a server said of itself when it logged us in: what new clients are told.
+#[derive(Debug)]
+pub(crate) struct Welcome {
+    /// Tracked parameters as the server started with.
+    pub(crate) params: Arc<Params>,
+    /// The others, in the server's order.
+    pub(crate) untracked: Vec<(Box<[u8]>, Box<[u8]>)>,
+}
+
+/// A pool, as the shell sees it.
+#[derive(Debug)]
+pub(crate) struct PoolEntry {
+    pub(crate) id: PoolId,
+    pub(crate) database: Arc<DatabaseEntry>,
+    /// Server login role.
+    pub(crate) user: Arc<str>,
+    /// Clients logged in.
+    pub(crate) clients: AtomicU32,
+    /// Goes up with each reload, so that clients notice.
+    pub(crate) generation: AtomicU32,
+    settings: Mutex<HashMap<Arc<str>, Arc<Settings>>>,
+    welcome: Mutex<Option<Arc<Welcome>>>,
+    keys: Mutex<Option<ScramKeys>>,
+    stats: Box<[Block]>,
+    /// Cancel requests that wait for their turn, and those under way.
+    pub(crate) cancels_waiting: AtomicU32,
+    /// See `cancels_waiting`.
+    pub(crate) cancels_active: AtomicU32,
+}
+
+impl PoolEntry {
+    /// Counts for a worker.
+    #[inline]
+    pub(crate) fn stats(&self, worker: usize) -> &Block {
+        &self.stats[worker]
+    }
+
+    /// Sums over all workers.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut out = Totals::default();
+        for block in &self.stats {
+            out.add(&block.totals());
+        }
+        out
+    }
+
+    /// What new clients are told, if a server has logged in since the last change.
+    pub(crate) fn welcome(&self) -> Option<Arc<Welcome>> {
+        self.welcome.lock().clone()
+    }
+
+    /// A server has logged in.
+    pub(crate) fn set_welcome(&self, welcome: Arc<Welcome>) {
+        *self.welcome.lock() = Some(welcome);
+    }
+
+    /// The database line changed.
+    pub(crate) fn clear_welcome(&self) {
+        *self.welcome.lock() = None;
+    }
+
+    /// Keys captured from a client's SCRAM login as this role.
+    pub(crate) fn keys(&self) -> Option<ScramKeys> {
+        self.keys.lock().clone()
+    }
+
+    /// See [`PoolEntry::keys`].
+    pub(crate) fn set_keys(&self, keys: ScramKeys) {
+        *self.keys.lock() = Some(keys);
+    }
+
+    /// Settings for a login user, made once for each generation.
+    pub(crate) fn settings(&self, plan: &Plan, login: &Arc<str>) -> Arc<Settings> {
+        self.settings
+            .lock()
+            .entry(login.clone())
+            .or_insert_with(|| Arc::new(session_settings(plan, &self.database.config(), &self.user, login)))
+            .clone()
+    }
+
+    /// After a reload.
+    pub(crate) fn renew(&self) {
+        self.settings.lock().clear();
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// All names.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    databases: HashMap<Arc<str>, Arc<DatabaseEntry>>,
+    pools: HashMap<(DatabaseId, Arc<str>), Arc<PoolEntry>>,
+    users: HashMap<Arc<str>, UserId>,
+    targets: HashMap<TargetAddr, TargetId>,
+    addrs: Vec<TargetAddr>,
+    /// Host names and what they resolve to.
+    names: HashMap<String, Vec<IpAddr>>,
+    /// Clients by login user.
+    pub(crate) user_clients: HashMap<Arc<str>, u32>,
+    next_database: u32,
+    workers: usize,
+}
+
+fn or_global(own: Option<u32>, global: u32) -> u32 {
+    match own {
+        Some(n) if n > 0 => n,
+        _ => global,
+    }
+}
+
+fn limit(n: u32) -> Option<u32> {
+    (n > 0).then_some(n)
+}
+
+fn user_of<'a>(plan: &'a Plan, name: &str) -> Option<&'a UserSettings> {
+    plan.users.get(name)
+}
+
+/// Pool mode in force: the role's, else the database's, else the global one.
+pub(crate) fn pool_mode(plan: &Plan, database: &Database, role: &str) -> PoolMode {
+    user_of(plan, role).and_then(|u| u.pool_mode).or(database.pool_mode).unwrap_or(plan.general.pool_mode)
+}
+
+/// Pool size in force.
+pub(crate) fn pool_size(plan: &Plan, database: &Database, role: &str) -> u32 {
+    user_of(plan, role)
+        .and_then(|u| u.pool_size)
+        .or(database.pool_size)
+        .unwrap_or(plan.general.default_pool_size)
+}
+
+fn session_settings(plan: &Plan, database: &Database, role: &str, login: &str) -> Settings {
+    let general = &plan.general;
+    let of_role = user_of(plan, role);
+    let of_login = user_of(plan, login);
+    let timeout = |own: Option<Option<Duration>>, global| own.flatten().unwrap_or(global);
+    Settings {
+        mode: pool_mode(plan, database, role),
+        prepared_max: general.max_prepared_statements,
+        packet_bytes_max: general.max_packet_size,
+        collect_bytes_max: plan.own.collect_max.unwrap_or(1 << 20),
+        clean: match (general.server_reset_query.is_empty(), general.server_reset_query_always) {
+            (true, _) => CleanWhen::Never,
+            (false, false) => CleanWhen::AfterSession,
+            (false, true) => CleanWhen::Always,
+        },
+        compat: plan.own.compat == Compat::Pgbouncer,
+        query_timeout: timeout(of_role.map(|u| u.query_timeout), general.query_timeout),
+        idle_transaction_timeout: timeout(
+            of_role.map(|u| u.idle_transaction_timeout),
+            general.idle_transaction_timeout,
+        ),
+        transaction_timeout: timeout(of_role.map(|u| u.transaction_timeout), general.transaction_timeout),
+        client_idle_timeout: timeout(of_login.map(|u| u.client_idle_timeout), general.client_idle_timeout),
+    }
+}
+
+/// Longest wait for a server connection: the login user's, else the database's, else the global one.
+pub(crate) fn query_wait_timeout(plan: &Plan, database: &Database, login: &str) -> Duration {
+    user_of(plan, login)
+        .and_then(|u| u.query_wait_timeout)
+        .or(database.query_wait_timeout)
+        .unwrap_or(plan.general.query_wait_timeout)
+}
+
+/// Longest wait for a server connection and what ends it: [`query_wait_timeout`] or `query_timeout` (zero is off),
+/// whichever is shorter.
+pub(crate) fn longest_wait(
+    plan: &Plan,
+    database: &Database,
+    login: &str,
+    query_timeout: Duration,
+) -> (Duration, WaitCause) {
+    let wait = query_wait_timeout(plan, database, login);
+    if !query_timeout.is_zero() && (wait.is_zero() || query_timeout < wait) {
+        (query_timeout, WaitCause::QueryTimeout)
+    } else {
+        (wait, WaitCause::QueryWaitTimeout)
+    }
+}
+
+fn pool_limits(plan: &Plan, database: &Database, role: &str) -> PoolLimits {
+    let general = &plan.general;
+    let reserve = user_of(plan, role).and_then(|u| u.reserve_pool_size).or(database.reserve_pool_size);
+    let checks = general.server_check_query.as_deref() != Some("");
+    PoolLimits {
+        size: pool_size(plan, database, role),
+        min_size: database.min_pool_size.unwrap_or(general.min_pool_size),
+        min_always: database.user.is_some(),
+        reserve_size: reserve.unwrap_or(general.reserve_pool_size),
+        reserve_timeout: general.reserve_pool_timeout,
+        lifetime: database.server_lifetime.unwrap_or(general.server_lifetime),
+        idle_timeout: general.server_idle_timeout,
+        check_delay: checks.then_some(general.server_check_delay),
+        login_retry: general.server_login_retry,
+        pool_idle_timeout: general.pool_idle_timeout,
+        round_robin: general.server_round_robin,
+    }
+}
+
+impl Directory {
+    /// The databases of a plan; pools come when somebody asks for them.
+    pub(crate) fn new(plan: &Plan, workers: usize) -> Directory {
+        let mut directory = Directory {
+            databases: HashMap::new(),
+            pools: HashMap::new(),
+            users: HashMap::new(),
+            targets: HashMap::new(),
+            addrs: Vec::new(),
+            names: HashMap::new(),
+            user_clients: HashMap::new(),
+            next_database: 0,
+            workers,
+        };
+        for database in &plan.databases {
+            directory.add_database(database.clone());
+        }
+        directory
+    }
+
+    fn add_database(&mut self, config: Database) -> Arc<DatabaseEntry> {
+        let name: Arc<str> = config.name.as_str().into();
+        let id = DatabaseId(self.next_database);
+        self.next_database += 1;
+        let entry = Arc::new(DatabaseEntry {
+            id,
+            name: name.clone(),
+            config: Mutex::new(Arc::new(config)),
+            clients: AtomicU32::new(0),
+            disabled: AtomicBool::new(false),
+        });
+        self.databases.insert(name, entry.clone());
+        entry
+    }
+
+    /// All databases, by name.
+    pub(crate) fn databases(&self) -> Vec<Arc<DatabaseEntry>> {
+        let mut all: Vec<_> = self.databases.values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// A database by name.
+    pub(crate) fn database(&self, name: &str) -> Option<Arc<DatabaseEntry>> {
+        self.databases.get(name).cloned()
+    }
+
+    /// A database by name; the `*` line makes one for any name. The flag tells whether it was made now.
+    pub(crate) fn database_or_auto(
+        &mut self,
+        plan: &Plan,
+        name: &str,
+    ) -> Option<(Arc<DatabaseEntry>, Found)> {
+        if let Some(entry) = self.databases.get(name) {
+            return Some((entry.clone(), Found::Known));
+        }
+        let mut config = plan.auto_database.clone()?;
+        config.name = name.to_string();
+        Some((self.add_database(config), Found::Registered))
+    }
+
+    /// All pools.
+    pub(crate) fn pools(&self) -> Vec<Arc<PoolEntry>> {
+        let mut all: Vec<_> = self.pools.values().cloned().collect();
+        all.sort_by(|a, b| (&a.database.name, &a.user).cmp(&(&b.database.name, &b.user)));
+        all
+    }
+
+    /// Users known from the pools.
+    pub(crate) fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    fn user_id(&mut self, pools: &mut Pools, plan: &Plan, role: &Arc<str>, now: Moment) -> UserId {
+        if let Some(id) = self.users.get(role) {
+            return *id;
+        }
+        let id = UserId(u32::try_from(self.users.len()).unwrap_or(u32::MAX));
+        self.users.insert(role.clone(), id);
+        pools.set_user_limit(id, user_limit(plan, role), now);
+        id
+    }
+
+    /// The pool a login user of a database belongs to, made on first use. Never depends on a secret.
+    pub(crate) fn pool(
+        &mut self,
+        pools: &mut Pools,
+        plan: &Plan,
+        database: &Arc<DatabaseEntry>,
+        login: &str,
+        now: Moment,
+    ) -> Arc<PoolEntry> {
+        let config = database.config();
+        let role: Arc<str> = config.user.as_deref().unwrap_or(login).into();
+        if let Some(pool) = self.pools.get(&(database.id, role.clone())) {
+            return pool.clone();
+        }
+        pools.set_database_limit(database.id, database_limit(plan, &config), now);
+        let spec = self.spec(pools, plan, database, &role, now);
+        let id = pools.add_pool(spec, now);
+        let entry = Arc::new(PoolEntry {
+            id,
+            database: database.clone(),
+            user: role.clone(),
+            clients: AtomicU32::new(0),
+            generation: AtomicU32::new(0),
+            settings: Mutex::default(),
+            welcome: Mutex::new(None),
+            keys: Mutex::new(None),
+            stats: (0..self.workers).map(|_| Block::default()).collect(),
+            cancels_waiting: AtomicU32::new(0),
+            cancels_active: AtomicU32::new(0),
+        });
+        self.pools.insert((database.id, role), entry.clone());
+        entry
+    }
+
+    fn spec(
+        &mut self,
+        pools: &mut Pools,
+        plan: &Plan,
+        database: &Arc<DatabaseEntry>,
+        role: &Arc<str>,
+        now: Moment,
+    ) -> PoolSpec {
+        let config = database.config();
+        let user = self.user_id(pools, plan, role, now);
+        let targets = self
+            .addresses(&config)
+            .into_iter()
+            .map(|addr| self.target(pools, plan, addr))
+            .collect::<Vec<_>>();
+        // A name with several addresses is one server reached in several ways; a list of hosts is several servers.
+        let pick = match (config.load_balance, config.hosts.len() > 1) {
+            (None | Some(LoadBalance::RoundRobin), true) => Pick::RoundRobin,
+            (Some(LoadBalance::Disable), _) | (_, false) => Pick::UntilFailure,
+        };
+        PoolSpec { database: database.id, user, targets, pick, limits: pool_limits(plan, &config, role) }
+    }
+
+    fn addresses(&self, config: &Database) -> Vec<TargetAddr> {
+        let mut out = Vec::new();
+        for host in &config.hosts {
+            match host {
+                Host::Unix { dir, port } => {
+                    out.push(TargetAddr::Unix(dir.join(format!(".s.PGSQL.{port}")), *port));
+                }
+                Host::Tcp { host, port } => match host.parse::<IpAddr>() {
+                    Ok(ip) => out.push(TargetAddr::Tcp(SocketAddr::new(ip, *port))),
+                    Err(_) => {
+                        let ips = self.names.get(host).map(Vec::as_slice).unwrap_or_default();
+                        out.extend(ips.iter().map(|ip| TargetAddr::Tcp(SocketAddr::new(*ip, *port))));
+                    }
+                },
+            }
+        }
+        out
+    }
+
+    fn target(&mut self, pools: &mut Pools, plan: &Plan, addr: TargetAddr) -> TargetId {
+        if let Some(id) = self.targets.get(&addr) {
+            return *id;
+        }
+        let id = pools.add_target(plan.own.target_budget);
+        let index = id.0 as usize;
+        if self.addrs.len() <= index {
+            self.addrs.resize(index + 1, addr.clone());
+        }
+        self.addrs[index] = addr.clone();
+        self.targets.insert(addr, id);
+        id
+    }
+
+    /// The address of a target.
+    pub(crate) fn target_addr(&self, target: TargetId) -> Option<TargetAddr> {
+        self.addrs.get(target.0 as usize).cloned()
+    }
+
+    /// Host names that need resolving.
+    pub(crate) fn host_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .databases
+            .values()
+            .flat_map(|database| {
+                let config = database.config();
+                config
+                    .hosts
+                    .iter()
+                    .filter_map(|host| match host {
+                        Host::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => Some(host.clone()),
+                        Host::Tcp { .. } | Host::Unix { .. } => None,
+                    })
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// A name resolved; pools whose targets change get new ones.
+    pub(crate) fn set_addresses(
+        &mut self,
+        pools: &mut Pools,
+        plan: &Plan,
+        name: &str,
+        ips: Vec<IpAddr>,
+        now: Moment,
+    ) {
+        if self.names.get(name) == Some(&ips) {
+            return;
+        }
+        self.names.insert(name.to_string(), ips);
+        let uses = |host: &Host| matches!(host, Host::Tcp { host, .. } if host == name);
+        for pool in self.pools() {
+            if pool.database.config().hosts.iter().any(uses) {
+                let spec = self.spec(pools, plan, &pool.database, &pool.user, now);
+                pools.set_pool(pool.id, spec, now);
+            }
+        }
+    }
+
+    /// Puts a new plan into force for limits, databases and pools. Returns the databases that are gone.
+    pub(crate) fn apply(&mut self, pools: &mut Pools, plan: &Plan, now: Moment) -> Vec<Arc<DatabaseEntry>> {
+        let mut removed = Vec::new();
+        for entry in self.databases() {
+            let line = plan.databases.iter().find(|d| *d.name == *entry.name).cloned().or_else(|| {
+                let mut auto = plan.auto_database.clone()?;
+                auto.name = entry.name.to_string();
+                Some(auto)
+            });
+            match line {
+                Some(line) => *entry.config.lock() = Arc::new(line),
+                None => {
+                    self.databases.remove(&entry.name);
+                    removed.push(entry);
+                }
+            }
+        }
+        for database in &plan.databases {
+            if !self.databases.contains_key(database.name.as_str()) {
+                self.add_database(database.clone());
+            }
+        }
+        for target in self.targets.values() {
+            pools.set_budget(*target, plan.own.target_budget, now);
+        }
+        for (role, id) in &self.users {
+            pools.set_user_limit(*id, user_limit(plan, role), now);
+        }
+        for pool in self.pools() {
+            if removed.iter().any(|d| d.id == pool.database.id) {
+                self.pools.remove(&(pool.database.id, pool.user.clone()));
+                continue;
+            }
+            pools.set_database_limit(pool.database.id, database_limit(plan, &pool.database.config()), now);
+            let spec = self.spec(pools, plan, &pool.database, &pool.user, now);
+            pools.set_pool(pool.id, spec, now);
+            pool.renew();
+        }
+        removed
+    }
+}
+
+/// Whether a database was there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It was.
+    Known,
+    /// The `*` line made it.
+    Registered,
+}
+
+fn user_limit(plan: &Plan, role: &str) -> Option<u32> {
+    limit(or_global(
+        user_of(plan, role).and_then(|u| u.max_user_connections),
+        plan.general.max_user_connections,
+    ))
+}
+
+fn database_limit(plan: &Plan, config: &Database) -> Option<u32> {
+    limit(or_global(config.max_db_connections, plan.general.max_db_connections))
+}
+
+/// Most clients of a database; 0 is no limit.
+pub(crate) fn database_client_limit(plan: &Plan, config: &Database) -> u32 {
+    or_global(config.max_db_client_connections, plan.general.max_db_client_connections)
+}
+
+/// Most clients of a login user; 0 is no limit.
+pub(crate) fn user_client_limit(plan: &Plan, user: &str) -> u32 {
+    or_global(
+        user_of(plan, user).and_then(|u| u.max_user_client_connections),
+        plan.general.max_user_client_connections,
+    )
+}
+
+/// Adds what a call of the session machine counted.
+#[inline]
+pub(crate) fn add_counts(stats: &Block, counts: plimsoll_session::Counts) {
+    if counts == plimsoll_session::Counts::default() {
+        return;
+    }
+    let plimsoll_session::Counts { queries, xacts, query_us, xact_us, client_parses, server_parses, binds } =
+        counts;
+    for (counter, n) in [
+        (Counter::Queries, u64::from(queries)),
+        (Counter::Xacts, u64::from(xacts)),
+        (Counter::QueryTime, query_us),
+        (Counter::XactTime, xact_us),
+        (Counter::ClientParses, u64::from(client_parses)),
+        (Counter::ServerParses, u64::from(server_parses)),
+        (Counter::Binds, u64::from(binds)),
+    ] {
+        if n > 0 {
+            stats.add(counter, n);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! What the rest of the process knows of a client and of a server connection: small shared records beside the tasks
+//! that own the sockets.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+use plimsoll_pool::Grant;
+use plimsoll_session::Params;
+use plimsoll_types::{Cause, ClientId, HoldId, Moment, SlotId};
+
+use crate::console::ClientState;
+use crate::server::ServerConn;
+
+/// One end of a connection, as log and console show it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Peer {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A Unix socket with the process id of the other side (clients) and the port in its name.
+    Unix {
+        /// Process id, 0 if unknown.
+        pid: u32,
+        /// Port in the socket's name.
+        port: u16,
+    },
+}
+
+impl Peer {
+    /// Address column of `SHOW CLIENTS`.
+    pub(crate) fn addr(&self) -> String {
+        match self {
+            Peer::Tcp(addr) => addr.ip().to_canonical().to_string(),
+            Peer::Unix { .. } => "unix".to_string(),
+        }
+    }
+
+    /// Port column.
+    pub(crate) fn port(&self) -> u16 {
+        match self {
+            Peer::Tcp(addr) => addr.port(),
+            Peer::Unix { port, .. } => *port,
+        }
+    }
+
+    /// Process id, where known.
+    pub(crate) fn pid(&self) -> u32 {
+        match self {
+            Peer::Tcp(_) => 0,
+            Peer::Unix { pid, .. } => *pid,
+        }
+    }
+}
+
+impl std::fmt::Display for Peer {
+    /// As in log lines: `127.0.0.1:59692`, `[::1]:59692`, `unix(1234):6432`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Peer::Tcp(addr) => write!(f, "{}", SocketAddr::new(addr.ip().to_canonical(), addr.port())),
+            Peer::Unix { pid, port } => write!(f, "unix({pid}):{port}"),
+        }
+    }
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TargetAddr {
+    /// A resolved address.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf, u16),
+}
+
+impl TargetAddr {
+    /// As in the log and `SHOW SERVERS`.
+    pub(crate) fn peer(&self) -> Peer {
+        match self {
+            TargetAddr::Tcp(addr) => Peer::Tcp(*addr),
+            TargetAddr::Unix(_, port) => Peer::Unix { pid: 0, port: *port },
+        }
+    }
+}
+
+/// What other tasks leave for a client's task.
+#[derive(Debug, Default)]
+pub(crate) struct Mail {
+    /// Wakes the task.
+    pub(crate) waker: Option<Waker>,
+    /// A server connection it has been waiting for.
+    pub(crate) grant: Option<(Box<ServerConn>, Grant)>,
+    /// Why it will not get one.
+    pub(crate) refused: Option<Box<Cause>>,
+    /// It has to go.
+    pub(crate) kill: Option<Box<Cause>>,
+    /// Somebody sent a cancel request with its key while it held nothing; only console clients look.
+    pub(crate) cancelled: bool,
+}
+
+/// A client, as seen from outside its task.
+#[derive(Debug)]
+pub(crate) struct ClientEntry {
+    /// Unique.
+    pub(crate) id: ClientId,
+    /// Cancel key.
+    pub(crate) key: [u8; 8],
+    /// Login user.
+    pub(crate) user: Arc<str>,
+    /// Database asked for.
+    pub(crate) database: Arc<str>,
+    /// The other side.
+    pub(crate) peer: Peer,
+    /// Our side.
+    pub(crate) local: Peer,
+    /// When it connected.
+    pub(crate) connected: Moment,
+    mail: Mutex<Mail>,
+    has_mail: AtomicBool,
+    state: AtomicU8,
+    /// Slot and hold while it has a server connection: index + 1 in the upper half, generation in the lower.
+    slot: AtomicU64,
+    hold: AtomicU64,
+    requested: AtomicU64,
+    waiting_since: AtomicU64,
+    deadline: AtomicU64,
+    /// Parameter values, for application_name.
+    pub(crate) params: Mutex<Option<Arc<Params>>>,
+    /// Named statements.
+    pub(crate) prepared: AtomicU32,
+}
+
+/// Who a new client is.
+pub(crate) struct Identity {
+    /// Login user.
+    pub(crate) user: Arc<str>,
+    /// Database asked for.
+    pub(crate) database: Arc<str>,
+    /// The other side.
+    pub(crate) peer: Peer,
+    /// Our side.
+    pub(crate) local: Peer,
+}
+
+impl ClientEntry {
+    /// A client that is logging in.
+    pub(crate) fn new(id: ClientId, key: [u8; 8], identity: Identity, now: Moment) -> ClientEntry {
+        let Identity { user, database, peer, local } = identity;
+        ClientEntry {
+            id,
+            key,
+            user,
+            database,
+            peer,
+            local,
+            connected: now,
+            mail: Mutex::default(),
+            has_mail: AtomicBool::new(false),
+            state: AtomicU8::new(0),
+            slot: AtomicU64::new(0),
+            hold: AtomicU64::new(0),
+            requested: AtomicU64::new(now.0),
+            waiting_since: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
+            params: Mutex::new(None),
+            prepared: AtomicU32::new(0),
+        }
+    }
+
+    /// Leaves something and wakes the task.
+    pub(crate) fn post(&self, put: impl FnOnce(&mut Mail)) {
+        let waker = {
+            let mut mail = self.mail.lock();
+            put(&mut mail);
+            mail.waker.clone()
+        };
+        self.has_mail.store(true, Ordering::Release);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether something was left since the last look; one load when not.
+    #[inline]
+    pub(crate) fn take_mail_flag(&self) -> bool {
+        self.has_mail.load(Ordering::Acquire) && self.has_mail.swap(false, Ordering::AcqRel)
+    }
+
+    /// The mailbox.
+    pub(crate) fn mail(&self) -> parking_lot::MutexGuard<'_, Mail> {
+        self.mail.lock()
+    }
+
+    /// Who is to be woken.
+    pub(crate) fn set_waker(&self, waker: &Waker) {
+        let mut mail = self.mail.lock();
+        if !mail.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            mail.waker = Some(waker.clone());
+        }
+    }
+
+    /// Shown state.
+    pub(crate) fn state(&self) -> ClientState {
+        match self.state.load(Ordering::Relaxed) {
+            0 => ClientState::Login,
+            1 => ClientState::Active,
+            _ => ClientState::Waiting,
+        }
+    }
+
+    /// Logged in, or done waiting.
+    pub(crate) fn set_active(&self) {
+        self.state.store(1, Ordering::Relaxed);
+        self.waiting_since.store(0, Ordering::Relaxed);
+    }
+
+    /// Waits for a server connection from now on.
+    pub(crate) fn set_waiting(&self, now: Moment) {
+        self.state.store(2, Ordering::Relaxed);
+        self.waiting_since.store(now.0.max(1), Ordering::Relaxed);
+    }
+
+    /// Since when it waits.
+    pub(crate) fn waiting_since(&self) -> Option<Moment> {
+        let at = self.waiting_since.load(Ordering::Relaxed);
+        (at != 0).then_some(Moment(at))
+    }
+
+    /// Has a server connection.
+    pub(crate) fn set_held(&self, grant: &Grant, now: Moment) {
+        let slot = (u64::from(grant.slot.index) + 1) << 32 | u64::from(grant.slot.generation);
+        self.hold.store(grant.hold.0, Ordering::Relaxed);
+        self.slot.store(slot, Ordering::Release);
+        self.requested.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Has none.
+    pub(crate) fn clear_held(&self) {
+        self.slot.store(0, Ordering::Release);
+    }
+
+    /// What it holds.
+    pub(crate) fn held(&self) -> Option<(SlotId, HoldId)> {
+        let slot = self.slot.load(Ordering::Acquire);
+        if slot == 0 {
+            return None;
+        }
+        let index = u32::try_from((slot >> 32) - 1).ok()?;
+        let generation = u32::try_from(slot & u64::from(u32::MAX)).ok()?;
+        Some((SlotId { index, generation }, HoldId(self.hold.load(Ordering::Relaxed))))
+    }
+
+    /// When it last asked for a server connection.
+    pub(crate) fn requested(&self) -> Moment {
+        Moment(self.requested.load(Ordering::Relaxed))
+    }
+
+    /// Sets when the janitor has to wake the task; `None` for never.
+    pub(crate) fn set_deadline(&self, at: Option<Moment>) {
+        self.deadline.store(at.map_or(0, |m| m.0.max(1)), Ordering::Relaxed);
+    }
+
+    /// Wakes the task if its deadline is over.
+    pub(crate) fn wake_if_due(&self, now: Moment) {
+        let at = self.deadline.load(Ordering::Relaxed);
+        if at != 0 && at <= now.0 {
+            self.post(|_| {});
+        }
+    }
+
+    /// Whether the deadline is over.
+    pub(crate) fn is_due(&self, now: Moment) -> bool {
+        let at = self.deadline.load(Ordering::Relaxed);
+        at != 0 && at <= now.0
+    }
+
+    /// The number that stands for the client in `ptr` and in log lines.
+    pub(crate) fn ptr(&self) -> u64 {
+        client_ptr(self.id)
+    }
+
+    /// The prefix of its log lines.
+    pub(crate) fn log_prefix(&self) -> String {
+        log_prefix(self.id, &self.database, &self.user, &self.peer)
+    }
+}
+
+fn client_ptr(id: ClientId) -> u64 {
+    0x1000_0000 + id.0
+}
+
+/// The prefix of a client's log lines, also while it has no entry.
+pub(crate) fn log_prefix(id: ClientId, database: &str, user: &str, peer: &Peer) -> String {
+    format!("C-{:#x}: {database}/{user}@{peer} ", client_ptr(id))
+}
+
+/// A server connection, as seen from outside whoever has it.
+#[derive(Debug)]
+pub(crate) struct ServerEntry {
+    /// Its slot.
+    pub(crate) slot: SlotId,
+    /// Configured database.
+    pub(crate) database: Arc<str>,
+    /// Login role.
+    pub(crate) user: Arc<str>,
+    /// Where it is.
+    pub(crate) target: TargetAddr,
+    /// Our end.
+    pub(crate) local: Peer,
+    /// When it was opened.
+    pub(crate) opened: Moment,
+    /// Unique number.
+    pub(crate) serial: u64,
+    /// BackendKeyData.
+    pub(crate) key: Mutex<Box<[u8]>>,
+    /// Parameter values as last set.
+    pub(crate) params: Mutex<Option<Arc<Params>>>,
+    /// Named statements.
+    pub(crate) prepared: AtomicU32,
+}
+
+impl ServerEntry {
+    /// The number that stands for it in `ptr` and in log lines.
+    pub(crate) fn ptr(&self) -> u64 {
+        0x2000_0000 + self.serial
+    }
+
+    /// Backend process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.key.lock().first_chunk::<4>().map_or(0, |pid| u32::from_be_bytes(*pid))
+    }
+
+    /// The prefix of its log lines.
+    pub(crate) fn log_prefix(&self) -> String {
+        format!("S-{:#x}: {}/{}@{} ", self.ptr(), self.database, self.user, self.target.peer())
+    }
+}

@@ -1,0 +1,529 @@
+//! What all workers share: the pool core behind its mutex, the names, the clients, and how decisions are carried out.
+//!
+//! Lock order: directory, core, a client's mailbox. No lock is held across an await.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use plimsoll_auth::Policy;
+use plimsoll_config::{Compat, Plan};
+use plimsoll_pool::{Action, Failure, Globals, Grant, Pools, Request, Requested, Returned};
+use plimsoll_session::{Release, Statement, StatementTable, Statements, Tracked};
+use plimsoll_types::{Cause, ClientId, Moment, PoolId, SlotId, Ticket, WorkerId};
+use tokio::sync::{Notify, mpsc};
+
+use crate::console::Console;
+use crate::control_thread::ConsoleClient;
+use crate::directory::{DatabaseEntry, Directory, PoolEntry};
+use crate::entry::{ClientEntry, ServerEntry};
+use crate::listener::Doors;
+use crate::login::Entrance;
+use crate::server::ServerConn;
+use crate::worker::Worker;
+use crate::{cleaner, closer, connector};
+
+/// What the pool's mutex guards.
+#[derive(Debug)]
+pub(crate) struct Core {
+    /// The decisions.
+    pub(crate) pools: Pools,
+    /// Server connections nobody is using, by slot.
+    parked: Vec<Option<Box<ServerConn>>>,
+    /// Records of all server connections, by slot.
+    servers: Vec<Option<Arc<ServerEntry>>>,
+    /// Who waits, by ticket.
+    waiting: Vec<Option<Arc<ClientEntry>>>,
+    /// Pools by id.
+    entries: HashMap<PoolId, Arc<PoolEntry>>,
+}
+
+fn place<T>(table: &mut Vec<Option<T>>, index: u32, value: Option<T>) -> Option<T> {
+    let index = index as usize;
+    if table.len() <= index {
+        table.resize_with(index + 1, || None);
+    }
+    std::mem::replace(&mut table[index], value)
+}
+
+impl Core {
+    /// Records of all server connections that are logged in.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Arc<ServerEntry>> {
+        self.servers.iter().flatten()
+    }
+
+    /// The record of a slot's server connection.
+    pub(crate) fn server(&self, slot: SlotId) -> Option<&Arc<ServerEntry>> {
+        self.servers.get(slot.index as usize)?.as_ref().filter(|entry| entry.slot == slot)
+    }
+
+    /// A pool by id.
+    pub(crate) fn pool(&self, id: PoolId) -> Option<&Arc<PoolEntry>> {
+        self.entries.get(&id)
+    }
+
+    /// Server connections nobody is using.
+    pub(crate) fn parked_mut(&mut self) -> impl Iterator<Item = &mut Box<ServerConn>> {
+        self.parked.iter_mut().flatten()
+    }
+
+    fn take(&mut self, slot: SlotId) -> Option<Box<ServerConn>> {
+        let conn = self.parked.get_mut(slot.index as usize)?;
+        if conn.as_ref().is_some_and(|c| c.slot == slot) { conn.take() } else { None }
+    }
+}
+
+/// How the process is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Not at all.
+    Running = 0,
+    /// No new clients; ends with the last one.
+    WaitForClients = 1,
+    /// No new server connections; ends when none is in use.
+    WaitForServers = 2,
+}
+
+/// The table of statements behind its lock.
+#[derive(Debug)]
+pub(crate) struct SharedStatements(Mutex<StatementTable>);
+
+impl Statements for SharedStatements {
+    fn intern(&self, text_and_types: &[u8]) -> Arc<Statement> {
+        self.0.lock().intern(text_and_types)
+    }
+}
+
+/// The answer to a client's request for a server connection.
+pub(crate) enum Answer {
+    /// Here it is.
+    Granted(Box<ServerConn>, Grant),
+    /// It comes by mail.
+    Queued(Ticket),
+    /// It does not come.
+    Refused(Cause),
+}
+
+/// See the module.
+pub(crate) struct Hub {
+    start: Instant,
+    /// Pool core; see [`Core`].
+    pub(crate) core: Mutex<Core>,
+    /// Names.
+    pub(crate) directory: Mutex<Directory>,
+    /// Clients that have said who they are, by cancel key.
+    pub(crate) clients: Mutex<HashMap<[u8; 8], Arc<ClientEntry>>>,
+    /// Prepared statements.
+    pub(crate) statements: SharedStatements,
+    /// Workers.
+    pub(crate) workers: Vec<Worker>,
+    plan: Mutex<Arc<Plan>>,
+    /// Tracked parameters (not reloadable).
+    pub(crate) tracked: Tracked,
+    /// For mock authentication.
+    pub(crate) policy: Mutex<Policy>,
+    /// The console.
+    pub(crate) console: Arc<dyn Console>,
+    /// Takes console clients to the control thread.
+    pub(crate) console_door: mpsc::UnboundedSender<ConsoleClient>,
+    /// Listening sockets.
+    pub(crate) doors: Doors,
+    /// What all logins share.
+    pub(crate) entrance: Entrance,
+    /// Client sockets open, console and cancel requests included.
+    pub(crate) sockets: AtomicU32,
+    /// Bytes of messages that are kept whole.
+    pub(crate) collected: AtomicUsize,
+    /// Whether any timeout is configured that only a scan of the clients sees.
+    pub(crate) timed: AtomicBool,
+    collect_memory: AtomicUsize,
+    query_wait_notify_us: AtomicU64,
+    phase: AtomicU8,
+    /// Rings when a client or server goes while the process is on its way out.
+    pub(crate) gone: Notify,
+    /// Rings when nothing more is to come.
+    pub(crate) finished: Notify,
+    /// Whether the process has been told to end at once.
+    pub(crate) exiting: AtomicBool,
+    next_client: AtomicU64,
+    next_server: AtomicU64,
+}
+
+/// What a [`Hub`] is made of.
+pub(crate) struct Parts {
+    pub(crate) plan: Plan,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) console: Arc<dyn Console>,
+    pub(crate) console_door: mpsc::UnboundedSender<ConsoleClient>,
+    pub(crate) policy: Policy,
+    pub(crate) doors: Doors,
+}
+
+fn globals(plan: &Plan) -> Globals {
+    Globals { fairness_slack: plan.own.fairness_slack.unwrap_or(std::time::Duration::from_millis(5)) }
+}
+
+impl Hub {
+    /// Puts the parts together.
+    pub(crate) fn new(parts: Parts) -> Hub {
+        let Parts { plan, workers, console, console_door, policy, doors } = parts;
+        let prefix = match plan.own.compat {
+            Compat::Plimsoll => "PLIMSOLL_",
+            Compat::Pgbouncer => "PGBOUNCER_",
+        };
+        let core = Core {
+            pools: Pools::new(globals(&plan)),
+            parked: Vec::new(),
+            servers: Vec::new(),
+            waiting: Vec::new(),
+            entries: HashMap::new(),
+        };
+        let hub = Hub {
+            start: Instant::now(),
+            core: Mutex::new(core),
+            directory: Mutex::new(Directory::new(&plan, workers.len())),
+            clients: Mutex::default(),
+            statements: SharedStatements(Mutex::new(StatementTable::new(prefix))),
+            workers,
+            tracked: Tracked::new(&plan.general.track_extra_parameters),
+            plan: Mutex::new(Arc::new(plan)),
+            policy: Mutex::new(policy),
+            console,
+            console_door,
+            doors,
+            entrance: Entrance::default(),
+            sockets: AtomicU32::new(0),
+            collected: AtomicUsize::new(0),
+            timed: AtomicBool::new(false),
+            collect_memory: AtomicUsize::new(0),
+            query_wait_notify_us: AtomicU64::new(0),
+            phase: AtomicU8::new(Phase::Running as u8),
+            gone: Notify::new(),
+            finished: Notify::new(),
+            exiting: AtomicBool::new(false),
+            next_client: AtomicU64::new(1),
+            next_server: AtomicU64::new(1),
+        };
+        hub.note_timeouts();
+        hub.create_standing_pools();
+        hub
+    }
+
+    /// Time now.
+    #[inline]
+    pub(crate) fn now(&self) -> Moment {
+        Moment(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// The plan in force.
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        self.plan.lock().clone()
+    }
+
+    /// Whether everything visible has PgBouncer's shape.
+    pub(crate) fn compat(&self) -> bool {
+        self.plan.lock().own.compat == Compat::Pgbouncer
+    }
+
+    /// A new client's number.
+    pub(crate) fn next_client(&self) -> ClientId {
+        ClientId(self.next_client.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A new server connection's number.
+    pub(crate) fn next_server(&self) -> u64 {
+        self.next_server.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Most bytes of messages kept whole, over all clients.
+    pub(crate) fn collect_memory(&self) -> usize {
+        self.collect_memory.load(Ordering::Relaxed)
+    }
+
+    /// After what wait a client gets its notice; zero for never.
+    pub(crate) fn query_wait_notify(&self) -> std::time::Duration {
+        std::time::Duration::from_micros(self.query_wait_notify_us.load(Ordering::Relaxed))
+    }
+
+    /// How the process is on its way out.
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::WaitForClients,
+            _ => Phase::WaitForServers,
+        }
+    }
+
+    /// See [`Hub::phase`].
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+        if phase != Phase::Running {
+            self.doors.close_tcp();
+        }
+        self.gone.notify_one();
+    }
+
+    /// Runs on a worker's thread; from any thread.
+    pub(crate) fn spawn_on(&self, worker: WorkerId, task: impl Future<Output = ()> + Send + 'static) {
+        self.workers[usize::from(worker.0)].handle.spawn(task);
+    }
+
+    fn note_timeouts(&self) {
+        let plan = self.plan();
+        let general = &plan.general;
+        let users = plan.users.values();
+        let any_user = users.into_iter().any(|u| {
+            u.query_timeout.is_some()
+                || u.idle_transaction_timeout.is_some()
+                || u.transaction_timeout.is_some()
+                || u.client_idle_timeout.is_some()
+        });
+        let any = [
+            general.query_timeout,
+            general.idle_transaction_timeout,
+            general.transaction_timeout,
+            general.client_idle_timeout,
+        ];
+        self.collect_memory.store(plan.own.collect_memory.unwrap_or(64 << 20), Ordering::Relaxed);
+        let notify = u64::try_from(general.query_wait_notify.as_micros()).unwrap_or(u64::MAX);
+        self.query_wait_notify_us.store(notify, Ordering::Relaxed);
+        self.timed.store(any_user || any.iter().any(|t| !t.is_zero()), Ordering::Relaxed);
+    }
+
+    /// Pools of databases with a forced user and a minimum exist before the first client.
+    fn create_standing_pools(self: &Hub) {
+        let plan = self.plan();
+        for database in &plan.databases {
+            let min = database.min_pool_size.unwrap_or(plan.general.min_pool_size);
+            if let (Some(user), true) = (&database.user, min > 0)
+                && let Some(entry) = { self.directory.lock().database(&database.name) }
+            {
+                self.pool(&entry, user);
+            }
+        }
+    }
+
+    /// The pool for a login user of a database.
+    pub(crate) fn pool(&self, database: &Arc<DatabaseEntry>, login: &str) -> Arc<PoolEntry> {
+        let (plan, now) = (self.plan(), self.now());
+        let mut directory = self.directory.lock();
+        let mut core = self.core.lock();
+        let entry = directory.pool(&mut core.pools, &plan, database, login, now);
+        core.entries.entry(entry.id).or_insert_with(|| entry.clone());
+        entry
+    }
+
+    /// Replaces the plan. Returns the databases that are gone.
+    pub(crate) fn apply(self: &Arc<Self>, plan: Plan) -> Vec<Arc<DatabaseEntry>> {
+        let (plan, now) = (Arc::new(plan), self.now());
+        *self.plan.lock() = plan.clone();
+        self.policy.lock().scram_iterations = plan.general.scram_iterations;
+        let mut directory = self.directory.lock();
+        let mut core = self.core.lock();
+        core.pools.set_globals(globals(&plan));
+        let pools_before: Vec<_> = core.entries.values().cloned().collect();
+        let removed = directory.apply(&mut core.pools, &plan, now);
+        for pool in pools_before {
+            if removed.iter().any(|d| d.id == pool.database.id) {
+                core.pools.remove_pool(pool.id, Cause::DatabaseRemoved, now);
+                core.entries.remove(&pool.id);
+            }
+        }
+        self.run_actions(&mut core, now);
+        drop(core);
+        drop(directory);
+        self.note_timeouts();
+        self.create_standing_pools();
+        removed
+    }
+
+    /// A host name has been resolved.
+    pub(crate) fn set_addresses(self: &Arc<Self>, name: &str, ips: Vec<IpAddr>) {
+        let (plan, now) = (self.plan(), self.now());
+        let mut directory = self.directory.lock();
+        let mut core = self.core.lock();
+        directory.set_addresses(&mut core.pools, &plan, name, ips, now);
+        self.run_actions(&mut core, now);
+    }
+
+    // ---- clients and server connections
+
+    /// A client asks for a server connection.
+    pub(crate) fn request(
+        self: &Arc<Self>,
+        request: Request,
+        entry: &Arc<ClientEntry>,
+        now: Moment,
+    ) -> Answer {
+        let mut core = self.core.lock();
+        let answer = match core.pools.handle_request(request, now) {
+            Requested::Granted(grant) => match core.take(grant.slot) {
+                Some(conn) => Answer::Granted(conn, grant),
+                None => {
+                    debug_assert!(false, "an idle slot has its connection parked");
+                    core.pools.handle_returned(
+                        grant.slot,
+                        Returned::Unusable(Cause::ServerStateUnknown),
+                        now,
+                    );
+                    core.pools.handle_closed(grant.slot, now);
+                    Answer::Refused(Cause::ServerStateUnknown)
+                }
+            },
+            Requested::Queued(ticket) => {
+                place(&mut core.waiting, ticket.index, Some(entry.clone()));
+                Answer::Queued(ticket)
+            }
+            Requested::Refused(cause) => Answer::Refused(cause),
+        };
+        self.run_actions(&mut core, now);
+        answer
+    }
+
+    /// A waiting client no longer wants one. What was granted meanwhile is in its mailbox.
+    pub(crate) fn withdraw(self: &Arc<Self>, ticket: Ticket, now: Moment) {
+        let mut core = self.core.lock();
+        core.pools.handle_withdrawn(ticket, now);
+        self.run_actions(&mut core, now);
+    }
+
+    /// A client gives its server connection back.
+    pub(crate) fn give_back(self: &Arc<Self>, conn: Box<ServerConn>, release: Release, now: Moment) {
+        let slot = conn.slot;
+        let returned = match release {
+            Release::Clean => Returned::Clean,
+            Release::Dirty => Returned::Dirty,
+            Release::Unusable(cause) => Returned::Unusable(cause),
+        };
+        let mut core = self.core.lock();
+        place(&mut core.parked, slot.index, Some(conn));
+        core.pools.handle_returned(slot, returned, now);
+        self.run_actions(&mut core, now);
+        self.watch_parked(&mut core, slot);
+    }
+
+    /// A server has logged us in.
+    pub(crate) fn opened(self: &Arc<Self>, conn: Box<ServerConn>) {
+        let (slot, home, now) = (conn.slot, conn.home, self.now());
+        let mut core = self.core.lock();
+        place(&mut core.servers, slot.index, Some(conn.entry.clone()));
+        place(&mut core.parked, slot.index, Some(conn));
+        core.pools.handle_opened(slot, home, now);
+        self.run_actions(&mut core, now);
+        self.watch_parked(&mut core, slot);
+    }
+
+    /// Reset or check went well.
+    pub(crate) fn cleaned(self: &Arc<Self>, conn: Box<ServerConn>) {
+        let (slot, now) = (conn.slot, self.now());
+        let mut core = self.core.lock();
+        place(&mut core.parked, slot.index, Some(conn));
+        core.pools.handle_cleaned(slot, now);
+        self.run_actions(&mut core, now);
+        self.watch_parked(&mut core, slot);
+    }
+
+    /// Opening, cleaning or checking failed and nothing is left of it.
+    pub(crate) fn failed(self: &Arc<Self>, slot: SlotId, failure: Failure) {
+        let now = self.now();
+        let mut core = self.core.lock();
+        place(&mut core.servers, slot.index, None);
+        core.pools.handle_failed(slot, failure, now);
+        self.run_actions(&mut core, now);
+        self.gone.notify_one();
+    }
+
+    /// A server that we let go has ended.
+    pub(crate) fn closed(self: &Arc<Self>, slot: SlotId) {
+        let now = self.now();
+        let mut core = self.core.lock();
+        place(&mut core.servers, slot.index, None);
+        core.pools.handle_closed(slot, now);
+        self.run_actions(&mut core, now);
+        self.gone.notify_one();
+    }
+
+    /// A server that we let go has not been seen to end in time.
+    pub(crate) fn lost(self: &Arc<Self>, slot: SlotId) {
+        let now = self.now();
+        let mut core = self.core.lock();
+        core.pools.handle_lost(slot, now);
+        self.run_actions(&mut core, now);
+    }
+
+    /// Something that only changes the pools: pause, timeouts, cancel.
+    pub(crate) fn with_pools<T>(self: &Arc<Self>, change: impl FnOnce(&mut Pools, Moment) -> T) -> T {
+        let now = self.now();
+        let mut core = self.core.lock();
+        let out = change(&mut core.pools, now);
+        self.run_actions(&mut core, now);
+        out
+    }
+
+    /// If the connection was not given to somebody at once, its worker watches it for an end.
+    fn watch_parked(&self, core: &mut Core, slot: SlotId) {
+        if let Some(Some(conn)) = core.parked.get_mut(slot.index as usize) {
+            let waker = &self.workers[usize::from(conn.home.0)].idle_waker;
+            let ready = conn.stream.poll_readable(&mut Context::from_waker(waker));
+            if ready.is_ready() {
+                Waker::wake_by_ref(waker);
+            }
+        }
+    }
+
+    /// Carries out what the pools decided.
+    fn run_actions(self: &Arc<Self>, core: &mut Core, now: Moment) {
+        while let Some(action) = core.pools.poll_action() {
+            match action {
+                Action::Grant { ticket, client, grant } => self.grant(core, ticket, client, grant, now),
+                Action::Refuse { ticket, client, cause } => {
+                    if let Some(entry) = place(&mut core.waiting, ticket.index, None) {
+                        debug_assert_eq!(entry.id, client);
+                        entry.post(|mail| mail.refused = Some(Box::new(cause)));
+                    }
+                }
+                Action::Open { slot, pool, target, worker } => {
+                    if let Some(pool) = core.entries.get(&pool) {
+                        self.spawn_on(
+                            worker,
+                            connector::open(self.clone(), slot, pool.clone(), target, worker),
+                        );
+                    }
+                }
+                Action::Check { slot } => {
+                    if let Some(conn) = core.take(slot) {
+                        self.spawn_on(conn.home, cleaner::check(self.clone(), conn));
+                    }
+                }
+                Action::Clean { slot } => {
+                    if let Some(conn) = core.take(slot) {
+                        self.spawn_on(conn.home, cleaner::clean(self.clone(), conn));
+                    }
+                }
+                Action::Close { slot, cause } => {
+                    if let Some(conn) = core.take(slot) {
+                        self.spawn_on(conn.home, closer::close(self.clone(), conn, cause));
+                    }
+                }
+            }
+        }
+    }
+
+    fn grant(self: &Arc<Self>, core: &mut Core, ticket: Ticket, client: ClientId, grant: Grant, now: Moment) {
+        let entry = place(&mut core.waiting, ticket.index, None).filter(|entry| entry.id == client);
+        let Some(conn) = core.take(grant.slot) else { return };
+        match entry {
+            Some(entry) => entry.post(|mail| mail.grant = Some((conn, grant))),
+            None => {
+                // Nobody is behind the ticket: the connection goes back where it came from.
+                place(&mut core.parked, grant.slot.index, Some(conn));
+                core.pools.handle_returned(grant.slot, Returned::Clean, now);
+            }
+        }
+    }
+}

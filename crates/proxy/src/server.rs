@@ -1,0 +1,57 @@
+//! A server connection as it is handed around: the socket, the session machine's half, and bytes under way.
+
+use std::sync::Arc;
+use std::task::Context;
+
+use plimsoll_session::{Link, Tracked};
+use plimsoll_types::{Cause, SlotId, WorkerId};
+
+use crate::carry::Carry;
+use crate::directory::PoolEntry;
+use crate::entry::ServerEntry;
+use crate::socket::Stream;
+
+/// A logged-in server connection. Exactly one place owns it at any time: a client's task, the table of parked ones, a
+/// mailbox, or a task that cleans or closes it.
+#[derive(Debug)]
+pub(crate) struct ServerConn {
+    /// Its slot in the pool.
+    pub(crate) slot: SlotId,
+    /// Its pool.
+    pub(crate) pool: Arc<PoolEntry>,
+    /// The socket.
+    pub(crate) stream: Stream,
+    /// Transaction state, answers outstanding, prepared statements, parameters.
+    pub(crate) link: Link,
+    /// Received, not dealt with: less than a message.
+    pub(crate) input: Vec<u8>,
+    /// Not yet taken by the kernel.
+    pub(crate) output: Carry,
+    /// The shared record.
+    pub(crate) entry: Arc<ServerEntry>,
+    /// The worker whose runtime the socket is registered with.
+    pub(crate) home: WorkerId,
+}
+
+impl ServerConn {
+    /// Looks at a connection that was idle before it is used: one that has ended, or has said what it should not,
+    /// must not be given a query. Costs no system call while nothing has come in.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub(crate) fn look(&mut self, cx: &mut Context<'_>, tracked: &Tracked) -> Result<(), Cause> {
+        if self.stream.poll_readable(cx).is_pending() {
+            return Ok(());
+        }
+        let mut chunk = [0; 1024];
+        loop {
+            match self.stream.try_read(&mut chunk) {
+                None => return Ok(()),
+                Some(Ok(0) | Err(_)) => return Err(Cause::ServerCrashed),
+                Some(Ok(n)) => self.input.extend_from_slice(&chunk[..n]),
+            }
+            let consumed = self.link.on_idle(&self.input, tracked)?;
+            self.input.drain(..consumed);
+        }
+    }
+}

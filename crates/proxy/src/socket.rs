@@ -1,0 +1,194 @@
+//! A socket as the relay sees it: TCP or Unix, nonblocking, with the readiness rules that save system calls.
+//!
+//! Reading into the caller's buffer is the seam towards other drivers: nothing above this file knows about epoll.
+
+use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
+use std::task::{Context, Poll, ready};
+
+use socket2::Socket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A connected stream socket, registered with the runtime of the worker it lives on.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    fd: AsyncFd<Socket>,
+    /// Readiness was cleared without reading, so the next read tries at once.
+    unread: bool,
+}
+
+/// What can be learned about a peer without reading from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// It closed its side, or the connection broke.
+    Gone,
+}
+
+impl Stream {
+    /// Registers a nonblocking socket with the current runtime.
+    ///
+    /// # Errors
+    /// The runtime refuses (file descriptors used up).
+    pub(crate) fn new(socket: Socket) -> io::Result<Stream> {
+        // SAFETY: `socket2::Socket` owns its descriptor and `as_raw_fd` always gives that one; the socket lives inside
+        // the `AsyncFd` and is only ever lent out as `&Socket`, which cannot close it.
+        #[allow(unsafe_code)]
+        let fd = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) }
+            .map_err(io::Error::from)?;
+        Ok(Stream { fd, unread: false })
+    }
+
+    /// Moves the socket to the current runtime.
+    ///
+    /// # Errors
+    /// As for [`Stream::new`]; the socket is closed then.
+    pub(crate) fn rehome(self) -> io::Result<Stream> {
+        Stream::new(self.fd.into_inner())
+    }
+
+    /// Takes the socket off its runtime.
+    pub(crate) fn into_socket(self) -> Socket {
+        self.fd.into_inner()
+    }
+
+    /// The socket, for its addresses and options.
+    pub(crate) fn socket(&self) -> &Socket {
+        self.fd.get_ref()
+    }
+
+    /// Reads what is there. A read that does not fill the buffer has emptied the socket, so readiness is cleared
+    /// without asking the kernel again; "closed by the peer" stays set and is seen by the next read.
+    #[inline]
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if std::mem::take(&mut self.unread) {
+            match self.fd.get_ref().read(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(n) if n == buffer.len() => {
+                    self.unread = true;
+                    return Poll::Ready(Ok(n));
+                }
+                other => return Poll::Ready(other),
+            }
+        }
+        loop {
+            let mut guard = ready!(self.fd.poll_read_ready(cx))?;
+            match guard.get_inner().read(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Ok(n) => {
+                    if 0 < n && n < buffer.len() {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(n));
+                }
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+
+    /// Writes as much as the kernel takes: the number of bytes, possibly 0 when it takes none now (the waker is
+    /// registered then).
+    #[inline]
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let mut guard = match self.fd.poll_write_ready(cx) {
+                Poll::Ready(guard) => guard?,
+                Poll::Pending => return Ok(sent),
+            };
+            match guard.get_inner().write(&bytes[sent..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    sent += n;
+                    // A short write means a full socket buffer: the next edge tells when there is room.
+                    if sent < bytes.len() {
+                        guard.clear_ready();
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Whether something is there to be read (or the peer is gone); registers the waker if not. Reads nothing.
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.unread {
+            return Poll::Ready(());
+        }
+        self.fd.poll_read_ready(cx).map(|_| ())
+    }
+
+    /// Sees whether a peer whose bytes we do not want now is still there. Bytes that arrive meanwhile stay in the
+    /// kernel; readiness is cleared so that the next event, which may be its end, wakes the task again.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Watch> {
+        loop {
+            match ready!(self.fd.poll_read_ready(cx)) {
+                Err(_) => return Poll::Ready(Watch::Gone),
+                Ok(mut guard) => {
+                    if guard.ready().is_read_closed() {
+                        return Poll::Ready(Watch::Gone);
+                    }
+                    self.unread = true;
+                    guard.clear_ready();
+                }
+            }
+        }
+    }
+
+    /// Whether the peer has closed or broken the connection, as far as one look without reading can tell.
+    pub(crate) fn is_gone_now(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit(); 1];
+        match self.fd.get_ref().peek(&mut byte) {
+            Ok(n) => n == 0,
+            Err(e) => e.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Reads without waiting: `None` when nothing is there.
+    pub(crate) fn try_read(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        match self.fd.get_ref().read(buffer) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
+            other => Some(other),
+        }
+    }
+
+    /// Waits for a connect that is under way. Cancel safe.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub(crate) async fn connected(&self) -> io::Result<()> {
+        let _ready = self.fd.writable().await?;
+        match self.fd.get_ref().take_error()? {
+            Some(e) => Err(e),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads, waiting for bytes. Cancel safe: nothing is read unless it returns.
+    pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_read(cx, buffer)).await
+    }
+
+    /// Writes everything. Not cancel safe: a part may have been written.
+    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut sent = 0;
+        std::future::poll_fn(|cx| {
+            sent += match self.poll_write(cx, &bytes[sent..]) {
+                Ok(n) => n,
+                Err(e) => return Poll::Ready(Err(e)),
+            };
+            if sent == bytes.len() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// No more bytes from us; what the peer sends can still be read.
+    pub(crate) fn shutdown_write(&self) {
+        // A peer that is gone already is as good as one that has been told.
+        let _ = self.fd.get_ref().shutdown(std::net::Shutdown::Write);
+    }
+}
