@@ -1,5 +1,7 @@
 //! The commands that do something: PAUSE, RESUME, RECONNECT, KILL, KILL_CLIENT, DISABLE, ENABLE, SHUTDOWN.
 
+use std::collections::BTreeSet;
+
 use plimsoll_proxy::{ControlError, Reply, Shutdown, Until};
 
 use crate::answer;
@@ -122,12 +124,21 @@ pub(crate) fn reconnect(pooler: &dyn Pooler, argument: &str) -> Result<Reply, Fa
     Ok(Reply::Now(answer::done("RECONNECT")))
 }
 
-/// `KILL [db]`.
+/// `KILL [db]`. Without a name it goes through all databases that have a pool, and each of them stays paused by
+/// itself, so that RESUME is by name too.
 pub(crate) fn kill(pooler: &dyn Pooler, argument: &str) -> Result<Reply, Failure> {
     refuse_while_paused(pooler)?;
     issued("KILL", argument);
     refuse_console(Deed::Kill, argument)?;
-    pooler.kill(named(argument))?;
+    match named(argument) {
+        Some(name) => pooler.kill(name)?,
+        None => {
+            let databases: BTreeSet<_> = pooler.pools().into_iter().map(|pool| pool.database).collect();
+            for name in databases {
+                pooler.kill(&name)?;
+            }
+        }
+    }
     Ok(Reply::Now(answer::done("KILL")))
 }
 

@@ -13,10 +13,17 @@ macro_rules! pooler {
         /// The part of [`Control`] the console uses, method by method.
         pub(crate) trait Pooler {
             $( fn $name(&self $(, $arg: $ty)*) $(-> $out)?; )*
+
+            /// `KILL db`.
+            fn kill(&self, database: &str) -> Result<(), ControlError>;
         }
 
         impl Pooler for Control {
             $( fn $name(&self $(, $arg: $ty)*) $(-> $out)? { Control::$name(self $(, $arg)*) } )*
+
+            fn kill(&self, database: &str) -> Result<(), ControlError> {
+                Control::kill(self, Some(database))
+            }
         }
     };
 }
@@ -34,7 +41,6 @@ pooler! {
     fn pause(&self, database: Option<&str>) -> Result<(), ControlError>;
     fn resume(&self, database: Option<&str>) -> Result<(), ControlError>;
     fn reconnect(&self, database: Option<&str>) -> Result<(), ControlError>;
-    fn kill(&self, database: Option<&str>) -> Result<(), ControlError>;
     fn kill_client(&self, id: u64) -> Result<(), ControlError>;
     fn disable(&self, database: &str) -> Result<(), ControlError>;
     fn enable(&self, database: &str) -> Result<(), ControlError>;

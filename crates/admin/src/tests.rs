@@ -77,8 +77,7 @@ fn every_command_reaches_the_pooler_and_is_answered_with_its_word() {
         ("resume app;", "resume Some(\"app\")", "RESUME"),
         ("RECONNECT", "reconnect None", "RECONNECT"),
         ("RECONNECT \"app\"", "reconnect Some(\"app\")", "RECONNECT"),
-        ("KILL", "kill None", "KILL"),
-        ("KILL app", "kill Some(\"app\")", "KILL"),
+        ("KILL app", "kill app", "KILL"),
         ("KILL_CLIENT 12", "kill_client 12", "KILL_CLIENT"),
         ("KILL_CLIENT 0xAbc", "kill_client 2748", "KILL_CLIENT"),
         ("DISABLE app", "disable app", "DISABLE"),
@@ -91,6 +90,13 @@ fn every_command_reaches_the_pooler_and_is_answered_with_its_word() {
         assert_eq!(said(&console(Compat::Pgbouncer), &still, line), [format!("C {tag}")], "{line}");
         assert_eq!(*still.told.borrow(), [told], "{line}");
     }
+}
+
+#[test]
+fn a_kill_without_a_name_is_for_every_database_that_has_a_pool() {
+    let (console, still) = (console(Compat::Pgbouncer), Still::new(Compat::Pgbouncer));
+    assert_eq!(said(&console, &still, "KILL"), ["C KILL"]);
+    assert_eq!(*still.told.borrow(), ["kill app", "kill zeta"]);
 }
 
 #[test]

@@ -47,12 +47,12 @@ pub(crate) struct Start {
     pub(crate) explain: fn(&StartError) -> String,
 }
 
-/// Logs all mistakes of a configuration before there is a log.
-pub(crate) fn report(mistakes: &[Mistake]) -> Ended {
+/// Logs all mistakes of a configuration, and that they are the end, before there is a log.
+pub(crate) fn report(mistakes: &[Mistake], end: &str) -> Ended {
     for mistake in mistakes {
         early("ERROR", &mistake.to_string());
     }
-    die("cannot load config file")
+    die(end)
 }
 
 /// Logs why the process ends, before there is a log.
@@ -67,7 +67,7 @@ fn prepare(serve: &Serve, source: &Source) -> Result<(Plan, Terminal), Ended> {
     if options.reboot {
         return Err(die("online restart (-R) is not there yet: stop the old process, then start this one"));
     }
-    let plan = source.load().map_err(|mistakes| report(&mistakes))?;
+    let plan = source.load().map_err(|mistakes| report(&mistakes, "cannot load config file"))?;
     switch_user(options.user.as_deref().or(plan.general.user.as_deref()), serve.name)?;
     if let Some(path) = &plan.general.pidfile {
         pidfile::free(path).map_err(die)?;

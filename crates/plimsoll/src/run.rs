@@ -20,7 +20,8 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
     let source = Source::Url(args.clone());
     let verbose = u32::from(args.verbose);
     let how = Start { terminal: Terminal::Shown, verbose, ready: invite, explain };
-    match source.load().map_err(|mistakes| report(&mistakes)).and_then(|plan| live(plan, source, how)) {
+    let plan = source.load().map_err(|mistakes| report(&mistakes, "cannot pool without a good URL"));
+    match plan.and_then(|plan| live(plan, source, how)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Ended) => ExitCode::FAILURE,
     }

@@ -1,6 +1,6 @@
 //! `SHOW LISTS`.
 
-use super::Scene;
+use super::{Scene, users};
 use crate::table::{Column, Row, cell, int, text};
 
 pub(super) const COLUMNS: &[Column] = &[text("list"), int("items")];
@@ -9,9 +9,10 @@ pub(super) const COLUMNS: &[Column] = &[text("list"), int("items")];
 /// look for them, and are truly 0.
 pub(super) fn rows(scene: &Scene<'_>) -> Vec<Row> {
     let lists = scene.pooler.lists();
+    let users = users::names(&scene.plan).len() as u64;
     let items = [
         ("databases", lists.databases),
-        ("users", lists.users),
+        ("users", users),
         ("peers", 0),
         ("pools", lists.pools),
         ("peer_pools", 0),

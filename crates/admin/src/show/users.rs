@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use plimsoll_config::Plan;
+
 use super::{CONSOLE, Scene};
 use crate::table::{Column, Row, cell, int, text};
 
@@ -17,16 +19,19 @@ pub(super) const COLUMNS: &[Column] = &[
     int("current_client_connections"),
 ];
 
-/// Everybody the configuration names; somebody who merely tried to log in is not listed.
-pub(super) fn rows(scene: &Scene<'_>) -> Vec<Row> {
-    let plan = &scene.plan;
+/// Everybody the configuration names, in order; somebody who merely tried to log in is not among them.
+pub(super) fn names(plan: &Plan) -> BTreeSet<&str> {
     let forced =
         plan.databases.iter().chain(&plan.auto_database).filter_map(|database| database.user.as_deref());
     let known = plan.logins.keys().chain(plan.users.keys()).map(String::as_str);
-    let names: BTreeSet<&str> = known.chain(forced).chain([CONSOLE]).collect();
+    known.chain(forced).chain([CONSOLE]).collect()
+}
+
+pub(super) fn rows(scene: &Scene<'_>) -> Vec<Row> {
     let servers = tally(scene.pooler.servers().into_iter().map(|server| server.user));
     let clients = tally(scene.pooler.clients().into_iter().map(|client| client.user));
-    names.into_iter().map(|name| row(scene, name, count(&servers, name), count(&clients, name))).collect()
+    let names = names(&scene.plan).into_iter();
+    names.map(|name| row(scene, name, count(&servers, name), count(&clients, name))).collect()
 }
 
 fn tally(users: impl Iterator<Item = Arc<str>>) -> HashMap<Arc<str>, u32> {

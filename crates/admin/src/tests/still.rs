@@ -229,8 +229,8 @@ impl Pooler for Still {
         self.tell(format!("reconnect {database:?}"))
     }
 
-    fn kill(&self, database: Option<&str>) -> Result<(), ControlError> {
-        self.tell(format!("kill {database:?}"))
+    fn kill(&self, database: &str) -> Result<(), ControlError> {
+        self.tell(format!("kill {database}"))
     }
 
     fn kill_client(&self, id: u64) -> Result<(), ControlError> {
