@@ -14,11 +14,6 @@ impl Carry {
         self.bytes.is_empty()
     }
 
-    /// Bytes still to be sent.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len() - self.sent
-    }
-
     /// What is to be sent next.
     pub(crate) fn pending(&self) -> &[u8] {
         &self.bytes[self.sent..]

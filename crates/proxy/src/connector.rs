@@ -15,7 +15,7 @@ use plimsoll_wire::back::{self, Authentication};
 use plimsoll_wire::{encode, header};
 
 use crate::carry::Carry;
-use crate::directory::{PoolEntry, Welcome};
+use crate::directory::{Parameter, PoolEntry, Welcome};
 use crate::entry::{ServerEntry, TargetAddr};
 use crate::hub::Hub;
 use crate::server::ServerConn;
@@ -68,7 +68,7 @@ struct Opening {
 /// What a server says while it logs us in.
 #[derive(Default)]
 struct Said {
-    parameters: Vec<(Box<[u8]>, Box<[u8]>)>,
+    parameters: Vec<Parameter>,
     key: Box<[u8]>,
 }
 

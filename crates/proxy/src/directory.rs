@@ -40,13 +40,16 @@ impl DatabaseEntry {
     }
 }
 
+/// Name and value of a ParameterStatus.
+pub(crate) type Parameter = (Box<[u8]>, Box<[u8]>);
+
 /// What a server said of itself when it logged us in: what new clients are told.
 #[derive(Debug)]
 pub(crate) struct Welcome {
     /// Tracked parameters as the server started with.
     pub(crate) params: Arc<Params>,
     /// The others, in the server's order.
-    pub(crate) untracked: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(crate) untracked: Vec<Parameter>,
 }
 
 /// A pool, as the shell sees it.

@@ -225,11 +225,6 @@ impl Hub {
         self.plan.lock().clone()
     }
 
-    /// Whether everything visible has PgBouncer's shape.
-    pub(crate) fn compat(&self) -> bool {
-        self.plan.lock().own.compat == Compat::Pgbouncer
-    }
-
     /// A new client's number.
     pub(crate) fn next_client(&self) -> ClientId {
         ClientId(self.next_client.fetch_add(1, Ordering::Relaxed))

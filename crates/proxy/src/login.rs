@@ -217,7 +217,7 @@ impl Login {
     fn into_relay(self, entry: Arc<ClientEntry>, pool: Arc<PoolEntry>, session: Session) -> Relay {
         let Login { hub, stream, mut input, guard, .. } = self;
         input.shrink_to_fit();
-        Relay::new(hub, guard.worker(), stream, input, entry, pool, session, guard)
+        Relay::new(hub, stream, input, entry, pool, session, guard)
     }
 
     fn into_console(self, entry: Arc<ClientEntry>, level: Level) {

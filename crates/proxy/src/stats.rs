@@ -77,18 +77,18 @@ impl Totals {
 /// One worker's block; padded so that two workers do not share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub struct Block([AtomicU64; COUNTERS]);
+pub(crate) struct Block([AtomicU64; COUNTERS]);
 
 impl Block {
     /// Adds; only the worker that owns the block may call this.
     #[inline]
-    pub fn add(&self, counter: Counter, n: u64) {
+    pub(crate) fn add(&self, counter: Counter, n: u64) {
         let cell = &self.0[counter as usize];
         cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
     /// The sums of this block.
-    pub fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         Totals(std::array::from_fn(|i| self.0[i].load(Ordering::Relaxed)))
     }
 }

@@ -1,0 +1,58 @@
+//! The end of a client: everything it had goes back.
+
+use std::task::Context;
+
+use plimsoll_session::Release;
+use plimsoll_types::{Cause, Moment, Side};
+
+use super::{Phase, Relay};
+use crate::{linger, report};
+
+impl Relay {
+    /// Settles everything: the place in the queue, the server connection, the client's last message, the log.
+    pub(super) fn finish(&mut self, cx: &mut Context<'_>, side: Side, cause: &Cause) {
+        let now = self.hub.now();
+        let mid_message = self.conn.as_ref().is_some_and(|conn| conn.link.is_mid_message_to_client());
+        self.leave_queue(now);
+        // The log first: whoever sees the effect finds the cause there.
+        let farewell = match cause {
+            Cause::ClientClose | Cause::ClientEof => {
+                report::leaving(&self.hub, &self.entry, cause);
+                None
+            }
+            _ => Some(report::fatal(&self.hub, &self.entry, cause)),
+        };
+        self.let_go(side, cause, now);
+        let Some(mut stream) = self.stream.take() else { return };
+        if let Some(bytes) = farewell {
+            if self.output.is_empty() && !mid_message {
+                // A socket that does not take an error message has no reader for it.
+                let _ = stream.poll_write(cx, &bytes);
+            }
+            linger::close(stream);
+        }
+    }
+
+    pub(super) fn leave_queue(&mut self, now: Moment) {
+        if let Some(ticket) = self.ticket() {
+            self.hub.withdraw(ticket, now);
+            self.phase = Phase::Open;
+        }
+        let granted = self.entry.mail().grant.take();
+        if let Some((conn, _)) = granted {
+            self.hub.give_back(conn, Release::Clean, now);
+        }
+    }
+
+    pub(super) fn let_go(&mut self, side: Side, cause: &Cause, now: Moment) {
+        let Some(conn) = &mut self.conn else { return };
+        let release = match self.session.detach(&mut conn.link) {
+            _ if side == Side::Server => Release::Unusable(cause.clone()),
+            Release::Unusable(_) if !matches!(cause, Cause::ClientClose | Cause::ClientEof) => {
+                Release::Unusable(cause.clone())
+            }
+            other => other,
+        };
+        self.give_back(release, now);
+    }
+}

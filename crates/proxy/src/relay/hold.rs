@@ -1,0 +1,149 @@
+//! Getting a server connection and giving it back.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::time::Duration;
+
+use plimsoll_pool::{Grant, Moves, Request, Returned, WaitCause};
+use plimsoll_session::{Attach, Release, Session};
+use plimsoll_types::{Cause, Moment, Side};
+
+use super::{Ended, Phase, Relay, SMALL_BYTES, Told};
+use crate::directory::{PoolEntry, query_wait_timeout};
+use crate::entry::ClientEntry;
+use crate::hub::{Answer, Hub};
+use crate::server::ServerConn;
+use crate::stats::Counter;
+use crate::worker::Scratch;
+
+impl Relay {
+    pub(super) fn request(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        now: Moment,
+    ) -> Result<(), Ended> {
+        self.renew_settings();
+        let (wait_max, wait_cause) = self.wait;
+        let (pool, client, worker) = (self.pool.id, self.entry.id, self.worker);
+        let request = Request { pool, client, worker, wait_max, wait_cause };
+        loop {
+            match self.hub.request(request, &self.entry, now) {
+                Answer::Granted(mut conn, grant) => match conn.look(cx, &self.hub.tracked) {
+                    Ok(()) => return self.take_over(cx, scratch, conn, grant, now),
+                    // It died while it was idle: nobody notices, the next one is taken.
+                    Err(cause) => self.hub.give_back(conn, Release::Unusable(cause), now),
+                },
+                Answer::Queued(ticket) => {
+                    self.entry.set_waiting(now);
+                    self.phase = Phase::Waiting { ticket, since: now, told: Told::No };
+                    return Ok(());
+                }
+                Answer::Refused(cause) => return Err((Side::Client, cause)),
+            }
+        }
+    }
+
+    /// After a reload the settings are read anew.
+    pub(super) fn renew_settings(&mut self) {
+        let generation = self.pool.generation.load(Ordering::Acquire);
+        if generation != self.generation {
+            self.generation = generation;
+            self.session.set_settings(self.pool.settings(&self.hub.plan(), &self.entry.user));
+            self.wait = longest_wait(&self.hub, &self.pool, &self.entry, &self.session);
+        }
+    }
+
+    /// A server connection is ours from here on.
+    pub(super) fn take_over(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        conn: Box<ServerConn>,
+        grant: Grant,
+        now: Moment,
+    ) -> Result<(), Ended> {
+        let mut conn = conn;
+        if grant.moves == Moves::Moves || conn.home != self.worker {
+            conn = self.move_here(conn)?;
+        }
+        self.entry.set_held(&grant, now);
+        self.stats().add(Counter::Assignments, 1);
+        self.phase = Phase::Open;
+        let conn = self.conn.insert(conn);
+        match self.session.attach(&mut conn.link, &self.hub.tracked, &mut scratch.steps, now) {
+            Attach::Ready => Ok(()),
+            Attach::Settling => {
+                self.phase = Phase::Settling;
+                self.carry_out(cx, scratch, &[])
+            }
+        }
+    }
+
+    /// Registers the connection's socket with this worker's runtime.
+    pub(super) fn move_here(&mut self, conn: Box<ServerConn>) -> Result<Box<ServerConn>, Ended> {
+        let ServerConn { slot, pool, stream, link, input, output, entry, home: _ } = *conn;
+        match stream.rehome() {
+            Ok(stream) => {
+                Ok(Box::new(ServerConn { slot, pool, stream, link, input, output, entry, home: self.worker }))
+            }
+            Err(_) => {
+                // The socket is closed: the slot is free as soon as the server has noticed.
+                self.hub.with_pools(|pools, now| {
+                    let lost = Returned::Unusable(Cause::NoFileDescriptors);
+                    pools.handle_returned(slot, lost, now);
+                });
+                self.hub.closed(slot);
+                Err((Side::Server, Cause::NoFileDescriptors))
+            }
+        }
+    }
+
+    pub(super) fn give_back(&mut self, release: Release, now: Moment) {
+        let Some(mut conn) = self.conn.take() else { return };
+        self.entry.clear_held();
+        self.share_records(&conn);
+        let release = if conn.output.is_empty() && conn.input.is_empty() {
+            release
+        } else {
+            Release::Unusable(Cause::ServerStateUnknown)
+        };
+        if conn.input.capacity() > SMALL_BYTES {
+            conn.input = Vec::new();
+        }
+        self.hub.give_back(conn, release, now);
+    }
+
+    /// What the console shows of both, where it has changed.
+    pub(super) fn share_records(&self, conn: &ServerConn) {
+        let prepared = u32::try_from(conn.link.prepared_count()).unwrap_or(u32::MAX);
+        conn.entry.prepared.store(prepared, Ordering::Relaxed);
+        let mine = u32::try_from(self.session.prepared_count()).unwrap_or(u32::MAX);
+        self.entry.prepared.store(mine, Ordering::Relaxed);
+        for (shown, params) in
+            [(&conn.entry.params, conn.link.params()), (&self.entry.params, self.session.params())]
+        {
+            let mut shown = shown.lock();
+            if !shown.as_ref().is_some_and(|s| Arc::ptr_eq(s, params)) {
+                *shown = Some(params.clone());
+            }
+        }
+    }
+}
+
+/// query_wait_timeout or query_timeout, whichever is shorter.
+pub(super) fn longest_wait(
+    hub: &Hub,
+    pool: &PoolEntry,
+    entry: &ClientEntry,
+    session: &Session,
+) -> (Duration, WaitCause) {
+    let wait = query_wait_timeout(&hub.plan(), &pool.database.config(), &entry.user);
+    let query = session.settings().query_timeout;
+    if !query.is_zero() && (wait.is_zero() || query < wait) {
+        (query, WaitCause::QueryTimeout)
+    } else {
+        (wait, WaitCause::QueryWaitTimeout)
+    }
+}

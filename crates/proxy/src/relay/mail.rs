@@ -1,0 +1,99 @@
+//! What other tasks leave for a client, and limits of time.
+
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::time::Duration;
+
+use plimsoll_session::Release;
+use plimsoll_types::{Cause, Moment, Side, Ticket};
+use plimsoll_wire::encode;
+
+use super::{Ended, Phase, Relay, Told};
+use crate::stats::Counter;
+use crate::worker::Scratch;
+
+impl Relay {
+    pub(super) fn read_mail(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ended> {
+        let (grant, refused, kill) = {
+            let mut mail = self.entry.mail();
+            (mail.grant.take(), mail.refused.take(), mail.kill.take())
+        };
+        let now = self.hub.now();
+        if let Some((mut conn, grant)) = grant {
+            if let Phase::Waiting { since, .. } = self.phase {
+                self.stats().add(Counter::WaitTime, now.micros_since(since));
+            }
+            self.entry.set_active();
+            self.phase = Phase::Open;
+            match conn.look(cx, &self.hub.tracked) {
+                Ok(()) => self.take_over(cx, scratch, conn, grant, now)?,
+                Err(cause) => self.hub.give_back(conn, Release::Unusable(cause), now),
+            }
+            self.resume_client(cx, scratch)?;
+        }
+        if let Some(cause) = kill.or(refused) {
+            self.entry.set_active();
+            if self.conn.is_none() && self.ticket().is_none() && is_wait_end(&cause) {
+                return Ok(());
+            }
+            return Err((Side::Client, *cause));
+        }
+        self.look_at_clock(cx, now)
+    }
+
+    pub(super) fn ticket(&self) -> Option<Ticket> {
+        match self.phase {
+            Phase::Waiting { ticket, .. } => Some(ticket),
+            Phase::Open | Phase::Settling | Phase::Busy => None,
+        }
+    }
+
+    /// Limits that are over by now.
+    pub(super) fn look_at_clock(&mut self, cx: &mut Context<'_>, now: Moment) -> Result<(), Ended> {
+        if !self.entry.is_due(now) {
+            return Ok(());
+        }
+        if let Phase::Waiting { ticket, since, told: Told::No } = self.phase {
+            self.phase = Phase::Waiting { ticket, since, told: Told::Yes };
+            self.send_client(cx, &queued_notice())?;
+        } else if let Some((at, cause)) = self.session.poll_timeout(self.conn.as_ref().map(|conn| &conn.link))
+            && at <= now
+            && !matches!(self.phase, Phase::Waiting { .. })
+        {
+            return Err((Side::Client, cause));
+        }
+        self.note_deadline();
+        Ok(())
+    }
+
+    /// Tells the janitor when to wake us next.
+    pub(super) fn note_deadline(&mut self) {
+        if let Phase::Waiting { since, told, .. } = self.phase {
+            let notify = self.hub.query_wait_notify();
+            let at = (told == Told::No && notify > Duration::ZERO).then(|| since + notify);
+            self.entry.set_deadline(at);
+        } else if self.hub.timed.load(Ordering::Relaxed) {
+            let due = self.session.poll_timeout(self.conn.as_ref().map(|conn| &conn.link));
+            self.entry.set_deadline(due.map(|(at, _)| at));
+        }
+    }
+}
+
+fn queued_notice() -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::notice_response(
+        &mut out,
+        &encode::Fields {
+            severity: "NOTICE",
+            sqlstate: "00000",
+            message: "No server connection available in postgres backend, client being queued",
+            detail: None,
+            hint: None,
+        },
+    );
+    out
+}
+
+fn is_wait_end(cause: &Cause) -> bool {
+    matches!(cause, Cause::QueryWaitTimeout | Cause::QueryTimeoutWaiting)
+}
