@@ -39,8 +39,11 @@ def main() -> int:
 
 def soak(rig: Rig, chosen: argparse.Namespace) -> int:
     """The exit status."""
-    # No room above the cap but for the superuser who watches: a session too many is refused as well as counted.
-    postgres = Postgres(rig, POOL_SIZE + 3, "trust", {}, {"superuser_reserved_connections": "3"})
+    # Room for the cap, for the one who watches, and for nobody else but superusers: a session too many is refused as
+    # well as counted.
+    reserved = 3
+    more = {"superuser_reserved_connections": str(reserved)}
+    postgres = Postgres(rig, POOL_SIZE + 1 + reserved, "trust", {}, more)
     pgbench.fill(postgres, SCALE)
     door = Door(free_port(), postgres.port, POOL_SIZE, CLIENTS + 20, own={"target_budget": str(POOL_SIZE)})
     pooler = Pooler(rig, "plimsoll", [str(rig.program(chosen.binary))], door)

@@ -92,7 +92,7 @@ class Verdict(unittest.TestCase):
             for workload in verdict.WORKLOADS:
                 if (side, workload[0]) != (BASE, "prepared"):
                     measured.samples[side][workload] = [Sample(tps, 2.0, cpu - 2.0, 5.0, 0)] * 3
-            measured.system_calls[side] = Counter(recvfrom=2001, sendto=2002, epoll_wait=2000)
+            measured.system_calls[side] = Counter(recvfrom=2001, sendto=2020, write=7, epoll_wait=2000)
             measured.idle_bytes[side] = 900.0
         return measured
 
@@ -102,6 +102,7 @@ class Verdict(unittest.TestCase):
         self.assertTrue(met[f"transactions/s, extended, 64 clients, {ONE}"])
         self.assertFalse(met[f"transactions/s, extended, 64 clients, {TWO}"])
         self.assertTrue(met[f"receives per simple query, {ONE}"])
+        self.assertFalse(met[f"sends per simple query, {ONE}"])
 
     def test_what_was_not_measured_is_not_met(self):
         self.assertEqual({target.met for target in verdict.targets(Measured())}, {None})

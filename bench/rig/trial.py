@@ -43,8 +43,7 @@ class Trial:
 
 def run(rig: Rig, postgres: Postgres, pooler: Pooler, clients: int, seconds: int) -> list[Trial]:
     """One trial for each protocol, with progress on the screen."""
-    loads = [pgbench.Load(protocol, clients, seconds, threads=2, script=MIXED) for protocol in PROTOCOLS]
-    return [_one(rig, postgres, pooler, load) for load in loads]
+    return [_one(rig, postgres, pooler, _load(protocol, clients, seconds)) for protocol in PROTOCOLS]
 
 
 def show(trials: list[Trial], cap: int) -> str:
@@ -63,6 +62,13 @@ def show(trials: list[Trial], cap: int) -> str:
         for trial in trials
     ]
     return table(head, rows)
+
+
+def _load(protocol: str, clients: int, seconds: int) -> pgbench.Load:
+    # pgbench waits for the answer to its first PREPARE without looking at the other clients of its thread. In a queue
+    # for connections that just those clients hold, in their transactions, it would wait for itself: a thread each.
+    threads = clients if protocol == "prepared" else 2
+    return pgbench.Load(protocol, clients, seconds, threads=threads, script=MIXED)
 
 
 def _one(rig: Rig, postgres: Postgres, pooler: Pooler, load: pgbench.Load) -> Trial:
