@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use plimsoll_config::Plan;
 use plimsoll_session::Session;
-use plimsoll_types::{Cause, Moment};
+use plimsoll_types::{Cause, ClientId, Moment};
 
 pub(crate) use goal::CONSOLE;
 pub(crate) use shared::Entrance;
@@ -51,7 +51,7 @@ struct Login {
     input: Vec<u8>,
     /// To be sent before whatever is sent next.
     pending: Vec<u8>,
-    id: plimsoll_types::ClientId,
+    id: ClientId,
     peer: Peer,
     peer_uid: Option<u32>,
     local: Peer,

@@ -1,6 +1,7 @@
 //! One client of the console: its messages in, the console's answers out.
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -9,8 +10,6 @@ use plimsoll_types::{Cause, Severity, SqlState};
 use plimsoll_wire::encode::{self, Fields};
 use plimsoll_wire::{WireError, front, header};
 use socket2::Socket;
-
-use std::sync::Arc;
 
 use super::extended::{Extended, Step};
 use crate::console::{Level, Reply, Shutdown, Until};

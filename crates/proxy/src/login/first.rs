@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use plimsoll_types::Cause;
-use plimsoll_wire::encode;
 use plimsoll_wire::startup::{Packet, StartupError, parse};
+use plimsoll_wire::{encode, front};
 
 use super::startup::{self, Wanted};
 use super::{End, Login};
@@ -71,9 +71,7 @@ impl Login {
 
 /// Something that is no first packet of ours. A password message shows by its type byte and a short length.
 fn bad_header(head: &[u8]) -> Cause {
-    if let [encode_tag, 0, ..] = head
-        && *encode_tag == plimsoll_wire::front::PASSWORD
-    {
+    if let [front::PASSWORD, 0, ..] = head {
         return Cause::PasswordBeforeStartup;
     }
     let mut hex = String::new();
