@@ -154,7 +154,7 @@ fn clients_and_servers_are_shown_as_they_are() {
     assert_eq!(clients.number(holder_row, "local_port"), u64::from(plimsoll.port()));
     assert_eq!(clients.cell(holder_row, "application_name"), "holder");
     assert_eq!(clients.cell(row(waiter.port()), "state"), "waiting");
-    assert_eq!(clients.cell(row(idle.port()), "state"), "active");
+    assert_eq!(clients.cell(row(idle.port()), "state"), "idle");
     assert_eq!(clients.cell(row(console.port()), "database"), "pgbouncer");
     let servers = console.query("SHOW SERVERS");
     let row = servers.find(&[("remote_pid", &held.to_string())]).expect("its server");
@@ -375,8 +375,20 @@ fn help_is_a_notice() {
 }
 
 #[test]
-fn only_simple_queries_are_taken() {
+fn drivers_that_know_only_the_extended_protocol_are_answered() {
     let (_postgres, plimsoll) = house(|ini| ini);
+    let mut console = plimsoll.console();
+    let batch =
+        Batch::new().parse("", "SHOW VERSION").bind("", "", &[]).describe_portal("").execute("", 0).sync();
+    let answer = console.run(&batch);
+    assert_eq!(tags(&answer), "12TDCZ");
+    assert_eq!(answer[2].fields(), columns("version:25"));
+    assert_eq!(console.query("SHOW VERSION").rows.len(), 1);
+}
+
+#[test]
+fn as_pgbouncer_only_simple_queries_are_taken() {
+    let (_postgres, plimsoll) = house(|ini| ini.own("compat", "pgbouncer"));
     let mut console = plimsoll.console();
     let batch = Batch::new().parse("", "SHOW VERSION").bind("", "", &[]).execute("", 0).sync();
     console.send(batch.bytes()).unwrap();

@@ -21,10 +21,6 @@ fn prepare(client: &mut Client, name: &str, sql: &str) {
     assert_eq!(tags(&answer), "1tTZ", "{name}: {sql}");
 }
 
-fn refusal(client: &mut Client, batch: &Batch) -> ServerError {
-    client.try_run(batch).unwrap_err().server()
-}
-
 fn parses(plimsoll: &Plimsoll) -> (u64, u64, u64) {
     let stats = plimsoll.show("STATS");
     let row = stats.find(&[("database", "p0")]).unwrap();
@@ -159,8 +155,31 @@ fn an_error_before_a_parse_in_a_pipeline_skips_the_parse() {
 }
 
 #[test]
-fn unknown_and_repeated_names_are_refused() {
-    let (_postgres, plimsoll) = house(|ini| ini);
+fn unknown_and_repeated_names_are_refused_as_postgres_does() {
+    let (_postgres, plimsoll) = house(|ini| ini.set("default_pool_size", "1"));
+    let cases = [
+        (Batch::new().bind("", "nobody", &[]).execute("", 0).sync(), "EZ", "26000"),
+        (Batch::new().describe_statement("nobody").sync(), "EZ", "26000"),
+        (Batch::new().parse("twice", "SELECT 1").parse("twice", "SELECT 2").sync(), "1EZ", "42P05"),
+    ];
+    let mut client = plimsoll.client("app", "p0");
+    for (batch, shape, sqlstate) in cases {
+        let answer = client.run(&batch);
+        assert_eq!(tags(&answer), shape, "{sqlstate}");
+        let error = ServerError::of(&answer[shape.find('E').unwrap()]);
+        assert_eq!((error.severity.as_str(), error.sqlstate.as_str()), ("ERROR", sqlstate));
+    }
+    // The first text of that name is what counts, and nobody else knows it.
+    let answer = client.run(&Batch::new().bind("", "twice", &[]).execute("", 0).sync());
+    assert_eq!(answer[1].columns(), [Some(String::from("1"))]);
+    let mut other = plimsoll.client("app", "p0");
+    let answer = other.run(&Batch::new().bind("", "twice", &[]).execute("", 0).sync());
+    assert_eq!(ServerError::of(&answer[0]).sqlstate, "26000");
+}
+
+#[test]
+fn as_pgbouncer_unknown_and_repeated_names_end_the_connection() {
+    let (_postgres, plimsoll) = house(|ini| ini.own("compat", "pgbouncer"));
     let cases = [
         (Batch::new().bind("", "nobody", &[]).execute("", 0).sync(), "prepared statement did not exist"),
         (Batch::new().describe_statement("nobody").sync(), "prepared statement did not exist"),
@@ -171,8 +190,9 @@ fn unknown_and_repeated_names_are_refused() {
     ];
     for (batch, words) in cases {
         let mut client = plimsoll.client("app", "p0");
-        let error = refusal(&mut client, &batch);
-        assert_eq!((error.severity.as_str(), error.message.as_str()), ("FATAL", words));
+        let error = client.try_run(&batch).unwrap_err().server();
+        let seen = (error.severity.as_str(), error.sqlstate.as_str(), error.message.as_str());
+        assert_eq!(seen, ("FATAL", "08P01", words));
         assert_eq!(client.expect_closed(), None);
     }
     plimsoll.still_works(&["p0"]);
