@@ -1,5 +1,7 @@
 //! Random histories against a reference model of who owns what, with the recount after every step.
 
+#[path = "histories/books.rs"]
+mod books;
 #[path = "histories/drain.rs"]
 mod drain;
 #[path = "histories/ops.rs"]

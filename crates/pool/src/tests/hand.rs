@@ -61,6 +61,21 @@ fn a_newcomer_never_overtakes_a_waiter() {
 }
 
 #[test]
+fn a_newcomer_does_not_take_what_is_ready_from_one_who_waits_for_a_check() {
+    let (mut bench, pool) = Bench::with_pool(PoolLimits { round_robin: true, ..limits(2) });
+    let slots = bench.hold_many(pool, HOME, 2, 1);
+    bench.give_back(slots[0], 2);
+    bench.give_back(slots[1], 20_000);
+    let first = bench.queued(pool, HOME, 31_000);
+    assert_eq!(bench.done(), [Action::Check { slot: slots[0] }]);
+    let second = bench.queued(pool, HOME, 31_001);
+    let (ticket, grant) = bench.grant();
+    assert_eq!((ticket, grant.slot), (first, slots[1]));
+    bench.pools.handle_cleaned(slots[0], at(31_002));
+    assert_eq!(bench.grant().0, second);
+}
+
+#[test]
 fn a_returned_connection_goes_to_the_oldest_waiter() {
     let (mut bench, pool) = Bench::with_pool(limits(1));
     let slot = bench.hold(pool, HOME, 1).slot;

@@ -246,6 +246,19 @@ fn a_lower_budget_cuts_nobody_off() {
     assert_eq!(bench.granted(ours, HOME, 7).slot, held[1]);
 }
 
+#[test]
+fn a_lost_connection_leaves_no_room_under_a_lower_budget() {
+    let (mut bench, target, ours, _) = two_pools(Some(3), 5);
+    let slots = bench.hold_many(ours, HOME, 2, 1);
+    bench.give_back(slots[0], 2);
+    bench.pools.handle_returned(slots[1], Returned::Unusable(Cause::ServerCrashed), at(3));
+    bench.closing();
+    bench.pools.set_budget(target, Some(1), at(4));
+    bench.nothing();
+    bench.pools.handle_lost(slots[1], at(5));
+    assert_eq!(bench.done(), [close_unneeded(slots[0])]);
+}
+
 fn close_unneeded(slot: SlotId) -> Action {
     Action::Close { slot, cause: Cause::Unneeded }
 }

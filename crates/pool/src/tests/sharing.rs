@@ -90,6 +90,46 @@ fn a_pool_at_its_own_size_takes_nothing_from_others() {
     assert_eq!(bench.state(theirs), Some(SlotState::Idle));
 }
 
+#[test]
+fn a_connection_that_is_spare_beside_a_check_makes_room() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(Some(2));
+    let checks = PoolLimits { check_delay: Some(Duration::ZERO), ..limits(2) };
+    let theirs = bench.add_pool(0, 0, &[target], checks);
+    let ours = bench.add_pool(1, 1, &[target], limits(2));
+    let slots = bench.hold_many(theirs, HOME, 2, 1);
+    bench.queued(theirs, HOME, 2);
+    bench.queued(ours, HOME, 3);
+    bench.give_back(slots[0], 4);
+    assert_eq!(bench.done(), [Action::Check { slot: slots[0] }]);
+    bench.give_back(slots[1], 5);
+    assert_eq!(bench.closing(), (slots[1], Cause::Evicted));
+}
+
+#[test]
+fn who_counted_on_what_was_given_up_gets_another() {
+    // The waiter counts on the connection that is being cleaned; that goes to make room, and another target has some.
+    let mut bench = Bench::new();
+    let (small, large) = (bench.pools.add_target(Some(1)), bench.pools.add_target(None));
+    let theirs = bench.add_pool(0, 0, &[small, large], limits(2));
+    let ours = bench.add_pool(1, 1, &[small], limits(2));
+    let slot = bench.hold(theirs, HOME, 1).slot;
+    bench.queued(ours, HOME, 2);
+    bench.pools.handle_returned(slot, Returned::Dirty, at(60));
+    assert_eq!(bench.done(), [Action::Clean { slot }]);
+    bench.queued(theirs, HOME, 61);
+    bench.nothing();
+    bench.pools.handle_cleaned(slot, at(200));
+    let [Action::Close { cause: Cause::Evicted, .. }, Action::Open { pool, target, .. }] = bench.done()[..]
+    else {
+        panic!("one is closed and another opened")
+    };
+    assert_eq!((pool, target), (theirs, large));
+    bench.pools.handle_closed(slot, at(201));
+    let [Action::Open { pool, target, .. }] = bench.done()[..] else { panic!("an opening") };
+    assert_eq!((pool, target), (ours, small));
+}
+
 /// What happens to a stream of clients: each pool always has as many waiting as asked for, each transaction takes as
 /// long as asked for, each login and closing 5 ms.
 struct Rush {
