@@ -41,7 +41,8 @@ fn counts_agree(postgres: &Postgres, plimsoll: &Plimsoll) {
 #[test]
 fn postgres_restarts_under_idle_clients() {
     for mode in [StopMode::Fast, StopMode::Immediate] {
-        let (mut postgres, plimsoll) = house(quick_retry);
+        // A pool of one: no second connection is on its way in when PostgreSQL goes, whose failure would be told.
+        let (mut postgres, plimsoll) = house(|ini| quick_retry(ini).set("default_pool_size", "1"));
         let mut clients: Vec<Client> = (0..5).map(|_| plimsoll.client("app", "p0")).collect();
         for client in &mut clients {
             client.query("SELECT 1");

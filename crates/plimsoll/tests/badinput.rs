@@ -107,7 +107,7 @@ fn impossible_lengths_in_a_session_end_only_it() {
     }
     let grown = plimsoll.process().rss_peak_bytes().saturating_sub(before);
     assert!(grown < GROWTH_BYTES_MAX, "memory grew by {grown} bytes");
-    assert_eq!(postgres.count_sessions("state LIKE 'idle in transaction%'"), 0);
+    postgres.wait_for_sessions("state LIKE 'idle in transaction%'", 0);
     wait_for_pool(&plimsoll, "p0", &[("cl_active", 1), ("cl_waiting", 0), ("sv_active", 0)]);
 }
 
@@ -149,7 +149,7 @@ fn noise_ends_only_who_makes_it() {
     bystander.leave();
     wait_for_pool(&plimsoll, "p0", &[("cl_active", 0), ("cl_waiting", 0), ("sv_active", 0)]);
     assert!(postgres.count_sessions("true") <= 2);
-    assert_eq!(postgres.count_sessions("state LIKE 'idle in transaction%'"), 0);
+    postgres.wait_for_sessions("state LIKE 'idle in transaction%'", 0);
     plimsoll.still_works(&["p0"]);
 }
 
@@ -225,7 +225,7 @@ fn a_half_sent_batch_disturbs_nobody_and_loses_nothing() {
         for database in ["p0", "p1"] {
             wait_for_pool(&plimsoll, database, &[("cl_active", 0), ("cl_waiting", 0), ("sv_active", 0)]);
         }
-        assert_eq!(postgres.count_sessions("state LIKE 'idle in transaction%'"), 0);
+        postgres.wait_for_sessions("state LIKE 'idle in transaction%'", 0);
     }
 }
 

@@ -142,8 +142,8 @@ fn counts_agree(postgres: &Postgres, plimsoll: &Plimsoll) {
             format!("pools {counted}, servers {listed}, PostgreSQL {seen}, {waiting} wait, {active} active");
         if counted == listed && listed == seen && waiting == 0 && active == 0 { Ok(()) } else { Err(state) }
     });
-    assert_eq!(postgres.count_sessions("state LIKE 'idle in transaction%'"), 0);
-    assert_eq!(postgres.count_sessions("state = 'active'"), 0);
+    postgres.wait_for_sessions("state LIKE 'idle in transaction%'", 0);
+    postgres.wait_for_sessions("state = 'active'", 0);
     assert!(postgres.count_sessions("true") <= POOL_SIZE);
 }
 
