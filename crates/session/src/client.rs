@@ -64,8 +64,10 @@ impl Session {
         now: Moment,
     ) -> Outcome {
         steps.clear();
-        if self.attached == Attached::Settling {
-            return Outcome::new(0, Then::Busy);
+        match self.attached {
+            Attached::Settling => return Outcome::new(0, Then::Busy),
+            Attached::Busy => self.attached = Attached::Yes,
+            Attached::Yes | Attached::No => {}
         }
         match link {
             Some(link) => self.on_client_linked(link, input, statements, steps, now),
@@ -123,7 +125,15 @@ impl Session {
                     Err(_) => stop(Cause::BadPacket),
                 },
             },
-            // A named Parse is whole before it takes a server connection.
+            // What has to be collected is collected before it takes a server connection.
+            front::DESCRIBE if self.manages_statements() => match self.whole(message) {
+                Err(verdict) => verdict,
+                Ok(_) => Verdict::Stop(Then::NeedServer),
+            },
+            front::BIND if self.manages_statements() => match self.bind_names(message) {
+                Err(verdict) => verdict,
+                Ok(_) => Verdict::Stop(Then::NeedServer),
+            },
             front::PARSE if self.manages_statements() => match message.bytes.get(HEADER_BYTES) {
                 None => self.collect(message, HEADER_BYTES + 1),
                 Some(0) => Verdict::Stop(Then::NeedServer),
@@ -147,7 +157,11 @@ impl Session {
 
     /// The message if it is whole; else a verdict that asks for the rest, or refuses one that is too large to keep.
     pub(crate) fn whole<'a>(&self, message: Message<'a>) -> Result<&'a [u8], Verdict> {
-        message.whole().ok_or_else(|| self.collect(message, message.head.total))
+        // One that is too large is refused even if it comes in one piece.
+        match message.whole() {
+            Some(bytes) if bytes.len() <= self.settings.collect_bytes_max => Ok(bytes),
+            _ => Err(self.collect(message, message.head.total)),
+        }
     }
 
     /// Asks for so many bytes of the message.
@@ -184,10 +198,17 @@ impl Session {
             let rest = &input[at..];
             let head = match header(rest, self.settings.packet_bytes_max) {
                 Ok(Some(head)) => head,
-                Ok(None) => return Outcome::new(at, Then::Continue),
+                Ok(None) => {
+                    // The server may have been done while a message to it was half sent.
+                    let then = self.poll_release(link, steps).unwrap_or(Then::Continue);
+                    return Outcome::new(at, then);
+                }
                 Err(e) => return Outcome::close(at, Side::Client, cause_of(e)),
             };
-            if link.expected.is_full() {
+            // What asks for no answer goes on: the server may wait for it.
+            let asks = !matches!(head.tag, front::COPY_DATA | front::FLUSH | front::TERMINATE);
+            if asks && link.expected.is_full() {
+                self.attached = Attached::Busy;
                 return Outcome::new(at, Then::Busy);
             }
             let message = Message::new(head, rest);
@@ -203,7 +224,12 @@ impl Session {
                 }
                 Verdict::Drop => self.drop_left = message.left(),
                 Verdict::Replaced => {}
-                Verdict::Stop(then) => return Outcome::new(at, then),
+                Verdict::Stop(then) => {
+                    if then == Then::Busy {
+                        self.attached = Attached::Busy;
+                    }
+                    return Outcome::new(at, then);
+                }
             }
             at = end;
         }
@@ -222,8 +248,8 @@ impl Session {
             // The server ignores everything up to Sync, a simple Query too.
             return Verdict::Drop;
         }
-        if link.copy != CopyIn::None
-            && let Some(verdict) = in_copy(link, tag)
+        if let CopyIn::Active { syncs } = link.copy
+            && let Some(verdict) = in_copy(link, syncs, tag)
         {
             return verdict;
         }
@@ -241,8 +267,7 @@ impl Session {
                 Verdict::Pass
             }
             front::PARSE | front::BIND | front::DESCRIBE | front::EXECUTE | front::CLOSE => {
-                self.note_request(link, steps, now);
-                self.extended(link, message, statements, steps)
+                self.extended(link, message, statements, steps, now)
             }
             front::COPY_DONE | front::COPY_FAIL => {
                 // The COPY it ends may not have begun yet: its place in the stream counts.
@@ -261,7 +286,6 @@ impl Session {
     #[inline]
     fn ends_in_ready(&mut self, link: &mut Link, expect: Expect, steps: &mut Steps, now: Moment) {
         self.note_request(link, steps, now);
-        steps.counts.queries += 1;
         link.expected.push(expect);
         link.batch = Batch::Closed;
     }
@@ -272,6 +296,7 @@ impl Session {
         message: Message<'_>,
         statements: &dyn Statements,
         steps: &mut Steps,
+        now: Moment,
     ) -> Verdict {
         let tag = message.head.tag;
         let verdict = match tag {
@@ -287,23 +312,27 @@ impl Session {
         match (tag, &verdict) {
             // A Close that we answer by ourselves begins no batch at the server.
             (_, Verdict::Stop(_) | Verdict::Drop) | (front::CLOSE, Verdict::Replaced) => {}
-            (_, Verdict::Pass | Verdict::PassFrom(_) | Verdict::Replaced) => link.batch = Batch::Open,
+            (_, Verdict::Pass | Verdict::PassFrom(_) | Verdict::Replaced) => {
+                self.note_request(link, steps, now);
+                link.batch = Batch::Open;
+            }
         }
-        self.emit_due(link, steps);
+        emit_due(link, steps);
         verdict
     }
+}
 
-    /// Sends the fakes that have come to the head of the queue.
-    pub(crate) fn emit_due(&mut self, link: &mut Link, steps: &mut Steps) {
-        loop {
-            match link.expected.head() {
-                Some(Expect::FakeParse { .. }) => steps.inject(Side::Client, encode::parse_complete),
-                Some(Expect::FakeClose) => steps.inject(Side::Client, encode::close_complete),
-                Some(Expect::CopyEnd) => {}
-                _ => return,
-            }
-            link.expected.pop();
+/// Sends the fakes that have come to the head of the queue; not into the middle of another message.
+#[inline]
+pub(crate) fn emit_due(link: &mut Link, steps: &mut Steps) {
+    while link.to_client_left == 0 {
+        match link.expected.head() {
+            Some(Expect::FakeParse { .. }) => steps.inject(Side::Client, encode::parse_complete),
+            Some(Expect::FakeClose { .. }) => steps.inject(Side::Client, encode::close_complete),
+            Some(Expect::CopyEnd | Expect::Nothing) => {}
+            _ => return,
         }
+        link.expected.pop();
     }
 }
 
@@ -312,25 +341,28 @@ pub(crate) fn push(link: &mut Link, expect: Expect) -> Verdict {
     Verdict::Pass
 }
 
-/// What is different while the server reads COPY data. `None`: nothing.
-fn in_copy(link: &mut Link, tag: u8) -> Option<Verdict> {
-    match (tag, &mut link.copy) {
-        (front::COPY_DATA | front::FLUSH, _) => Some(Verdict::Pass),
-        (front::SYNC, CopyIn::Active { syncs }) => {
+/// What is different while the server reads COPY data and `syncs` Syncs are on their way to it. `None`: nothing.
+fn in_copy(link: &mut Link, syncs: u32, tag: u8) -> Option<Verdict> {
+    match tag {
+        front::COPY_DATA | front::FLUSH => Some(Verdict::Pass),
+        front::SYNC => {
             // PostgreSQL ignores it, unless the COPY has failed by then.
-            *syncs = syncs.saturating_add(1);
+            link.copy = CopyIn::Active { syncs: syncs.saturating_add(1) };
             Some(Verdict::Pass)
         }
-        (front::COPY_DONE | front::COPY_FAIL, _) => {
-            link.copy = CopyIn::None;
-            link.expected.push(Expect::CopyEnd);
+        front::COPY_DONE | front::COPY_FAIL => {
+            link.copy = CopyIn::Ended { syncs };
             Some(Verdict::Pass)
         }
-        (front::TERMINATE | front::PASSWORD, _) => None,
-        (front::QUERY | front::FUNCTION_CALL | front::PARSE, _)
-        | (front::BIND | front::DESCRIBE | front::EXECUTE | front::CLOSE, _) => {
-            // The COPY fails of it and the message is lost: what comes back cannot be foretold.
-            link.count = Count::Unknown;
+        front::QUERY
+        | front::FUNCTION_CALL
+        | front::PARSE
+        | front::BIND
+        | front::DESCRIBE
+        | front::EXECUTE
+        | front::CLOSE => {
+            // The COPY fails of it and the message is lost, or the server ends: what comes back cannot be foretold.
+            link.count = Count::Lost;
             Some(Verdict::Pass)
         }
         _ => None,

@@ -1,9 +1,10 @@
 //! The answers a server connection owes, in order.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::statements::Statement;
+use crate::statements::{Closed, Statement};
 
 /// Most answers that may be outstanding. A server holds back at most 8 KiB of answers, fewer than 1,700 of them, so
 /// waiting for some to come in before more is sent cannot wait for ever.
@@ -13,12 +14,15 @@ pub(crate) const EXPECT_MAX: usize = 65_536;
 const EXPECT_KEEP: usize = 1_024;
 
 /// One answer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Expect {
     /// Simple query: everything up to ReadyForQuery.
     Query,
     /// Function call: likewise.
     Function,
+    /// ReadyForQuery of a simple query or function call that has been answered. Told apart only while we do not know
+    /// how many ReadyForQuery are to come.
+    Ending,
     /// ReadyForQuery.
     Sync,
     /// ParseComplete of a statement that is not managed.
@@ -52,74 +56,171 @@ pub(crate) enum Expect {
     Close,
     /// CloseComplete nobody asked for: swallowed.
     InjectedClose {
-        /// What was closed.
-        statement: Arc<Statement>,
+        /// What was closed; `None` if all statements were forgotten in the meantime.
+        statement: Option<Arc<Statement>>,
     },
     /// CloseComplete the server will not send.
-    FakeClose,
+    FakeClose {
+        /// The name that was taken out, if there was one.
+        closed: Option<Box<Closed>>,
+    },
     /// No answer at all: where in the stream the client ended a COPY.
     CopyEnd,
+    /// No answer at all: a Sync that COPY swallowed, or the end of a COPY that has begun.
+    Nothing,
+    /// EmptyQueryResponse of an empty query of our own, by which the server says that it has read everything before.
+    Marker,
+    /// The ReadyForQuery after it.
+    MarkerEnding,
 }
 
 impl Expect {
     /// Whether PostgreSQL ends it with ReadyForQuery.
     pub(crate) fn ends_in_ready(&self) -> bool {
-        matches!(self, Expect::Query | Expect::Function | Expect::Sync)
+        matches!(self, Expect::Query | Expect::Function | Expect::Ending | Expect::Sync)
     }
 }
 
-/// The queue.
+/// The queue. Every answer has a number, counted over the life of the server connection.
 #[derive(Debug, Default)]
-pub(crate) struct Expected(VecDeque<Expect>);
+pub(crate) struct Expected {
+    queue: VecDeque<Expect>,
+    /// Number of the head.
+    head_at: u64,
+    /// One past the number of the last Sync that was sent and will be answered.
+    synced_to: u64,
+    /// One past the number of the last Close of a statement.
+    closed_to: u64,
+}
 
 impl Expected {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.queue.is_empty()
     }
 
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.0.len() >= EXPECT_MAX
+        self.queue.len() >= EXPECT_MAX
+    }
+
+    /// The number of the next answer that is pushed.
+    #[inline]
+    pub(crate) fn next_at(&self) -> u64 {
+        self.head_at + self.queue.len() as u64
     }
 
     #[inline]
     pub(crate) fn push(&mut self, expect: Expect) {
-        self.0.push_back(expect);
+        self.queue.push_back(expect);
+        match self.queue.back() {
+            Some(Expect::Sync) => self.synced_to = self.next_at(),
+            Some(Expect::FakeClose { .. } | Expect::InjectedClose { .. }) => self.closed_to = self.next_at(),
+            _ => {}
+        }
     }
 
     #[inline]
     pub(crate) fn head(&self) -> Option<&Expect> {
-        self.0.front()
+        self.queue.front()
+    }
+
+    /// All of them with their numbers.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Expect)> {
+        (self.head_at..).zip(self.queue.iter_mut())
     }
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Expect> {
-        let popped = self.0.pop_front();
-        if self.0.is_empty() && self.0.capacity() > EXPECT_KEEP {
-            self.0 = VecDeque::new();
+        let popped = self.queue.pop_front()?;
+        self.head_at += 1;
+        if self.queue.is_empty() && self.queue.capacity() > EXPECT_KEEP {
+            self.queue = VecDeque::new();
         }
-        popped
+        Some(popped)
+    }
+
+    /// The head becomes another answer.
+    pub(crate) fn replace_head(&mut self, expect: Expect) {
+        if let Some(head) = self.queue.front_mut() {
+            *head = expect;
+        }
+    }
+
+    /// Whether what the message with this number does may still be taken back, and a message sent from now on would
+    /// not be taken back with it: there is no answer yet, and a Sync lies between.
+    pub(crate) fn is_doubtful(&self, at: u64) -> bool {
+        at >= self.head_at && at < self.synced_to
+    }
+
+    /// Whether a statement that is not there may come back, because its Close will not have happened.
+    pub(crate) fn is_absence_doubtful(&self) -> bool {
+        self.closed_to > self.head_at && self.synced_to > self.head_at
     }
 
     /// After an error in a batch: takes out everything before the next Sync, last first, so that what was done can be
     /// undone in the right order. True if there is a Sync.
     pub(crate) fn skip_to_sync(&mut self, mut undo: impl FnMut(Expect)) -> bool {
-        let at = self.0.iter().position(|e| matches!(e, Expect::Sync));
-        for expect in self.0.drain(..at.unwrap_or(self.0.len())).rev() {
+        let sync = self.queue.iter().position(|e| matches!(e, Expect::Sync));
+        let skipped = sync.unwrap_or(self.queue.len());
+        self.head_at += skipped as u64;
+        for expect in self.queue.drain(..skipped).rev() {
             undo(expect);
         }
-        at.is_some()
+        sync.is_some()
     }
 
     /// A COPY FROM STDIN has begun at the head: PostgreSQL will ignore the Syncs that come next, up to where the
     /// client ended the COPY. Returns how many that are, and whether the client's end is in the queue already.
-    pub(crate) fn strip_syncs_in_copy(&mut self) -> (u32, bool) {
+    pub(crate) fn strip_syncs_in_copy(&mut self) -> (u32, CopyEnded) {
         let mut stripped = 0;
-        while matches!(self.0.get(1), Some(Expect::Sync)) {
-            self.0.remove(1);
-            stripped += 1;
+        let mut ended = CopyEnded::No;
+        for expect in self.queue.iter_mut().skip(1) {
+            match expect {
+                Expect::Nothing => {}
+                Expect::Sync => stripped += 1,
+                Expect::CopyEnd => ended = CopyEnded::Yes,
+                _ => break,
+            }
+            *expect = Expect::Nothing;
+            if ended == CopyEnded::Yes {
+                break;
+            }
         }
-        (stripped, matches!(self.0.get(1), Some(Expect::CopyEnd)))
+        if stripped > 0 {
+            let last = self.queue.iter().rposition(|e| matches!(e, Expect::Sync));
+            self.synced_to = last.map_or(0, |at| self.head_at + at as u64 + 1);
+        }
+        (stripped, ended)
+    }
+}
+
+/// Whether the client has ended a COPY that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CopyEnded {
+    No,
+    Yes,
+}
+
+/// The serials of Parses that belong together: those in one stretch of the queue follow one another.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Serials(Option<Range<u32>>);
+
+impl Serials {
+    /// Adds one, next to those that are there.
+    pub(crate) fn add(&mut self, serial: u32) {
+        let after = serial.wrapping_add(1);
+        self.0 = Some(match self.0.take() {
+            None => serial..after,
+            Some(range) if range.end == serial => range.start..after,
+            Some(range) => serial..range.end,
+        });
+    }
+
+    pub(crate) fn contains(&self, serial: u32) -> bool {
+        // The counter may have wrapped in between.
+        self.0
+            .as_ref()
+            .is_some_and(|range| serial.wrapping_sub(range.start) < range.end.wrapping_sub(range.start))
     }
 }

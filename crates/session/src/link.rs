@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plimsoll_types::{Cause, TxState};
 use plimsoll_wire::{MESSAGE_BYTES_MAX, back, header};
 
-use crate::expect::{Expect, Expected};
+use crate::expect::Expected;
 use crate::params::{Params, Tracked, note};
 use crate::statements::Prepared;
 use crate::steps::Ending;
@@ -22,14 +22,20 @@ pub(crate) enum Batch {
     Skipping,
 }
 
-/// COPY FROM STDIN, as the client's messages see it.
+/// COPY FROM STDIN, as the client's messages see it. PostgreSQL ignores the Syncs it reads as part of it; if the COPY
+/// fails, nobody can know which of them it had read by then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum CopyIn {
     /// None.
     #[default]
     None,
-    /// The server reads CopyData, and ignores this many Syncs, if it gets to read them.
+    /// The server reads CopyData.
     Active {
+        /// Syncs sent that may not be answered.
+        syncs: u32,
+    },
+    /// The client has ended it; whether it went well is not known.
+    Ended {
         /// Syncs sent that may not be answered.
         syncs: u32,
     },
@@ -43,6 +49,8 @@ pub(crate) enum Count {
     Known,
     /// A COPY failed while Syncs were under way which it may or may not have swallowed.
     Unknown,
+    /// Messages were lost: we will not know again.
+    Lost,
 }
 
 /// The server connection's half: transaction state, answers outstanding, statements prepared, parameter values.
@@ -122,7 +130,7 @@ impl Link {
     pub fn ending(&self) -> Ending {
         if self.to_server_left > 0 {
             Ending::Cut
-        } else if self.copy != CopyIn::None {
+        } else if matches!(self.copy, CopyIn::Active { .. }) {
             Ending::CopyFail
         } else if !self.expected.is_empty() || self.to_client_left > 0 || self.settling == Settling::Yes {
             Ending::Cancel
@@ -168,36 +176,5 @@ impl Link {
     /// Named statements prepared on it.
     pub fn prepared_count(&self) -> usize {
         self.prepared.len()
-    }
-
-    /// Takes back what a skipped or failed message was going to do to the server's statements. Returns the serial of
-    /// the client's Parse that is void, if it was one.
-    pub(crate) fn undo(&mut self, expect: Expect) -> Option<u32> {
-        match expect {
-            Expect::NamedParse { statement, serial } => {
-                self.prepared.remove(statement.id);
-                Some(serial)
-            }
-            Expect::FakeParse { serial } => Some(serial),
-            Expect::InjectedParse { statement } => {
-                self.prepared.remove(statement.id);
-                None
-            }
-            Expect::InjectedClose { statement } => {
-                self.prepared.insert(statement);
-                None
-            }
-            Expect::Query
-            | Expect::Function
-            | Expect::Sync
-            | Expect::Parse
-            | Expect::DuplicateParse
-            | Expect::Bind
-            | Expect::Describe
-            | Expect::Execute
-            | Expect::Close
-            | Expect::FakeClose
-            | Expect::CopyEnd => None,
-        }
     }
 }

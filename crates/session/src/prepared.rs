@@ -1,17 +1,21 @@
 //! Named statements in transaction and statement pooling: rewriting Parse, Bind, Describe and Close (reference 3.7).
+//!
+//! What a message does to the client's names and to the server's statements is noted when it is sent. It is taken
+//! back if the server skips the message after an error. Messages behind the next Sync are not skipped then, so those
+//! that build on what is in doubt wait for its answer ([`Then::Busy`]).
 
 use std::sync::Arc;
 
 use plimsoll_types::{Cause, Side};
-use plimsoll_wire::front::{self, Subject};
+use plimsoll_wire::front::{self, BindNames, Subject};
 use plimsoll_wire::{HEADER_BYTES, encode};
 
 use crate::client::{Message, Verdict, may_pass_unknown, push, stop};
-use crate::expect::Expect;
+use crate::expect::{Expect, Serials};
 use crate::link::Link;
 use crate::session::Session;
-use crate::statements::{Named, Statement, Statements};
-use crate::steps::Steps;
+use crate::statements::{Closed, Named, Statement, Statements};
+use crate::steps::{Steps, Then};
 
 /// How many more bytes of a Bind are asked for when its names are not all there.
 const NAMES_STEP_BYTES: usize = 256;
@@ -34,22 +38,53 @@ impl Session {
             Err(verdict) => return verdict,
         };
         let Ok(parse) = front::parse(bytes) else { return stop(Cause::BadPacket) };
-        steps.counts.client_parses += 1;
-        if let Some(known) = self.names.find(parse.name) {
-            let statement = known.statement.clone();
+        let known = match self.find(link, parse.name) {
+            Ok(known) => known,
+            Err(verdict) => return verdict,
+        };
+        if let Some(statement) = known {
             return self.parse_again(link, &statement, parse.text_and_types, steps);
         }
         let statement = statements.intern(parse.text_and_types);
+        if let Err(verdict) = self.settled(link, &statement) {
+            return verdict;
+        }
+        steps.counts.client_parses += 1;
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
         self.names.insert(parse.name, Named { statement: statement.clone(), serial });
         if link.prepared.touch(statement.id) {
+            link.prepared.insert(statement, link.expected.next_at());
             link.expected.push(Expect::FakeParse { serial });
         } else {
             self.add(link, &statement, steps);
             link.expected.push(Expect::NamedParse { statement, serial });
         }
         Verdict::Replaced
+    }
+
+    /// What the client means by a name. `Err`: it waits for answers.
+    fn find(&self, link: &Link, name: &[u8]) -> Result<Option<Arc<Statement>>, Verdict> {
+        match self.names.find(name) {
+            Some(known) => self.settled(link, &known.statement).map(|()| Some(known.statement.clone())),
+            None if link.expected.is_absence_doubtful() => Err(Verdict::Stop(Then::Busy)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether it is beyond doubt that the server has, or lacks, the statement, and what would be closed to make room
+    /// for it. `Err`: answers have to be waited for. They will come, since a Sync has been sent after the messages
+    /// that ask for them.
+    fn settled(&self, link: &Link, statement: &Statement) -> Result<(), Verdict> {
+        let doubtful = match link.prepared.depends_on(statement.id) {
+            Some(at) => link.expected.is_doubtful(at),
+            None => {
+                let oldest = link.prepared.oldest(self.settings.prepared_max);
+                link.expected.is_absence_doubtful()
+                    || oldest.is_some_and(|(_, at)| link.expected.is_doubtful(at))
+            }
+        };
+        if doubtful { Err(Verdict::Stop(Then::Busy)) } else { Ok(()) }
     }
 
     /// A name in use. PostgreSQL itself refuses it (42P05), in the right place and with the right effect on the
@@ -64,23 +99,26 @@ impl Session {
         if self.settings.compat {
             return stop(Cause::StatementExists);
         }
+        steps.counts.client_parses += 1;
         self.provide(link, statement, steps);
         steps.inject(Side::Server, |out| encode::parse(out, statement.name.as_bytes(), text_and_types));
         link.expected.push(Expect::DuplicateParse);
         Verdict::Replaced
     }
 
-    /// Sends a Parse for a statement the server lacks, after making room for it.
+    /// Sends a Parse for a statement the server lacks, after making room for it. The caller pushes its answer.
     fn add(&mut self, link: &mut Link, statement: &Arc<Statement>, steps: &mut Steps) {
-        while let Some(old) = link.prepared.make_room(self.settings.prepared_max) {
+        while let Some((old, _)) = link.prepared.oldest(self.settings.prepared_max) {
+            let old = old.clone();
+            link.prepared.remove(old.id);
             steps.inject(Side::Server, |out| encode::close_statement(out, old.name.as_bytes()));
-            link.expected.push(Expect::InjectedClose { statement: old });
+            link.expected.push(Expect::InjectedClose { statement: Some(old) });
         }
         steps.inject(Side::Server, |out| {
             encode::parse(out, statement.name.as_bytes(), &statement.text_and_types);
         });
         steps.counts.server_parses += 1;
-        link.prepared.insert(statement.clone());
+        link.prepared.insert(statement.clone(), link.expected.next_at());
     }
 
     /// Sees to it that the server has the statement.
@@ -92,25 +130,23 @@ impl Session {
     }
 
     pub(crate) fn bind(&mut self, link: &mut Link, message: Message<'_>, steps: &mut Steps) -> Verdict {
-        let names = match front::bind_names(message.bytes, message.head.total) {
-            Ok(Some(names)) => names,
-            Ok(None) => {
-                let wanted = (message.bytes.len() + NAMES_STEP_BYTES).min(message.head.total);
-                return self.collect(message, wanted);
-            }
-            Err(_) => return stop(Cause::BadPacket),
+        let names = match self.bind_names(message) {
+            Ok(names) => names,
+            Err(verdict) => return verdict,
         };
         if names.statement.is_empty() {
             return push(link, Expect::Bind);
         }
-        steps.counts.binds += 1;
-        let Some(known) = self.names.find(names.statement) else {
-            if may_pass_unknown(self, names.statement) {
+        let statement = match self.find(link, names.statement) {
+            Err(verdict) => return verdict,
+            Ok(Some(statement)) => statement,
+            Ok(None) if may_pass_unknown(self, names.statement) => {
+                steps.counts.binds += 1;
                 return push(link, Expect::Bind);
             }
-            return stop(Cause::NoSuchStatement);
+            Ok(None) => return stop(Cause::NoSuchStatement),
         };
-        let statement = known.statement.clone();
+        steps.counts.binds += 1;
         self.provide(link, &statement, steps);
         let total = message.head.total - names.statement.len() + statement.name.len();
         steps.inject(Side::Server, |out| {
@@ -118,6 +154,21 @@ impl Session {
         });
         link.expected.push(Expect::Bind);
         Verdict::PassFrom(names.end)
+    }
+
+    /// The names in a Bind; else a verdict that asks for more of it, or refuses names that are too long to keep.
+    pub(crate) fn bind_names<'a>(&self, message: Message<'a>) -> Result<BindNames<'a>, Verdict> {
+        let bytes_max = self.settings.collect_bytes_max;
+        match front::bind_names(message.bytes, message.head.total) {
+            Ok(Some(names)) if names.end > bytes_max => Err(stop(Cause::CollectTooLarge { bytes_max })),
+            Ok(Some(names)) => Ok(names),
+            Ok(None) if message.bytes.len() >= bytes_max => Err(stop(Cause::CollectTooLarge { bytes_max })),
+            Ok(None) => {
+                let wanted = message.bytes.len() + NAMES_STEP_BYTES;
+                Err(self.collect(message, wanted.min(message.head.total).min(bytes_max)))
+            }
+            Err(_) => Err(stop(Cause::BadPacket)),
+        }
     }
 
     /// Describe and Close.
@@ -133,22 +184,100 @@ impl Session {
             Ok(Subject::Statement(name)) => name,
             Err(_) => return stop(Cause::BadPacket),
         };
-        if !describe {
-            // The server keeps it for other clients.
-            self.names.remove(name);
-            link.expected.push(Expect::FakeClose);
-            return Verdict::Replaced;
-        }
-        let Some(known) = self.names.find(name) else {
-            if may_pass_unknown(self, name) {
-                return push(link, plain);
-            }
-            return stop(Cause::NoSuchStatement);
+        let statement = match self.find(link, name) {
+            Err(verdict) => return verdict,
+            Ok(_) if !describe => return self.close(link, name),
+            Ok(Some(statement)) => statement,
+            Ok(None) if may_pass_unknown(self, name) => return push(link, plain),
+            Ok(None) => return stop(Cause::NoSuchStatement),
         };
-        let statement = known.statement.clone();
         self.provide(link, &statement, steps);
         steps.inject(Side::Server, |out| encode::describe_statement(out, statement.name.as_bytes()));
         link.expected.push(plain);
         Verdict::Replaced
+    }
+
+    /// Takes a name out. The server keeps the statement for other clients.
+    fn close(&mut self, link: &mut Link, name: &[u8]) -> Verdict {
+        let closed = self.names.remove(name).map(|named| Box::new(Closed { name: name.into(), named }));
+        link.expected.push(Expect::FakeClose { closed });
+        Verdict::Replaced
+    }
+
+    /// The server skips what was sent up to the next Sync: what that was going to do is undone. True if there is one.
+    pub(crate) fn skip_to_sync(&mut self, link: &mut Link) -> bool {
+        let Link { expected, prepared, .. } = link;
+        let mut void = Serials::default();
+        let has_sync = expected.skip_to_sync(|expect| match expect {
+            Expect::NamedParse { statement, serial } => {
+                prepared.remove(statement.id);
+                void.add(serial);
+            }
+            Expect::FakeParse { serial } => void.add(serial),
+            Expect::InjectedParse { statement } => prepared.remove(statement.id),
+            Expect::InjectedClose { statement: Some(statement) } => prepared.insert(statement, 0),
+            Expect::FakeClose { closed: Some(closed) } => {
+                let Closed { name, named } = *closed;
+                self.names.insert(&name, named);
+            }
+            Expect::InjectedClose { statement: None }
+            | Expect::FakeClose { closed: None }
+            | Expect::Query
+            | Expect::Function
+            | Expect::Ending
+            | Expect::Sync
+            | Expect::Parse
+            | Expect::DuplicateParse
+            | Expect::Bind
+            | Expect::Describe
+            | Expect::Execute
+            | Expect::Close
+            | Expect::CopyEnd
+            | Expect::Nothing
+            | Expect::Marker
+            | Expect::MarkerEnding => {}
+        });
+        self.names.retain(|serial| !void.contains(serial));
+        has_sync
+    }
+
+    /// The server has forgotten all statements (DEALLOCATE ALL, DISCARD ALL), for this client that means its names
+    /// too. What was sent after that is still to come, and what it does holds.
+    pub(crate) fn forget_statements(&mut self, link: &mut Link) {
+        let Link { expected, prepared, .. } = link;
+        prepared.clear();
+        let mut later = Serials::default();
+        for (at, expect) in expected.iter_mut() {
+            match expect {
+                Expect::NamedParse { statement, serial } => {
+                    prepared.insert(statement.clone(), at);
+                    later.add(*serial);
+                }
+                Expect::FakeParse { serial } => later.add(*serial),
+                Expect::InjectedParse { statement } => prepared.insert(statement.clone(), at),
+                Expect::InjectedClose { statement } => match statement {
+                    Some(old) if prepared.depends_on(old.id).is_some() => prepared.remove(old.id),
+                    _ => *statement = None,
+                },
+                Expect::FakeClose { closed } => {
+                    closed.take_if(|closed| !later.contains(closed.named.serial));
+                }
+                Expect::Query
+                | Expect::Function
+                | Expect::Ending
+                | Expect::Sync
+                | Expect::Parse
+                | Expect::DuplicateParse
+                | Expect::Bind
+                | Expect::Describe
+                | Expect::Execute
+                | Expect::Close
+                | Expect::CopyEnd
+                | Expect::Nothing
+                | Expect::Marker
+                | Expect::MarkerEnding => {}
+            }
+        }
+        self.names.retain(|serial| later.contains(serial));
     }
 }

@@ -3,15 +3,15 @@
 use plimsoll_types::{Cause, Moment, PoolMode, Side, TxState};
 use plimsoll_wire::{Header, MESSAGE_BYTES_MAX, back, front, header};
 
-use crate::client::Message;
-use crate::expect::Expect;
+use crate::client::{Message, emit_due};
+use crate::expect::{CopyEnded, Expect};
 use crate::link::{Batch, CopyIn, Count, Link, Settling};
 use crate::params::{Tracked, note_both};
 use crate::session::{Attached, Session};
 use crate::steps::{Outcome, Steps, Then};
 
 /// Longest message that is looked into; a longer one of its kind is none of ours and streams through. Bytes.
-const LOOK_BYTES_MAX: usize = 64 * 1024;
+const LOOK_BYTES_MAX: u32 = 32 * 1024;
 
 /// What to do with the message at hand.
 enum Verdict {
@@ -43,6 +43,9 @@ impl Session {
         let mut at = link.to_client_left.min(input.len());
         steps.forward(Side::Client, 0..at);
         link.to_client_left -= at;
+        emit_due(link, steps);
+        // Up to here the client may see what was said.
+        let mut shown = at;
         loop {
             let rest = &input[at..];
             let head = match header(rest, MESSAGE_BYTES_MAX) {
@@ -63,23 +66,19 @@ impl Session {
                 Verdict::Wait => break,
                 Verdict::Stop(side, cause) => {
                     if cause == Cause::TransactionInStatementMode {
-                        steps.withhold_from_client();
+                        steps.withhold_from_client(shown);
                     }
                     return Outcome::close(at, side, cause);
                 }
             }
             at = end;
-            self.emit_due(link, steps);
+            emit_due(link, steps);
+            if head.tag == back::READY_FOR_QUERY {
+                shown = at;
+            }
         }
-        if at == input.len() && self.may_release(link) {
-            self.attached = Attached::No;
-            return Outcome::new(at, Then::Release(self.release(link)));
-        }
-        Outcome::new(at, Then::Continue)
-    }
-
-    fn may_release(&self, link: &Link) -> bool {
-        self.attached == Attached::Yes && self.settings.mode != PoolMode::Session && link.is_resting()
+        let release = if at == input.len() { self.poll_release(link, steps) } else { None };
+        Outcome::new(at, release.unwrap_or(Then::Continue))
     }
 
     fn server_verdict(
@@ -93,26 +92,25 @@ impl Session {
         match message.head.tag {
             // Rows first: of these there are many.
             back::DATA_ROW | front::COPY_DATA => Verdict::Pass,
-            back::ROW_DESCRIPTION | back::NO_DATA => {
-                pop_if(link, |head| matches!(head, Expect::Describe));
-                Verdict::Pass
-            }
-            back::BIND_COMPLETE => {
-                pop_if(link, |head| matches!(head, Expect::Bind));
-                Verdict::Pass
-            }
+            back::ROW_DESCRIPTION | back::NO_DATA => answer(link, |head| matches!(head, Expect::Describe)),
+            back::BIND_COMPLETE => answer(link, |head| matches!(head, Expect::Bind)),
             back::READY_FOR_QUERY => self.ready(link, message, steps, now),
             back::COMMAND_COMPLETE => self.command_complete(link, message),
-            back::EMPTY_QUERY_RESPONSE | back::PORTAL_SUSPENDED => {
-                pop_if(link, |head| matches!(head, Expect::Execute));
-                Verdict::Pass
-            }
+            back::EMPTY_QUERY_RESPONSE => empty_query(link),
+            back::PORTAL_SUSPENDED => answer(link, |head| matches!(head, Expect::Execute)),
             back::PARSE_COMPLETE => parse_complete(link),
             back::CLOSE_COMPLETE => close_complete(link),
             back::ERROR_RESPONSE => self.error(link),
             back::COPY_IN_RESPONSE => {
                 let (syncs, ended) = link.expected.strip_syncs_in_copy();
-                link.copy = if ended { CopyIn::None } else { CopyIn::Active { syncs } };
+                link.copy = match ended {
+                    CopyEnded::Yes => CopyIn::Ended { syncs },
+                    CopyEnded::No => CopyIn::Active { syncs },
+                };
+                Verdict::Pass
+            }
+            back::FUNCTION_CALL_RESPONSE => {
+                note_answered(link);
                 Verdict::Pass
             }
             back::PARAMETER_STATUS => self.parameter_status(link, message, tracked),
@@ -121,14 +119,20 @@ impl Session {
             | back::PARAMETER_DESCRIPTION
             | front::COPY_DONE
             | back::COPY_OUT_RESPONSE
-            | back::COPY_BOTH_RESPONSE
-            | back::FUNCTION_CALL_RESPONSE => Verdict::Pass,
+            | back::COPY_BOTH_RESPONSE => Verdict::Pass,
             _ => broken("unknown message type"),
         }
     }
 
     fn parameter_status(&mut self, link: &mut Link, message: Message<'_>, tracked: &Tracked) -> Verdict {
-        let Some(bytes) = message.whole() else { return wait_or_pass(message.head) };
+        let Some(bytes) = message.whole() else {
+            if message.head.total > LOOK_BYTES_MAX as usize {
+                // Nobody else may get a connection with a value we have not seen.
+                link.count = Count::Lost;
+                return Verdict::Pass;
+            }
+            return Verdict::Wait;
+        };
         if let Ok((name, value)) = back::parameter_status(bytes)
             && let Some(index) = tracked.index(name)
         {
@@ -138,57 +142,58 @@ impl Session {
     }
 
     fn command_complete(&mut self, link: &mut Link, message: Message<'_>) -> Verdict {
-        let Some(bytes) = message.whole() else { return wait_or_pass(message.head) };
-        if matches!(back::command_tag(bytes), Ok(b"DEALLOCATE ALL" | b"DISCARD ALL")) {
-            link.prepared.clear();
-            self.names.clear();
-        }
+        let Some(bytes) = message.whole() else { return wait(message.head) };
         link.copy = CopyIn::None;
-        pop_if(link, |head| matches!(head, Expect::Execute));
-        Verdict::Pass
+        note_answered(link);
+        let verdict = answer(link, |head| matches!(head, Expect::Execute));
+        if matches!(back::command_tag(bytes), Ok(b"DEALLOCATE ALL" | b"DISCARD ALL")) {
+            self.forget_statements(link);
+        }
+        verdict
     }
 
     /// After an error in a batch PostgreSQL ignores everything up to Sync, so none of it is answered.
     fn error(&mut self, link: &mut Link) -> Verdict {
-        if let CopyIn::Active { syncs } = std::mem::take(&mut link.copy)
+        if let CopyIn::Active { syncs } | CopyIn::Ended { syncs } = std::mem::take(&mut link.copy)
             && syncs > 0
+            && link.count == Count::Known
         {
             link.count = Count::Unknown;
         }
-        match link.expected.head() {
-            // Not an answer to anything: the server is about to close.
-            None => return Verdict::Pass,
-            Some(head) if head.ends_in_ready() => return Verdict::Pass,
-            Some(Expect::DuplicateParse) => {
-                link.expected.pop();
-            }
-            Some(_) => {}
-        }
-        let mut expected = std::mem::take(&mut link.expected);
-        let has_sync = expected.skip_to_sync(|expect| {
-            if let Some(serial) = link.undo(expect) {
-                self.names.forget_serial(serial);
-            }
-        });
-        link.expected = expected;
-        if !has_sync {
+        note_answered(link);
+        // Without a head it answers nothing: the server is about to close.
+        let in_batch = link.expected.head().is_some_and(|head| !head.ends_in_ready());
+        if in_batch && !self.skip_to_sync(link) {
             link.batch = Batch::Skipping;
         }
         Verdict::Pass
     }
 
     fn ready(&mut self, link: &mut Link, message: Message<'_>, steps: &mut Steps, now: Moment) -> Verdict {
-        let Some(bytes) = message.whole() else { return wait_or_pass(message.head) };
-        let Some(tx) = bytes.get(5).copied().and_then(TxState::from_byte).filter(|_| bytes.len() == 6) else {
-            return broken("ReadyForQuery without a known status");
+        let Some(tx) = message.bytes.get(5).copied().and_then(TxState::from_byte) else {
+            return if message.left() > 0 && message.head.total == 6 {
+                Verdict::Wait
+            } else {
+                broken("ReadyForQuery without a known status")
+            };
         };
-        match link.expected.head() {
-            Some(head) if head.ends_in_ready() => {
+        if message.head.total != 6 {
+            return broken("ReadyForQuery of a wrong length");
+        }
+        match (link.expected.head(), link.count) {
+            (Some(Expect::MarkerEnding), _) => {
+                link.expected.pop();
+                link.tx = tx;
+                link.count = Count::Known;
+                return Verdict::Swallow;
+            }
+            // A Sync that a failed COPY did not swallow after all: a query is answered first.
+            (Some(Expect::Query | Expect::Function), Count::Unknown) => stray_ready(link),
+            (Some(head), _) if head.ends_in_ready() => {
                 link.expected.pop();
             }
-            // A Sync that a failed COPY did not swallow after all.
-            _ if link.count == Count::Unknown => link.batch = Batch::Closed,
-            _ => return broken("ReadyForQuery that nobody asked for"),
+            (_, Count::Unknown | Count::Lost) => stray_ready(link),
+            (_, Count::Known) => return broken("ReadyForQuery that nobody asked for"),
         }
         link.tx = tx;
         link.copy = CopyIn::None;
@@ -205,7 +210,11 @@ impl Session {
         self.ready_at = now;
         if self.query_began != Moment(0) {
             steps.counts.query_us += now.micros_since(self.query_began);
-            self.query_began = if goes_on { now } else { Moment(0) };
+            self.query_began = Moment(0);
+            if goes_on {
+                self.query_began = now;
+                steps.counts.queries += 1;
+            }
         }
         if link.tx == TxState::Idle && self.xact_began != Moment(0) {
             steps.counts.xact_us += now.micros_since(self.xact_began);
@@ -221,7 +230,7 @@ impl Session {
     fn on_server_settling(&mut self, link: &mut Link, input: &[u8], tracked: &Tracked) -> Outcome {
         let mut at = 0;
         loop {
-            let head = match header(&input[at..], LOOK_BYTES_MAX as u32) {
+            let head = match header(&input[at..], LOOK_BYTES_MAX) {
                 Ok(Some(head)) => head,
                 Ok(None) => return Outcome::new(at, Then::Continue),
                 Err(_) => {
@@ -247,42 +256,62 @@ impl Session {
     }
 }
 
+/// An answer: the head is done with if it fits. Queries have answers of every kind.
 #[inline]
-fn pop_if(link: &mut Link, fits: impl FnOnce(&Expect) -> bool) {
-    if link.expected.head().is_some_and(fits) {
-        link.expected.pop();
+fn answer(link: &mut Link, fits: impl FnOnce(&Expect) -> bool) -> Verdict {
+    match link.expected.head() {
+        Some(head) if fits(head) => {
+            link.expected.pop();
+            Verdict::Pass
+        }
+        Some(Expect::Query | Expect::Function | Expect::Ending) => Verdict::Pass,
+        _ if link.count == Count::Lost => Verdict::Pass,
+        _ => broken("answer that nobody asked for"),
     }
 }
 
-/// A message that has to be seen whole: the rest is waited for, unless it is longer than any of its kind.
-fn wait_or_pass(head: Header) -> Verdict {
-    if head.total > LOOK_BYTES_MAX { Verdict::Pass } else { Verdict::Wait }
+/// A query or function call has been answered: the next ReadyForQuery is its own.
+#[inline]
+fn note_answered(link: &mut Link) {
+    if link.count == Count::Unknown && matches!(link.expected.head(), Some(Expect::Query | Expect::Function))
+    {
+        link.expected.replace_head(Expect::Ending);
+    }
+}
+
+/// A ReadyForQuery too many: the Sync it answers has also ended the skipping.
+fn stray_ready(link: &mut Link) {
+    if link.batch == Batch::Skipping {
+        link.batch = Batch::Closed;
+    }
+}
+
+fn empty_query(link: &mut Link) -> Verdict {
+    if matches!(link.expected.head(), Some(Expect::Marker)) {
+        link.expected.replace_head(Expect::MarkerEnding);
+        return Verdict::Swallow;
+    }
+    note_answered(link);
+    answer(link, |head| matches!(head, Expect::Execute))
+}
+
+/// A message that has to be seen whole.
+fn wait(head: Header) -> Verdict {
+    if head.total > LOOK_BYTES_MAX as usize { broken("message too long") } else { Verdict::Wait }
 }
 
 fn parse_complete(link: &mut Link) -> Verdict {
-    match link.expected.head() {
-        Some(Expect::Parse | Expect::NamedParse { .. } | Expect::DuplicateParse) => {
-            link.expected.pop();
-            Verdict::Pass
-        }
-        Some(Expect::InjectedParse { .. }) => {
-            link.expected.pop();
-            Verdict::Swallow
-        }
-        _ => broken("ParseComplete that nobody asked for"),
+    if let Some(Expect::InjectedParse { .. }) = link.expected.head() {
+        link.expected.pop();
+        return Verdict::Swallow;
     }
+    answer(link, |head| matches!(head, Expect::Parse | Expect::NamedParse { .. }))
 }
 
 fn close_complete(link: &mut Link) -> Verdict {
-    match link.expected.head() {
-        Some(Expect::Close) => {
-            link.expected.pop();
-            Verdict::Pass
-        }
-        Some(Expect::InjectedClose { .. }) => {
-            link.expected.pop();
-            Verdict::Swallow
-        }
-        _ => broken("CloseComplete that nobody asked for"),
+    if let Some(Expect::InjectedClose { .. }) = link.expected.head() {
+        link.expected.pop();
+        return Verdict::Swallow;
     }
+    answer(link, |head| matches!(head, Expect::Close))
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use plimsoll_types::{Cause, Moment, PoolMode, Side, TxState};
 use plimsoll_wire::encode;
 
+use crate::expect::Expect;
 use crate::link::{Batch, CopyIn, Count, Link, Settling};
 use crate::params::{Params, Tracked, set_query};
 use crate::statements::Names;
-use crate::steps::{Attach, CleanWhen, Holding, Release, Settings, Steps};
+use crate::steps::{Attach, CleanWhen, Holding, Release, Settings, Steps, Then};
 
 /// The client's half.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(crate) enum Attached {
     Settling,
     /// Yes.
     Yes,
+    /// Yes, and bytes of the client wait for answers.
+    Busy,
 }
 
 impl Session {
@@ -124,9 +127,31 @@ impl Session {
         self.release(link)
     }
 
-    /// In what state a connection that rests is given back.
-    pub(crate) fn release(&self, link: &Link) -> Release {
+    /// What follows if nothing is under way any more: the connection is given back, or the server is asked where it is
+    /// if that is not known.
+    #[inline]
+    pub(crate) fn poll_release(&mut self, link: &mut Link, steps: &mut Steps) -> Option<Then> {
+        if self.attached != Attached::Yes || !link.is_resting() {
+            return None;
+        }
         if link.count == Count::Unknown {
+            // After its answer to this, nothing else is on its way.
+            steps.inject(Side::Server, |out| encode::query(out, b""));
+            link.expected.push(Expect::Marker);
+            return None;
+        }
+        if self.settings.mode == PoolMode::Session {
+            return None;
+        }
+        self.attached = Attached::No;
+        self.query_began = Moment(0);
+        self.xact_began = Moment(0);
+        Some(Then::Release(self.release(link)))
+    }
+
+    /// In what state a connection that rests is given back.
+    fn release(&self, link: &Link) -> Release {
+        if link.count != Count::Known {
             return Release::Unusable(Cause::ServerStateUnknown);
         }
         match (self.settings.clean, self.settings.mode) {
@@ -142,8 +167,13 @@ impl Session {
         let due =
             |limit: Duration, since: Moment, cause: Cause| (!limit.is_zero()).then(|| (since + limit, cause));
         let Some(link) = link.filter(|_| self.attached != Attached::No) else {
-            return due(settings.client_idle_timeout, self.requested, Cause::ClientIdleTimeout);
+            // A client whose query ran for long has not been idle.
+            let active = self.requested.max(self.ready_at);
+            return due(settings.client_idle_timeout, active, Cause::ClientIdleTimeout);
         };
+        if self.attached == Attached::Settling {
+            return due(settings.query_timeout, self.ready_at, Cause::QueryTimeout);
+        }
         let query = (self.query_began != Moment(0))
             .then(|| due(settings.query_timeout, self.query_began, Cause::QueryTimeout))
             .flatten();
@@ -186,6 +216,7 @@ impl Session {
         if self.query_began == Moment(0) {
             self.query_began = now;
             self.requested = now;
+            steps.counts.queries += 1;
             if self.xact_began == Moment(0) && link.tx == TxState::Idle {
                 self.xact_began = now;
                 steps.counts.xacts += 1;

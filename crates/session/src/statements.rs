@@ -105,8 +105,16 @@ pub(crate) struct Named {
     pub(crate) serial: u32,
 }
 
+/// A name that a client closed.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) name: Box<[u8]>,
+    pub(crate) named: Named,
+}
+
 /// A client's names. Most clients have none, so the map is made when it is needed.
 #[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "an idle client pays for a pointer, not for a map")]
 pub(crate) struct Names(Option<Box<HashMap<Box<[u8]>, Named>>>);
 
 impl Names {
@@ -118,20 +126,18 @@ impl Names {
         self.0.get_or_insert_default().insert(name.into(), named);
     }
 
-    pub(crate) fn remove(&mut self, name: &[u8]) {
-        if let Some(map) = &mut self.0 {
-            map.remove(name);
-        }
+    pub(crate) fn remove(&mut self, name: &[u8]) -> Option<Named> {
+        self.0.as_mut()?.remove(name)
     }
 
-    pub(crate) fn forget_serial(&mut self, serial: u32) {
+    /// Keeps those whose Parse fits.
+    pub(crate) fn retain(&mut self, fits: impl Fn(u32) -> bool) {
         if let Some(map) = &mut self.0 {
-            map.retain(|_, named| named.serial != serial);
+            map.retain(|_, named| fits(named.serial));
+            if map.is_empty() {
+                self.0 = None;
+            }
         }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.0 = None;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -139,39 +145,53 @@ impl Names {
     }
 }
 
-/// The statements prepared on one server connection, with their last use.
+/// The statements prepared on one server connection.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
-    map: HashMap<u64, (Arc<Statement>, u64)>,
+    map: HashMap<u64, There>,
     clock: u64,
 }
 
+/// A statement that a server connection has.
+#[derive(Debug)]
+struct There {
+    statement: Arc<Statement>,
+    /// When it was last used, on [`Prepared::clock`].
+    used: u64,
+    /// Number of the last answer on which it depends that it is there, or that a client's name for it is.
+    depends_on: u64,
+}
+
 impl Prepared {
+    /// The number of the answer on which it depends that this statement is there; `None` if it is not.
+    pub(crate) fn depends_on(&self, id: u64) -> Option<u64> {
+        self.map.get(&id).map(|there| there.depends_on)
+    }
+
     /// Whether it is there; if so it has been used now.
     pub(crate) fn touch(&mut self, id: u64) -> bool {
         self.clock += 1;
         match self.map.get_mut(&id) {
-            Some((_, used)) => {
-                *used = self.clock;
+            Some(there) => {
+                there.used = self.clock;
                 true
             }
             None => false,
         }
     }
 
-    /// Adds one.
-    pub(crate) fn insert(&mut self, statement: Arc<Statement>) {
+    /// Adds one, or says that more depends on it.
+    pub(crate) fn insert(&mut self, statement: Arc<Statement>, depends_on: u64) {
         self.clock += 1;
-        self.map.insert(statement.id, (statement, self.clock));
+        self.map.insert(statement.id, There { statement, used: self.clock, depends_on });
     }
 
-    /// Takes out the least recently used one if there is no room for one more.
-    pub(crate) fn make_room(&mut self, max: u32) -> Option<Arc<Statement>> {
+    /// The least recently used one, if there is no room for one more; with what its being there depends on.
+    pub(crate) fn oldest(&self, max: u32) -> Option<(&Arc<Statement>, u64)> {
         if self.map.len() < max as usize {
             return None;
         }
-        let oldest = *self.map.iter().min_by_key(|(_, (_, used))| *used)?.0;
-        self.map.remove(&oldest).map(|(statement, _)| statement)
+        self.map.values().min_by_key(|there| there.used).map(|there| (&there.statement, there.depends_on))
     }
 
     pub(crate) fn remove(&mut self, id: u64) {

@@ -105,11 +105,12 @@ pub enum Then {
         /// Bytes wanted, from `consumed`.
         bytes: usize,
     },
-    /// (`on_client`) Too many answers are outstanding: call again with the same bytes after the next `on_server`.
+    /// (`on_client`) Too many answers are outstanding, or what to do depends on one of them: call again with the same
+    /// bytes after the next `on_server`.
     Busy,
     /// (`on_server`) The parameters are set: go on with the client's bytes.
     Attached,
-    /// (`on_server`) Nothing holds the connection any more: give it back.
+    /// Nothing holds the connection any more: give it back.
     Release(Release),
     /// Close this side with this cause; for `Side::Client` the caller asks [`Session::detach`] what becomes of the
     /// server connection, for `Side::Server` both are closed (the client is told the cause).
@@ -220,10 +221,18 @@ impl Steps {
         self.list.push(Step::Inject { to, range: start..end });
     }
 
-    /// Takes back what was meant for the client: nothing of an answer that must not be seen goes out.
-    pub(crate) fn withhold_from_client(&mut self) {
-        self.list.retain(|step| match step {
-            Step::Forward { to, .. } | Step::Inject { to, .. } => *to == Side::Server,
+    /// Takes back what was meant for the client from byte `from` of the input on: nothing of an answer that must not
+    /// be seen goes out.
+    pub(crate) fn withhold_from_client(&mut self, from: usize) {
+        let mut cut = false;
+        self.list.retain_mut(|step| match step {
+            Step::Forward { to: Side::Client, range } => {
+                cut |= range.end > from;
+                range.end = range.end.min(from);
+                range.start < range.end
+            }
+            Step::Inject { to: Side::Client, .. } => !cut,
+            Step::Forward { to: Side::Server, .. } | Step::Inject { to: Side::Server, .. } => true,
         });
     }
 }
