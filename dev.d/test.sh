@@ -1,4 +1,4 @@
-# ./dev test. Sourced by ./dev.
+# ./dev test [ARGUMENTS of nextest]. Sourced by ./dev. With arguments the fuzz targets are left out.
 #
 # The tests find what they need by these variables, set here:
 #   PLIMSOLL_PG_BIN       folder with postgres, initdb, pgbench
@@ -77,9 +77,13 @@ colour=never
 nextest_status=0
 cargo nextest run --workspace --locked --color "$colour" "$@" 2>&1 | tee "$log" || nextest_status=$?
 fuzz_status=0
-fuzz/run "$FUZZ_SECONDS" || fuzz_status=$?
+what="cargo nextest run --workspace $*"
+if [ $# = 0 ]; then
+  what="cargo nextest run --workspace, fuzz/run $FUZZ_SECONDS"
+  fuzz/run "$FUZZ_SECONDS" || fuzz_status=$?
+fi
 
 [ $fuzz_status = 0 ] || say "fuzz/run $FUZZ_SECONDS: FAILED (status $fuzz_status)"
 grep -a -A 1000 'Summary \[' "$log" || say "nextest printed no summary: it ended with status $nextest_status"
-say "test: cargo nextest run --workspace (PostgreSQL in $PLIMSOLL_PG_BIN, drivers for Python, Node, Java and Ruby), fuzz/run $FUZZ_SECONDS"
+say "test: $what (PostgreSQL in $PLIMSOLL_PG_BIN, drivers for Python, Node, Java and Ruby)"
 [ $nextest_status = 0 ] && [ $fuzz_status = 0 ]
