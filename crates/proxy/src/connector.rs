@@ -118,6 +118,7 @@ impl Opening {
             input: rest,
             output: Carry::default(),
             entry,
+            shown: None,
             home: self.worker,
         });
         if let Some(query) = self.pool.database.config().connect_query.clone() {

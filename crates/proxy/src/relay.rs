@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use plimsoll_pool::WaitCause;
-use plimsoll_session::Session;
+use plimsoll_session::{Params, Session};
 use plimsoll_types::{Cause, Moment, Side, Ticket, WorkerId};
 
 use crate::carry::Carry;
@@ -29,7 +29,7 @@ use crate::server::ServerConn;
 use crate::socket::{Stream, Watch};
 use crate::stats::Block;
 use crate::worker::Scratch;
-use hold::longest_wait;
+use hold::wait_of;
 use send::{client_gone, server_gone};
 
 /// Kept bytes that are not worth accounting for.
@@ -38,6 +38,8 @@ const SMALL_BYTES: usize = 1024;
 /// What the client's bytes wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// For the task to run for the first time.
+    New,
     /// For nothing: they are read as they come.
     Open,
     /// For a server connection.
@@ -79,6 +81,8 @@ pub(crate) struct Relay {
     input: Vec<u8>,
     /// Bytes for the client which its socket has not taken.
     output: Carry,
+    /// The parameter values the console shows.
+    shown: Option<Arc<Params>>,
     /// Bytes accounted in the budget of kept messages.
     accounted: usize,
     generation: u32,
@@ -101,7 +105,7 @@ impl Relay {
     ) -> Relay {
         let generation = pool.generation.load(Ordering::Acquire);
         let worker = guard.worker();
-        let wait = longest_wait(&hub, &pool, &entry, &session);
+        let wait = wait_of(&hub, &pool, &entry, &session);
         Relay {
             hub,
             entry,
@@ -109,9 +113,10 @@ impl Relay {
             stream: Some(stream),
             session,
             conn: None,
-            phase: Phase::Open,
+            phase: Phase::New,
             input,
             output: Carry::default(),
+            shown: None,
             accounted: 0,
             generation,
             wait,
@@ -125,13 +130,15 @@ impl Relay {
     }
 
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ended> {
+        if self.phase == Phase::New {
+            // A task keeps its waker for life.
+            self.entry.set_waker(cx.waker());
+            self.phase = Phase::Open;
+            // Bytes that came with the login.
+            self.resume_client(cx, scratch)?;
+        }
         if self.entry.take_mail_flag() {
             self.read_mail(cx, scratch)?;
-        }
-        if self.phase == Phase::Open && !self.input.is_empty() && self.conn.is_none() && self.accounted == 0 {
-            // Bytes that came with the login, or were kept for a moment.
-            let kept = std::mem::take(&mut self.input);
-            self.hear_client(cx, scratch, &kept)?;
         }
         loop {
             match self.turn(cx, scratch)? {
@@ -181,7 +188,6 @@ impl Future for Relay {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         let worker = usize::from(this.worker.0);
-        this.entry.set_waker(cx.waker());
         let mut scratch = this.hub.workers[worker].take_scratch();
         let ran = this.run(cx, &mut scratch);
         this.hub.workers[worker].put_scratch(scratch);

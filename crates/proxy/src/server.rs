@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Context;
 
-use plimsoll_session::{Link, Tracked};
+use plimsoll_session::{Link, Params, Tracked};
 use plimsoll_types::{Cause, SlotId, WorkerId};
 
 use crate::carry::Carry;
@@ -29,6 +29,8 @@ pub(crate) struct ServerConn {
     pub(crate) output: Carry,
     /// The shared record.
     pub(crate) entry: Arc<ServerEntry>,
+    /// The parameter values the console shows.
+    pub(crate) shown: Option<Arc<Params>>,
     /// The worker whose runtime the socket is registered with.
     pub(crate) home: WorkerId,
 }

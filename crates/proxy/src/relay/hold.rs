@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plimsoll_pool::{Grant, Moves, Request, Returned, WaitCause};
-use plimsoll_session::{Attach, Release, Session};
+use plimsoll_session::{Attach, Params, Release, Session};
 use plimsoll_types::{Cause, Moment, Side};
 
 use super::{Ended, Phase, Relay, SMALL_BYTES, Told};
-use crate::directory::{PoolEntry, query_wait_timeout};
+use crate::directory::{PoolEntry, longest_wait};
 use crate::entry::ClientEntry;
 use crate::hub::{Answer, Hub};
 use crate::server::ServerConn;
@@ -51,7 +52,7 @@ impl Relay {
         if generation != self.generation {
             self.generation = generation;
             self.session.set_settings(self.pool.settings(&self.hub.plan(), &self.entry.user));
-            self.wait = longest_wait(&self.hub, &self.pool, &self.entry, &self.session);
+            self.wait = wait_of(&self.hub, &self.pool, &self.entry, &self.session);
         }
     }
 
@@ -83,11 +84,19 @@ impl Relay {
 
     /// Registers the connection's socket with this worker's runtime.
     pub(super) fn move_here(&mut self, conn: Box<ServerConn>) -> Result<Box<ServerConn>, Ended> {
-        let ServerConn { slot, pool, stream, link, input, output, entry, home: _ } = *conn;
+        let ServerConn { slot, pool, stream, link, input, output, entry, shown, home: _ } = *conn;
         match stream.rehome() {
-            Ok(stream) => {
-                Ok(Box::new(ServerConn { slot, pool, stream, link, input, output, entry, home: self.worker }))
-            }
+            Ok(stream) => Ok(Box::new(ServerConn {
+                slot,
+                pool,
+                stream,
+                link,
+                input,
+                output,
+                entry,
+                shown,
+                home: self.worker,
+            })),
             Err(_) => {
                 // The socket is closed: the slot is free as soon as the server has noticed.
                 self.hub.with_pools(|pools, now| {
@@ -103,7 +112,7 @@ impl Relay {
     pub(super) fn give_back(&mut self, release: Release, now: Moment) {
         let Some(mut conn) = self.conn.take() else { return };
         self.entry.clear_held();
-        self.share_records(&conn);
+        self.share_records(&mut conn);
         let release = if conn.output.is_empty() && conn.input.is_empty() {
             release
         } else {
@@ -116,34 +125,30 @@ impl Relay {
     }
 
     /// What the console shows of both, where it has changed.
-    pub(super) fn share_records(&self, conn: &ServerConn) {
+    fn share_records(&mut self, conn: &mut ServerConn) {
         let prepared = u32::try_from(conn.link.prepared_count()).unwrap_or(u32::MAX);
         conn.entry.prepared.store(prepared, Ordering::Relaxed);
         let mine = u32::try_from(self.session.prepared_count()).unwrap_or(u32::MAX);
         self.entry.prepared.store(mine, Ordering::Relaxed);
-        for (shown, params) in
-            [(&conn.entry.params, conn.link.params()), (&self.entry.params, self.session.params())]
-        {
-            let mut shown = shown.lock();
-            if !shown.as_ref().is_some_and(|s| Arc::ptr_eq(s, params)) {
-                *shown = Some(params.clone());
-            }
-        }
+        show(&mut conn.shown, conn.link.params(), &conn.entry.params);
+        show(&mut self.shown, self.session.params(), &self.entry.params);
     }
 }
 
-/// query_wait_timeout or query_timeout, whichever is shorter.
-pub(super) fn longest_wait(
+/// Equal pointers are equal values, so that nothing is locked as long as nothing changes.
+fn show(shown: &mut Option<Arc<Params>>, params: &Arc<Params>, record: &Mutex<Option<Arc<Params>>>) {
+    if !shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, params)) {
+        *shown = Some(params.clone());
+        *record.lock() = Some(params.clone());
+    }
+}
+
+/// Longest wait of a client, and what ends it.
+pub(super) fn wait_of(
     hub: &Hub,
     pool: &PoolEntry,
     entry: &ClientEntry,
     session: &Session,
 ) -> (Duration, WaitCause) {
-    let wait = query_wait_timeout(&hub.plan(), &pool.database.config(), &entry.user);
-    let query = session.settings().query_timeout;
-    if !query.is_zero() && (wait.is_zero() || query < wait) {
-        (query, WaitCause::QueryTimeout)
-    } else {
-        (wait, WaitCause::QueryWaitTimeout)
-    }
+    longest_wait(&hub.plan(), &pool.database.config(), &entry.user, session.settings().query_timeout)
 }

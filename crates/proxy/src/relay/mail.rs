@@ -44,7 +44,7 @@ impl Relay {
     pub(super) fn ticket(&self) -> Option<Ticket> {
         match self.phase {
             Phase::Waiting { ticket, .. } => Some(ticket),
-            Phase::Open | Phase::Settling | Phase::Busy => None,
+            Phase::New | Phase::Open | Phase::Settling | Phase::Busy => None,
         }
     }
 
