@@ -79,7 +79,7 @@ impl Pools {
         if found.spec().targets != spec.targets {
             // What failed was another place.
             found.health = Health::Well;
-            found.cursor = 0;
+            (found.cursor, found.failed_in_row) = (0, 0);
         }
         found.set_spec(spec);
         (found.database, found.user, found.service) = (database, user, service);

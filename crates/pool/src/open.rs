@@ -17,6 +17,7 @@ impl Pools {
         let id = self.slots.row(index).pool;
         let pool = self.pool_mut(id);
         pool.health = Health::Well;
+        pool.failed_in_row = 0;
         pool.welcome = Welcome::Known;
         self.workers.note(worker);
         self.slots.settle_on(index, worker);
@@ -64,9 +65,14 @@ impl Pools {
                 self.note_unreachable(id, &cause);
                 self.avoid(id, target);
             }
-            Failure::Full(_) => self.pool_mut(id).health = Health::Full(target),
+            Failure::Full(_) => {
+                let pool = self.pool_mut(id);
+                (pool.health, pool.failed_in_row) = (Health::Full(target), 0);
+            }
             Failure::Login(cause) => {
-                self.pool_mut(id).health = Health::Refusing { reason: cause.message().into() };
+                let pool = self.pool_mut(id);
+                pool.health = Health::Refusing { reason: cause.message().into() };
+                pool.failed_in_row = 0;
                 if !self.has_usable(id) {
                     self.refuse_queue(id, &cause);
                 }
@@ -84,12 +90,16 @@ impl Pools {
         };
     }
 
-    /// `load_balance_hosts = disable`: the same target until it fails, then the next one.
+    /// `load_balance_hosts = disable`, or a name with several addresses: the same target until it fails, then the
+    /// next one, at once as long as there is one that has not failed.
     fn avoid(&mut self, id: PoolId, target: TargetId) {
         let pool = self.pool_mut(id);
         let failed = pool.spec().targets.get(pool.cursor) == Some(&target);
         match pool.spec().pick {
-            Pick::UntilFailure if failed => pool.cursor = (pool.cursor + 1) % pool.spec().targets.len(),
+            Pick::UntilFailure if failed => {
+                pool.cursor = (pool.cursor + 1) % pool.spec().targets.len();
+                pool.failed_in_row = pool.failed_in_row.wrapping_add(1);
+            }
             Pick::UntilFailure | Pick::RoundRobin => {}
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use plimsoll_types::{Cause, Moment, TargetId};
 
 use crate::limits::GroupId;
-use crate::nouns::{PoolLimits, PoolSpec};
+use crate::nouns::{Pick, PoolLimits, PoolSpec};
 use crate::queue::Queue;
 
 /// The next attempt comes no sooner than this after the last one began, whatever `server_login_retry` says: a retry
@@ -73,6 +73,8 @@ pub(crate) struct Pool {
     /// Position in `spec.targets` of the next one to try.
     pub(crate) cursor: usize,
     pub(crate) health: Health,
+    /// Connects to targets that failed one after the other.
+    pub(crate) failed_in_row: usize,
     pub(crate) welcome: Welcome,
     /// When the last attempt to connect began.
     pub(crate) attempt: Option<Moment>,
@@ -101,6 +103,7 @@ impl Pool {
             clients: Clients::NoneSince(now),
             cursor: 0,
             health: Health::Well,
+            failed_in_row: 0,
             welcome: Welcome::Unknown,
             attempt: None,
             aged_out: None,
@@ -151,9 +154,21 @@ impl Pool {
     pub(crate) fn retry_at(&self) -> Option<Moment> {
         match self.health {
             Health::Well => None,
+            Health::Failing | Health::Refusing { .. } if self.has_untried_target() => None,
             Health::Failing | Health::Refusing { .. } | Health::Full(_) => {
                 Some(self.attempt? + self.limits().login_retry.max(RETRY_MIN))
             }
+        }
+    }
+
+    /// Whether connecting failed at some, but not at all of the targets in turn. Only where they are tried in turn
+    /// because they are ways to one server, or stand in for each other: elsewhere each failure is waited after.
+    fn has_untried_target(&self) -> bool {
+        match self.spec.pick {
+            Pick::UntilFailure => {
+                self.failed_in_row.checked_rem(self.spec.targets.len()).is_some_and(|tried| tried > 0)
+            }
+            Pick::RoundRobin => false,
         }
     }
 

@@ -201,11 +201,71 @@ fn targets_take_turns() {
 }
 
 #[test]
-fn or_stay_until_a_connect_fails() {
+fn or_stay_as_long_as_something_answers() {
     let full = Failure::Full(Cause::MaxClientConn);
-    let failures =
-        [Failure::Login(login_failed()), full, connect_failed(), connect_failed(), connect_failed()];
-    assert_eq!(tried(Pick::UntilFailure, &failures), [0, 0, 0, 1, 0]);
+    let failures = [Failure::Login(login_failed()), full, Failure::Login(login_failed())];
+    assert_eq!(tried(Pick::UntilFailure, &failures), [0, 0, 0]);
+}
+
+/// Where the one opening goes that is to be done now.
+fn where_to(bench: &mut Bench) -> (SlotId, u32) {
+    match bench.done()[..] {
+        [Action::Open { slot, target, .. }] => (slot, target.0),
+        ref other => panic!("{other:?} instead of an opening"),
+    }
+}
+
+#[test]
+fn or_the_next_comes_at_once_after_a_failed_connect_and_a_pause_when_all_have_failed() {
+    let mut bench = Bench::new();
+    let targets = [bench.pools.add_target(None), bench.pools.add_target(None)];
+    let spec = PoolSpec { pick: Pick::UntilFailure, ..Bench::spec(0, 0, &targets, limits(1)) };
+    let pool = bench.pools.add_pool(spec, at(0));
+    let ticket = bench.queued(pool, HOME, 1000);
+    for (first, second, ms) in [(0, 1, 1000), (0, 1, 16_001)] {
+        bench.pools.handle_timeout(at(ms));
+        let (slot, target) = where_to(&mut bench);
+        assert_eq!(target, first);
+        bench.fail(slot, connect_failed(), ms + 1);
+        let (slot, target) = where_to(&mut bench);
+        assert_eq!(target, second);
+        bench.fail(slot, connect_failed(), ms + 2);
+        bench.nothing();
+    }
+    bench.pools.handle_timeout(at(31_001));
+    bench.nothing();
+    bench.pools.handle_timeout(at(31_002));
+    let (slot, _) = where_to(&mut bench);
+    bench.fail(slot, connect_failed(), 31_003);
+    let (slot, target) = where_to(&mut bench);
+    bench.pools.handle_opened(slot, HOME, at(31_004));
+    assert_eq!((bench.grant().0, target), (ticket, 1));
+    // What has answered is asked first from now on, and both are tried again before the next pause.
+    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerCrashed), at(31_005));
+    bench.closing();
+    bench.pools.handle_closed(slot, at(31_006));
+    bench.queued(pool, HOME, 60_000);
+    let (slot, target) = where_to(&mut bench);
+    assert_eq!(target, 1);
+    bench.fail(slot, connect_failed(), 60_001);
+    assert_eq!(where_to(&mut bench).1, 0);
+}
+
+#[test]
+fn a_login_that_is_refused_waits_for_the_retry_whatever_failed_before() {
+    let mut bench = Bench::new();
+    let targets = [bench.pools.add_target(None), bench.pools.add_target(None), bench.pools.add_target(None)];
+    let spec = PoolSpec { pick: Pick::UntilFailure, ..Bench::spec(0, 0, &targets, limits(1)) };
+    let pool = bench.pools.add_pool(spec, at(0));
+    bench.queued(pool, HOME, 1);
+    let (slot, _) = where_to(&mut bench);
+    bench.fail(slot, connect_failed(), 2);
+    let (slot, target) = where_to(&mut bench);
+    assert_eq!(target, 1);
+    bench.fail(slot, Failure::Login(login_failed()), 3);
+    assert!(matches!(bench.done()[..], [Action::Refuse { .. }]), "and no opening");
+    assert_eq!(bench.refused(pool, 4), failing("no"));
+    bench.nothing();
 }
 
 #[test]
