@@ -200,7 +200,7 @@ pub enum Action {
 /// Where a slot is in its life. Each variant says what leads out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SlotState {
-    /// Connecting and logging in. Out by `handle_opened`, `handle_failed`.
+    /// Connecting and logging in. Out by `handle_opened`, `handle_failed`, `handle_failed_unseen`.
     Opening,
     /// Free. Out by a grant, a check, or a close.
     Idle,
@@ -208,9 +208,9 @@ pub enum SlotState {
     Held,
     /// Its client is done, but a cancel request for it is still under way. Out by `handle_cancel_ended`.
     BeingCanceled,
-    /// Reset query running. Out by `handle_cleaned`, `handle_failed`.
+    /// Reset query running. Out as from `Checking`.
     Cleaning,
-    /// Check query running. Out by `handle_cleaned`, `handle_failed`.
+    /// Check query running. Out by `handle_cleaned`, `handle_failed`, `handle_failed_unseen`.
     Checking,
     /// Being let go. Out by `handle_closed`, `handle_lost`.
     Closing,

@@ -9,6 +9,13 @@ use crate::nouns::{Action, Failure, Pick, SlotState};
 use crate::pool::{Health, Welcome};
 use crate::slots::{Fate, Origin, Slot};
 
+/// Whether the server has been seen to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Seen,
+    Unseen,
+}
+
 impl Pools {
     /// Opening succeeded; the connection lives on `worker`.
     pub fn handle_opened(&mut self, slot: SlotId, worker: WorkerId, now: Moment) {
@@ -37,20 +44,32 @@ impl Pools {
 
     /// Opening, cleaning or checking failed; the socket is closed and nothing of it is left at the server.
     pub fn handle_failed(&mut self, slot: SlotId, failure: Failure, now: Moment) {
+        self.fail(slot, failure, End::Seen, now);
+    }
+
+    /// The same, but the server has not been seen to end: the slot is lost until [`Pools::handle_closed`].
+    pub fn handle_failed_unseen(&mut self, slot: SlotId, failure: Failure, now: Moment) {
+        self.fail(slot, failure, End::Unseen, now);
+    }
+
+    fn fail(&mut self, slot: SlotId, failure: Failure, end: End, now: Moment) {
         let now = self.tick(now);
         let Some(found) = self.slots.find(slot) else { return };
         let (state, id, target) = (found.state(), found.pool, found.target);
         match state {
             SlotState::Opening => {
                 self.note_failure(id, target, failure);
-                self.remove(slot.index);
             }
-            SlotState::Cleaning | SlotState::Checking => self.remove(slot.index),
+            SlotState::Cleaning | SlotState::Checking => {}
             SlotState::Idle
             | SlotState::Held
             | SlotState::BeingCanceled
             | SlotState::Closing
             | SlotState::Lost => return,
+        }
+        match end {
+            End::Seen => self.remove(slot.index),
+            End::Unseen => self.slots.change(slot.index, SlotState::Lost, now),
         }
         if self.find_pool(id).is_some() {
             self.serve(id, now);

@@ -356,12 +356,12 @@ pub(crate) fn weight(state: SlotState) -> Weight {
 fn leads_to(from: SlotState, to: SlotState) -> bool {
     use SlotState::{BeingCanceled, Checking, Cleaning, Closing, Held, Idle, Lost, Opening};
     match from {
-        Opening => matches!(to, Idle | Held | Closing),
+        Opening => matches!(to, Idle | Held | Closing | Lost),
         Idle => matches!(to, Held | Checking | Closing),
         Held => matches!(to, Idle | Held | BeingCanceled | Cleaning | Checking | Closing),
         BeingCanceled => matches!(to, Idle | Held | Cleaning | Checking | Closing),
-        Cleaning => matches!(to, Idle | Held | Checking | Closing),
-        Checking => matches!(to, Idle | Held | Closing),
+        Cleaning => matches!(to, Idle | Held | Checking | Closing | Lost),
+        Checking => matches!(to, Idle | Held | Closing | Lost),
         Closing => matches!(to, Lost),
         Lost => false,
     }

@@ -288,3 +288,24 @@ fn a_full_server_refuses_nobody_and_is_tried_again_when_a_connection_has_closed(
     bench.nothing();
     assert_eq!(bench.pools.poll_timeout(), Some(at(15_007)));
 }
+
+#[test]
+fn a_failed_connection_that_was_not_seen_to_end_keeps_its_place_at_the_target_only() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(Some(2));
+    let pool = bench.add_pool(0, 0, &[target], limits(1));
+    let ticket = bench.queued(pool, HOME, 1);
+    let first = bench.opening();
+    bench.pools.handle_failed_unseen(first, connect_failed(), at(2));
+    bench.nothing();
+    assert_eq!((bench.state(first), bench.pools.target_used(target)), (Some(SlotState::Lost), 1));
+    bench.pools.handle_timeout(at(15_001));
+    let second = bench.opening();
+    bench.pools.handle_failed_unseen(second, connect_failed(), at(15_002));
+    bench.pools.handle_timeout(at(30_002));
+    bench.nothing();
+    bench.pools.handle_closed(first, at(30_003));
+    let third = bench.opening();
+    bench.pools.handle_opened(third, HOME, at(30_004));
+    assert_eq!((bench.grant().0, bench.pools.target_used(target)), (ticket, 2));
+}
