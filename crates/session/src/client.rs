@@ -199,9 +199,10 @@ impl Session {
             let head = match header(rest, self.settings.packet_bytes_max) {
                 Ok(Some(head)) => head,
                 Ok(None) => {
-                    // The server may have been done while a message to it was half sent.
-                    let then = self.poll_release(link, steps).unwrap_or(Then::Continue);
-                    return Outcome::new(at, then);
+                    // The server may have been done while a message to it was half sent. A connection that has just
+                    // been granted is for a message to come.
+                    let release = if at > 0 { self.poll_release(link, steps) } else { None };
+                    return Outcome::new(at, release.unwrap_or(Then::Continue));
                 }
                 Err(e) => return Outcome::close(at, Side::Client, cause_of(e)),
             };

@@ -1,0 +1,11 @@
+//! The machine without sockets: dialogues for every rule, and properties against a model of PostgreSQL.
+
+mod backend;
+mod copy;
+mod limits;
+mod model;
+mod notation;
+mod prepared;
+mod simple;
+mod splits;
+mod talk;

@@ -1,0 +1,230 @@
+//! Named statements in transaction pooling.
+
+use plimsoll_types::PoolMode;
+
+use crate::notation::bytes;
+use crate::talk::{Talk, settings};
+use plimsoll_types::Side;
+
+fn with_room_for(statements: u32) -> Talk {
+    let mut settings = settings(PoolMode::Transaction);
+    settings.prepared_max = statements;
+    Talk::with(settings)
+}
+
+fn compat() -> Talk {
+    let mut settings = settings(PoolMode::Transaction);
+    settings.compat = true;
+    Talk::with(settings)
+}
+
+/// The client prepares `a` and is answered.
+fn prepare(t: &mut Talk, name_and_text: &str) {
+    t.client(&format!("P:{name_and_text} S"));
+    assert!(t.server("1 Z:I").ends_with("release Clean"));
+}
+
+#[test]
+fn a_statement_is_prepared_where_it_is_missing() {
+    let mut t = Talk::new();
+    assert_eq!(t.client("P:a=select B:a E S"), "s[P:S1=select B:S1 E S]");
+    assert_eq!(t.server("1 2 C:SELECT Z:I"), "c[1 2 C:SELECT Z:I] release Clean");
+    assert_eq!(t.client("B:p/a E:p S"), "s[B:p/S1 E:p S]");
+    assert_eq!(t.server("2 C:SELECT Z:I"), "c[2 C:SELECT Z:I] release Clean");
+    t.next_client();
+    assert_eq!(t.client("P:b=select"), "c[1]");
+    assert_eq!(t.client("B:b E S"), "s[B:S1 E S]");
+    assert_eq!(t.server("2 C:SELECT Z:I"), "c[2 C:SELECT Z:I] release Clean");
+}
+
+#[test]
+fn fakes_come_in_their_place() {
+    let mut t = Talk::new();
+    prepare(&mut t, "a=x");
+    t.next_client();
+    assert_eq!(t.client("P:=y B: E P:a=x C:a S"), "s[P:=y B E S]");
+    assert_eq!(t.server("1 2 R"), "c[1 2 R]");
+    assert_eq!(t.server("C:A"), "c[C:A 1 3]");
+    assert_eq!(t.server("Z:I"), "c[Z:I] release Clean");
+}
+
+#[test]
+fn a_fake_never_lands_inside_a_message() {
+    let mut t = Talk::new();
+    prepare(&mut t, "a=x");
+    t.client("D:a C:a S");
+    let row = bytes(Side::Server, "T:columns");
+    assert_eq!(t.server("t"), "c[t]");
+    assert_eq!(t.server_bytes(&row[..6]), "c[~6]");
+    // The rest, and a CloseComplete of 5 bytes.
+    assert_eq!(t.server_bytes(&row[6..]), format!("c[~{}]", row.len() - 6 + 5));
+    assert_eq!(t.server("Z:I"), "c[Z:I] release Clean");
+}
+
+#[test]
+fn close_is_answered_by_us_and_the_statement_stays() {
+    let mut t = Talk::new();
+    prepare(&mut t, "a=x");
+    assert_eq!(t.client("C:a"), "c[3]");
+    assert_eq!(t.client("C:never_there S"), "c[3 Z:I]");
+    assert_eq!((t.session.prepared_count(), t.link.prepared_count()), (0, 1));
+}
+
+#[test]
+fn an_unknown_name_is_the_servers_to_refuse() {
+    let mut t = Talk::new();
+    assert_eq!(t.client("B:zzz S"), "s[B:zzz S]");
+    assert_eq!(t.server("E:26000 Z:I"), "c[E:26000 Z:I] release Clean");
+    for said in ["B:PLIMSOLL_1", "D:PGBOUNCER_1"] {
+        let reserved =
+            bytes(Side::Client, said).iter().map(|b| if *b == b' ' { b'_' } else { *b }).collect::<Vec<_>>();
+        assert_eq!(Talk::new().client_bytes(&reserved), "close Client: prepared statement did not exist");
+    }
+    assert_eq!(compat().client("B:zzz"), "close Client: prepared statement did not exist");
+    assert_eq!(compat().client("D:zzz"), "close Client: prepared statement did not exist");
+}
+
+#[test]
+fn a_name_in_use_is_refused_by_the_server() {
+    let mut t = Talk::new();
+    prepare(&mut t, "a=x");
+    assert_eq!(t.client("P:a=y S"), "s[P:S1=y S]");
+    assert_eq!(t.server("E:42P05 Z:I"), "c[E:42P05 Z:I] release Clean");
+    assert_eq!(t.client("B:a S"), "s[B:S1 S]");
+    let mut t = compat();
+    prepare(&mut t, "a=x");
+    assert_eq!(t.client("P:a=x"), "close Client: prepared statement name is already in use");
+}
+
+#[test]
+fn a_parse_that_fails_or_is_skipped_leaves_no_trace() {
+    let mut t = Talk::new();
+    t.client("P:a=bad B:a E P:b=x S");
+    assert_eq!(t.server("E:syntax Z:I"), "c[E:syntax Z:I] release Clean");
+    assert_eq!((t.session.prepared_count(), t.link.prepared_count()), (0, 0));
+    assert_eq!(t.client("P:b=x S"), "s[P:S2=x S]");
+}
+
+#[test]
+fn after_an_error_late_messages_go_nowhere_until_sync() {
+    let mut t = Talk::new();
+    t.client("P:=bad B: H");
+    assert_eq!(t.server("E:syntax"), "c[E:syntax]");
+    assert_eq!(t.client("E P:b=x C:b Q:x F"), "");
+    assert_eq!(t.session.prepared_count(), 0);
+    assert_eq!(t.client("S"), "s[S]");
+    assert_eq!(t.server("Z:I"), "c[Z:I] release Clean");
+}
+
+#[test]
+fn an_error_skips_its_own_batch_only() {
+    let mut t = Talk::new();
+    assert_eq!(t.client("P:=bad B: E S P:=x B: E S"), "s[P:=bad B E S P:=x B E S]");
+    assert_eq!(t.server("E:syntax Z:I"), "c[E:syntax Z:I]");
+    assert_eq!(t.server("1 2 C:A Z:I"), "c[1 2 C:A Z:I] release Clean");
+}
+
+#[test]
+fn the_least_recently_used_is_closed_and_a_skip_undoes_it() {
+    let mut t = with_room_for(2);
+    prepare(&mut t, "a=x");
+    prepare(&mut t, "b=y");
+    assert_eq!(t.client("B:a S"), "s[B:S1 S]");
+    t.server("2 Z:I");
+    assert_eq!(t.client("P:=bad P:c=z S"), "s[P:=bad C:S2 P:S3=z S]");
+    t.server("E:syntax Z:I");
+    assert_eq!(t.link.prepared_count(), 2);
+    assert_eq!(t.client("B:b S"), "s[B:S2 S]");
+    t.server("2 Z:I");
+    assert_eq!(t.client("P:c=z S"), "s[C:S1 P:S3=z S]");
+    assert_eq!(t.server("3 1 Z:I"), "c[1 Z:I] release Clean");
+    assert_eq!(t.client("B:a S"), "s[C:S2 P:S1=x B:S1 S]");
+    assert_eq!(t.server("3 1 2 Z:I"), "c[2 Z:I] release Clean");
+}
+
+#[test]
+fn what_builds_on_a_doubt_waits_for_its_answer() {
+    let mut t = Talk::new();
+    assert_eq!(t.client("P:a=x S B:a E S"), "s[P:S1=x S] busy");
+    // The connection is not given away in between.
+    assert_eq!(t.server("1 Z:I"), "s[B:S1 E S] c[1 Z:I]");
+    assert_eq!(t.server("2 C:A Z:I"), "c[2 C:A Z:I] release Clean");
+}
+
+#[test]
+fn a_close_behind_an_error_has_not_happened() {
+    let mut t = Talk::new();
+    prepare(&mut t, "a=x");
+    assert_eq!(t.client("P:=bad C:a S B:a S"), "s[P:=bad S] busy");
+    assert_eq!(t.server("E:syntax Z:I"), "s[B:S1 S] c[E:syntax Z:I]");
+    assert_eq!(t.server("2 Z:I"), "c[2 Z:I] release Clean");
+}
+
+#[test]
+fn an_injected_parse_behind_an_error_is_injected_again() {
+    let mut t = Talk::new();
+    prepare(&mut t, "a=x");
+    t.client("Q:discard");
+    t.server("C:SELECT Z:I");
+    t.link = plimsoll_session::Link::new(t.link.params().clone());
+    assert_eq!(t.client("P:=bad B:a S B:a S"), "s[P:=bad P:S1=x B:S1 S] busy");
+    assert_eq!(t.server("E:syntax Z:I"), "s[P:S1=x B:S1 S] c[E:syntax Z:I]");
+    assert_eq!(t.server("1 2 Z:I"), "c[2 Z:I] release Clean");
+}
+
+#[test]
+fn deallocate_all_forgets_and_what_comes_after_it_stays() {
+    for tag in ["DEALLOCATE_ALL", "DISCARD_ALL"] {
+        let mut t = Talk::new();
+        prepare(&mut t, "a=x");
+        assert_eq!(t.client("Q:all P:b=y S"), "s[Q:all P:S2=y S]");
+        t.server(&format!("C:{tag} Z:I"));
+        assert_eq!((t.session.prepared_count(), t.link.prepared_count()), (1, 1));
+        t.server("1 Z:I");
+        assert_eq!(t.client("B:b S"), "s[B:S2 S]");
+        t.server("2 Z:I");
+        assert_eq!(t.client("P:a=x S"), "s[P:S1=x S]");
+    }
+}
+
+#[test]
+fn names_are_collected_before_a_connection_is_taken() {
+    let mut t = Talk::new();
+    let parse = bytes(Side::Client, "P:a=select S");
+    assert_eq!(t.client_bytes(&parse[..5]), "collect 6");
+    assert_eq!(t.client_bytes(&parse[5..8]), "collect 16");
+    assert_eq!(t.client_bytes(&parse[8..]), "s[P:S1=select S]");
+    t.server("1 Z:I");
+    let bind = bytes(Side::Client, "B:a");
+    assert_eq!(t.client_bytes(&bind[..7]), "collect 14");
+    assert_eq!(t.client_bytes(&bind[7..10]), "s[~11]");
+    assert!(t.held);
+}
+
+#[test]
+fn what_is_too_large_to_keep_is_refused_however_it_comes() {
+    let mut settings = settings(PoolMode::Transaction);
+    settings.collect_bytes_max = 64;
+    let long = "x".repeat(80);
+    let refused = "close Client: message too large: a named statement or name may have at most 64 bytes";
+    for said in [format!("P:a={long}"), format!("B:{long}"), format!("D:{long}"), format!("C:{long}")] {
+        let whole = bytes(Side::Client, &said);
+        assert_eq!(Talk::with(settings.clone()).client_bytes(&whole), refused, "{said}");
+        let mut t = Talk::with(settings.clone());
+        t.client_bytes(&whole[..7]);
+        assert_eq!(t.client_bytes(&whole[7..]), refused);
+    }
+    let unnamed = format!("P:={long}");
+    assert_eq!(Talk::with(settings).client(&unnamed), format!("s[{unnamed}]"));
+}
+
+#[test]
+fn suspended_portals_go_on() {
+    let mut t = Talk::new();
+    t.client("Q:begin");
+    t.server("C:BEGIN Z:T");
+    assert_eq!(t.client("P:=x B:p/ E:p H"), "s[P:=x B:p/ E:p H]");
+    assert_eq!(t.server("1 2 R s"), "c[1 2 R s]");
+    t.client("E:p Cp:p S");
+    assert_eq!(t.server("R C:A 3 Z:T"), "c[R C:A 3 Z:T]");
+}
