@@ -58,6 +58,8 @@ pub enum StartupError {
     /// The length is impossible (below 8, over the limit, or not one of the request that the code names): not our
     /// protocol. Carries the first eight bytes as far as they are there; at least four.
     BadHeader(Vec<u8>),
+    /// A CancelRequest whose length is not that of one.
+    BadCancel,
     /// The list of parameters has no terminator as its last byte, or a name without a value.
     BadLayout,
 }
@@ -106,7 +108,8 @@ pub fn parse(input: &[u8]) -> Result<Option<(Packet<'_>, usize)>, StartupError> 
         }
         SSL_CODE if total == HEAD_BYTES => Ok(Some((Packet::Ssl, total))),
         GSSENC_CODE if total == HEAD_BYTES => Ok(Some((Packet::GssEnc, total))),
-        CANCEL_CODE | SSL_CODE | GSSENC_CODE => Err(bad_header()),
+        CANCEL_CODE => Err(StartupError::BadCancel),
+        SSL_CODE | GSSENC_CODE => Err(bad_header()),
         version => {
             let [major_high, major_low, minor @ ..] = version.to_be_bytes();
             match u16::from_be_bytes([major_high, major_low]) {

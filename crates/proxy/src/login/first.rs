@@ -41,6 +41,7 @@ impl Login {
         let (packet, bytes) = match parse(&self.input) {
             Ok(None) => return Ok(Step::More),
             Ok(Some(found)) => found,
+            Err(StartupError::BadCancel) => return Err(End::Left(Cause::BadCancelRequest)),
             Err(StartupError::BadHeader(head)) => return Err(End::Refused(bad_header(&head))),
             Err(StartupError::BadLayout) => return Err(End::Refused(Cause::BadStartupLayout)),
         };
