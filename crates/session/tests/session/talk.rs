@@ -191,9 +191,14 @@ impl Talk {
 
     fn note(&mut self, then: Then) {
         match then {
-            Then::Continue => {}
+            // Less than a header is kept, or a message that has to be seen whole.
+            Then::Continue => assert!(self.from_server.len() <= 32 * 1024),
             Then::NeedServer => self.said.push("need server".to_owned()),
-            Then::Collect { bytes } => self.said.push(format!("collect {bytes}")),
+            Then::Collect { bytes } => {
+                let bytes_max = self.session.settings().collect_bytes_max;
+                assert!((self.from_client.len() + 1..=bytes_max).contains(&bytes), "collect {bytes}");
+                self.said.push(format!("collect {bytes}"));
+            }
             Then::Busy => self.said.push("busy".to_owned()),
             Then::Attached => self.said.push("attached".to_owned()),
             Then::Release(release) => {
