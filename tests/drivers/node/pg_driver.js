@@ -2,6 +2,7 @@
 
 'use strict';
 
+const { once } = require('node:events');
 const { Client, Pool, Query } = require('pg');
 const { Cases, CROWD, RUNNING_SQL, equal, failsWith, range, until } = require('./kit.js');
 
@@ -136,8 +137,10 @@ cases.add('statement', 'cancel', (target) =>
       const cancelled = failsWith('57014', ended);
       client.query(query);
       await until(() => value(observer, RUNNING_SQL, ['node_pg_sleep']), 'the query runs');
-      new Client(target.login).cancel(client, query);
-      await cancelled;
+      const canceller = new Client(target.login);
+      canceller.cancel(client, query);
+      // Its end says that the request has been served; before that it might still hit the next query.
+      await Promise.all([cancelled, once(canceller.connection, 'end')]);
       equal(await value(client, "SELECT 'after'"), 'after');
     }
   })));
