@@ -8,7 +8,7 @@ use std::time::Duration;
 use plimsoll_config::Compat;
 use plimsoll_types::{Cause, Severity, SqlState};
 use plimsoll_wire::encode::{self, Fields};
-use plimsoll_wire::{WireError, front, header};
+use plimsoll_wire::{WireError, back, front, header};
 use socket2::Socket;
 
 use super::extended::{Extended, Step};
@@ -143,8 +143,18 @@ impl Talk {
         self.send(&bytes).await
     }
 
-    /// Has a command carried out and gives its whole answer.
+    /// Has a command carried out and gives its whole answer. What went wrong is logged before the client sees it.
     async fn command(&mut self, text: &[u8]) -> Result<Vec<u8>, Ended> {
+        let reply = self.answer(text).await?;
+        if self.control.hub.plan().general.log_pooler_errors {
+            for message in errors(&reply) {
+                tracing::warn!("{}pooler error: {message}", self.entry.log_prefix());
+            }
+        }
+        Ok(reply)
+    }
+
+    async fn answer(&mut self, text: &[u8]) -> Result<Vec<u8>, Ended> {
         match self.control.hub.console.command(&self.control, self.level, text) {
             Reply::Now(bytes) => Ok(bytes),
             Reply::When(until, bytes) => match self.wait(&until).await {
@@ -253,6 +263,22 @@ fn gone_if_none(read: io::Result<usize>) -> Result<usize, Ended> {
         Ok(0) | Err(_) => Err(Ended::Left(Cause::ClientEof)),
         Ok(n) => Ok(n),
     }
+}
+
+/// The texts of the ErrorResponses in a reply.
+fn errors(reply: &[u8]) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut rest = reply;
+    while let Ok(Some(head)) = header(rest, MESSAGE_BYTES_MAX)
+        && let Some(message) = rest.get(..head.total)
+    {
+        if head.tag == back::ERROR_RESPONSE {
+            let text = back::error_fields(message).find(|(field, _)| *field == b'M');
+            texts.extend(text.map(|(_, text)| String::from_utf8_lossy(text).into_owned()));
+        }
+        rest = &rest[head.total..];
+    }
+    texts
 }
 
 /// PgBouncer's answer to the extended protocol; it closes the connection then.
