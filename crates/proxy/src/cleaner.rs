@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_pool::Failure;
-use plimsoll_session::{Round, RoundStep};
+use plimsoll_session::{Ending, Round, RoundStep};
 use plimsoll_types::Cause;
 
 use crate::closer;
@@ -31,15 +31,15 @@ async fn run(hub: Arc<Hub>, mut conn: Box<ServerConn>, query: &str) {
         Duration::ZERO => ROUND_TIMEOUT,
         limit => limit,
     };
-    let cause = match tokio::time::timeout(limit, round(&hub, &mut conn, query)).await {
+    let (cause, ending) = match tokio::time::timeout(limit, round(&hub, &mut conn, query)).await {
         Ok(Ok(())) => return hub.cleaned(conn),
-        Ok(Err(cause)) => cause,
-        Err(_elapsed) => Cause::CleaningFailed,
+        Ok(Err(cause)) => (cause, Ending::Terminate),
+        Err(_elapsed) => (Cause::CleaningFailed, Ending::Cancel),
     };
     tracing::warn!("{}query of our own failed: {}", conn.entry.log_prefix(), cause.message());
     let slot = conn.slot;
-    closer::abandon(&hub, conn, &cause).await;
-    hub.failed(slot, Failure::Lost(cause));
+    let stream = closer::abandon(&hub, conn, ending, &cause).await;
+    closer::give_up(&hub, slot, Some(stream), Failure::Lost(cause)).await;
 }
 
 async fn round(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<(), Cause> {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use plimsoll_pool::{Failure, Returned};
 use plimsoll_session::Ending;
-use plimsoll_types::Cause;
+use plimsoll_types::{Cause, SlotId};
 use plimsoll_wire::encode;
 
 use crate::cancel;
@@ -32,10 +33,9 @@ pub(crate) async fn read_to_end(stream: &mut Stream) {
 pub(crate) async fn close(hub: Arc<Hub>, conn: Box<ServerConn>, cause: Cause) {
     let slot = conn.slot;
     let plan = hub.plan();
-    if plan.general.log_disconnections {
-        log_closing(&hub, &conn.entry, &cause);
-    }
-    let mut stream = end(&hub, conn).await;
+    log_closing(&hub, &conn.entry, &cause);
+    let ending = if conn.output.is_empty() { conn.link.ending() } else { Ending::Cut };
+    let mut stream = end(&hub, conn, ending).await;
     let limit = plan.own.close_timeout.unwrap_or(CLOSE_TIMEOUT);
     if tokio::time::timeout(limit, read_to_end(&mut stream)).await.is_err() {
         hub.lost(slot);
@@ -47,24 +47,59 @@ pub(crate) async fn close(hub: Arc<Hub>, conn: Box<ServerConn>, cause: Cause) {
     hub.closed(slot);
 }
 
-/// Ends a connection whose slot is given up by somebody else: waits for its end as long as `close_timeout`.
-pub(crate) async fn abandon(hub: &Arc<Hub>, conn: Box<ServerConn>, cause: &Cause) {
+/// Begins to end a connection that is of no use with a query of our own on it: `ending` is [`Ending::Cancel`] while
+/// that still runs. [`give_up`] does the rest.
+pub(crate) async fn abandon(hub: &Arc<Hub>, conn: Box<ServerConn>, ending: Ending, cause: &Cause) -> Stream {
     log_closing(hub, &conn.entry, cause);
-    let limit = hub.plan().own.close_timeout.unwrap_or(CLOSE_TIMEOUT);
-    let mut stream = end(hub, conn).await;
-    // Late or not, the caller gives the slot up now.
-    let _ = tokio::time::timeout(limit, read_to_end(&mut stream)).await;
+    end(hub, conn, ending).await
 }
 
-fn log_closing(hub: &Hub, entry: &ServerEntry, cause: &Cause) {
-    let age = hub.now().since(entry.opened).as_secs();
-    tracing::info!("{}closing because: {} (age={age}s)", entry.log_prefix(), cause.message());
+/// Opening, cleaning or checking has failed: waits for the server's end and tells the pool how it went. A server that
+/// does not end in time keeps its place as a lost one.
+pub(crate) async fn give_up(hub: &Arc<Hub>, slot: SlotId, stream: Option<Stream>, failure: Failure) {
+    let Some(mut stream) = stream else { return hub.failed(slot, failure) };
+    stream.shutdown_write();
+    let plan = hub.plan();
+    let limit = plan.own.close_timeout.unwrap_or(CLOSE_TIMEOUT);
+    if tokio::time::timeout(limit, read_to_end(&mut stream)).await.is_ok() {
+        drop(stream);
+        return hub.failed(slot, failure);
+    }
+    hub.failed_unseen(slot, failure);
+    let longest = plan.own.lost_max.unwrap_or(LOST_MAX);
+    // As in `close`.
+    let _ = tokio::time::timeout(longest, read_to_end(&mut stream)).await;
+    drop(stream);
+    hub.closed(slot);
+}
+
+/// A connection that was held is closed already, so nobody can see the server's end: it gets the time it may take.
+/// Must be called on a worker.
+pub(crate) fn cut_off(hub: &Arc<Hub>, slot: SlotId, entry: &ServerEntry, cause: &Cause) {
+    log_closing(hub, entry, cause);
+    hub.with_pools(|pools, now| {
+        pools.handle_returned(slot, Returned::Unusable(cause.clone()), now);
+        pools.handle_lost(slot, now);
+    });
+    let limit = hub.plan().own.close_timeout.unwrap_or(CLOSE_TIMEOUT);
+    let hub = hub.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(limit).await;
+        hub.closed(slot);
+    });
+}
+
+/// `closing because`, if such lines are wanted.
+pub(crate) fn log_closing(hub: &Hub, entry: &ServerEntry, cause: &Cause) {
+    if hub.plan().general.log_disconnections {
+        let age = hub.now().since(entry.opened).as_secs();
+        tracing::info!("{}closing because: {} (age={age}s)", entry.log_prefix(), cause.message());
+    }
 }
 
 /// Says goodbye in the way the server can hear: a busy one is cancelled first, one that waits for COPY data gets a
 /// CopyFail, and one that is owed the rest of a message cannot be told anything.
-async fn end(hub: &Arc<Hub>, conn: Box<ServerConn>) -> Stream {
-    let ending = if conn.output.is_empty() { conn.link.ending() } else { Ending::Cut };
+async fn end(hub: &Arc<Hub>, conn: Box<ServerConn>, ending: Ending) -> Stream {
     let mut goodbye = Vec::new();
     match ending {
         Ending::Terminate | Ending::Cancel => encode::terminate(&mut goodbye),

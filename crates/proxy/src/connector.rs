@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use plimsoll_auth::{Challenge, Credential, Random, ServerLogin, ServerReply, Stored, credential_for};
 use plimsoll_config::Plan;
 use plimsoll_pool::Failure;
-use plimsoll_session::{Link, Params, Round, RoundStep};
+use plimsoll_session::{Ending, Link, Params, Round, RoundStep};
 use plimsoll_types::{Cause, SlotId, SqlState, TargetId, WorkerId};
 use plimsoll_wire::back::{self, Authentication};
 use plimsoll_wire::{encode, header};
@@ -43,14 +43,13 @@ pub(crate) async fn open(
         limit => limit,
     };
     let mut opening =
-        Opening { hub: hub.clone(), plan, slot, pool, target, worker, stream: None, entry: None };
-    let failure = match tokio::time::timeout(limit, opening.run()).await {
+        Opening { hub: hub.clone(), plan, slot, pool, target, worker, stream: None, entry: None, conn: None };
+    let (failure, ending) = match tokio::time::timeout(limit, opening.run()).await {
         Ok(Ok(conn)) => return hub.opened(conn),
-        Ok(Err(failure)) => failure,
-        Err(_elapsed) => Failure::Connect(Cause::ConnectTimeout),
+        Ok(Err(failure)) => (failure, Ending::Terminate),
+        Err(_elapsed) => (Failure::Connect(Cause::ConnectTimeout), Ending::Cancel),
     };
-    opening.give_up(&failure).await;
-    hub.failed(slot, failure);
+    opening.give_up(failure, ending).await;
 }
 
 struct Opening {
@@ -63,6 +62,8 @@ struct Opening {
     /// Here and not in `run`, so that a login which is given up can be seen to end.
     stream: Option<Stream>,
     entry: Option<Arc<ServerEntry>>,
+    /// Logged in, and connect_query runs.
+    conn: Option<Box<ServerConn>>,
 }
 
 /// What a server says while it logs us in.
@@ -110,7 +111,7 @@ impl Opening {
         let params = self.remember(said);
         *entry.params.lock() = Some(params.clone());
         let stream = self.stream.take().ok_or(Failure::Connect(Cause::ServerStateUnknown))?;
-        let mut conn = Box::new(ServerConn {
+        let conn = self.conn.insert(Box::new(ServerConn {
             slot: self.slot,
             pool: self.pool.clone(),
             stream,
@@ -120,11 +121,11 @@ impl Opening {
             entry,
             shown: None,
             home: self.worker,
-        });
+        }));
         if let Some(query) = self.pool.database.config().connect_query.clone() {
-            connect_query(&self.hub, &mut conn, &query).await?;
+            connect_query(&self.hub, conn, &query).await?;
         }
-        Ok(conn)
+        self.conn.take().ok_or(Failure::Connect(Cause::ServerStateUnknown))
     }
 
     /// Splits what the server reported into tracked parameters and the rest, for new clients.
@@ -143,20 +144,19 @@ impl Opening {
         params
     }
 
-    /// Sees to it that nothing is left at the server before the slot is free again.
-    async fn give_up(&mut self, failure: &Failure) {
+    /// Sees to it that nothing is left at the server before the slot is free again, and tells the pool.
+    async fn give_up(mut self, failure: Failure, ending: Ending) {
         let (Failure::Connect(cause) | Failure::Login(cause) | Failure::Full(cause) | Failure::Lost(cause)) =
-            failure;
-        if let Some(entry) = &self.entry {
-            let age = self.hub.now().since(entry.opened).as_secs();
-            tracing::info!("{}closing because: {} (age={age}s)", entry.log_prefix(), cause.message());
-        }
-        if let Some(mut stream) = self.stream.take() {
-            stream.shutdown_write();
-            let limit = self.plan.own.close_timeout.unwrap_or(closer::CLOSE_TIMEOUT);
-            // Whether it ended in time or not, there is nothing more that could be done about a login.
-            let _ = tokio::time::timeout(limit, closer::read_to_end(&mut stream)).await;
-        }
+            &failure;
+        let stream = match (self.conn.take(), &self.entry) {
+            (Some(conn), _) => Some(closer::abandon(&self.hub, conn, ending, cause).await),
+            (None, Some(entry)) => {
+                closer::log_closing(&self.hub, entry, cause);
+                self.stream.take()
+            }
+            (None, None) => None,
+        };
+        closer::give_up(&self.hub, self.slot, stream, failure).await;
     }
 }
 
@@ -247,6 +247,8 @@ fn refusal(message: &[u8]) -> Failure {
     match sqlstate {
         SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN => Failure::Connect(cause),
         SqlState::TOO_MANY_CONNECTIONS => Failure::Full(cause),
+        // All sessions were ended because one has crashed; the server goes on.
+        _ if sqlstate.as_str() == "57P02" => Failure::Connect(cause),
         _ => Failure::Login(cause),
     }
 }
@@ -338,6 +340,27 @@ async fn authenticate(
 
 /// Runs connect_query; an error of the server in it is logged and otherwise ignored, as PgBouncer does.
 async fn connect_query(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<(), Failure> {
+    let refused = match round(hub, conn, query).await? {
+        Ran::Well => return Ok(()),
+        Ran::Refused(cause) => cause,
+    };
+    tracing::warn!("{}connect_query failed: {}", conn.entry.log_prefix(), refused.message());
+    // The answer to an empty query comes after everything the failed one has left.
+    drop_error(&mut conn.input);
+    match round(hub, conn, "").await? {
+        Ran::Well => Ok(()),
+        Ran::Refused(cause) => Err(Failure::Connect(cause)),
+    }
+}
+
+/// How a query of our own went.
+enum Ran {
+    Well,
+    /// The server answered with an error, which is still in the input.
+    Refused(Cause),
+}
+
+async fn round(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<Ran, Failure> {
     let mut out = Vec::new();
     let mut round = Round::start(query, &mut out);
     conn.stream.write_all(&out).await.map_err(io_failure)?;
@@ -347,16 +370,28 @@ async fn connect_query(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<
             RoundStep::More { consumed } => conn.input.drain(..consumed),
             RoundStep::Done { consumed } => {
                 conn.input.drain(..consumed);
-                return Ok(());
+                return Ok(Ran::Well);
             }
-            RoundStep::Failed(cause) => {
-                tracing::warn!("{}connect_query failed: {}", conn.entry.log_prefix(), cause.message());
-                return Err(Failure::Connect(cause));
-            }
+            RoundStep::Failed(cause @ Cause::Server { .. }) => return Ok(Ran::Refused(cause)),
+            RoundStep::Failed(cause) => return Err(Failure::Connect(cause)),
         };
         match conn.stream.read(&mut chunk).await.map_err(io_failure)? {
             0 => return Err(Failure::Connect(Cause::ServerCrashed)),
             n => conn.input.extend_from_slice(&chunk[..n]),
         }
     }
+}
+
+/// Takes out everything up to and including the first ErrorResponse.
+fn drop_error(input: &mut Vec<u8>) {
+    let mut at = 0;
+    while let Ok(Some(head)) = header(&input[at..], LOGIN_MESSAGE_BYTES_MAX)
+        && at + head.total <= input.len()
+    {
+        at += head.total;
+        if head.tag == back::ERROR_RESPONSE {
+            break;
+        }
+    }
+    input.drain(..at);
 }

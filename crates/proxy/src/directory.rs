@@ -114,13 +114,14 @@ impl PoolEntry {
         *self.keys.lock() = Some(keys);
     }
 
-    /// Settings for a login user, made once for each generation.
-    pub(crate) fn settings(&self, plan: &Plan, login: &Arc<str>) -> Arc<Settings> {
-        self.settings
-            .lock()
-            .entry(login.clone())
-            .or_insert_with(|| Arc::new(session_settings(plan, &self.database.config(), &self.user, login)))
-            .clone()
+    /// Settings for a login user, made once for each generation. `plan` gives the plan in force: it is asked under
+    /// our lock, so that what a reload has cleared does not come back from an older plan.
+    pub(crate) fn settings(&self, plan: impl FnOnce() -> Arc<Plan>, login: &Arc<str>) -> Arc<Settings> {
+        let mut settings = self.settings.lock();
+        let made = settings.entry(login.clone()).or_insert_with(|| {
+            Arc::new(session_settings(&plan(), &self.database.config(), &self.user, login))
+        });
+        made.clone()
     }
 
     /// After a reload.

@@ -173,9 +173,10 @@ impl ClientEntry {
         let waker = {
             let mut mail = self.mail.lock();
             put(&mut mail);
+            // Still under the lock: a task that leaves its waker after us sees that there is mail.
+            self.has_mail.store(true, Ordering::Release);
             mail.waker.clone()
         };
-        self.has_mail.store(true, Ordering::Release);
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -25,7 +25,7 @@ use crate::listener::Doors;
 use crate::login::Entrance;
 use crate::server::ServerConn;
 use crate::worker::Worker;
-use crate::{cleaner, closer, connector};
+use crate::{cleaner, closer, connector, slot_task};
 
 /// What the pool's mutex guards.
 #[derive(Debug)]
@@ -334,6 +334,10 @@ impl Hub {
         drop(directory);
         self.note_timeouts();
         self.create_standing_pools();
+        if self.timed.load(Ordering::Relaxed) {
+            // Idle clients look at their limits.
+            self.clients.lock().values().for_each(|client| client.post(|_| {}));
+        }
         removed
     }
 
@@ -381,9 +385,13 @@ impl Hub {
     }
 
     /// A waiting client no longer wants one. What was granted meanwhile is in its mailbox.
-    pub(crate) fn withdraw(self: &Arc<Self>, ticket: Ticket, now: Moment) {
+    pub(crate) fn withdraw(self: &Arc<Self>, ticket: Ticket, client: ClientId, now: Moment) {
         let mut core = self.core.lock();
         core.pools.handle_withdrawn(ticket, now);
+        // Its place may be somebody else's by now.
+        if let Some(waiting) = core.waiting.get_mut(ticket.index as usize) {
+            waiting.take_if(|entry| entry.id == client);
+        }
         self.run_actions(&mut core, now);
     }
 
@@ -431,6 +439,19 @@ impl Hub {
         core.pools.handle_failed(slot, failure, now);
         self.run_actions(&mut core, now);
         self.gone.notify_one();
+    }
+
+    /// The same, but the server has not been seen to end.
+    pub(crate) fn failed_unseen(self: &Arc<Self>, slot: SlotId, failure: Failure) {
+        self.with_pools(|pools, now| pools.handle_failed_unseen(slot, failure, now));
+        self.gone.notify_one();
+    }
+
+    /// The task that had a server connection broke down, and the connection with it: whatever the task owed the pool.
+    pub(crate) fn broke_down(self: &Arc<Self>, slot: SlotId) {
+        tracing::error!("a task of a server connection broke down");
+        self.failed(slot, Failure::Lost(Cause::ServerStateUnknown));
+        self.closed(slot);
     }
 
     /// A server that we let go has ended.
@@ -483,26 +504,37 @@ impl Hub {
                     }
                 }
                 Action::Open { slot, pool, target, worker } => {
-                    if let Some(pool) = core.entries.get(&pool) {
-                        self.spawn_on(
-                            worker,
-                            connector::open(self.clone(), slot, pool.clone(), target, worker),
+                    let Some(pool) = core.entries.get(&pool) else {
+                        // Decided just before its database was removed.
+                        core.pools.handle_failed(slot, Failure::Connect(Cause::DatabaseRemoved), now);
+                        continue;
+                    };
+                    if core.pools.is_from_reserve(slot) {
+                        tracing::warn!(
+                            "{}/{}: taking connection from reserve_pool",
+                            pool.database.name,
+                            pool.user
                         );
                     }
+                    let open = connector::open(self.clone(), slot, pool.clone(), target, worker);
+                    self.spawn_on(worker, slot_task::watched(self.clone(), slot, open));
                 }
                 Action::Check { slot } => {
                     if let Some(conn) = core.take(slot) {
-                        self.spawn_on(conn.home, cleaner::check(self.clone(), conn));
+                        let (home, check) = (conn.home, cleaner::check(self.clone(), conn));
+                        self.spawn_on(home, slot_task::watched(self.clone(), slot, check));
                     }
                 }
                 Action::Clean { slot } => {
                     if let Some(conn) = core.take(slot) {
-                        self.spawn_on(conn.home, cleaner::clean(self.clone(), conn));
+                        let (home, clean) = (conn.home, cleaner::clean(self.clone(), conn));
+                        self.spawn_on(home, slot_task::watched(self.clone(), slot, clean));
                     }
                 }
                 Action::Close { slot, cause } => {
                     if let Some(conn) = core.take(slot) {
-                        self.spawn_on(conn.home, closer::close(self.clone(), conn, cause));
+                        let (home, close) = (conn.home, closer::close(self.clone(), conn, cause));
+                        self.spawn_on(home, slot_task::watched(self.clone(), slot, close));
                     }
                 }
             }

@@ -22,6 +22,7 @@ mod options;
 mod relay;
 mod report;
 mod server;
+mod slot_task;
 mod socket;
 mod start;
 mod stats;

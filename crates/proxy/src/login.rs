@@ -39,6 +39,9 @@ use crate::{cancel, linger, report};
 /// A login that may take as long as it likes (client_login_timeout = 0) ends all the same.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
+/// Bytes read at a time: who has not shown who it is costs no more memory than a login needs.
+const READ_BYTES: usize = 4096;
+
 /// How long a client may take to take in the message that refuses it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -183,7 +186,7 @@ impl Login {
         let worker = &hub.workers[usize::from(guard.worker().0)];
         let read = std::future::poll_fn(|cx| {
             let mut scratch = worker.take_scratch();
-            let read = stream.poll_read(cx, &mut scratch.input);
+            let read = stream.poll_read(cx, &mut scratch.input[..READ_BYTES]);
             let read = read.map_ok(|n| {
                 input.extend_from_slice(&scratch.input[..n]);
                 n

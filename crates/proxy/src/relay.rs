@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use plimsoll_pool::WaitCause;
+use plimsoll_pool::{Grant, WaitCause};
 use plimsoll_session::{Params, Session};
 use plimsoll_types::{Cause, Moment, Side, Ticket, WorkerId};
 
@@ -44,8 +44,8 @@ enum Phase {
     Open,
     /// For a server connection.
     Waiting { ticket: Ticket, since: Moment, told: Told },
-    /// For the parameters to be set on the server connection.
-    Settling,
+    /// For the parameters to be set on the server connection of this grant.
+    Settling(Grant),
     /// For answers: too many are outstanding.
     Busy,
 }
@@ -79,6 +79,8 @@ pub(crate) struct Relay {
     phase: Phase,
     /// Bytes of the client that are kept: less than a header, a message that must be whole, or what waits.
     input: Vec<u8>,
+    /// How many bytes `input` must have before they are looked at again: more than it has while a message is collected.
+    wanted: usize,
     /// Bytes for the client which its socket has not taken.
     output: Carry,
     /// The parameter values the console shows.
@@ -100,10 +102,12 @@ impl Relay {
         input: Vec<u8>,
         entry: Arc<ClientEntry>,
         pool: Arc<PoolEntry>,
-        session: Session,
+        mut session: Session,
         guard: ClientGuard,
     ) -> Relay {
         let generation = pool.generation.load(Ordering::Acquire);
+        // There may have been a reload since the session was made.
+        session.set_settings(pool.settings(|| hub.plan(), &entry.user));
         let worker = guard.worker();
         let wait = wait_of(&hub, &pool, &entry, &session);
         Relay {
@@ -115,6 +119,7 @@ impl Relay {
             conn: None,
             phase: Phase::New,
             input,
+            wanted: 0,
             output: Carry::default(),
             shown: None,
             accounted: 0,
@@ -206,7 +211,12 @@ impl Drop for Relay {
     fn drop(&mut self) {
         let now = self.hub.now();
         self.leave_queue(now);
-        self.let_go(Side::Client, &Cause::ClientEof, now);
+        // After a panic nobody knows what has been sent.
+        let (side, cause) = match std::thread::panicking() {
+            true => (Side::Server, Cause::ServerStateUnknown),
+            false => (Side::Client, Cause::ClientEof),
+        };
+        self.let_go(side, &cause, now);
         self.hub.collected.fetch_sub(self.accounted, Ordering::Relaxed);
         let _ = &self.guard;
     }

@@ -42,6 +42,10 @@ impl ServerConn {
     /// # Errors
     /// Why it cannot be used.
     pub(crate) fn look(&mut self, cx: &mut Context<'_>, tracked: &Tracked) -> Result<(), Cause> {
+        if !self.input.is_empty() {
+            let consumed = self.link.on_idle(&self.input, tracked)?;
+            self.input.drain(..consumed);
+        }
         if self.stream.poll_readable(cx).is_pending() {
             return Ok(());
         }

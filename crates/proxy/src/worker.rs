@@ -15,6 +15,9 @@ use crate::hub::Hub;
 /// Bytes of the scratch buffer: as much as one read takes at most.
 pub(crate) const SCRATCH_BYTES: usize = 64 * 1024;
 
+/// Bytes of room that are kept for what is put together from pieces.
+const KEPT_BYTES: usize = 4 * SCRATCH_BYTES;
+
 /// What a task uses while it runs; idle clients own none of it.
 #[derive(Debug)]
 pub(crate) struct Scratch {
@@ -24,6 +27,17 @@ pub(crate) struct Scratch {
     pub(crate) steps: Steps,
     /// Pieces that go out in one write.
     pub(crate) gather: Vec<u8>,
+}
+
+impl Scratch {
+    /// Gives back what one large message took; what steps are left has been carried out.
+    pub(crate) fn shrink(&mut self) {
+        for kept in [&mut self.gather, &mut self.steps.bytes] {
+            if kept.capacity() > KEPT_BYTES {
+                *kept = Vec::new();
+            }
+        }
+    }
 }
 
 impl Default for Scratch {

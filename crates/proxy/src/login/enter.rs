@@ -44,7 +44,7 @@ impl Login {
             pool.set_keys(keys);
         }
         let entry = self.register(Some(pool.clone()));
-        let settings = pool.settings(&self.plan, &self.user);
+        let settings = pool.settings(|| self.hub.plan(), &self.user);
         let welcome = match pool.welcome() {
             Some(welcome) => welcome,
             None => self.first_welcome(&pool, &entry).await?,
@@ -143,7 +143,7 @@ impl Login {
         entry: &Arc<ClientEntry>,
     ) -> Result<Box<ServerConn>, End> {
         let (hub, now) = (self.hub.clone(), self.hub.now());
-        let settings = pool.settings(&self.plan, &self.user);
+        let settings = pool.settings(|| hub.plan(), &self.user);
         let (wait_max, wait_cause) =
             longest_wait(&self.plan, &pool.database.config(), &self.user, settings.query_timeout);
         let worker = self.guard.worker();
@@ -183,7 +183,7 @@ struct Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let now = self.hub.now();
-        self.hub.withdraw(self.ticket, now);
+        self.hub.withdraw(self.ticket, self.entry.id, now);
         let late = self.entry.mail().grant.take();
         if let Some((conn, _)) = late {
             self.hub.give_back(conn, Release::Clean, now);

@@ -35,7 +35,7 @@ impl Relay {
 
     pub(super) fn leave_queue(&mut self, now: Moment) {
         if let Some(ticket) = self.ticket() {
-            self.hub.withdraw(ticket, now);
+            self.hub.withdraw(ticket, self.entry.id, now);
             self.phase = Phase::Open;
         }
         let granted = self.entry.mail().grant.take();

@@ -45,10 +45,9 @@ impl Relay {
         let Some(conn) = &mut self.conn else { return Ok(()) };
         let outcome =
             self.session.on_server(&mut conn.link, bytes, &self.hub.tracked, &mut scratch.steps, now);
+        // Kept before anything can fail: a connection of which bytes are missing must not look like one at rest.
+        keep(&mut conn.input, &bytes[outcome.consumed..]);
         self.carry_out(cx, scratch, bytes)?;
-        if let Some(conn) = &mut self.conn {
-            keep(&mut conn.input, &bytes[outcome.consumed..]);
-        }
         match outcome.then {
             Then::Release(release) => {
                 self.give_back(release, now);
@@ -56,6 +55,9 @@ impl Relay {
                 self.resume_client(cx, scratch)
             }
             Then::Attached => {
+                if let Phase::Settling(grant) = self.phase {
+                    self.entry.set_held(&grant, now);
+                }
                 self.phase = Phase::Open;
                 self.resume_client(cx, scratch)
             }
@@ -82,33 +84,54 @@ impl Relay {
 
     pub(super) fn read_client(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Turn, Ended> {
         let kept = self.input.len();
+        if kept < self.wanted && self.wanted > scratch.input.len() / 2 {
+            return self.collect(cx, scratch);
+        }
+        if kept >= scratch.input.len() {
+            // Whatever is long is collected or waits for answers.
+            debug_assert!(false, "{kept} bytes kept for nothing");
+            return Err((Side::Client, Cause::CollectExhausted));
+        }
         let stream = self.stream.as_mut().ok_or((Side::Client, Cause::ClientEof))?;
         let mut input = std::mem::take(&mut scratch.input);
-        // What is kept goes in front of what is read, in one piece; where it is long, the other way round.
-        let long = kept > input.len() / 2;
-        let from = if long { 0 } else { kept };
-        input[..from].copy_from_slice(&self.input[..from]);
+        // What is kept goes in front of what is read, in one piece.
+        input[..kept].copy_from_slice(&self.input);
         let limit =
-            if self.conn.is_some() { input.len() } else { (from + UNLINKED_READ_BYTES).min(input.len()) };
-        let read = stream.poll_read(cx, &mut input[from..limit]);
-        let turn = match read {
+            if self.conn.is_some() { input.len() } else { (kept + UNLINKED_READ_BYTES).min(input.len()) };
+        let turn = match stream.poll_read(cx, &mut input[kept..limit]) {
             Poll::Pending => Ok(Turn::Wait),
             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => Err((Side::Client, Cause::ClientEof)),
             Poll::Ready(Ok(n)) => {
                 self.stats().add(Counter::Received, n as u64);
-                let heard = if long {
-                    let mut whole = std::mem::take(&mut self.input);
-                    whole.extend_from_slice(&input[..n]);
-                    self.hear_client(cx, scratch, &whole)
-                } else {
-                    self.input.clear();
-                    self.hear_client(cx, scratch, &input[..from + n])
-                };
-                heard.map(|()| Turn::Again)
+                self.input.clear();
+                self.hear_client(cx, scratch, &input[..kept + n]).map(|()| Turn::Again)
             }
         };
         scratch.input = input;
         turn
+    }
+
+    /// Reads on in a message that is collected and is too long to be looked at with every piece of it.
+    fn collect(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Turn, Ended> {
+        let kept = self.input.len();
+        let more = (self.wanted - kept).min(scratch.input.len());
+        let stream = self.stream.as_mut().ok_or((Side::Client, Cause::ClientEof))?;
+        let n = match stream.poll_read(cx, &mut scratch.input[..more]) {
+            Poll::Pending => return Ok(Turn::Wait),
+            Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err((Side::Client, Cause::ClientEof)),
+            Poll::Ready(Ok(n)) => n,
+        };
+        self.stats().add(Counter::Received, n as u64);
+        self.account(kept + n)?;
+        if self.input.capacity() - kept < n {
+            self.input.reserve_exact((self.wanted - kept).min(kept.max(n)));
+        }
+        self.input.extend_from_slice(&scratch.input[..n]);
+        if self.input.len() == self.wanted {
+            let whole = std::mem::take(&mut self.input);
+            self.hear_client(cx, scratch, &whole)?;
+        }
+        Ok(Turn::Again)
     }
 
     pub(super) fn hear_client(
@@ -119,6 +142,7 @@ impl Relay {
     ) -> Result<(), Ended> {
         let now = self.hub.now();
         let mut rest = bytes;
+        self.wanted = 0;
         loop {
             let link = self.conn.as_mut().map(|conn| &mut conn.link);
             let hub = &self.hub;
@@ -128,7 +152,7 @@ impl Relay {
             match outcome.then {
                 Then::Continue | Then::Attached => break,
                 Then::Collect { bytes } => {
-                    self.input.reserve_exact(bytes.min(rest.len() + UNLINKED_READ_BYTES));
+                    self.wanted = bytes;
                     break;
                 }
                 Then::Busy => {
@@ -158,9 +182,15 @@ impl Relay {
     }
 
     /// Keeps bytes of the client, within what may be kept over all clients.
-    pub(super) fn keep_client(&mut self, rest: &[u8]) -> Result<(), Ended> {
+    fn keep_client(&mut self, rest: &[u8]) -> Result<(), Ended> {
+        self.account(rest.len())?;
         keep(&mut self.input, rest);
-        let size = if rest.len() > SMALL_BYTES { rest.len() } else { 0 };
+        Ok(())
+    }
+
+    /// So many bytes of the client are kept from now on.
+    fn account(&mut self, kept: usize) -> Result<(), Ended> {
+        let size = if kept > SMALL_BYTES { kept } else { 0 };
         if size > self.accounted {
             let limit = self.hub.collect_memory();
             let more = size - self.accounted;
@@ -168,9 +198,10 @@ impl Relay {
                 self.hub.collected.fetch_sub(more, Ordering::Relaxed);
                 return Err((Side::Client, Cause::CollectExhausted));
             }
-        } else {
+        } else if size < self.accounted {
             self.hub.collected.fetch_sub(self.accounted - size, Ordering::Relaxed);
         }
+        // Else, which is all but always, nothing that the workers share is touched.
         self.accounted = size;
         Ok(())
     }

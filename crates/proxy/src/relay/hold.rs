@@ -6,11 +6,12 @@ use std::task::Context;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plimsoll_pool::{Grant, Moves, Request, Returned, WaitCause};
+use plimsoll_pool::{Grant, Moves, Request, WaitCause};
 use plimsoll_session::{Attach, Params, Release, Session};
 use plimsoll_types::{Cause, Moment, Side};
 
 use super::{Ended, Phase, Relay, SMALL_BYTES, Told};
+use crate::closer;
 use crate::directory::{PoolEntry, longest_wait};
 use crate::entry::ClientEntry;
 use crate::hub::{Answer, Hub};
@@ -51,7 +52,7 @@ impl Relay {
         let generation = self.pool.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
-            self.session.set_settings(self.pool.settings(&self.hub.plan(), &self.entry.user));
+            self.session.set_settings(self.pool.settings(|| self.hub.plan(), &self.entry.user));
             self.wait = wait_of(&self.hub, &self.pool, &self.entry, &self.session);
         }
     }
@@ -69,14 +70,17 @@ impl Relay {
         if grant.moves == Moves::Moves || conn.home != self.worker {
             conn = self.move_here(conn)?;
         }
-        self.entry.set_held(&grant, now);
         self.stats().add(Counter::Assignments, 1);
         self.phase = Phase::Open;
         let conn = self.conn.insert(conn);
         match self.session.attach(&mut conn.link, &self.hub.tracked, &mut scratch.steps, now) {
-            Attach::Ready => Ok(()),
+            Attach::Ready => {
+                self.entry.set_held(&grant, now);
+                Ok(())
+            }
             Attach::Settling => {
-                self.phase = Phase::Settling;
+                // Not held as far as others can see: a cancel now would hit our own SET, and the client with it.
+                self.phase = Phase::Settling(grant);
                 self.carry_out(cx, scratch, &[])
             }
         }
@@ -98,12 +102,7 @@ impl Relay {
                 home: self.worker,
             })),
             Err(_) => {
-                // The socket is closed: the slot is free as soon as the server has noticed.
-                self.hub.with_pools(|pools, now| {
-                    let lost = Returned::Unusable(Cause::NoFileDescriptors);
-                    pools.handle_returned(slot, lost, now);
-                });
-                self.hub.closed(slot);
+                closer::cut_off(&self.hub, slot, &entry, &Cause::NoFileDescriptors);
                 Err((Side::Server, Cause::NoFileDescriptors))
             }
         }

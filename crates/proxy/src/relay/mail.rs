@@ -38,13 +38,25 @@ impl Relay {
             }
             return Err((Side::Client, *cause));
         }
+        self.take_in_reload();
         self.look_at_clock(cx, now)
+    }
+
+    /// A reload may have set limits for clients that do nothing.
+    fn take_in_reload(&mut self) {
+        let generation = self.generation;
+        if self.conn.is_none() {
+            self.renew_settings();
+        }
+        if generation != self.generation {
+            self.note_deadline();
+        }
     }
 
     pub(super) fn ticket(&self) -> Option<Ticket> {
         match self.phase {
             Phase::Waiting { ticket, .. } => Some(ticket),
-            Phase::New | Phase::Open | Phase::Settling | Phase::Busy => None,
+            Phase::New | Phase::Open | Phase::Settling(_) | Phase::Busy => None,
         }
     }
 
@@ -62,6 +74,8 @@ impl Relay {
         {
             return Err((Side::Client, cause));
         }
+        // Where no limit is set any more, nothing else would take it back, and the janitor would wake us for ever.
+        self.entry.set_deadline(None);
         self.note_deadline();
         Ok(())
     }

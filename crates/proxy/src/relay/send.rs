@@ -54,6 +54,7 @@ impl Relay {
             }
         }
         scratch.gather = gather;
+        scratch.shrink();
         result
     }
 
