@@ -28,9 +28,7 @@ fn a_login_that_began_before_a_reload_does_not_bring_the_old_settings_back() {
     late.send(&Packet::untyped(80_877_103).bytes()).unwrap();
     assert_eq!(late.read_byte().unwrap(), b'N');
     plimsoll.reload(&Ini::new(&postgres).set("pool_mode", "session"));
-    let startup =
-        Packet::untyped(0x0003_0000).text("user").text("app").text("database").text("p0").raw(b"\0");
-    late.send(&startup.bytes()).unwrap();
+    late.send(&plimsoll.login("app", "p0").startup_packet()).unwrap();
     late.cycle().unwrap();
     let mut client = plimsoll.client("app", "p0");
     client.query("SELECT 1");
@@ -38,6 +36,34 @@ fn a_login_that_began_before_a_reload_does_not_bring_the_old_settings_back() {
     late.send(Batch::new().query("SELECT 1").bytes()).unwrap();
     late.cycle().unwrap();
     wait_for_pool(&plimsoll, "p0", &[("sv_active", 2), ("sv_idle", 0)]);
+}
+
+#[test]
+fn a_login_does_not_bring_back_a_database_that_was_removed_in_between() {
+    let (postgres, plimsoll) = house(|ini| ini.set("auth_type", "plain").login("app", "secret"));
+    let mut late = Client::knock(&plimsoll.address(), PATIENCE).unwrap();
+    late.send(&plimsoll.login("app", "p1").startup_packet()).unwrap();
+    assert_eq!(late.read().unwrap().tag, b'R', "asked for its password");
+    let ini = Ini::new(&postgres).set("auth_type", "plain").login("app", "secret");
+    plimsoll.reload(&ini.without_database("p1"));
+    late.send(&Packet::typed(b'p').text("secret").bytes()).unwrap();
+    let error = late.expect_closed().expect("the reason");
+    assert_eq!((error.severity.as_str(), error.message.as_str()), ("FATAL", "database removed"));
+    assert!(plimsoll.show("POOLS").find(&[("database", "p1")]).is_none());
+}
+
+#[test]
+fn a_place_meant_for_a_database_that_the_same_reload_removes_goes_to_others() {
+    let (postgres, plimsoll) = house(|ini| ini.own("target_budget", "1"));
+    let mut holder = plimsoll.client("app", "p0");
+    holder.query("BEGIN");
+    let mut waiting = plimsoll.login("app", "p1").knock().unwrap();
+    waiting.send(&plimsoll.login("app", "p1").startup_packet()).unwrap();
+    wait_for_pool(&plimsoll, "p1", &[("cl_waiting", 1)]);
+    plimsoll.reload(&Ini::new(&postgres).own("target_budget", "2").without_database("p1"));
+    assert_eq!(waiting.expect_closed().expect("the reason").message, "database removed");
+    assert_eq!(plimsoll.client("app", "p2").value("SELECT 1"), "1", "the second place is free");
+    holder.query("COMMIT");
 }
 
 #[test]
@@ -76,9 +102,7 @@ fn a_connect_query_that_does_not_end_leaves_no_session_behind() {
     });
     let watch = postgres.watch("usename = 'app'");
     let mut waiting = Client::knock(&plimsoll.address(), PATIENCE).unwrap();
-    let startup =
-        Packet::untyped(0x0003_0000).text("user").text("app").text("database").text("slow").raw(b"\0");
-    waiting.send(&startup.bytes()).unwrap();
+    waiting.send(&plimsoll.login("app", "slow").startup_packet()).unwrap();
     eventually("three attempts that were given up", SOON, || {
         plimsoll.log().matches("closing because: connect timeout").count() >= 3
     });

@@ -84,7 +84,10 @@ impl Opening {
             Err(e) => {
                 let (pool, peer) = (&self.pool, self.target.peer());
                 tracing::warn!("S: {}/{}@{peer} connect failed: {e}", pool.database.name, pool.user);
-                return Err(Failure::Connect(Cause::ConnectFailed));
+                return Err(Failure::Connect(match e.raw_os_error() {
+                    Some(libc::EMFILE | libc::ENFILE) => Cause::NoFileDescriptors,
+                    _ => Cause::ConnectFailed,
+                }));
             }
         };
         let entry = Arc::new(ServerEntry {

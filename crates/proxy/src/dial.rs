@@ -9,6 +9,9 @@ use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use crate::entry::{Peer, TargetAddr};
 use crate::socket::Stream;
 
+/// How long a Unix socket with a full queue is left alone.
+const FULL_QUEUE: Duration = Duration::from_millis(20);
+
 /// Keepalive and friends, for both sides. A socket that refuses an option works without it.
 pub(crate) fn tune(socket: &Socket, general: &General) {
     let _ = socket.set_tcp_nodelay(true);
@@ -45,7 +48,14 @@ pub(crate) async fn connect(target: &TargetAddr, general: &General) -> io::Resul
         TargetAddr::Unix(path, _) => (Socket::new(Domain::UNIX, Type::STREAM, None)?, SockAddr::unix(path)?),
     };
     socket.set_nonblocking(true)?;
-    let begun = socket.connect(&addr);
+    let mut begun = socket.connect(&addr);
+    while let (Err(e), TargetAddr::Unix(..)) = (&begun, target)
+        && e.kind() == io::ErrorKind::WouldBlock
+    {
+        // Its queue is full for the moment; unlike TCP, a Unix socket does not wait for a place by itself.
+        tokio::time::sleep(FULL_QUEUE).await;
+        begun = socket.connect(&addr);
+    }
     let stream = Stream::new(socket)?;
     match begun {
         Ok(()) => Ok(stream),

@@ -303,14 +303,15 @@ impl Hub {
         }
     }
 
-    /// The pool for a login user of a database.
-    pub(crate) fn pool(&self, database: &Arc<DatabaseEntry>, login: &str) -> Arc<PoolEntry> {
+    /// The pool for a login user of a database; `None` if the database has been removed by now.
+    pub(crate) fn pool(&self, database: &Arc<DatabaseEntry>, login: &str) -> Option<Arc<PoolEntry>> {
         let (plan, now) = (self.plan(), self.now());
         let mut directory = self.directory.lock();
+        directory.database(&database.name).filter(|known| known.id == database.id)?;
         let mut core = self.core.lock();
         let entry = directory.pool(&mut core.pools, &plan, database, login, now);
         core.entries.entry(entry.id).or_insert_with(|| entry.clone());
-        entry
+        Some(entry)
     }
 
     /// Replaces the plan. Returns the databases that are gone.

@@ -37,7 +37,7 @@ impl Login {
             Goal::Missing => Err(self.missing()),
         }
         .map_err(End::Refused)?;
-        let pool = self.hub.pool(&database, &self.user);
+        let pool = self.hub.pool(&database, &self.user).ok_or(End::Refused(Cause::DatabaseRemoved))?;
         if let Some(keys) = keys
             && *pool.user == *self.user
         {
