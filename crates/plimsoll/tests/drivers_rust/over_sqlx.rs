@@ -243,7 +243,7 @@ async fn notifications(target: &Target) {
 
 async fn a_crowd_over_a_pool_of_the_driver(target: &Target) {
     let pool = pool_options(target).connect_with(options(target)).await.unwrap();
-    fresh_table(&mut *pool.acquire().await.unwrap(), "sqlx_pool", "n int").await;
+    fresh_table(&mut pool.acquire().await.unwrap(), "sqlx_pool", "n int").await;
     sqlx::query("INSERT INTO sqlx_pool VALUES (0)").execute(&pool).await.unwrap();
     join_all((0..CROWD).map(|number| one_of_the_pool(&pool, target, number))).await;
     let sum: i32 = sqlx::query_scalar("SELECT n FROM sqlx_pool").fetch_one(&pool).await.unwrap();
