@@ -21,6 +21,17 @@ fn a_limit_set_by_reload_reaches_clients_that_do_nothing() {
 }
 
 #[test]
+fn and_clients_that_hold_a_server() {
+    let (postgres, plimsoll) = house(|ini| ini.set("pool_mode", "session"));
+    let mut client = plimsoll.client("app", "p0");
+    client.query("BEGIN");
+    let ini = Ini::new(&postgres).set("pool_mode", "session");
+    plimsoll.reload(&ini.set("idle_transaction_timeout", "1"));
+    let error = client.expect_closed().expect("the reason");
+    assert_eq!((error.severity.as_str(), error.message.as_str()), ("FATAL", "idle transaction timeout"));
+}
+
+#[test]
 fn a_login_that_began_before_a_reload_does_not_bring_the_old_settings_back() {
     let (postgres, plimsoll) = house(|ini| ini);
     let mut late = Client::knock(&plimsoll.address(), PATIENCE).unwrap();

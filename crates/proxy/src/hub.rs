@@ -335,10 +335,8 @@ impl Hub {
         drop(directory);
         self.note_timeouts();
         self.create_standing_pools();
-        if self.timed.load(Ordering::Relaxed) {
-            // Idle clients look at their limits.
-            self.clients.lock().values().for_each(|client| client.post(|_| {}));
-        }
+        // Clients that do nothing look at their limits, too.
+        self.clients.lock().values().for_each(|client| client.post(|_| {}));
         removed
     }
 

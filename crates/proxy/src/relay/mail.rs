@@ -1,10 +1,11 @@
 //! What other tasks leave for a client, and limits of time.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::time::Duration;
 
-use plimsoll_session::Release;
+use plimsoll_session::{Release, Settings};
 use plimsoll_types::{Cause, Moment, Side, Ticket};
 use plimsoll_wire::encode;
 
@@ -42,15 +43,22 @@ impl Relay {
         self.look_at_clock(cx, now)
     }
 
-    /// A reload may have set limits for clients that do nothing.
+    /// A reload may have changed the limits of clients that do nothing, or nothing that needs another server
+    /// connection. What a client does with the one it holds goes on by the rules it began with.
     fn take_in_reload(&mut self) {
-        let generation = self.generation;
+        if self.generation == self.pool.generation.load(Ordering::Acquire) {
+            return;
+        }
         if self.conn.is_none() {
             self.renew_settings();
+        } else {
+            let renewed = self.pool.settings(|| self.hub.plan(), &self.entry.user);
+            let held = self.session.settings();
+            let (mode, prepared_max, clean) = (held.mode, held.prepared_max, held.clean);
+            let settings = Settings { mode, prepared_max, clean, ..Settings::clone(&renewed) };
+            self.session.set_settings(Arc::new(settings));
         }
-        if generation != self.generation {
-            self.note_deadline();
-        }
+        self.note_deadline();
     }
 
     pub(super) fn ticket(&self) -> Option<Ticket> {
