@@ -305,8 +305,8 @@ impl Session {
             front::BIND if self.manages_statements() => self.bind(link, message, steps),
             front::DESCRIBE | front::CLOSE if self.manages_statements() => self.subject(link, message, steps),
             front::PARSE => push(link, Expect::Parse),
-            front::BIND => push(link, Expect::Bind),
-            front::DESCRIBE => push(link, Expect::Describe),
+            front::BIND => push(link, Expect::Bind { statement: None }),
+            front::DESCRIBE => push(link, Expect::Describe { statement: None }),
             front::CLOSE => push(link, Expect::Close),
             _ => push(link, Expect::Execute),
         };

@@ -47,9 +47,15 @@ pub(crate) enum Expect {
     /// The error of a Parse under a name in use.
     DuplicateParse,
     /// BindComplete.
-    Bind,
+    Bind {
+        /// What is bound, if it is managed.
+        statement: Option<Arc<Statement>>,
+    },
     /// RowDescription or NoData.
-    Describe,
+    Describe {
+        /// What is described, if it is managed.
+        statement: Option<Arc<Statement>>,
+    },
     /// CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute,
     /// CloseComplete.

@@ -135,14 +135,14 @@ impl Session {
             Err(verdict) => return verdict,
         };
         if names.statement.is_empty() {
-            return push(link, Expect::Bind);
+            return push(link, Expect::Bind { statement: None });
         }
         let statement = match self.find(link, names.statement) {
             Err(verdict) => return verdict,
             Ok(Some(statement)) => statement,
             Ok(None) if may_pass_unknown(self, names.statement) => {
                 steps.counts.binds += 1;
-                return push(link, Expect::Bind);
+                return push(link, Expect::Bind { statement: None });
             }
             Ok(None) => return stop(Cause::NoSuchStatement),
         };
@@ -152,7 +152,7 @@ impl Session {
         steps.inject(Side::Server, |out| {
             encode::bind_head(out, total, names.portal, statement.name.as_bytes());
         });
-        link.expected.push(Expect::Bind);
+        link.expected.push(Expect::Bind { statement: Some(statement) });
         Verdict::PassFrom(names.end)
     }
 
@@ -178,7 +178,7 @@ impl Session {
             Err(verdict) => return verdict,
         };
         let describe = message.head.tag == front::DESCRIBE;
-        let plain = if describe { Expect::Describe } else { Expect::Close };
+        let plain = if describe { Expect::Describe { statement: None } } else { Expect::Close };
         let name = match front::subject(bytes) {
             Ok(Subject::Portal(_)) | Ok(Subject::Statement(b"")) => return push(link, plain),
             Ok(Subject::Statement(name)) => name,
@@ -193,7 +193,7 @@ impl Session {
         };
         self.provide(link, &statement, steps);
         steps.inject(Side::Server, |out| encode::describe_statement(out, statement.name.as_bytes()));
-        link.expected.push(plain);
+        link.expected.push(Expect::Describe { statement: Some(statement) });
         Verdict::Replaced
     }
 
@@ -228,8 +228,8 @@ impl Session {
             | Expect::Sync
             | Expect::Parse
             | Expect::DuplicateParse
-            | Expect::Bind
-            | Expect::Describe
+            | Expect::Bind { .. }
+            | Expect::Describe { .. }
             | Expect::Execute
             | Expect::Close
             | Expect::CopyEnd
@@ -268,8 +268,8 @@ impl Session {
                 | Expect::Sync
                 | Expect::Parse
                 | Expect::DuplicateParse
-                | Expect::Bind
-                | Expect::Describe
+                | Expect::Bind { .. }
+                | Expect::Describe { .. }
                 | Expect::Execute
                 | Expect::Close
                 | Expect::CopyEnd

@@ -92,15 +92,17 @@ impl Session {
         match message.head.tag {
             // Rows first: of these there are many.
             back::DATA_ROW | front::COPY_DATA => Verdict::Pass,
-            back::ROW_DESCRIPTION | back::NO_DATA => answer(link, |head| matches!(head, Expect::Describe)),
-            back::BIND_COMPLETE => answer(link, |head| matches!(head, Expect::Bind)),
+            back::ROW_DESCRIPTION | back::NO_DATA => {
+                answer(link, |head| matches!(head, Expect::Describe { .. }))
+            }
+            back::BIND_COMPLETE => answer(link, |head| matches!(head, Expect::Bind { .. })),
             back::READY_FOR_QUERY => self.ready(link, message, steps, now),
             back::COMMAND_COMPLETE => self.command_complete(link, message),
             back::EMPTY_QUERY_RESPONSE => empty_query(link),
             back::PORTAL_SUSPENDED => answer(link, |head| matches!(head, Expect::Execute)),
             back::PARSE_COMPLETE => parse_complete(link),
             back::CLOSE_COMPLETE => close_complete(link),
-            back::ERROR_RESPONSE => self.error(link),
+            back::ERROR_RESPONSE => self.error(link, message),
             back::COPY_IN_RESPONSE => {
                 let (syncs, ended) = link.expected.strip_syncs_in_copy();
                 link.copy = match ended {
@@ -153,7 +155,18 @@ impl Session {
     }
 
     /// After an error in a batch PostgreSQL ignores everything up to Sync, so none of it is answered.
-    fn error(&mut self, link: &mut Link) -> Verdict {
+    fn error(&mut self, link: &mut Link, message: Message<'_>) -> Verdict {
+        if let Some(Expect::Bind { statement: Some(used) } | Expect::Describe { statement: Some(used) }) =
+            link.expected.head()
+        {
+            match message.whole() {
+                Some(bytes) if says_outdated(bytes) => used.mark_outdated(),
+                Some(_) => {}
+                None if message.head.total <= LOOK_BYTES_MAX as usize => return Verdict::Wait,
+                // Longer than PostgreSQL's words for it.
+                None => {}
+            }
+        }
         if let CopyIn::Active { syncs } | CopyIn::Ended { syncs } = std::mem::take(&mut link.copy)
             && syncs > 0
             && link.count == Count::Known
@@ -268,6 +281,14 @@ fn answer(link: &mut Link, fits: impl FnOnce(&Expect) -> bool) -> Verdict {
         _ if link.count == Count::Lost => Verdict::Pass,
         _ => broken("answer that nobody asked for"),
     }
+}
+
+/// Whether an ErrorResponse says that the result of a prepared statement has changed. Its text is translated, its
+/// SQLSTATE stands for other things too, the name of the function that raised it is neither.
+fn says_outdated(message: &[u8]) -> bool {
+    let mut fields = back::error_fields(message);
+    let code = fields.by_ref().any(|(field, text)| field == b'C' && text == b"0A000");
+    code && fields.any(|(field, text)| field == b'R' && text == b"RevalidateCachedQuery")
 }
 
 /// A query or function call has been answered: the next ReadyForQuery is its own.

@@ -4,9 +4,10 @@ use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A named statement as all clients share it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Statement {
     /// Unique.
     pub id: u64,
@@ -14,7 +15,27 @@ pub struct Statement {
     pub name: Box<str>,
     /// Query text, zero, parameter types: the Parse message after its name.
     pub text_and_types: Box<[u8]>,
+    /// A table it reads has changed so that PostgreSQL refuses to go on with it. Only ever goes from false to true.
+    outdated: AtomicBool,
 }
+
+impl Statement {
+    /// PostgreSQL has refused it for good (0A000, "cached plan must not change result type"). Drivers help themselves
+    /// by preparing the same text again, which must then really be prepared, on every server connection: under a new
+    /// name.
+    pub(crate) fn mark_outdated(&self) {
+        self.outdated.store(true, Ordering::Relaxed);
+    }
+}
+
+impl PartialEq for Statement {
+    /// Ids are unique.
+    fn eq(&self, other: &Statement) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Statement {}
 
 /// Where statements are looked up; asked only when a client sends a named Parse.
 pub trait Statements {
@@ -66,7 +87,9 @@ impl StatementTable {
 
     /// See [`Statements::intern`]. Forgets, now and then (amortised), those that nobody has any more.
     pub fn intern(&mut self, text_and_types: &[u8]) -> Arc<Statement> {
-        if let Some(known) = self.known.get(text_and_types) {
+        if let Some(known) = self.known.get(text_and_types)
+            && !known.0.outdated.load(Ordering::Relaxed)
+        {
             return known.0.clone();
         }
         if self.known.len() >= self.sweep_at {
@@ -76,8 +99,10 @@ impl StatementTable {
         let id = self.next_id;
         self.next_id += 1;
         let name = format!("{}{id}", self.prefix).into();
-        let statement = Arc::new(Statement { id, name, text_and_types: text_and_types.into() });
-        self.known.insert(ByText(statement.clone()));
+        let (text_and_types, outdated) = (text_and_types.into(), AtomicBool::new(false));
+        let statement = Arc::new(Statement { id, name, text_and_types, outdated });
+        // In the place of an outdated one with this text, if there is one.
+        self.known.replace(ByText(statement.clone()));
         statement
     }
 

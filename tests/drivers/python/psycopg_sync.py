@@ -473,7 +473,10 @@ def session_state_is_gone_for_the_next(target):
     for _ in range(8):
         with connect(target) as connection:
             assert value(connection, "SHOW work_mem") != "321kB", "a setting of another client"
-            equal(value(connection, "SELECT pg_try_advisory_lock(4712)"), True, "a lock of another client")
+            mine = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+            equal(value(connection, mine), 0, "a lock of another client")
+            # Waits: the server connection of the client before may still be on its way through the reset query.
+            connection.execute("SELECT pg_advisory_lock(4712)")
             connection.execute("CREATE TEMP TABLE psycopg_mine (id int)")
             connection.execute("PREPARE mine AS SELECT 1")
             connection.execute("SET work_mem = '321kB'")

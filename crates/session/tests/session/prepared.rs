@@ -228,3 +228,44 @@ fn suspended_portals_go_on() {
     t.client("E:p Cp:p S");
     assert_eq!(t.server("R C:A 3 Z:T"), "c[R C:A 3 Z:T]");
 }
+
+/// PostgreSQL's own words after a table has got another column, cut to the fields that count.
+fn plan_is_outdated() -> Vec<u8> {
+    let fields =
+        b"SERROR\0VERROR\0C0A000\0Mcached plan must not change result type\0RRevalidateCachedQuery\0\0";
+    let length = u32::try_from(fields.len() + 4).expect("short");
+    [b"E", &length.to_be_bytes()[..], fields].concat()
+}
+
+#[test]
+fn a_statement_whose_result_has_changed_is_prepared_anew() {
+    let mut t = Talk::new();
+    prepare(&mut t, "a=x");
+    let error = plan_is_outdated();
+    for cut in [0, 30] {
+        t.client("B:a E S");
+        if cut > 0 {
+            // The part that tells is still to come.
+            assert_eq!(t.server_bytes(&error[..cut]), "");
+        }
+        let all = if cut > 0 { &error[cut..] } else { &error[..] };
+        assert_eq!(t.server_bytes(all), "c[E:cached_plan_must_not_change_result_type]", "cut at {cut}");
+        t.server("Z:I");
+    }
+    // The same text, and yet it is sent to the server, under another name; for whoever prepares it from now on, too.
+    assert_eq!(t.client("P:b=x B:b E S"), "s[P:S2=x B:S2 E S]");
+    assert_eq!(t.server("1 2 C:SELECT Z:I"), "c[1 2 C:SELECT Z:I] release Clean");
+    t.next_client();
+    assert_eq!(t.client("P:c=x"), "c[1]");
+    assert_eq!(t.client("B:c E S"), "s[B:S2 E S]");
+}
+
+#[test]
+fn another_error_of_that_code_changes_nothing() {
+    let mut t = Talk::new();
+    prepare(&mut t, "a=x");
+    t.client("B:a E S");
+    t.server("E Z:I");
+    t.next_client();
+    assert_eq!(t.client("P:b=x"), "c[1]");
+}
