@@ -20,7 +20,7 @@ fuzz_target!(|input: &[u8]| {
         Err(StartupError::BadHeader(head)) => {
             assert!((4..=8).contains(&head.len()) && input.starts_with(&head))
         }
-        Err(StartupError::BadLayout) => {}
+        Err(StartupError::BadLayout | StartupError::BadCancel) => {}
     }
 });
 

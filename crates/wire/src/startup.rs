@@ -55,8 +55,8 @@ impl<'a> Params<'a> {
 /// Why a first packet cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartupError {
-    /// The length is impossible (below 8, over the limit, or not one of the request that the code names): not our
-    /// protocol. Carries the first eight bytes as far as they are there; at least four.
+    /// The length is impossible (below 8, over the limit, or not that of the SSLRequest or GSSENCRequest that the code
+    /// names): not our protocol. Carries the first eight bytes as far as they are there; at least four.
     BadHeader(Vec<u8>),
     /// A CancelRequest whose length is not that of one.
     BadCancel,
