@@ -62,6 +62,10 @@ impl Session {
                     steps.forward(Side::Client, at..end);
                     link.to_client_left = message.left();
                 }
+                Verdict::Swallow if message.left() > 0 => {
+                    let cause = Cause::ServerProtocol { what: "message too long" };
+                    return Outcome::close(at, Side::Server, cause);
+                }
                 Verdict::Swallow => {}
                 Verdict::Wait => break,
                 Verdict::Stop(side, cause) => {

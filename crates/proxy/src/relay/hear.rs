@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use plimsoll_session::Then;
+use plimsoll_session::{Step, Then};
 use plimsoll_types::{Cause, Side};
 
 use super::{Ended, Phase, Relay, SMALL_BYTES, Turn};
@@ -47,10 +47,22 @@ impl Relay {
             self.session.on_server(&mut conn.link, bytes, &self.hub.tracked, &mut scratch.steps, now);
         // Kept before anything can fail: a connection of which bytes are missing must not look like one at rest.
         keep(&mut conn.input, &bytes[outcome.consumed..]);
+        let mut then = outcome.then;
+        if let Then::Release(release) = &then
+            && !goes_to_server(&scratch.steps.list)
+        {
+            // Before the client can see the end of its answer: whoever looks then finds the connection free.
+            self.give_back(release.clone(), now);
+            then = Then::Continue;
+        }
         self.carry_out(cx, scratch, bytes)?;
-        match outcome.then {
+        match then {
             Then::Release(release) => {
                 self.give_back(release, now);
+                self.note_deadline();
+                self.resume_client(cx, scratch)
+            }
+            Then::Continue if self.conn.is_none() => {
                 self.note_deadline();
                 self.resume_client(cx, scratch)
             }
@@ -205,6 +217,12 @@ impl Relay {
         self.accounted = size;
         Ok(())
     }
+}
+
+fn goes_to_server(steps: &[Step]) -> bool {
+    steps.iter().any(|step| match step {
+        Step::Forward { to, .. } | Step::Inject { to, .. } => *to == Side::Server,
+    })
 }
 
 /// Replaces what was kept; gives memory back when there is nothing to keep.
