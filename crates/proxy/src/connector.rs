@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use plimsoll_auth::{Challenge, Credential, Random, ServerLogin, ServerReply, Stored, credential_for};
 use plimsoll_config::Plan;
 use plimsoll_pool::Failure;
-use plimsoll_session::{Ending, Link, Params, Round, RoundStep};
+use plimsoll_session::{Ending, Link, Params, Round, RoundStep, error_of};
 use plimsoll_types::{Cause, SlotId, SqlState, TargetId, WorkerId};
 use plimsoll_wire::back::{self, Authentication};
 use plimsoll_wire::{encode, header};
@@ -108,7 +108,7 @@ impl Opening {
         self.entry = Some(entry.clone());
         let stream = self.stream.insert(stream);
         let mut incoming = Incoming { stream, buffer: Vec::new() };
-        let said = login(&self.hub, &self.plan, &self.pool, &mut incoming).await?;
+        let said = login(&self.plan, &self.pool, &mut incoming).await?;
         let rest = incoming.buffer;
         *entry.key.lock() = said.key.clone();
         let params = self.remember(said);
@@ -237,36 +237,22 @@ fn challenge(message: &[u8]) -> Option<Challenge<'_>> {
 
 /// What an ErrorResponse during login means for the pool.
 fn refusal(message: &[u8]) -> Failure {
-    let mut sqlstate = SqlState::INTERNAL;
-    let mut text = String::new();
-    for (field, value) in back::error_fields(message) {
-        match field {
-            b'C' => sqlstate = SqlState::parse(value).unwrap_or(SqlState::INTERNAL),
-            b'M' => text = String::from_utf8_lossy(value).into_owned(),
-            _ => {}
+    let cause = error_of(message);
+    match cause.sqlstate() {
+        // 57P02: all sessions were ended because one has crashed; the server goes on.
+        SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
+            Failure::Connect(cause)
         }
-    }
-    let cause = Cause::Server { sqlstate, message: text.into() };
-    match sqlstate {
-        SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN => Failure::Connect(cause),
         SqlState::TOO_MANY_CONNECTIONS => Failure::Full(cause),
-        // All sessions were ended because one has crashed; the server goes on.
-        _ if sqlstate.as_str() == "57P02" => Failure::Connect(cause),
         _ => Failure::Login(cause),
     }
 }
 
-async fn login(
-    hub: &Hub,
-    plan: &Plan,
-    pool: &PoolEntry,
-    incoming: &mut Incoming<'_>,
-) -> Result<Said, Failure> {
+async fn login(plan: &Plan, pool: &PoolEntry, incoming: &mut Incoming<'_>) -> Result<Said, Failure> {
     incoming.stream.write_all(&startup_packet(pool)).await.map_err(io_failure)?;
     let mut dialogue = ServerLogin::new(&pool.user, credential(plan, pool), random());
     let mut accepted = Accepted::No;
     let mut said = Said::default();
-    let _ = hub;
     loop {
         let message = incoming.message().await?;
         match message.first().copied() {

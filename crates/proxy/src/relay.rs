@@ -91,7 +91,8 @@ pub(crate) struct Relay {
     /// Longest wait for a server connection, and what ends it.
     wait: (Duration, WaitCause),
     worker: WorkerId,
-    guard: ClientGuard,
+    /// Counts the client for as long as the relay lives.
+    _guard: ClientGuard,
 }
 
 impl Relay {
@@ -126,7 +127,7 @@ impl Relay {
             generation,
             wait,
             worker,
-            guard,
+            _guard: guard,
         }
     }
 
@@ -218,6 +219,5 @@ impl Drop for Relay {
         };
         self.let_go(side, &cause, now);
         self.hub.collected.fetch_sub(self.accounted, Ordering::Relaxed);
-        let _ = &self.guard;
     }
 }

@@ -20,7 +20,7 @@ mod steps;
 
 pub use link::Link;
 pub use params::{Params, Tracked};
-pub use round::{Round, RoundStep};
+pub use round::{Round, RoundStep, error_of};
 pub use session::Session;
 pub use statements::{Statement, StatementTable, Statements};
 pub use steps::{Attach, CleanWhen, Counts, Ending, Holding, Outcome, Release, Settings, Step, Steps, Then};

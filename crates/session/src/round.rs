@@ -93,7 +93,8 @@ impl Round {
     }
 }
 
-fn error_of(message: &[u8]) -> Cause {
+/// The cause in an ErrorResponse of the server (whole message).
+pub fn error_of(message: &[u8]) -> Cause {
     let mut sqlstate = SqlState::INTERNAL;
     let mut text = String::new();
     for (field, value) in back::error_fields(message) {

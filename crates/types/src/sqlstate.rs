@@ -45,6 +45,8 @@ impl SqlState {
     pub const QUERY_CANCELED: SqlState = SqlState(*b"57014");
     /// admin_shutdown.
     pub const ADMIN_SHUTDOWN: SqlState = SqlState(*b"57P01");
+    /// crash_shutdown.
+    pub const CRASH_SHUTDOWN: SqlState = SqlState(*b"57P02");
     /// cannot_connect_now.
     pub const CANNOT_CONNECT_NOW: SqlState = SqlState(*b"57P03");
     /// idle_session_timeout.
