@@ -182,10 +182,16 @@ impl ClientEntry {
         }
     }
 
-    /// Whether something was left since the last look; one load when not.
+    /// The mailbox, if something was left since the last look; one load when not.
     #[inline]
-    pub(crate) fn take_mail_flag(&self) -> bool {
-        self.has_mail.load(Ordering::Acquire) && self.has_mail.swap(false, Ordering::AcqRel)
+    pub(crate) fn new_mail(&self) -> Option<parking_lot::MutexGuard<'_, Mail>> {
+        if !self.has_mail.load(Ordering::Acquire) {
+            return None;
+        }
+        let mail = self.mail.lock();
+        // Set under the lock only, so nothing that comes later is lost.
+        self.has_mail.store(false, Ordering::Relaxed);
+        Some(mail)
     }
 
     /// The mailbox.

@@ -217,7 +217,9 @@ impl Hub {
     /// Time now.
     #[inline]
     pub(crate) fn now(&self) -> Moment {
-        Moment(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+        let passed = self.start.elapsed();
+        // In two halves: `as_micros` reckons with 128 bits.
+        Moment(passed.as_secs() * 1_000_000 + u64::from(passed.subsec_micros()))
     }
 
     /// The plan in force.

@@ -34,6 +34,7 @@ use crate::hub::Hub;
 use crate::listener::{Arrival, ClientGuard};
 use crate::relay::Relay;
 use crate::socket::Stream;
+use crate::worker::Scratch;
 use crate::{cancel, linger, report};
 
 /// A login that may take as long as it likes (client_login_timeout = 0) ends all the same.
@@ -182,17 +183,15 @@ impl Login {
 
     /// Reads once; the peer's end is the end of the login.
     async fn fill(&mut self) -> Result<(), End> {
-        let Login { hub, stream, input, guard, .. } = self;
-        let worker = &hub.workers[usize::from(guard.worker().0)];
+        let Login { stream, input, .. } = self;
         let read = std::future::poll_fn(|cx| {
-            let mut scratch = worker.take_scratch();
-            let read = stream.poll_read(cx, &mut scratch.input[..READ_BYTES]);
-            let read = read.map_ok(|n| {
-                input.extend_from_slice(&scratch.input[..n]);
-                n
-            });
-            worker.put_scratch(scratch);
-            read
+            Scratch::lend(|scratch| {
+                let read = stream.poll_read(cx, &mut scratch.input[..READ_BYTES]);
+                read.map_ok(|n| {
+                    input.extend_from_slice(&scratch.input[..n]);
+                    n
+                })
+            })
         });
         match read.await {
             Ok(0) | Err(_) => Err(End::Left(Cause::ClientEof)),

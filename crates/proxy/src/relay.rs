@@ -25,7 +25,7 @@ use crate::directory::PoolEntry;
 use crate::entry::ClientEntry;
 use crate::hub::Hub;
 use crate::listener::ClientGuard;
-use crate::server::ServerConn;
+use crate::server::{Looked, ServerConn};
 use crate::socket::{Stream, Watch};
 use crate::stats::Block;
 use crate::worker::Scratch;
@@ -77,6 +77,8 @@ pub(crate) struct Relay {
     session: Session,
     conn: Option<Box<ServerConn>>,
     phase: Phase,
+    /// Whether the server connection need not be asked before the next wait.
+    looked: Looked,
     /// Bytes of the client that are kept: less than a header, a message that must be whole, or what waits.
     input: Vec<u8>,
     /// How many bytes `input` must have before they are looked at again: more than it has while a message is collected.
@@ -119,6 +121,7 @@ impl Relay {
             session,
             conn: None,
             phase: Phase::New,
+            looked: Looked::Usable,
             input,
             wanted: 0,
             output: Carry::default(),
@@ -136,6 +139,7 @@ impl Relay {
     }
 
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ended> {
+        self.looked = Looked::Usable;
         if self.phase == Phase::New {
             // A task keeps its waker for life.
             self.entry.set_waker(cx.waker());
@@ -143,12 +147,11 @@ impl Relay {
             // Bytes that came with the login.
             self.resume_client(cx, scratch)?;
         }
-        if self.entry.take_mail_flag() {
-            self.read_mail(cx, scratch)?;
-        }
+        self.read_mail(cx, scratch)?;
         loop {
             match self.turn(cx, scratch)? {
-                Turn::Again => {}
+                // What follows may be much later than what was done.
+                Turn::Again => scratch.now = None,
                 Turn::Wait => return Ok(()),
             }
         }
@@ -156,7 +159,12 @@ impl Relay {
 
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Turn, Ended> {
         self.flush(cx)?;
-        if self.output.is_empty() && self.conn.is_some() && self.read_server(cx, scratch)? {
+        let looked = std::mem::replace(&mut self.looked, Looked::Usable);
+        if looked == Looked::Usable
+            && self.output.is_empty()
+            && self.conn.is_some()
+            && self.read_server(cx, scratch)?
+        {
             return Ok(Turn::Again);
         }
         let server_takes = self.conn.as_ref().is_none_or(|conn| conn.output.is_empty());
@@ -193,10 +201,7 @@ impl Future for Relay {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let worker = usize::from(this.worker.0);
-        let mut scratch = this.hub.workers[worker].take_scratch();
-        let ran = this.run(cx, &mut scratch);
-        this.hub.workers[worker].put_scratch(scratch);
+        let ran = Scratch::lend(|scratch| this.run(cx, scratch));
         match ran {
             Ok(()) => Poll::Pending,
             Err((side, cause)) => {

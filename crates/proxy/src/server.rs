@@ -35,24 +35,33 @@ pub(crate) struct ServerConn {
     pub(crate) home: WorkerId,
 }
 
+/// What was seen of a server connection before it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Looked {
+    /// It has nothing to say and will wake the task that looked: asking again before that would only cost time.
+    Quiet,
+    /// Nothing that is in the way; it has to be asked again.
+    Usable,
+}
+
 impl ServerConn {
     /// Looks at a connection that was idle before it is used: one that has ended, or has said what it should not,
     /// must not be given a query. Costs no system call while nothing has come in.
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub(crate) fn look(&mut self, cx: &mut Context<'_>, tracked: &Tracked) -> Result<(), Cause> {
+    pub(crate) fn look(&mut self, cx: &mut Context<'_>, tracked: &Tracked) -> Result<Looked, Cause> {
         if !self.input.is_empty() {
             let consumed = self.link.on_idle(&self.input, tracked)?;
             self.input.drain(..consumed);
         }
         if self.stream.poll_readable(cx).is_pending() {
-            return Ok(());
+            return Ok(Looked::Quiet);
         }
         let mut chunk = [0; 1024];
         loop {
             match self.stream.try_read(&mut chunk) {
-                None => return Ok(()),
+                None => return Ok(Looked::Usable),
                 Some(Ok(0) | Err(_)) => return Err(Cause::ServerCrashed),
                 Some(Ok(n)) => self.input.extend_from_slice(&chunk[..n]),
             }

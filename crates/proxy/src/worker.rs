@@ -1,15 +1,16 @@
 //! A worker: one thread with one single-threaded runtime, a scratch buffer, and the idle connections at home on it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, Wake, Waker};
 
-use parking_lot::Mutex;
 use plimsoll_session::Steps;
-use plimsoll_types::{Cause, WorkerId};
+use plimsoll_types::{Cause, Moment, SlotId, WorkerId};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use crate::entry::ServerEntry;
 use crate::hub::Hub;
 
 /// Bytes of the scratch buffer: as much as one read takes at most.
@@ -17,6 +18,17 @@ pub(crate) const SCRATCH_BYTES: usize = 64 * 1024;
 
 /// Bytes of room that are kept for what is put together from pieces.
 const KEPT_BYTES: usize = 4 * SCRATCH_BYTES;
+
+/// Buffers of [`Spare`] that are kept at most.
+const SPARE_MAX: usize = 64;
+
+/// The largest of them, bytes.
+const SPARE_BYTES_MAX: usize = 1024;
+
+thread_local! {
+    /// The worker's scratch: a worker is a thread, and only one of its tasks runs at a time, so no lock is needed.
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
 
 /// What a task uses while it runs; idle clients own none of it.
 #[derive(Debug)]
@@ -27,9 +39,29 @@ pub(crate) struct Scratch {
     pub(crate) steps: Steps,
     /// Pieces that go out in one write.
     pub(crate) gather: Vec<u8>,
+    /// Small buffers for what has to be kept.
+    pub(crate) spare: Spare,
+    /// The time, once it has been asked for; forgotten as soon as it may be old.
+    pub(crate) now: Option<Moment>,
 }
 
 impl Scratch {
+    /// Lends the scratch of this thread for the length of one poll.
+    #[inline]
+    pub(crate) fn lend<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        scratch.now = None;
+        let out = work(&mut scratch);
+        SCRATCH.set(Some(scratch));
+        out
+    }
+
+    /// The time of what is being done. Asking the clock costs about as much as looking at a message.
+    #[inline]
+    pub(crate) fn now(&mut self, hub: &Hub) -> Moment {
+        *self.now.get_or_insert_with(|| hub.now())
+    }
+
     /// Gives back what one large message took; what steps are left has been carried out.
     pub(crate) fn shrink(&mut self) {
         for kept in [&mut self.gather, &mut self.steps.bytes] {
@@ -42,7 +74,43 @@ impl Scratch {
 
 impl Default for Scratch {
     fn default() -> Scratch {
-        Scratch { input: vec![0; SCRATCH_BYTES].into(), steps: Steps::default(), gather: Vec::new() }
+        Scratch {
+            input: vec![0; SCRATCH_BYTES].into(),
+            steps: Steps::default(),
+            gather: Vec::new(),
+            spare: Spare::default(),
+            now: None,
+        }
+    }
+}
+
+/// Small buffers that nobody uses now. With more clients than servers each query waits for a moment and is kept for
+/// that long; the allocator would be asked for each of them.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Vec<Vec<u8>>);
+
+impl Spare {
+    /// Takes a buffer back.
+    pub(crate) fn put(&mut self, mut buffer: Vec<u8>) {
+        if (1..=SPARE_BYTES_MAX).contains(&buffer.capacity()) && self.0.len() < SPARE_MAX {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+
+    /// Replaces what was kept; takes the buffer back when there is nothing to keep.
+    pub(crate) fn keep(&mut self, kept: &mut Vec<u8>, rest: &[u8]) {
+        kept.clear();
+        if rest.is_empty() {
+            if kept.capacity() > 0 {
+                self.put(std::mem::take(kept));
+            }
+            return;
+        }
+        if kept.capacity() == 0 && rest.len() <= SPARE_BYTES_MAX {
+            *kept = self.0.pop().unwrap_or_default();
+        }
+        kept.extend_from_slice(rest);
     }
 }
 
@@ -68,7 +136,6 @@ pub(crate) struct Worker {
     /// Given to the sockets of idle connections.
     pub(crate) idle_waker: Waker,
     idle: Arc<Notify>,
-    scratch: Mutex<Option<Box<Scratch>>>,
 }
 
 impl Worker {
@@ -80,20 +147,7 @@ impl Worker {
             clients: AtomicUsize::new(0),
             idle_waker: Waker::from(Arc::new(IdleWaker(idle.clone()))),
             idle,
-            scratch: Mutex::new(Some(Box::default())),
         }
-    }
-
-    /// Takes the scratch buffer for the length of one poll. Only tasks of this worker call this, one at a time.
-    #[inline]
-    pub(crate) fn take_scratch(&self) -> Box<Scratch> {
-        self.scratch.lock().take().unwrap_or_default()
-    }
-
-    /// Puts the scratch buffer back.
-    #[inline]
-    pub(crate) fn put_scratch(&self, scratch: Box<Scratch>) {
-        *self.scratch.lock() = Some(scratch);
     }
 }
 
@@ -108,8 +162,22 @@ pub(crate) async fn watch_idle(hub: Arc<Hub>, worker: WorkerId) {
 }
 
 fn sweep(hub: &Arc<Hub>, worker: WorkerId) {
+    let broken = Scratch::lend(|scratch| look_at_parked(hub, worker, scratch));
+    for (slot, entry, cause) in broken {
+        if cause != Cause::ServerCrashed {
+            tracing::info!("{}got packet 'E' from server when not linked", entry.log_prefix());
+        }
+        hub.with_pools(|pools, now| pools.handle_idle_broken(slot, cause, now));
+    }
+}
+
+/// Reads what idle connections have to say. Those that are to be closed, and why.
+fn look_at_parked(
+    hub: &Hub,
+    worker: WorkerId,
+    scratch: &mut Scratch,
+) -> Vec<(SlotId, Arc<ServerEntry>, Cause)> {
     let mine = &hub.workers[usize::from(worker.0)];
-    let mut scratch = mine.take_scratch();
     let mut broken = Vec::new();
     {
         let mut core = hub.core.lock();
@@ -130,13 +198,7 @@ fn sweep(hub: &Arc<Hub>, worker: WorkerId) {
             }
         }
     }
-    mine.put_scratch(scratch);
-    for (slot, entry, cause) in broken {
-        if cause != Cause::ServerCrashed {
-            tracing::info!("{}got packet 'E' from server when not linked", entry.log_prefix());
-        }
-        hub.with_pools(|pools, now| pools.handle_idle_broken(slot, cause, now));
-    }
+    broken
 }
 
 fn take_in(hub: &Hub, link: &mut plimsoll_session::Link, input: &mut Vec<u8>) -> Result<(), Cause> {

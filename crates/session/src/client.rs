@@ -326,6 +326,12 @@ impl Session {
 /// Sends the fakes that have come to the head of the queue; not into the middle of another message.
 #[inline]
 pub(crate) fn emit_due(link: &mut Link, steps: &mut Steps) {
+    if link.expected.may_have_ghosts() {
+        emit_ghosts(link, steps);
+    }
+}
+
+fn emit_ghosts(link: &mut Link, steps: &mut Steps) {
     while link.to_client_left == 0 {
         match link.expected.head() {
             Some(Expect::FakeParse { .. }) => steps.inject(Side::Client, encode::parse_complete),

@@ -97,6 +97,16 @@ pub(crate) struct Expected {
     synced_to: u64,
     /// One past the number of the last Close of a statement.
     closed_to: u64,
+    /// Whether an entry that the server will not answer may be in the queue.
+    ghosts: Ghosts,
+}
+
+/// See [`Expected::ghosts`]: most queues never have any, and those are not looked through after each message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ghosts {
+    #[default]
+    None,
+    Perhaps,
 }
 
 impl Expected {
@@ -121,9 +131,22 @@ impl Expected {
         self.queue.push_back(expect);
         match self.queue.back() {
             Some(Expect::Sync) => self.synced_to = self.next_at(),
-            Some(Expect::FakeClose { .. } | Expect::InjectedClose { .. }) => self.closed_to = self.next_at(),
+            Some(Expect::InjectedClose { .. }) => self.closed_to = self.next_at(),
+            Some(Expect::FakeClose { .. }) => {
+                self.closed_to = self.next_at();
+                self.ghosts = Ghosts::Perhaps;
+            }
+            Some(Expect::FakeParse { .. } | Expect::CopyEnd | Expect::Nothing) => {
+                self.ghosts = Ghosts::Perhaps
+            }
             _ => {}
         }
+    }
+
+    /// Whether the head may be an entry that the server will not answer.
+    #[inline]
+    pub(crate) fn may_have_ghosts(&self) -> bool {
+        self.ghosts == Ghosts::Perhaps
     }
 
     #[inline]
@@ -140,8 +163,11 @@ impl Expected {
     pub(crate) fn pop(&mut self) -> Option<Expect> {
         let popped = self.queue.pop_front()?;
         self.head_at += 1;
-        if self.queue.is_empty() && self.queue.capacity() > EXPECT_KEEP {
-            self.queue = VecDeque::new();
+        if self.queue.is_empty() {
+            self.ghosts = Ghosts::None;
+            if self.queue.capacity() > EXPECT_KEEP {
+                self.queue = VecDeque::new();
+            }
         }
         Some(popped)
     }
@@ -189,6 +215,7 @@ impl Expected {
                 _ => break,
             }
             *expect = Expect::Nothing;
+            self.ghosts = Ghosts::Perhaps;
             if ended == CopyEnded::Yes {
                 break;
             }

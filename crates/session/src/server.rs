@@ -1,7 +1,7 @@
 //! Listening to the server.
 
 use plimsoll_types::{Cause, Moment, PoolMode, Side, TxState};
-use plimsoll_wire::{Header, MESSAGE_BYTES_MAX, back, front, header};
+use plimsoll_wire::{HEADER_BYTES, Header, MESSAGE_BYTES_MAX, back, front, header};
 
 use crate::client::{Message, emit_due};
 use crate::expect::{CopyEnded, Expect};
@@ -152,7 +152,10 @@ impl Session {
         link.copy = CopyIn::None;
         note_answered(link);
         let verdict = answer(link, |head| matches!(head, Expect::Execute));
-        if matches!(back::command_tag(bytes), Ok(b"DEALLOCATE ALL" | b"DISCARD ALL")) {
+        // The first letter first: this is asked of every query.
+        if bytes.get(HEADER_BYTES) == Some(&b'D')
+            && matches!(back::command_tag(bytes), Ok(b"DEALLOCATE ALL" | b"DISCARD ALL"))
+        {
             self.forget_statements(link);
         }
         verdict

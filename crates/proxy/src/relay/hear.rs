@@ -41,12 +41,12 @@ impl Relay {
         scratch: &mut Scratch,
         bytes: &[u8],
     ) -> Result<(), Ended> {
-        let now = self.hub.now();
+        let now = scratch.now(&self.hub);
         let Some(conn) = &mut self.conn else { return Ok(()) };
         let outcome =
             self.session.on_server(&mut conn.link, bytes, &self.hub.tracked, &mut scratch.steps, now);
         // Kept before anything can fail: a connection of which bytes are missing must not look like one at rest.
-        keep(&mut conn.input, &bytes[outcome.consumed..]);
+        scratch.spare.keep(&mut conn.input, &bytes[outcome.consumed..]);
         let mut then = outcome.then;
         if let Then::Release(release) = &then
             && !goes_to_server(&scratch.steps.list)
@@ -91,7 +91,9 @@ impl Relay {
             return Ok(());
         }
         let kept = std::mem::take(&mut self.input);
-        self.hear_client(cx, scratch, &kept)
+        let heard = self.hear_client(cx, scratch, &kept);
+        scratch.spare.put(kept);
+        heard
     }
 
     pub(super) fn read_client(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Turn, Ended> {
@@ -152,7 +154,7 @@ impl Relay {
         scratch: &mut Scratch,
         bytes: &[u8],
     ) -> Result<(), Ended> {
-        let now = self.hub.now();
+        let now = scratch.now(&self.hub);
         let mut rest = bytes;
         self.wanted = 0;
         loop {
@@ -188,15 +190,15 @@ impl Relay {
                 Then::Close { side, cause } => return Err((side, cause)),
             }
         }
-        self.keep_client(rest)?;
+        self.keep_client(scratch, rest)?;
         self.note_deadline();
         Ok(())
     }
 
     /// Keeps bytes of the client, within what may be kept over all clients.
-    fn keep_client(&mut self, rest: &[u8]) -> Result<(), Ended> {
+    fn keep_client(&mut self, scratch: &mut Scratch, rest: &[u8]) -> Result<(), Ended> {
         self.account(rest.len())?;
-        keep(&mut self.input, rest);
+        scratch.spare.keep(&mut self.input, rest);
         Ok(())
     }
 
@@ -223,16 +225,4 @@ fn goes_to_server(steps: &[Step]) -> bool {
     steps.iter().any(|step| match step {
         Step::Forward { to, .. } | Step::Inject { to, .. } => *to == Side::Server,
     })
-}
-
-/// Replaces what was kept; gives memory back when there is nothing to keep.
-fn keep(kept: &mut Vec<u8>, rest: &[u8]) {
-    kept.clear();
-    if rest.is_empty() {
-        if kept.capacity() > 0 {
-            *kept = Vec::new();
-        }
-    } else {
-        kept.extend_from_slice(rest);
-    }
 }

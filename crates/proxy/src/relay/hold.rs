@@ -15,7 +15,7 @@ use crate::closer;
 use crate::directory::{PoolEntry, longest_wait};
 use crate::entry::ClientEntry;
 use crate::hub::{Answer, Hub};
-use crate::server::ServerConn;
+use crate::server::{Looked, ServerConn};
 use crate::stats::Counter;
 use crate::worker::Scratch;
 
@@ -33,7 +33,10 @@ impl Relay {
         loop {
             match self.hub.request(request, &self.entry, now) {
                 Answer::Granted(mut conn, grant) => match conn.look(cx, &self.hub.tracked) {
-                    Ok(()) => return self.take_over(cx, scratch, conn, grant, now),
+                    Ok(looked) => {
+                        self.looked = looked;
+                        return self.take_over(cx, scratch, conn, grant, now);
+                    }
                     // It died while it was idle: nobody notices, the next one is taken.
                     Err(cause) => self.hub.give_back(conn, Release::Unusable(cause), now),
                 },
@@ -69,6 +72,7 @@ impl Relay {
         let mut conn = conn;
         if grant.moves == Moves::Moves || conn.home != self.worker {
             conn = self.move_here(conn)?;
+            self.looked = Looked::Usable;
         }
         self.stats().add(Counter::Assignments, 1);
         self.phase = Phase::Open;

@@ -15,11 +15,10 @@ use crate::worker::Scratch;
 
 impl Relay {
     pub(super) fn read_mail(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ended> {
-        let (grant, refused, kill) = {
-            let mut mail = self.entry.mail();
-            (mail.grant.take(), mail.refused.take(), mail.kill.take())
-        };
-        let now = self.hub.now();
+        let Some(mut mail) = self.entry.new_mail() else { return Ok(()) };
+        let (grant, refused, kill) = (mail.grant.take(), mail.refused.take(), mail.kill.take());
+        drop(mail);
+        let now = scratch.now(&self.hub);
         if let Some((mut conn, grant)) = grant {
             if let Phase::Waiting { since, .. } = self.phase {
                 self.stats().add(Counter::WaitTime, now.micros_since(since));
@@ -27,7 +26,10 @@ impl Relay {
             self.entry.set_active();
             self.phase = Phase::Open;
             match conn.look(cx, &self.hub.tracked) {
-                Ok(()) => self.take_over(cx, scratch, conn, grant, now)?,
+                Ok(looked) => {
+                    self.looked = looked;
+                    self.take_over(cx, scratch, conn, grant, now)?;
+                }
                 Err(cause) => self.hub.give_back(conn, Release::Unusable(cause), now),
             }
             self.resume_client(cx, scratch)?;
