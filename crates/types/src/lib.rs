@@ -5,12 +5,14 @@
 mod cause;
 mod id;
 mod moment;
+mod pins;
 mod secret;
 mod sqlstate;
 
 pub use cause::{Cause, Severity, Side, View};
 pub use id::{ClientId, DatabaseId, HoldId, PoolId, SlotId, TargetId, Ticket, UserId, WorkerId};
 pub use moment::Moment;
+pub use pins::{Pin, Pins};
 pub use secret::Secret;
 pub use sqlstate::SqlState;
 

@@ -1,0 +1,13 @@
+//! The hold ledger: who holds every server connection, since when, doing what, where in which application, and why.
+//!
+//! No I/O, no clock, no locks. [`Holds`] are the open holds of one worker: opening, noting and closing one is cheap,
+//! since it lies on every query's way; nothing is parsed there. [`Book`] is one for the process: sites and what is
+//! usual for them, verdicts, and the holds that were worth remembering; it hears of a hold now and then (a sample, all
+//! that were long) and looks at the open ones once a second.
+//!
+//! All text that comes from applications is claimed, hostile and bounded: [`text`] takes it apart.
+
+mod holds;
+pub mod text;
+
+pub use holds::{HoldState, Opening, Progress, Provenance, Said, Text};
