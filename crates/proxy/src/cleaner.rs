@@ -10,6 +10,7 @@ use plimsoll_types::Cause;
 use crate::closer;
 use crate::hub::Hub;
 use crate::server::ServerConn;
+use crate::socket::server_cause;
 
 /// How long a reset or check may take where `server_connect_timeout` gives no limit.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(15);
@@ -45,11 +46,12 @@ async fn run(hub: Arc<Hub>, mut conn: Box<ServerConn>, query: &str) {
 async fn round(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<(), Cause> {
     let mut out = Vec::new();
     let mut round = Round::start(query, &mut out);
-    conn.stream.write_all(&out).await.map_err(|_| Cause::ServerCrashed)?;
+    conn.stream.write_all(&out).await.map_err(|e| server_cause(&e))?;
     let mut chunk = [0; 4096];
     loop {
         match conn.stream.read(&mut chunk).await {
-            Ok(0) | Err(_) => return Err(Cause::ServerCrashed),
+            Ok(0) => return Err(Cause::ServerEof),
+            Err(e) => return Err(server_cause(&e)),
             Ok(n) => conn.input.extend_from_slice(&chunk[..n]),
         }
         match round.on_server(&mut conn.link, &conn.input, &hub.tracked) {

@@ -8,11 +8,11 @@ use plimsoll_session::Ending;
 use plimsoll_types::{Cause, SlotId};
 use plimsoll_wire::encode;
 
-use crate::cancel;
 use crate::entry::ServerEntry;
 use crate::hub::Hub;
 use crate::server::ServerConn;
 use crate::socket::Stream;
+use crate::{cancel, report};
 
 /// How long a server that we let go may take to close, unless `close_timeout` says otherwise.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,10 +91,7 @@ pub(crate) fn cut_off(hub: &Arc<Hub>, slot: SlotId, entry: &ServerEntry, cause: 
 
 /// `closing because`, if such lines are wanted.
 pub(crate) fn log_closing(hub: &Hub, entry: &ServerEntry, cause: &Cause) {
-    if hub.plan().general.log_disconnections {
-        let age = hub.now().since(entry.opened).as_secs();
-        tracing::info!("{}closing because: {} (age={age}s)", entry.log_prefix(), cause.message());
-    }
+    report::log_closing(&hub.plan(), &entry.log_prefix(), hub.now().since(entry.opened), cause);
 }
 
 /// Says goodbye in the way the server can hear: a busy one is cancelled first, one that waits for COPY data gets a

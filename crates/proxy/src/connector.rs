@@ -19,7 +19,7 @@ use crate::directory::{Parameter, PoolEntry, Welcome};
 use crate::entry::{ServerEntry, TargetAddr};
 use crate::hub::Hub;
 use crate::server::ServerConn;
-use crate::socket::Stream;
+use crate::socket::{Stream, server_cause};
 use crate::{closer, dial};
 
 /// Longest message a server may send while it logs us in, bytes.
@@ -73,8 +73,8 @@ struct Said {
     key: Box<[u8]>,
 }
 
-fn io_failure(_: io::Error) -> Failure {
-    Failure::Connect(Cause::ServerCrashed)
+fn io_failure(error: io::Error) -> Failure {
+    Failure::Connect(server_cause(&error))
 }
 
 impl Opening {
@@ -183,7 +183,7 @@ impl Incoming<'_> {
             }
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk).await.map_err(io_failure)? {
-                0 => return Err(Failure::Connect(Cause::ServerCrashed)),
+                0 => return Err(Failure::Connect(Cause::ServerEof)),
                 n => self.buffer.extend_from_slice(&chunk[..n]),
             }
         }
@@ -365,7 +365,7 @@ async fn round(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<Ran, Fai
             RoundStep::Failed(cause) => return Err(Failure::Connect(cause)),
         };
         match conn.stream.read(&mut chunk).await.map_err(io_failure)? {
-            0 => return Err(Failure::Connect(Cause::ServerCrashed)),
+            0 => return Err(Failure::Connect(Cause::ServerEof)),
             n => conn.input.extend_from_slice(&chunk[..n]),
         }
     }

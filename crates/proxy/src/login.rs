@@ -126,7 +126,7 @@ pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> 
             None
         }
         Ok(Err(End::Left(cause))) => {
-            report::log_closing(&login.plan.general, &login.log_prefix(), login.age(), &cause);
+            report::log_closing(&login.plan, &login.log_prefix(), login.age(), &cause);
             None
         }
         Ok(Err(End::Refused(cause))) => {

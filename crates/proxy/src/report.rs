@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use plimsoll_config::{Compat, General, Plan};
+use plimsoll_config::{Compat, Plan};
 use plimsoll_types::{Cause, Severity};
 use plimsoll_wire::encode::{self, Fields};
 
@@ -23,12 +23,12 @@ pub(crate) fn fatal(hub: &Hub, entry: &ClientEntry, cause: &Cause) -> Vec<u8> {
 /// A client left by itself: only the log hears of it.
 pub(crate) fn leaving(hub: &Hub, entry: &ClientEntry, cause: &Cause) {
     let age = hub.now().since(entry.connected);
-    log_closing(&hub.plan().general, &entry.log_prefix(), age, cause);
+    log_closing(&hub.plan(), &entry.log_prefix(), age, cause);
 }
 
 /// [`fatal`] for a client that has no entry yet; `prefix` begins its log lines, `age` is how long it has been here.
 pub(crate) fn fatal_to(plan: &Plan, prefix: &str, age: Duration, cause: &Cause) -> Vec<u8> {
-    log_closing(&plan.general, prefix, age, cause);
+    log_closing(plan, prefix, age, cause);
     if plan.general.log_pooler_errors {
         tracing::warn!("{prefix}pooler error: {}", reason(cause, plan.own.compat));
     }
@@ -36,9 +36,13 @@ pub(crate) fn fatal_to(plan: &Plan, prefix: &str, age: Duration, cause: &Cause) 
 }
 
 /// `closing because`, if such lines are wanted.
-pub(crate) fn log_closing(general: &General, prefix: &str, age: Duration, cause: &Cause) {
-    if general.log_disconnections {
-        tracing::info!("{prefix}closing because: {} (age={}s)", cause.message(), age.as_secs());
+pub(crate) fn log_closing(plan: &Plan, prefix: &str, age: Duration, cause: &Cause) {
+    if plan.general.log_disconnections {
+        let why = match plan.own.compat {
+            Compat::Plimsoll => cause.message(),
+            Compat::Pgbouncer => cause.compat_message(),
+        };
+        tracing::info!("{prefix}closing because: {why} (age={}s)", age.as_secs());
     }
 }
 
@@ -61,10 +65,10 @@ pub(crate) fn error_response(cause: &Cause, severity: Severity, compat: Compat) 
 
 /// The message, cut where PgBouncer would cut it. What a server said is passed on whole.
 fn reason(cause: &Cause, compat: Compat) -> Cow<'_, str> {
-    let message = cause.message();
     match (compat, cause) {
-        (Compat::Plimsoll, _) | (Compat::Pgbouncer, Cause::Server { .. }) => message,
+        (Compat::Plimsoll, _) | (Compat::Pgbouncer, Cause::Server { .. }) => cause.message(),
         (Compat::Pgbouncer, _) => {
+            let message = cause.compat_message();
             let end = message.floor_char_boundary(COMPAT_REASON_BYTES_MAX);
             match message {
                 Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),

@@ -9,7 +9,10 @@ use plimsoll_types::{Cause, SlotId, WorkerId};
 use crate::carry::Carry;
 use crate::directory::PoolEntry;
 use crate::entry::ServerEntry;
-use crate::socket::Stream;
+use crate::socket::{Stream, server_cause};
+
+/// How far the last words of a server are looked for, bytes.
+const LAST_WORDS_BYTES_MAX: usize = 64 * 1024;
 
 /// A logged-in server connection. Exactly one place owns it at any time: a client's task, the table of parked ones, a
 /// mailbox, or a task that cleans or closes it.
@@ -62,11 +65,24 @@ impl ServerConn {
         loop {
             match self.stream.try_read(&mut chunk) {
                 None => return Ok(Looked::Usable),
-                Some(Ok(0) | Err(_)) => return Err(Cause::ServerCrashed),
+                Some(Ok(0)) => return Err(Cause::ServerEof),
+                Some(Err(e)) => return Err(server_cause(&e)),
                 Some(Ok(n)) => self.input.extend_from_slice(&chunk[..n]),
             }
             let consumed = self.link.on_idle(&self.input, tracked)?;
             self.input.drain(..consumed);
         }
+    }
+
+    /// The FATAL of a server that broke off while we were sending: it may be there, unread.
+    pub(crate) fn last_words(&mut self) -> Option<Cause> {
+        let mut chunk = [0; 4096];
+        while self.input.len() < LAST_WORDS_BYTES_MAX
+            && let Some(Ok(n)) = self.stream.try_read(&mut chunk)
+            && n > 0
+        {
+            self.input.extend_from_slice(&chunk[..n]);
+        }
+        self.link.last_words(&self.input)
     }
 }

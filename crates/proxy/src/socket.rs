@@ -6,6 +6,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::task::{Context, Poll, ready};
 
+use plimsoll_types::Cause;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::Socket;
 use tokio::io::Interest;
@@ -205,4 +206,16 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
 #[inline]
 fn send(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?)
+}
+
+/// What an error of a server connection's socket says of its end.
+pub(crate) fn server_cause(error: &io::Error) -> Cause {
+    match error.raw_os_error() {
+        Some(libc::ECONNRESET | libc::EPIPE) => Cause::ServerReset,
+        Some(libc::ETIMEDOUT) => Cause::ServerTimedOut,
+        Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTDOWN) => {
+            Cause::ServerUnreachable
+        }
+        _ => Cause::ServerIo { error: error.to_string().into() },
+    }
 }

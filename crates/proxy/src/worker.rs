@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::entry::ServerEntry;
 use crate::hub::Hub;
+use crate::socket::server_cause;
 
 /// Bytes of the scratch buffer: as much as one read takes at most.
 pub(crate) const SCRATCH_BYTES: usize = 64 * 1024;
@@ -164,8 +165,14 @@ pub(crate) async fn watch_idle(hub: Arc<Hub>, worker: WorkerId) {
 fn sweep(hub: &Arc<Hub>, worker: WorkerId) {
     let broken = Scratch::lend(|scratch| look_at_parked(hub, worker, scratch));
     for (slot, entry, cause) in broken {
-        if cause != Cause::ServerCrashed {
-            tracing::info!("{}got packet 'E' from server when not linked", entry.log_prefix());
+        match &cause {
+            Cause::ServerEnded { .. } => {
+                tracing::info!("{}got packet 'E' from server when not linked", entry.log_prefix());
+            }
+            Cause::ServerProtocol { .. } => {
+                tracing::info!("{}got a packet from server when not linked", entry.log_prefix());
+            }
+            _ => {}
         }
         hub.with_pools(|pools, now| pools.handle_idle_broken(slot, cause, now));
     }
@@ -185,7 +192,8 @@ fn look_at_parked(
             let mut cx = Context::from_waker(&mine.idle_waker);
             while let Poll::Ready(read) = conn.stream.poll_read(&mut cx, &mut scratch.input) {
                 let cause = match read {
-                    Ok(0) | Err(_) => Some(Cause::ServerCrashed),
+                    Ok(0) => Some(Cause::ServerEof),
+                    Err(e) => Some(server_cause(&e)),
                     Ok(n) => {
                         conn.input.extend_from_slice(&scratch.input[..n]);
                         take_in(hub, &mut conn.link, &mut conn.input).err()

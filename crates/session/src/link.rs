@@ -7,6 +7,7 @@ use plimsoll_wire::{MESSAGE_BYTES_MAX, back, header};
 
 use crate::expect::Expected;
 use crate::params::{Params, Tracked, note};
+use crate::round::error_of;
 use crate::statements::Prepared;
 use crate::steps::Ending;
 
@@ -69,6 +70,16 @@ pub struct Link {
     pub(crate) to_client_left: usize,
     /// A SET round is under way.
     pub(crate) settling: Settling,
+    /// The FATAL after which the server closes.
+    farewell: Option<Box<Cause>>,
+}
+
+/// The end of a connection, as the server explains it.
+fn ended(message: &[u8]) -> Cause {
+    match error_of(message) {
+        Cause::Server { sqlstate, message } => Cause::ServerEnded { sqlstate, message },
+        other => other,
+    }
 }
 
 /// See [`Link::settling`].
@@ -95,6 +106,7 @@ impl Link {
             to_server_left: 0,
             to_client_left: 0,
             settling: Settling::No,
+            farewell: None,
         }
     }
 
@@ -158,9 +170,40 @@ impl Link {
                     }
                     at += head.total;
                 }
-                back::ERROR_RESPONSE => return Err(Cause::ServerCrashed),
+                // Nobody asked for anything, so it speaks of the connection, and the server is about to close it.
+                back::ERROR_RESPONSE => {
+                    let Some(message) = input.get(at..at + head.total) else { return Ok(at) };
+                    return Err(ended(message));
+                }
                 _ => return Err(Cause::ServerProtocol { what: "message while idle" }),
             }
+        }
+    }
+
+    /// The FATAL with which the server has ended the connection, if it has.
+    pub fn farewell(&self) -> Option<Cause> {
+        self.farewell.as_deref().cloned()
+    }
+
+    /// The same, with what has been received and not been dealt with.
+    pub fn last_words(&mut self, input: &[u8]) -> Option<Cause> {
+        let mut at = self.to_client_left.min(input.len());
+        while let Ok(Some(head)) = header(&input[at..], MESSAGE_BYTES_MAX)
+            && let Some(message) = input.get(at..at + head.total)
+        {
+            if head.tag == back::ERROR_RESPONSE {
+                self.note_farewell(message);
+            }
+            at += head.total;
+        }
+        self.farewell()
+    }
+
+    /// An ErrorResponse went by (its beginning): one that ends the connection is the last that is heard of it.
+    pub(crate) fn note_farewell(&mut self, message: &[u8]) {
+        let mut fields = back::error_fields(message);
+        if fields.any(|(field, text)| field == b'V' && (text == b"FATAL" || text == b"PANIC")) {
+            self.farewell = Some(Box::new(ended(message)));
         }
     }
 

@@ -174,6 +174,7 @@ impl Session {
                 None => {}
             }
         }
+        link.note_farewell(message.bytes);
         if let CopyIn::Active { syncs } | CopyIn::Ended { syncs } = std::mem::take(&mut link.copy)
             && syncs > 0
             && link.count == Count::Known

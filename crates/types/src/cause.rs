@@ -65,6 +65,13 @@ macro_rules! causes {
                 /// Its message.
                 message: Box<str>,
             },
+            /// The server ended the connection, and this is the FATAL it left behind.
+            ServerEnded {
+                /// Its SQLSTATE.
+                sqlstate: SqlState,
+                /// Its message.
+                message: Box<str>,
+            },
         }
 
         impl Cause {
@@ -72,7 +79,7 @@ macro_rules! causes {
             pub fn side(&self) -> Side {
                 match self {
                     $( Cause::$name $( { $($field: _),* } )? => Side::$side, )*
-                    Cause::Server { .. } => Side::Server,
+                    Cause::Server { .. } | Cause::ServerEnded { .. } => Side::Server,
                 }
             }
 
@@ -80,7 +87,7 @@ macro_rules! causes {
             pub fn sqlstate(&self) -> SqlState {
                 match self {
                     $( Cause::$name $( { $($field: _),* } )? => SqlState::$state, )*
-                    Cause::Server { sqlstate, .. } => *sqlstate,
+                    Cause::Server { sqlstate, .. } | Cause::ServerEnded { sqlstate, .. } => *sqlstate,
                 }
             }
 
@@ -90,6 +97,9 @@ macro_rules! causes {
                 match self {
                     $( Cause::$name $( { $($field),* } )? => $message.into(), )*
                     Cause::Server { message, .. } => Cow::Borrowed(message),
+                    Cause::ServerEnded { sqlstate, message } => {
+                        format!("server ended the connection: FATAL: {message} ({})", sqlstate.as_str()).into()
+                    }
                 }
             }
 
@@ -98,6 +108,9 @@ macro_rules! causes {
                 let hint: &'static str = match self {
                     $( Cause::$name $( { $($field: _),* } )? => $hint, )*
                     Cause::Server { .. } => "",
+                    Cause::ServerEnded { .. } => {
+                        "The statement under way, if any, may or may not have been carried out."
+                    }
                 };
                 (!hint.is_empty()).then_some(hint)
             }
@@ -211,8 +224,20 @@ causes! {
     DnsFailed => Server, UNABLE_TO_CONNECT, "DNS lookup failed", "";
     /// Connect and login took longer than server_connect_timeout.
     ConnectTimeout => Server, UNABLE_TO_CONNECT, "connect timeout", "";
-    /// The server vanished.
-    ServerCrashed => Server, CONNECTION_FAILURE, "server conn crashed?",
+    /// The server closed the connection and said nothing.
+    ServerEof => Server, CONNECTION_FAILURE, "server closed the connection without saying why",
+        "Look into the server's log; the statement may or may not have been carried out.";
+    /// The connection was reset.
+    ServerReset => Server, CONNECTION_FAILURE, "server connection was reset, by the server's machine or on the way",
+        "Look into the server's log and at what lies between; the statement may or may not have been carried out.";
+    /// No answer to keepalive or to data.
+    ServerTimedOut => Server, CONNECTION_FAILURE, "server does not answer any more: TCP keepalive or data expired",
+        "Look at the network and at the server's machine; the statement may or may not have been carried out.";
+    /// Network or machine cannot be reached.
+    ServerUnreachable => Server, CONNECTION_FAILURE, "server cannot be reached any more: no route",
+        "Look at the network; the statement may or may not have been carried out.";
+    /// Another error of the socket.
+    ServerIo { error: Box<str> } => Server, CONNECTION_FAILURE, format!("server connection broke: {error}"),
         "Look into the server's log; the statement may or may not have been carried out.";
     /// The server says what the protocol does not know.
     ServerProtocol { what: &'static str } => Server, PROTOCOL_VIOLATION,
@@ -280,13 +305,31 @@ causes! {
 }
 
 impl Cause {
+    /// Whether the server connection broke off by itself: what PgBouncer can only ask ("server conn crashed?").
+    pub fn is_crash(&self) -> bool {
+        matches!(
+            self,
+            Cause::ServerEof
+                | Cause::ServerReset
+                | Cause::ServerTimedOut
+                | Cause::ServerUnreachable
+                | Cause::ServerIo { .. }
+                | Cause::ServerEnded { .. }
+        )
+    }
+
+    /// What happened, in PgBouncer's words.
+    pub fn compat_message(&self) -> Cow<'_, str> {
+        if self.is_crash() { "server conn crashed?".into() } else { self.message() }
+    }
+
     /// What a client is shown: PgBouncer's shape (08P01 and nothing but the message, except what the server
     /// itself said) or ours.
     pub fn view(&self, compat: bool) -> View<'_> {
         let from_server = matches!(self, Cause::Server { .. });
         View {
             sqlstate: if compat && !from_server { SqlState::PROTOCOL_VIOLATION } else { self.sqlstate() },
-            message: self.message(),
+            message: if compat { self.compat_message() } else { self.message() },
             detail: None,
             hint: if compat { None } else { self.hint() },
         }

@@ -71,8 +71,8 @@ fn an_unusable_connection_does_not_wait_for_its_cancel() {
     let (mut bench, pool) = Bench::with_pool(limits(1));
     let grant = bench.hold(pool, HOME, 1);
     bench.pools.handle_cancel(grant.slot, grant.hold);
-    bench.pools.handle_returned(grant.slot, Returned::Unusable(Cause::ServerCrashed), at(2));
-    assert_eq!(bench.closing(), (grant.slot, Cause::ServerCrashed));
+    bench.pools.handle_returned(grant.slot, Returned::Unusable(Cause::ServerEof), at(2));
+    assert_eq!(bench.closing(), (grant.slot, Cause::ServerEof));
     bench.pools.handle_closed(grant.slot, at(3));
     bench.check();
     assert_eq!(bench.pools.counts(pool, at(3)).cancels, 1, "its cancel connection is still open");
@@ -88,8 +88,8 @@ fn a_connection_that_breaks_under_its_cancel_is_closed() {
     let grant = bench.hold(pool, HOME, 1);
     bench.pools.handle_cancel(grant.slot, grant.hold);
     bench.give_back(grant.slot, 2);
-    bench.pools.handle_idle_broken(grant.slot, Cause::ServerCrashed, at(3));
-    assert_eq!(bench.closing(), (grant.slot, Cause::ServerCrashed));
+    bench.pools.handle_idle_broken(grant.slot, Cause::ServerEof, at(3));
+    assert_eq!(bench.closing(), (grant.slot, Cause::ServerEof));
     bench.pools.handle_cancel_ended(grant.slot, at(4));
     bench.nothing();
 }

@@ -139,7 +139,7 @@ fn an_id_of_what_is_gone_never_names_its_successor() {
     assert_eq!(old.index, new.index);
     bench.give_back(old, 5);
     bench.pools.handle_closed(old, at(5));
-    bench.pools.handle_idle_broken(old, Cause::ServerCrashed, at(5));
+    bench.pools.handle_idle_broken(old, Cause::ServerEof, at(5));
     assert_eq!(bench.state(new), Some(SlotState::Held));
     assert_eq!(bench.state(old), None);
     bench.nothing();
@@ -255,11 +255,11 @@ fn an_unusable_connection_is_closed_and_its_place_is_free_when_it_has_ended() {
 fn an_idle_connection_that_breaks_is_closed() {
     let (mut bench, pool) = Bench::with_pool(limits(1));
     let slot = bench.hold(pool, HOME, 1).slot;
-    bench.pools.handle_idle_broken(slot, Cause::ServerCrashed, at(2));
+    bench.pools.handle_idle_broken(slot, Cause::ServerEof, at(2));
     bench.nothing();
     bench.give_back(slot, 3);
-    bench.pools.handle_idle_broken(slot, Cause::ServerCrashed, at(4));
-    assert_eq!(bench.closing(), (slot, Cause::ServerCrashed));
+    bench.pools.handle_idle_broken(slot, Cause::ServerEof, at(4));
+    assert_eq!(bench.closing(), (slot, Cause::ServerEof));
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn clients_still_in_their_login_wait_with_the_others() {
 fn newcomers_of_a_failing_pool_are_told_at_once_until_the_retry() {
     let (mut bench, pool) = Bench::with_pool(limits(3));
     let slot = bench.hold(pool, HOME, 1).slot;
-    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerCrashed), at(2));
+    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerEof), at(2));
     bench.closing();
     bench.pools.handle_closed(slot, at(3));
     let waits = bench.queued(pool, HOME, 10_000);
@@ -141,7 +141,7 @@ fn a_success_ends_the_failing() {
     bench.fail(slot, Failure::Login(login_failed()), 2);
     bench.done();
     let slot = bench.hold(pool, HOME, 20_000).slot;
-    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerCrashed), at(20_001));
+    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerEof), at(20_001));
     bench.closing();
     bench.queued(pool, HOME, 20_002);
     bench.pools.handle_closed(slot, at(20_003));
@@ -241,7 +241,7 @@ fn or_the_next_comes_at_once_after_a_failed_connect_and_a_pause_when_all_have_fa
     bench.pools.handle_opened(slot, HOME, at(31_004));
     assert_eq!((bench.grant().0, target), (ticket, 1));
     // What has answered is asked first from now on, and both are tried again before the next pause.
-    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerCrashed), at(31_005));
+    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerEof), at(31_005));
     bench.closing();
     bench.pools.handle_closed(slot, at(31_006));
     bench.queued(pool, HOME, 60_000);
@@ -277,7 +277,7 @@ fn a_full_server_refuses_nobody_and_is_tried_again_when_a_connection_has_closed(
     bench.fail(slot, Failure::Full(Cause::MaxClientConn), 3);
     bench.nothing();
     bench.queued(pool, HOME, 4);
-    bench.pools.handle_returned(held, Returned::Unusable(Cause::ServerCrashed), at(5));
+    bench.pools.handle_returned(held, Returned::Unusable(Cause::ServerEof), at(5));
     bench.closing();
     bench.queued(pool, HOME, 6);
     bench.nothing();

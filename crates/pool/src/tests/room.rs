@@ -27,7 +27,7 @@ fn the_budget_spans_pools() {
     bench.queued(theirs, HOME, 2);
     bench.nothing();
     assert_eq!(bench.pools.target_used(target), 2);
-    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerCrashed), at(3));
+    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerEof), at(3));
     bench.closing();
     bench.pools.handle_closed(slot, at(4));
     bench.opening();
@@ -144,7 +144,7 @@ fn what_closes_anyway_is_waited_for() {
     let idle = bench.hold(theirs, HOME, 1).slot;
     bench.give_back(idle, 2);
     let slot = bench.hold(ours, HOME, 3).slot;
-    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerCrashed), at(4));
+    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerEof), at(4));
     bench.closing();
     bench.queued(ours, HOME, 5);
     bench.nothing();
@@ -157,7 +157,7 @@ fn a_lost_connection_counts_at_its_target_only() {
     let (mut bench, target, ours, _) = two_pools(Some(2), 1);
     let slot = bench.hold(ours, HOME, 1).slot;
     bench.queued(ours, HOME, 2);
-    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerCrashed), at(3));
+    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerEof), at(3));
     bench.closing();
     bench.nothing();
     bench.pools.handle_lost(slot, at(4));
@@ -251,7 +251,7 @@ fn a_lost_connection_leaves_no_room_under_a_lower_budget() {
     let (mut bench, target, ours, _) = two_pools(Some(3), 5);
     let slots = bench.hold_many(ours, HOME, 2, 1);
     bench.give_back(slots[0], 2);
-    bench.pools.handle_returned(slots[1], Returned::Unusable(Cause::ServerCrashed), at(3));
+    bench.pools.handle_returned(slots[1], Returned::Unusable(Cause::ServerEof), at(3));
     bench.closing();
     bench.pools.set_budget(target, Some(1), at(4));
     bench.nothing();

@@ -16,7 +16,7 @@ fn a_free_place_goes_to_the_pool_with_the_oldest_waiter() {
     let slot = bench.hold(pools[0], HOME, 1).slot;
     bench.queued(pools[2], HOME, 2);
     bench.queued(pools[1], HOME, 3);
-    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerCrashed), at(4));
+    bench.pools.handle_returned(slot, Returned::Unusable(Cause::ServerEof), at(4));
     bench.closing();
     bench.pools.handle_closed(slot, at(5));
     let [Action::Open { pool, .. }] = bench.done()[..] else { panic!("an opening") };

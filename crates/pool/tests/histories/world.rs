@@ -225,7 +225,7 @@ impl World {
             Op::IdleBroken(n) => {
                 let idle = self.slots(|connection| matches!(connection.doing, Doing::Idle { .. }));
                 if let Some(slot) = pick(&idle, n) {
-                    self.pools.handle_idle_broken(slot, Cause::ServerCrashed, self.now);
+                    self.pools.handle_idle_broken(slot, Cause::ServerEof, self.now);
                 }
             }
             _ => {}
@@ -327,7 +327,7 @@ impl World {
         self.pools.handle_opened(slot, WorkerId(0), self.now);
         self.pools.handle_failed(slot, Failure::Lost(Cause::CleaningFailed), self.now);
         self.pools.handle_cleaned(slot, self.now);
-        self.pools.handle_idle_broken(slot, Cause::ServerCrashed, self.now);
+        self.pools.handle_idle_broken(slot, Cause::ServerEof, self.now);
         self.pools.handle_closed(slot, self.now);
         self.pools.handle_lost(slot, self.now);
         assert_eq!(self.pools.handle_cancel(slot, HoldId(1)), CancelVerdict::Stale);

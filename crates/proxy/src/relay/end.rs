@@ -12,6 +12,11 @@ impl Relay {
     /// Settles everything: the place in the queue, the server connection, the client's last message, the log.
     pub(super) fn finish(&mut self, cx: &mut Context<'_>, side: Side, cause: &Cause) {
         let now = self.hub.now();
+        let last_words = match (side, &mut self.conn) {
+            (Side::Server, Some(conn)) if cause.is_crash() => conn.last_words(),
+            _ => None,
+        };
+        let cause = last_words.as_ref().unwrap_or(cause);
         let mid_message = self.conn.as_ref().is_some_and(|conn| conn.link.is_mid_message_to_client());
         self.leave_queue(now);
         // The log first: whoever sees the effect finds the cause there.

@@ -7,6 +7,7 @@ use plimsoll_session::{Step, Then};
 use plimsoll_types::{Cause, Side};
 
 use super::{Ended, Phase, Relay, SMALL_BYTES, Turn};
+use crate::socket::server_cause;
 use crate::stats::Counter;
 use crate::worker::Scratch;
 
@@ -25,7 +26,14 @@ impl Relay {
         scratch.input[..kept].copy_from_slice(&conn.input);
         let n = match conn.stream.poll_read(cx, &mut scratch.input[kept..]) {
             Poll::Pending => return Ok(false),
-            Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err((Side::Server, Cause::ServerCrashed)),
+            Poll::Ready(Ok(0)) => {
+                let cause = conn.link.farewell().unwrap_or(Cause::ServerEof);
+                return Err((Side::Server, cause));
+            }
+            Poll::Ready(Err(e)) => {
+                let cause = conn.link.farewell().unwrap_or_else(|| server_cause(&e));
+                return Err((Side::Server, cause));
+            }
             Poll::Ready(Ok(n)) => n,
         };
         conn.input.clear();

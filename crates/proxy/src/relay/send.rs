@@ -8,6 +8,7 @@ use plimsoll_types::{Cause, Side};
 
 use super::{Ended, Relay};
 use crate::directory::add_counts;
+use crate::socket::server_cause;
 use crate::stats::Counter;
 use crate::worker::Scratch;
 
@@ -84,6 +85,6 @@ pub(super) fn client_gone(_: io::Error) -> Ended {
     (Side::Client, Cause::ClientEof)
 }
 
-pub(super) fn server_gone(_: io::Error) -> Ended {
-    (Side::Server, Cause::ServerCrashed)
+pub(super) fn server_gone(error: io::Error) -> Ended {
+    (Side::Server, server_cause(&error))
 }
