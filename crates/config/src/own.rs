@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::near;
-use crate::plan::{Compat, Own};
+use crate::plan::{Compat, Disclose, Ledger, Own, Statements};
 use crate::table::Fault;
 use crate::value;
 
@@ -24,6 +24,12 @@ pub(crate) enum Field {
     Budget,
     /// `plimsoll` or `pgbouncer`.
     Compat,
+    /// `on` or `off`.
+    Ledger,
+    /// `redacted`, `full` or `off`.
+    Statements,
+    /// `none`, `same_pool` or `all`.
+    Disclose,
     /// A time with a unit, from and to.
     Time(At<Duration>, Duration, Duration),
     /// A size with a unit, bytes from and to.
@@ -50,6 +56,17 @@ pub(crate) static KEYS: &[Key] = &[
     reload("lost_max", "10min", Field::Time(|own| &mut own.lost_max, Duration::ZERO, DAY)),
     reload("collect_max", "1MiB", Field::Size(|own| &mut own.collect_max, 1 << 10, 1 << 30)),
     reload("collect_memory", "64MiB", Field::Size(|own| &mut own.collect_memory, 1 << 10, 1 << 40)),
+    reload("ledger", "on", Field::Ledger),
+    reload(
+        "ledger_statement_bytes",
+        "1KiB",
+        Field::Size(|own| &mut own.ledger_statement_bytes, 64, 64 << 10),
+    ),
+    reload("ledger_statements", "redacted", Field::Statements),
+    reload("leak_idle_threshold", "10s", Field::Time(|own| &mut own.leak_idle_threshold, SECOND, DAY)),
+    reload("leak_age_floor", "30s", Field::Time(|own| &mut own.leak_age_floor, SECOND, DAY)),
+    reload("leak_unread_threshold", "30s", Field::Time(|own| &mut own.leak_unread_threshold, SECOND, DAY)),
+    reload("disclose_holders", "same_pool", Field::Disclose),
 ];
 
 const fn reload(name: &'static str, default: &'static str, field: Field) -> Key {
@@ -80,6 +97,9 @@ impl Key {
             }
             Field::Budget => own.target_budget = budget(text)?,
             Field::Compat => own.compat = compat(text)?,
+            Field::Ledger => own.ledger = one_of(text, LEDGER)?,
+            Field::Statements => own.ledger_statements = one_of(text, STATEMENTS)?,
+            Field::Disclose => own.disclose_holders = one_of(text, DISCLOSE)?,
             Field::Time(at, min, max) => {
                 let time = value::time(text).ok_or(Fault::Invalid(value::TIME_EXPECTED))?;
                 if time < *min || time > *max {
@@ -114,6 +134,9 @@ impl Field {
             Field::Workers => format!("1 to {WORKERS_MAX}"),
             Field::Budget => "off, or 1 to 1000000 (`auto` is not there yet)".to_string(),
             Field::Compat => "plimsoll, pgbouncer".to_string(),
+            Field::Ledger => LEDGER.expected.to_string(),
+            Field::Statements => STATEMENTS.expected.to_string(),
+            Field::Disclose => DISCLOSE.expected.to_string(),
             Field::Time(_, min, max) => {
                 format!("a time, {} to {}", value::time_text(*min), value::time_text(*max))
             }
@@ -122,6 +145,30 @@ impl Field {
             }
         }
     }
+}
+
+/// Words and what they stand for.
+struct Words<T: 'static> {
+    expected: &'static str,
+    all: &'static [(&'static str, T)],
+}
+
+const LEDGER: &Words<Ledger> =
+    &Words { expected: "on, off", all: &[("on", Ledger::On), ("off", Ledger::Off)] };
+
+const STATEMENTS: &Words<Statements> = &Words {
+    expected: "redacted, full, off",
+    all: &[("redacted", Statements::Redacted), ("full", Statements::Full), ("off", Statements::Off)],
+};
+
+const DISCLOSE: &Words<Disclose> = &Words {
+    expected: "none, same_pool, all",
+    all: &[("none", Disclose::None), ("same_pool", Disclose::SamePool), ("all", Disclose::All)],
+};
+
+fn one_of<T: Copy>(text: &str, words: &Words<T>) -> Result<T, Fault> {
+    let found = words.all.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or(Fault::Invalid(words.expected))
 }
 
 fn budget(text: &str) -> Result<Option<u32>, Fault> {

@@ -223,6 +223,54 @@ pub struct Own {
     pub collect_max: Option<usize>,
     /// `collect_memory` (default 64 MiB): all such messages together, bytes.
     pub collect_memory: Option<usize>,
+    /// `ledger`.
+    pub ledger: Ledger,
+    /// `ledger_statement_bytes` (default 1 KiB): how much of a statement's text is kept, bytes.
+    pub ledger_statement_bytes: Option<usize>,
+    /// `ledger_statements`.
+    pub ledger_statements: Statements,
+    /// `leak_idle_threshold` (default 10 s): how long a hold may be idle while others wait.
+    pub leak_idle_threshold: Option<Duration>,
+    /// `leak_age_floor` (default 30 s): a hold younger than this is never beyond its site's habit.
+    pub leak_age_floor: Option<Duration>,
+    /// `leak_unread_threshold` (default 30 s): how long a result may wait for its reader.
+    pub leak_unread_threshold: Option<Duration>,
+    /// `disclose_holders`.
+    pub disclose_holders: Disclose,
+}
+
+/// Whether holds are recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ledger {
+    /// They are.
+    #[default]
+    On,
+    /// They are not.
+    Off,
+}
+
+/// What an administrator may see of statements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Statements {
+    /// Their text without literals.
+    #[default]
+    Redacted,
+    /// Their text, on request.
+    Full,
+    /// Nothing: no text is kept.
+    Off,
+}
+
+/// Who is told who holds the connections that a client waited for in vain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Disclose {
+    /// Nobody.
+    None,
+    /// Clients of the same database and login user; all others are counted only.
+    #[default]
+    SamePool,
+    /// Every client that has logged in.
+    All,
 }
 
 /// A host of a `host=` list.
