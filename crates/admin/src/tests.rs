@@ -53,6 +53,7 @@ pub(crate) fn said(console: &AdminConsole, still: &Still, text: &str) -> Vec<Str
 fn said_to(console: &AdminConsole, still: &Still, level: Level, text: &str) -> Vec<String> {
     match reply(console, still, level, text) {
         Reply::Now(bytes) | Reply::When(_, bytes) => spell(&bytes),
+        Reply::Ask(reply) => spell(&reply(Vec::new())),
         Reply::Exit => vec!["exit".to_string()],
     }
 }

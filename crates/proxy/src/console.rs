@@ -7,6 +7,7 @@ use plimsoll_config::{Database, Plan};
 use plimsoll_pool::{PoolCounts, SlotState};
 use plimsoll_types::{Cause, PoolMode};
 
+use crate::ask::ServerFacts;
 use crate::control::Control;
 use crate::stats::Totals;
 
@@ -19,16 +20,31 @@ pub enum Level {
     Stats,
 }
 
+/// Makes a reply of what the servers said.
+pub type OfFacts = Box<dyn FnOnce(Vec<ServerFacts>) -> Vec<u8> + Send>;
+
 /// The answer to a console command. `bytes` are whole protocol messages, ReadyForQuery included.
-#[derive(Debug)]
 pub enum Reply {
     /// Send these bytes.
     Now(Vec<u8>),
     /// Send these bytes as soon as the condition holds. While it waits a cancel request ends the wait (and undoes
     /// a PAUSE).
     When(Until, Vec<u8>),
+    /// Ask the servers, and send what comes of their answers.
+    Ask(OfFacts),
     /// The process ends at once; no reply.
     Exit,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reply::Now(bytes) => f.debug_tuple("Now").field(bytes).finish(),
+            Reply::When(until, bytes) => f.debug_tuple("When").field(until).field(bytes).finish(),
+            Reply::Ask(_) => f.write_str("Ask"),
+            Reply::Exit => f.write_str("Exit"),
+        }
+    }
 }
 
 /// What a console command may wait for.

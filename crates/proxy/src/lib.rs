@@ -3,6 +3,7 @@
 //! Everything that touches a socket or a clock is here; what is to be done is decided in `session`, `pool` and
 //! `auth`. [`start`] gives a [`Control`], through which `main` and the console look and act.
 
+mod ask;
 mod cancel;
 mod carry;
 mod cleaner;
@@ -29,9 +30,10 @@ mod stats;
 mod welcome;
 mod worker;
 
+pub use ask::{Backend, Said, ServerFacts};
 pub use console::{
-    ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, PoolView, Reloaded,
-    Reply, ServerView, Shutdown, StatsView, Until,
+    ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, PoolView,
+    Reloaded, Reply, ServerView, Shutdown, StatsView, Until,
 };
 pub use control::Control;
 pub use start::{Options, StartError, start};

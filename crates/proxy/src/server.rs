@@ -48,6 +48,17 @@ pub(crate) enum Looked {
 }
 
 impl ServerConn {
+    /// The connection, registered with the runtime of this worker, on which it is called. `None`: that failed, and the
+    /// socket is closed.
+    pub(crate) fn rehomed(self: Box<Self>, worker: WorkerId) -> Option<Box<ServerConn>> {
+        if self.home == worker {
+            return Some(self);
+        }
+        let ServerConn { slot, pool, stream, link, input, output, entry, shown, home: _ } = *self;
+        let stream = stream.rehome().ok()?;
+        Some(Box::new(ServerConn { slot, pool, stream, link, input, output, entry, shown, home: worker }))
+    }
+
     /// Looks at a connection that was idle before it is used: one that has ended, or has said what it should not,
     /// must not be given a query. Costs no system call while nothing has come in.
     ///

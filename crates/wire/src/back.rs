@@ -153,5 +153,20 @@ pub fn error_fields(message: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     .fuse()
 }
 
+/// The values of a whole DataRow message, `None` for NULL. Ends quietly at the first value that does not fit.
+pub fn data_row(message: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    let body = Reader::over_body(message).and_then(|mut body| body.int16().map(|count| (body, count)));
+    let (mut body, mut left) = body.map_or((None, 0), |(body, count)| (Some(body), count));
+    std::iter::from_fn(move || {
+        left = left.checked_sub(1)?;
+        let body = body.as_mut()?;
+        match body.int32().ok()? {
+            u32::MAX => Some(None),
+            length => body.bytes(usize::try_from(length).ok()?).ok().map(Some),
+        }
+    })
+    .fuse()
+}
+
 #[cfg(test)]
 mod tests;

@@ -60,6 +60,13 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    /// So many bytes.
+    pub(crate) fn bytes(&mut self, count: usize) -> Result<&'a [u8], WireError> {
+        let (bytes, rest) = self.0.split_at_checked(count).ok_or(WireError::BadBody)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
     /// A String, without the zero that ends it.
     pub(crate) fn cstr(&mut self) -> Result<&'a [u8], WireError> {
         let text = until_zero(self.0).ok_or(WireError::BadBody)?;

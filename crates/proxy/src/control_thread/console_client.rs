@@ -12,6 +12,7 @@ use plimsoll_wire::{WireError, back, front, header};
 use socket2::Socket;
 
 use super::extended::{Extended, Step};
+use crate::ask;
 use crate::console::{Level, Reply, Shutdown, Until};
 use crate::control::Control;
 use crate::entry::ClientEntry;
@@ -167,6 +168,7 @@ impl Talk {
                     }
                 }
             },
+            Reply::Ask(reply) => Ok(reply(ask::servers(&self.control.hub).await)),
             Reply::Exit => {
                 self.control.shutdown(Shutdown::Immediate);
                 // The connection closes when the process ends.

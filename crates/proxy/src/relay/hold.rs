@@ -6,7 +6,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plimsoll_pool::{Grant, Moves, Request, WaitCause};
+use plimsoll_pool::{Grant, Request, WaitCause};
 use plimsoll_session::{Attach, Params, Release, Session};
 use plimsoll_types::{Cause, Moment, Side};
 
@@ -70,7 +70,7 @@ impl Relay {
         now: Moment,
     ) -> Result<(), Ended> {
         let mut conn = conn;
-        if grant.moves == Moves::Moves || conn.home != self.worker {
+        if conn.home != self.worker {
             conn = self.move_here(conn)?;
             self.looked = Looked::Usable;
         }
@@ -91,25 +91,12 @@ impl Relay {
     }
 
     /// Registers the connection's socket with this worker's runtime.
-    pub(super) fn move_here(&mut self, conn: Box<ServerConn>) -> Result<Box<ServerConn>, Ended> {
-        let ServerConn { slot, pool, stream, link, input, output, entry, shown, home: _ } = *conn;
-        match stream.rehome() {
-            Ok(stream) => Ok(Box::new(ServerConn {
-                slot,
-                pool,
-                stream,
-                link,
-                input,
-                output,
-                entry,
-                shown,
-                home: self.worker,
-            })),
-            Err(_) => {
-                closer::cut_off(&self.hub, slot, &entry, &Cause::NoFileDescriptors);
-                Err((Side::Server, Cause::NoFileDescriptors))
-            }
-        }
+    fn move_here(&mut self, conn: Box<ServerConn>) -> Result<Box<ServerConn>, Ended> {
+        let (slot, entry) = (conn.slot, conn.entry.clone());
+        conn.rehomed(self.worker).ok_or_else(|| {
+            closer::cut_off(&self.hub, slot, &entry, &Cause::NoFileDescriptors);
+            (Side::Server, Cause::NoFileDescriptors)
+        })
     }
 
     pub(super) fn give_back(&mut self, release: Release, now: Moment) {

@@ -93,6 +93,23 @@ fn error_fields_end_quietly_where_they_are_broken() {
     assert_eq!(error_fields(b"E\0").count(), 0);
 }
 
+#[test]
+fn a_row_gives_its_values_and_ends_quietly_where_it_is_broken() {
+    let message = b"D\0\0\0\x13\0\x03\0\0\0\x01a\xff\xff\xff\xff\0\0\0\0";
+    let values: Vec<_> = data_row(golden(message)).collect();
+    assert_eq!(values, [Some(&b"a"[..]), None, Some(b"")]);
+    let cases: [(&[u8], usize); 5] = [
+        (b"", 0),
+        (b"\0", 0),
+        (b"\0\x02\0\0\0\x01a", 1),
+        (b"\0\x01\0\0\0\x02a", 0),
+        (b"\xff\xff\x7f\xff\xff\xff", 0),
+    ];
+    for (body, values) in cases {
+        assert_eq!(data_row(&framed(b'D', body)).count(), values, "{body:?}");
+    }
+}
+
 fn framed(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     crate::encode::message(&mut out, tag, |out| out.extend_from_slice(body));
