@@ -299,6 +299,12 @@ fn descriptors_run_out_and_come_back() {
     }
     assert!(refused > 0, "descriptors did not run out");
     assert!(crowd.len() > 10, "only {} came in", crowd.len());
+    // Whoever comes to see why gets in all the same; anybody else is told.
+    assert!(plimsoll.show("POOLS").count(&[("database", "p0")]) == 1);
+    eventually("a client told that descriptors are used up", SOON, || {
+        let told = plimsoll.login("app", "p0").try_client().err().map(|failure| failure.to_string());
+        told.is_some_and(|text| text.contains("no more file descriptors"))
+    });
     // Those who are in are served, and the accept loop does not burn the machine.
     let (ticks, begun) = (plimsoll.process().cpu_ticks(), Instant::now());
     for _ in 0..20 {

@@ -3,6 +3,7 @@
 mod bind;
 mod guard;
 
+use std::fs::File;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,6 +48,35 @@ pub(crate) struct Arrival {
     pub(crate) local: Peer,
     /// When.
     pub(crate) at: Moment,
+    /// Who it may turn out to be.
+    pub(crate) terms: Terms,
+}
+
+/// Whom a socket may lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Terms {
+    /// Anybody.
+    Anybody,
+    /// The console only: file descriptors are used up, and this one was put by for whoever comes to see why.
+    Console,
+}
+
+/// A descriptor put by for the console. With none left, the next client is let in on it: an administrator stays,
+/// anybody else is told why not and leaves.
+struct Reserve(Option<File>);
+
+impl Reserve {
+    /// Puts one by, if there is none and one can be had.
+    fn fill(&mut self) {
+        if self.0.is_none() {
+            self.0 = File::open("/dev/null").ok();
+        }
+    }
+
+    /// Gives it up. False: it has been already.
+    fn give_up(&mut self) -> bool {
+        self.0.take().is_some()
+    }
 }
 
 /// Begins to accept on all listening sockets.
@@ -70,10 +100,17 @@ async fn accept_all(hub: Arc<Hub>, listener: Listener) {
         Err(e) => return tracing::error!("cannot accept on {place}: {}", io::Error::from(e)),
     };
     let mut complained: Option<Instant> = None;
+    let (mut reserve, mut terms) = (Reserve(None), Terms::Anybody);
     loop {
         let Ok(mut ready) = fd.readable().await else { return };
+        if terms == Terms::Anybody {
+            reserve.fill();
+        }
         match ready.get_inner().accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) {
-            Ok((socket, address)) => admit(&hub, socket, &address, &place),
+            Ok((socket, address)) => {
+                admit(&hub, socket, &address, &place, terms);
+                terms = Terms::Anybody;
+            }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
             Err(_) if place.is_tcp() && hub.phase() != Phase::Running => return,
             Err(e) if is_of_one_client(&e) => {}
@@ -83,7 +120,10 @@ async fn accept_all(hub: Arc<Hub>, listener: Listener) {
                     tracing::warn!("accept() failed: {e}");
                     complained = Some(Instant::now());
                 }
-                tokio::time::sleep(REST).await;
+                terms = if reserve.give_up() { Terms::Console } else { Terms::Anybody };
+                if terms == Terms::Anybody {
+                    tokio::time::sleep(REST).await;
+                }
             }
         }
     }
@@ -106,8 +146,8 @@ fn is_of_one_client(e: &io::Error) -> bool {
 }
 
 /// Gives a new client to the worker with the fewest.
-fn admit(hub: &Arc<Hub>, socket: Socket, address: &SockAddr, place: &Place) {
-    let arrival = match arrival(hub, socket, address, place) {
+fn admit(hub: &Arc<Hub>, socket: Socket, address: &SockAddr, place: &Place, terms: Terms) {
+    let arrival = match arrival(hub, socket, address, place, terms) {
         Ok(arrival) => arrival,
         // The client is gone already.
         Err(_) => return,
@@ -120,14 +160,28 @@ fn admit(hub: &Arc<Hub>, socket: Socket, address: &SockAddr, place: &Place) {
     hub.spawn_on(worker, Client::Login(login));
 }
 
-fn arrival(hub: &Hub, socket: Socket, address: &SockAddr, place: &Place) -> io::Result<Arrival> {
+fn arrival(
+    hub: &Hub,
+    socket: Socket,
+    address: &SockAddr,
+    place: &Place,
+    terms: Terms,
+) -> io::Result<Arrival> {
     let (id, at) = (hub.next_client(), hub.now());
     match place {
         Place::Tcp(_) => {
             dial::tune(&socket, &hub.plan().general);
             let peer = address.as_socket().ok_or(io::ErrorKind::NotConnected)?;
             let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::NotConnected)?;
-            Ok(Arrival { socket, id, peer: Peer::Tcp(peer), peer_uid: None, local: Peer::Tcp(local), at })
+            Ok(Arrival {
+                socket,
+                id,
+                peer: Peer::Tcp(peer),
+                peer_uid: None,
+                local: Peer::Tcp(local),
+                at,
+                terms,
+            })
         }
         Place::Unix { port, .. } => {
             let stream = tokio::net::UnixStream::from_std(socket.into())?;
@@ -135,7 +189,7 @@ fn arrival(hub: &Hub, socket: Socket, address: &SockAddr, place: &Place) -> io::
             let socket = Socket::from(stream.into_std()?);
             let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
             let (peer, local) = (Peer::Unix { pid, port: *port }, Peer::Unix { pid: 0, port: *port });
-            Ok(Arrival { socket, id, peer, peer_uid: Some(credentials.uid()), local, at })
+            Ok(Arrival { socket, id, peer, peer_uid: Some(credentials.uid()), local, at, terms })
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::control_thread::ConsoleClient;
 use crate::directory::PoolEntry;
 use crate::entry::{self, ClientEntry, Peer};
 use crate::hub::Hub;
-use crate::listener::{Arrival, ClientGuard};
+use crate::listener::{Arrival, ClientGuard, Terms};
 use crate::relay::Relay;
 use crate::socket::Stream;
 use crate::worker::Scratch;
@@ -39,6 +39,9 @@ use crate::{cancel, linger, report};
 
 /// A login that may take as long as it likes (client_login_timeout = 0) ends all the same.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a login may take on the descriptor that was put by for the console.
+const CONSOLE_LOGIN: Duration = Duration::from_secs(3);
 
 /// Bytes read at a time: who has not shown who it is costs no more memory than a login needs.
 const READ_BYTES: usize = 4096;
@@ -60,6 +63,7 @@ struct Login {
     peer_uid: Option<u32>,
     local: Peer,
     since: Moment,
+    terms: Terms,
     /// For the log: what it has said of itself so far.
     database: Arc<str>,
     user: Arc<str>,
@@ -108,6 +112,7 @@ pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> 
         }
     };
     let limit = match login.plan.general.client_login_timeout {
+        _ if login.terms == Terms::Console => CONSOLE_LOGIN,
         Duration::ZERO => LONGEST,
         limit => limit,
     };
@@ -146,7 +151,7 @@ pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> 
 
 impl Login {
     fn new(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> std::io::Result<Login> {
-        let Arrival { socket, id, peer, peer_uid, local, at } = arrival;
+        let Arrival { socket, id, peer, peer_uid, local, at, terms } = arrival;
         Ok(Login {
             plan: hub.plan(),
             stream: Stream::new(socket)?,
@@ -157,6 +162,7 @@ impl Login {
             peer_uid,
             local,
             since: at,
+            terms,
             database: "(nodb)".into(),
             user: "(nouser)".into(),
             stage: Stage::Client,

@@ -11,7 +11,7 @@ use super::startup::Wanted;
 use super::{End, Login, first};
 use crate::console::Level;
 use crate::directory::{DatabaseEntry, database_client_limit, user_client_limit};
-use crate::listener::{Counted, Limits};
+use crate::listener::{Counted, Limits, Terms};
 
 /// The database that is the console.
 pub(crate) const CONSOLE: &str = "pgbouncer";
@@ -38,8 +38,11 @@ pub(super) enum Trust {
 }
 
 impl Login {
-    /// max_client_conn, protocol, database, limits of database and user, permission: in this order.
+    /// Descriptors, max_client_conn, protocol, database, limits of database and user, permission: in this order.
     pub(super) fn goal(&mut self, wanted: &Wanted) -> Result<Goal, End> {
+        if self.terms == Terms::Console && wanted.database != CONSOLE {
+            return Err(End::Refused(Cause::NoFileDescriptors));
+        }
         let sockets = self.hub.sockets.load(Ordering::Acquire);
         if sockets > self.plan.general.max_client_conn && wanted.database != CONSOLE {
             return Err(End::Refused(Cause::MaxClientConn));
