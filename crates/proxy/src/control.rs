@@ -1,5 +1,7 @@
 //! What the console and `main` may look at and do. Cheap to clone; every call takes the locks it needs for a moment.
 
+mod ledger;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -215,7 +217,7 @@ impl Control {
     }
 
     /// Whether what a command waits for has come true.
-    pub(crate) fn holds(&self, until: &Until) -> bool {
+    pub(crate) fn has_come(&self, until: &Until) -> bool {
         match until {
             Until::Quiet(None) => self.hub.core.lock().pools.is_quiet(None),
             Until::Quiet(Some(name)) => match self.database(name) {

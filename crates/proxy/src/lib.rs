@@ -27,6 +27,7 @@ mod slot_task;
 mod socket;
 mod start;
 mod stats;
+mod views;
 mod welcome;
 mod worker;
 
@@ -38,3 +39,7 @@ pub use console::{
 pub use control::Control;
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, Totals};
+pub use views::{
+    HoldView, HouseView, NeedView, SiteView, StatementView, TextFrom, VerdictLevel, VerdictView, VisitorView,
+    WaiterView, WhoView,
+};

@@ -181,7 +181,7 @@ impl Talk {
     async fn wait(&mut self, until: &Until) -> Result<(), Broken> {
         self.entry.mail().cancelled = false;
         let mut look = tokio::time::interval(LOOK);
-        while !self.control.holds(until) {
+        while !self.control.has_come(until) {
             let Talk { stream, entry, .. } = self;
             std::future::poll_fn(|cx| {
                 poll_kill(cx, entry).map_err(Broken::Ended)?;

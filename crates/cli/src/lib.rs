@@ -1,0 +1,1 @@
+//! The console seen from the command line.
