@@ -7,7 +7,17 @@
 //!
 //! All text that comes from applications is claimed, hostile and bounded: [`text`] takes it apart.
 
+mod book;
 mod holds;
+mod site;
 pub mod text;
 
-pub use holds::{HoldState, Opening, Progress, Provenance, Said, Text};
+pub use book::{
+    APPLICATION_BYTES_MAX, Book, BookEvent, FLOOR_MINUTES, HISTORY_MAX, Histogram, How, Level, Live, Need,
+    Owner, Past, Pressure, Rule, SITES_MAX, Site, Thresholds, Verdict, Who, is_own_words, is_sleeping,
+};
+pub use holds::{
+    Cursor, Ended, Hear, HoldCopy, HoldState, Holds, Kept, Key, Opening, Progress, Provenance, READ_MAX,
+    Said, Text, WhyKept,
+};
+pub use site::SiteId;
