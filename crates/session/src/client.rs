@@ -1,11 +1,13 @@
 //! Listening to the client.
 
-use plimsoll_types::{Cause, Moment, Side};
+use plimsoll_types::{Cause, Moment, PoolMode, Side};
 use plimsoll_wire::front::{self, Subject};
 use plimsoll_wire::{HEADER_BYTES, Header, WireError, encode, header};
 
+use crate::effects::{self, Look};
 use crate::expect::Expect;
 use crate::link::{Batch, CopyIn, Count, Link};
+use crate::noted::{Noting, SeenText};
 use crate::session::{Attached, Session};
 use crate::statements::{Statements, is_reserved};
 use crate::steps::{Outcome, Steps, Then};
@@ -34,11 +36,14 @@ pub(crate) struct Message<'a> {
     pub(crate) head: Header,
     /// From its type byte to its end or the end of the input.
     pub(crate) bytes: &'a [u8],
+    /// Where in the input it begins.
+    pub(crate) at: usize,
 }
 
 impl<'a> Message<'a> {
-    pub(crate) fn new(head: Header, rest: &'a [u8]) -> Message<'a> {
-        Message { head, bytes: &rest[..head.total.min(rest.len())] }
+    /// `rest`: the input from the message on; `at`: where in the input that is.
+    pub(crate) fn new(head: Header, rest: &'a [u8], at: usize) -> Message<'a> {
+        Message { head, bytes: &rest[..head.total.min(rest.len())], at }
     }
 
     /// The message, if it is all there.
@@ -93,7 +98,7 @@ impl Session {
                 Ok(None) => return Outcome::new(at, Then::Continue),
                 Err(e) => return Outcome::close(at, Side::Client, cause_of(e)),
             };
-            let message = Message::new(head, rest);
+            let message = Message::new(head, rest, at);
             match self.unlinked_verdict(message, steps) {
                 Verdict::Stop(then) => return Outcome::new(at, then),
                 Verdict::Drop | Verdict::Pass | Verdict::Replaced | Verdict::PassFrom(_) => {
@@ -212,7 +217,7 @@ impl Session {
                 self.attached = Attached::Busy;
                 return Outcome::new(at, Then::Busy);
             }
-            let message = Message::new(head, rest);
+            let message = Message::new(head, rest, at);
             let end = at + message.bytes.len();
             match self.linked_verdict(link, message, statements, steps, now) {
                 Verdict::Pass => {
@@ -257,6 +262,10 @@ impl Session {
         match tag {
             front::QUERY => {
                 self.ends_in_ready(link, Expect::Query, steps, now);
+                if self.noting == Noting::On {
+                    self.note_text(link, message, HEADER_BYTES, steps);
+                    steps.noted.statements += 1;
+                }
                 Verdict::Pass
             }
             front::SYNC => {
@@ -265,6 +274,7 @@ impl Session {
             }
             front::FUNCTION_CALL => {
                 self.ends_in_ready(link, Expect::Function, steps, now);
+                steps.noted.begin();
                 Verdict::Pass
             }
             front::PARSE | front::BIND | front::DESCRIBE | front::EXECUTE | front::CLOSE => {
@@ -304,11 +314,17 @@ impl Session {
             front::PARSE if self.manages_statements() => self.parse(link, message, statements, steps),
             front::BIND if self.manages_statements() => self.bind(link, message, steps),
             front::DESCRIBE | front::CLOSE if self.manages_statements() => self.subject(link, message, steps),
-            front::PARSE => push(link, Expect::Parse),
+            front::PARSE => {
+                self.note_parse(link, message, steps);
+                push(link, Expect::Parse)
+            }
             front::BIND => push(link, Expect::Bind { statement: None }),
             front::DESCRIBE => push(link, Expect::Describe { statement: None }),
             front::CLOSE => push(link, Expect::Close),
-            _ => push(link, Expect::Execute),
+            _ => {
+                steps.noted.begin();
+                push(link, Expect::Execute)
+            }
         };
         match (tag, &verdict) {
             // A Close that we answer by ourselves begins no batch at the server.
@@ -320,6 +336,57 @@ impl Session {
         }
         emit_due(link, steps);
         verdict
+    }
+
+    /// The text of a Parse that goes on as it is.
+    pub(crate) fn note_parse(&self, link: &mut Link, message: Message<'_>, steps: &mut Steps) {
+        if self.noting == Noting::Off {
+            return;
+        }
+        let body = message.bytes.get(HEADER_BYTES..).unwrap_or_default();
+        if let Some(name) = body.iter().position(|byte| *byte == 0) {
+            self.note_text(link, message, HEADER_BYTES + name + 1, steps);
+        }
+    }
+
+    /// The text of a named statement, which is about to be prepared.
+    pub(crate) fn note_effects(&self, link: &mut Link, text: &[u8]) {
+        if self.noting == Noting::On {
+            self.look_at(link, text, true);
+        }
+    }
+
+    /// What a statement may leave behind. A prepared one counts from its Parse on.
+    fn look_at(&self, link: &mut Link, text: &[u8], whole: bool) {
+        let look = match self.settings.mode {
+            PoolMode::Session => Look::Functions,
+            PoolMode::Transaction | PoolMode::Statement => Look::Words,
+        };
+        let pins = effects::of(text, whole, look);
+        if !pins.is_empty() {
+            link.leave(pins, text);
+        }
+    }
+
+    /// A text begins at `from` in the message and ends at the next zero, or further on in the message.
+    fn note_text(&self, link: &mut Link, message: Message<'_>, from: usize, steps: &mut Steps) {
+        let text = message.bytes.get(from..).unwrap_or_default();
+        let (length, whole) = match message.head.tag {
+            // Nothing but the text, and the zero at its end.
+            front::QUERY => {
+                let bytes = message.head.total - HEADER_BYTES - 1;
+                (text.len().min(bytes), text.len() >= bytes)
+            }
+            _ => match text.iter().position(|byte| *byte == 0) {
+                Some(end) => (end, true),
+                None => (text.len(), false),
+            },
+        };
+        let text = &text[..length];
+        self.look_at(link, text, whole);
+        let start = message.at + from;
+        let bytes = if whole { length } else { message.head.total.saturating_sub(from + 1) };
+        steps.noted.see(SeenText::Input { range: start..start + length, bytes }, 0);
     }
 }
 

@@ -8,8 +8,10 @@
 //! main loop does (it ignores Sync and Flush while it reads COPY data, and everything up to Sync after an error).
 
 mod client;
+mod effects;
 mod expect;
 mod link;
+mod noted;
 mod params;
 mod prepared;
 mod round;
@@ -19,6 +21,7 @@ mod statements;
 mod steps;
 
 pub use link::Link;
+pub use noted::{Noted, Noting, Seen, SeenText};
 pub use params::{Params, Tracked};
 pub use round::{Round, RoundStep, error_of};
 pub use session::Session;

@@ -4,6 +4,7 @@
 //! back if the server skips the message after an error. Messages behind the next Sync are not skipped then, so those
 //! that build on what is in doubt wait for its answer ([`Then::Busy`]).
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use plimsoll_types::{Cause, Side};
@@ -13,6 +14,7 @@ use plimsoll_wire::{HEADER_BYTES, encode};
 use crate::client::{Message, Verdict, may_pass_unknown, push, stop};
 use crate::expect::{Expect, Serials};
 use crate::link::Link;
+use crate::noted::{Noting, SeenText};
 use crate::session::Session;
 use crate::statements::{Closed, Named, Statement, Statements};
 use crate::steps::{Steps, Then};
@@ -30,7 +32,10 @@ impl Session {
     ) -> Verdict {
         match message.bytes.get(HEADER_BYTES) {
             None => return self.collect(message, HEADER_BYTES + 1),
-            Some(0) => return push(link, Expect::Parse),
+            Some(0) => {
+                self.note_parse(link, message, steps);
+                return push(link, Expect::Parse);
+            }
             Some(_) => {}
         }
         let bytes = match self.whole(message) {
@@ -39,20 +44,22 @@ impl Session {
         };
         let Ok(parse) = front::parse(bytes) else { return stop(Cause::BadPacket) };
         let known = match self.find(link, parse.name) {
-            Ok(known) => known,
+            Ok(known) => known.map(|known| known.statement.clone()),
             Err(verdict) => return verdict,
         };
         if let Some(statement) = known {
             return self.parse_again(link, &statement, parse.text_and_types, steps);
         }
         let statement = statements.intern(parse.text_and_types);
+        self.note_effects(link, statement.text());
         if let Err(verdict) = self.settled(link, &statement) {
             return verdict;
         }
         steps.counts.client_parses += 1;
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
-        self.names.insert(parse.name, Named { statement: statement.clone(), serial });
+        let executions = Cell::new(0);
+        self.names.insert(parse.name, Named { statement: statement.clone(), serial, executions });
         if link.prepared.touch(statement.id) {
             link.prepared.insert(statement, link.expected.next_at());
             link.expected.push(Expect::FakeParse { serial });
@@ -64,9 +71,9 @@ impl Session {
     }
 
     /// What the client means by a name. `Err`: it waits for answers.
-    fn find(&self, link: &Link, name: &[u8]) -> Result<Option<Arc<Statement>>, Verdict> {
+    fn find(&self, link: &Link, name: &[u8]) -> Result<Option<&Named>, Verdict> {
         match self.names.find(name) {
-            Some(known) => self.settled(link, &known.statement).map(|()| Some(known.statement.clone())),
+            Some(known) => self.settled(link, &known.statement).map(|()| Some(known)),
             None if link.expected.is_absence_doubtful() => Err(Verdict::Stop(Then::Busy)),
             None => Ok(None),
         }
@@ -139,7 +146,14 @@ impl Session {
         }
         let statement = match self.find(link, names.statement) {
             Err(verdict) => return verdict,
-            Ok(Some(statement)) => statement,
+            Ok(Some(known)) => {
+                let executions = known.executions.get();
+                known.executions.set(executions.saturating_add(1));
+                if self.noting == Noting::On {
+                    steps.noted.see(SeenText::Prepared(known.statement.clone()), executions);
+                }
+                known.statement.clone()
+            }
             Ok(None) if may_pass_unknown(self, names.statement) => {
                 steps.counts.binds += 1;
                 return push(link, Expect::Bind { statement: None });
@@ -187,7 +201,7 @@ impl Session {
         let statement = match self.find(link, name) {
             Err(verdict) => return verdict,
             Ok(_) if !describe => return self.close(link, name),
-            Ok(Some(statement)) => statement,
+            Ok(Some(known)) => known.statement.clone(),
             Ok(None) if may_pass_unknown(self, name) => return push(link, plain),
             Ok(None) => return stop(Cause::NoSuchStatement),
         };

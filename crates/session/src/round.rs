@@ -68,8 +68,11 @@ impl Round {
                 back::EMPTY_QUERY_RESPONSE => self.seen = Seen::Answer,
                 back::COMMAND_COMPLETE => {
                     self.seen = Seen::Answer;
-                    if matches!(back::command_tag(message), Ok(b"DEALLOCATE ALL" | b"DISCARD ALL")) {
-                        link.prepared.clear();
+                    if let Ok(tag) = back::command_tag(message) {
+                        if matches!(tag, b"DEALLOCATE ALL" | b"DISCARD ALL") {
+                            link.prepared.clear();
+                        }
+                        link.note_discarded(tag);
                     }
                 }
                 back::READY_FOR_QUERY if self.seen == Seen::Answer => {

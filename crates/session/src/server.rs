@@ -55,7 +55,7 @@ impl Session {
                     return Outcome::close(at, Side::Server, Cause::ServerProtocol { what: "bad length" });
                 }
             };
-            let message = Message::new(head, rest);
+            let message = Message::new(head, rest, at);
             let end = at + message.bytes.len();
             match self.server_verdict(link, message, tracked, steps, now) {
                 Verdict::Pass => {
@@ -95,7 +95,11 @@ impl Session {
     ) -> Verdict {
         match message.head.tag {
             // Rows first: of these there are many.
-            back::DATA_ROW | front::COPY_DATA => Verdict::Pass,
+            back::DATA_ROW => {
+                steps.noted.rows += 1;
+                Verdict::Pass
+            }
+            front::COPY_DATA => Verdict::Pass,
             back::ROW_DESCRIPTION | back::NO_DATA => {
                 answer(link, |head| matches!(head, Expect::Describe { .. }))
             }
@@ -154,9 +158,12 @@ impl Session {
         let verdict = answer(link, |head| matches!(head, Expect::Execute));
         // The first letter first: this is asked of every query.
         if bytes.get(HEADER_BYTES) == Some(&b'D')
-            && matches!(back::command_tag(bytes), Ok(b"DEALLOCATE ALL" | b"DISCARD ALL"))
+            && let Ok(tag) = back::command_tag(bytes)
         {
-            self.forget_statements(link);
+            if matches!(tag, b"DEALLOCATE ALL" | b"DISCARD ALL") {
+                self.forget_statements(link);
+            }
+            link.note_discarded(tag);
         }
         verdict
     }

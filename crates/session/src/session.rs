@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll_types::{Cause, Moment, PoolMode, Side, TxState};
+use plimsoll_types::{Cause, Moment, Pins, PoolMode, Side, TxState};
 use plimsoll_wire::encode;
 
 use crate::expect::Expect;
 use crate::link::{Batch, CopyIn, Count, Link, Settling};
+use crate::noted::Noting;
 use crate::params::{Params, Tracked, set_query};
 use crate::statements::Names;
 use crate::steps::{Attach, CleanWhen, Holding, Release, Settings, Steps, Then};
@@ -32,6 +33,7 @@ pub struct Session {
     pub(crate) ready_at: Moment,
     /// When the last request came.
     pub(crate) requested: Moment,
+    pub(crate) noting: Noting,
 }
 
 /// Whether the client holds a server connection.
@@ -61,12 +63,31 @@ impl Session {
             xact_began: Moment(0),
             ready_at: now,
             requested: now,
+            noting: Noting::Off,
         }
     }
 
     /// After a reload or SET.
     pub fn set_settings(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
+    }
+
+    /// Whether the ledger wants to hear of what goes by.
+    pub fn set_noting(&mut self, noting: Noting) {
+        self.noting = noting;
+    }
+
+    /// When the transaction under way began; zero when none is.
+    pub fn xact_since(&self) -> Moment {
+        self.xact_began
+    }
+
+    /// Why this session has to keep its server connection.
+    pub fn pins(&self, link: &Link) -> Pins {
+        match self.attached {
+            Attached::No => Pins::NONE,
+            Attached::Settling | Attached::Yes | Attached::Busy => link.pins(),
+        }
     }
 
     /// The settings in force.

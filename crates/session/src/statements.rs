@@ -1,6 +1,7 @@
 //! Named statements: shared by all clients by their text, counted per server connection (reference 3.7).
 
 use std::borrow::Borrow;
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -20,6 +21,12 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// Its text alone.
+    pub fn text(&self) -> &[u8] {
+        let end = self.text_and_types.iter().position(|byte| *byte == 0);
+        &self.text_and_types[..end.unwrap_or(self.text_and_types.len())]
+    }
+
     /// PostgreSQL has refused it for good (0A000, "cached plan must not change result type"). Drivers help themselves
     /// by preparing the same text again, which must then really be prepared, on every server connection: under a new
     /// name.
@@ -128,6 +135,8 @@ pub(crate) struct Named {
     pub(crate) statement: Arc<Statement>,
     /// Which Parse made it: a failed Parse takes back what it made and nothing else.
     pub(crate) serial: u32,
+    /// How often the client has bound it.
+    pub(crate) executions: Cell<u32>,
 }
 
 /// A name that a client closed.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use plimsoll_types::{Cause, PoolMode, Side};
 
+use crate::noted::Noted;
+
 /// Settings of a session, merged from user, database and global ones; shared by all clients they are the same for.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -89,6 +91,8 @@ pub struct Steps {
     pub bytes: Vec<u8>,
     /// Added up over calls until the caller takes them.
     pub counts: Counts,
+    /// For the ledger: taken by the caller after each call, since it speaks of the input of that call.
+    pub noted: Noted,
 }
 
 /// What the caller does after the steps.
