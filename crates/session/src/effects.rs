@@ -92,11 +92,12 @@ pub(crate) fn of(text: &[u8], whole: bool, look: Look) -> Pins {
 fn one(words: &mut Words<'_>, look: Look) -> Pins {
     let start = words.clone();
     let Some(word) = words.next_word() else {
-        // A parenthesis, or nothing at all.
-        return if words.is_at_end() || words.next_is(b'(') {
-            Pins::NONE
-        } else {
-            Pins::NONE.with(Pin::Unknown)
+        // A parenthesis begins a SELECT.
+        return match words.rest.first() {
+            None | Some(b';') => Pins::NONE,
+            Some(b'(') if look == Look::Functions => functions(start.statement()),
+            Some(b'(') => Pins::NONE,
+            Some(_) => Pins::NONE.with(Pin::Unknown),
         };
     };
     let is = |known: &str| word.eq_ignore_ascii_case(known.as_bytes());
@@ -219,10 +220,6 @@ impl<'a> Words<'a> {
         let (word, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
         self.rest = rest;
         (!word.is_empty()).then_some(word)
-    }
-
-    fn next_is(&self, byte: u8) -> bool {
-        self.rest.first() == Some(&byte)
     }
 
     fn is_at_end(&mut self) -> bool {
