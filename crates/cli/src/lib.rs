@@ -1,1 +1,59 @@
-//! The console seen from the command line.
+//! The console seen from the command line: `plimsoll holds`, `plimsoll doctor` and the like.
+//!
+//! [`Ask`] is what the program's command line takes in, [`ask`] answers it. `place` finds the console, `link` talks to
+//! it, `question` says what is asked and what matters to people in the answer; `sheet` and `draw` make a table of it,
+//! `json` makes objects, `watch` does it again and again. What comes back is taken by the names of its columns, as far
+//! as they are needed, so that a console with more or fewer of them can be read as well.
+
+mod age;
+mod args;
+mod draw;
+mod failure;
+mod filter;
+mod glob;
+mod group;
+mod json;
+mod link;
+mod place;
+mod question;
+mod report;
+mod sheet;
+mod sys;
+mod table;
+mod text;
+mod watch;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+pub use args::Ask;
+use failure::Failure;
+use place::System;
+use report::Ends;
+use text::harmless;
+
+/// Exit status of `leaks --check` when there is a leak.
+const LEAKS: u8 = 3;
+
+/// Answers: 0 when all is well, 1 for a failure, 3 for a leak that `--check` found.
+pub fn ask(ask: &Ask) -> ExitCode {
+    match report::report(ask, &System) {
+        Ok(Ends::Well) => ExitCode::SUCCESS,
+        Ok(Ends::Leaks) => ExitCode::from(LEAKS),
+        // Whoever read it has seen enough: `plimsoll holds | head`.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(failure: &Failure) {
+    let mut err = io::stderr().lock();
+    // With nowhere to print to there is still the exit status.
+    let _ = writeln!(err, "plimsoll: {}", harmless(&failure.to_string()));
+    if let Some(hint) = failure.hint() {
+        let _ = writeln!(err, "  hint: {}", harmless(&hint));
+    }
+}

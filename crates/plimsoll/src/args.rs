@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use plimsoll_admin::PGBOUNCER_VERSION;
+use plimsoll_cli::Ask;
 use plimsoll_config::Compat;
 
 /// What is to be done.
@@ -20,6 +21,8 @@ pub(crate) enum Asked {
     Run(RunArgs),
     /// Look at an ini file and say what is wrong with it.
     Check(PathBuf),
+    /// Ask a running pooler.
+    Ask(Ask),
 }
 
 /// How to serve.
@@ -96,6 +99,8 @@ enum Command {
         #[arg(value_name = "FILE.ini")]
         file: PathBuf,
     },
+    #[command(flatten)]
+    Ask(Ask),
 }
 
 /// A connection pooler for PostgreSQL
@@ -149,6 +154,7 @@ fn own(args: Vec<OsString>) -> Result<Asked, clap::Error> {
         (Some(Command::Serve(options)), _) | (None, Some(options)) => Ok(serve(options)),
         (Some(Command::Run(options)), _) => Ok(Asked::Run(options)),
         (Some(Command::Check { file }), _) => Ok(Asked::Check(file)),
+        (Some(Command::Ask(ask)), _) => Ok(Asked::Ask(ask)),
         (None, None) => Err(command.error(
             clap::error::ErrorKind::MissingRequiredArgument,
             "give a configuration file, or a command",

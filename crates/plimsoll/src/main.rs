@@ -24,5 +24,6 @@ fn main() -> ExitCode {
         Asked::Serve(serve) => boot::serve(serve),
         Asked::Run(run) => run::run(&run),
         Asked::Check(file) => check::check(&file),
+        Asked::Ask(ask) => plimsoll_cli::ask(&ask),
     }
 }
