@@ -64,7 +64,7 @@ pub(crate) enum Failure {
         /// Who.
         user: String,
         /// The answer.
-        said: Said,
+        said: Box<Said>,
         /// Whether and where from there was a password.
         origin: &'static str,
     },
@@ -76,7 +76,7 @@ pub(crate) enum Failure {
         /// Who.
         user: String,
         /// The answer.
-        said: Said,
+        said: Box<Said>,
     },
     /// What answers is a PostgreSQL, or a pooler's database.
     #[error("{at} is not the console of a pooler: {}", harmless(&said.message))]
@@ -84,7 +84,7 @@ pub(crate) enum Failure {
         /// Where.
         at: String,
         /// The answer.
-        said: Said,
+        said: Box<Said>,
     },
     /// A pooler that does not have this.
     #[error("the pooler at {at} ({}) has no {command}", harmless(version))]
@@ -102,7 +102,7 @@ pub(crate) enum Failure {
         /// Where.
         at: String,
         /// The answer.
-        said: Said,
+        said: Box<Said>,
     },
     /// Nothing can be written.
     #[error("cannot write: {0}")]

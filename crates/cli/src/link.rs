@@ -58,7 +58,7 @@ impl Link {
                 let version = self.query("SHOW VERSION")?.ok().and_then(first_value).unwrap_or_default();
                 Err(Failure::NoCommand { at: self.at.clone(), version, command: command.to_string() })
             }
-            Err(said) => Err(Failure::Refused { at: self.at.clone(), said }),
+            Err(said) => Err(Failure::Refused { at: self.at.clone(), said: Box::new(said) }),
         }
     }
 

@@ -56,7 +56,7 @@ pub(crate) fn report(ask: &Ask, world: &dyn World) -> Result<Ends, Failure> {
     let place = place::find(named, world)?;
     if let Some(found) = &place.found {
         // On standard error, where no script reads it as an answer; if nobody can read it, nothing is lost.
-        let _ = writeln!(io::stderr(), "plimsoll: by {}", found.display());
+        let _ = writeln!(io::stderr(), "plimsoll: the pooler of {}", found.display());
     }
     match question.look.watch {
         Some(every) => watch::watch(&question, &place, every, world).map(|()| Ends::Well),

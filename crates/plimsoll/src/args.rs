@@ -150,6 +150,12 @@ fn own(args: Vec<OsString>) -> Result<Asked, clap::Error> {
     let serve = |options| Asked::Serve(Serve { options, name: Compat::Plimsoll });
     let mut command = Own::command();
     let own = Own::from_arg_matches(&command.try_get_matches_from_mut(args)?)?;
+    if let (None, Some(options)) = (&own.command, &own.serve)
+        && let Some(meant) = mistyped(&command, &options.file)
+    {
+        let words = format!("there is no file {}; did you mean: plimsoll {meant}", options.file.display());
+        return Err(command.error(clap::error::ErrorKind::InvalidSubcommand, words));
+    }
     match (own.command, own.serve) {
         (Some(Command::Serve(options)), _) | (None, Some(options)) => Ok(serve(options)),
         (Some(Command::Run(options)), _) => Ok(Asked::Run(options)),
@@ -160,6 +166,15 @@ fn own(args: Vec<OsString>) -> Result<Asked, clap::Error> {
             "give a configuration file, or a command",
         )),
     }
+}
+
+/// The command that begins like a word which is no file: `hold` for `holds`.
+fn mistyped(command: &clap::Command, file: &Path) -> Option<String> {
+    let word =
+        file.to_str().filter(|word| word.len() >= 3 && word.chars().all(|c| c.is_ascii_lowercase()))?;
+    let begins = |name: &str| name.get(..3) == word.get(..3);
+    let meant = command.get_subcommands().map(clap::Command::get_name).find(|name| begins(name))?;
+    (!file.exists()).then(|| meant.to_string())
 }
 
 /// Whose name the program was started under.

@@ -128,7 +128,7 @@ fn answer_challenge(
                     },
                     hint: String::new(),
                 };
-                return Err(password_failure(link, knock, said));
+                return Err(password_failure(link, knock, Box::new(said)));
             }
         }
         break;
@@ -138,6 +138,7 @@ fn answer_challenge(
 
 /// What an ErrorResponse in a login means. PgBouncer has one SQLSTATE for everything, so that its words have to do.
 fn refused(link: &Link, knock: &Knock, said: Said) -> Failure {
+    let said = Box::new(said);
     let words = said.message.as_str();
     let is = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
     if said.sqlstate.starts_with("28") || is(&["authentication failed", "no such user"]) {
@@ -151,6 +152,6 @@ fn refused(link: &Link, knock: &Knock, said: Said) -> Failure {
     }
 }
 
-fn password_failure(link: &Link, knock: &Knock, said: Said) -> Failure {
+fn password_failure(link: &Link, knock: &Knock, said: Box<Said>) -> Failure {
     Failure::Password { at: link.at.clone(), user: knock.user.clone(), said, origin: knock.password.origin() }
 }

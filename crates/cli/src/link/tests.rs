@@ -8,6 +8,9 @@ use plimsoll_types::Secret;
 
 use super::*;
 
+/// What a console answers to a command.
+type Script = fn(&str) -> Vec<u8>;
+
 fn knock() -> Knock {
     Knock { user: "ops".to_string(), password: Password::None }
 }
@@ -34,7 +37,7 @@ fn table() -> Vec<u8> {
 }
 
 /// A console that lets everybody in and answers each question by a script.
-fn console(answer: fn(&str) -> Vec<u8>) -> FakeServer {
+fn console(answer: Script) -> FakeServer {
     FakeServer::start(move |_, peer| {
         peer.startup()?;
         peer.send(&welcome())?;
@@ -42,7 +45,7 @@ fn console(answer: fn(&str) -> Vec<u8>) -> FakeServer {
     })
 }
 
-fn serve(peer: &mut FakePeer, answer: fn(&str) -> Vec<u8>) -> Outcome<()> {
+fn serve(peer: &mut FakePeer, answer: Script) -> Outcome<()> {
     loop {
         match peer.read() {
             Ok(message) if message.tag == b'Q' => peer.send(&answer(&message.strings()[0]))?,
@@ -157,7 +160,7 @@ fn a_console_without_the_command_is_named() {
 
 #[test]
 fn what_is_no_answer_is_told_and_never_a_panic() {
-    let cases: [(&str, fn(&str) -> Vec<u8>); 6] = [
+    let cases: [(&str, Script); 6] = [
         ("description", |_| Packet::typed(b'T').int16(9).text("x").bytes()),
         ("does not fit", |_| Packet::typed(b'D').int16(1).value(Some(b"x")).bytes()),
         ("no place", |_| Packet::typed(b'G').bytes()),
