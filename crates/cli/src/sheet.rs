@@ -114,7 +114,9 @@ fn head(table: &Table, (at, text, rank): &(usize, String, u8)) -> Head {
 }
 
 fn cell(table: &Table, value: Option<&Option<String>>, at: usize, head: &str) -> (String, Tint) {
-    let Some(value) = value.and_then(Option::as_deref) else { return ("-".to_string(), Tint::None) };
+    let Some(value) = value.and_then(Option::as_deref).filter(|value| !value.is_empty()) else {
+        return ("-".to_string(), Tint::None);
+    };
     let tint = match (head, value) {
         ("verdict" | "level", "suspect") => Tint::Yellow,
         ("verdict" | "level", "leak") => Tint::Red,
