@@ -196,7 +196,11 @@ fn control_hint(error: &ControlError) -> Option<&'static str> {
         ControlError::NoSuchDatabase(_) => Some("SHOW DATABASES lists the names."),
         ControlError::AlreadyPaused => Some("RESUME ends a pause of the whole pooler."),
         ControlError::ClientNotFound => Some("SHOW CLIENTS lists the ids."),
-        ControlError::NotPaused(_) | ControlError::PoolerNotPaused | ControlError::ShuttingDown => None,
+        ControlError::PoolerNotPaused => {
+            Some("PAUSE and KILL of a database end with RESUME and its name: SHOW DATABASES.")
+        }
+        ControlError::NotPaused(_) => Some("RESUME without a name ends a pause of the whole pooler."),
+        ControlError::ShuttingDown => None,
     }
 }
 

@@ -198,6 +198,18 @@ fn in_our_own_shape_a_refusal_has_its_sqlstate_and_a_hint() {
 }
 
 #[test]
+fn who_resumes_the_wrong_thing_is_told_the_right_one() {
+    for (error, line, hint) in [
+        (ControlError::PoolerNotPaused, "resume", "RESUME and its name"),
+        (ControlError::NotPaused("app".to_string()), "resume app", "RESUME without a name"),
+    ] {
+        let still = Still { refusal: Some(error), ..Still::new(Compat::Plimsoll) };
+        let said = said(&console(Compat::Plimsoll), &still, line);
+        assert!(said[0].contains(hint), "{line}: {said:?}");
+    }
+}
+
+#[test]
 fn while_everything_is_paused_nothing_is_paused_or_killed() {
     let still = Still { paused: true, ..Still::new(Compat::Pgbouncer) };
     for line in ["pause", "pause app", "kill", "kill app"] {
