@@ -51,8 +51,9 @@ struct Count {
     clients: u64,
     holding: u64,
     waiting: u64,
-    oldest: Duration,
-    idle_longest: Duration,
+    /// `None` where the console does not tell.
+    oldest: Option<Duration>,
+    idle_longest: Option<Duration>,
 }
 
 /// A row for each group, the largest first.
@@ -67,9 +68,8 @@ pub(crate) fn groups(table: &Table, by: &[By]) -> Table {
     let mut counts: HashMap<Vec<String>, Count> = HashMap::new();
     for row in &table.rows {
         let value = |place: Option<usize>| place.and_then(|place| row.get(place)).and_then(Option::as_deref);
-        let time = |place: Option<usize>| {
-            place.zip(value(place)).and_then(|(place, text)| table.time(place, text)).unwrap_or_default()
-        };
+        let time =
+            |place: Option<usize>| place.zip(value(place)).and_then(|(place, text)| table.time(place, text));
         let key = keys.iter().map(|place| value(*place).unwrap_or_default().to_string()).collect();
         let count = counts.entry(key).or_default();
         count.clients += 1;
@@ -91,14 +91,9 @@ fn columns(by: &[By]) -> Vec<Column> {
 }
 
 fn row(key: Vec<String>, count: Count) -> Row {
-    let numbers = [
-        count.clients.to_string(),
-        count.holding.to_string(),
-        count.waiting.to_string(),
-        count.oldest.as_micros().to_string(),
-        count.idle_longest.as_micros().to_string(),
-    ];
-    key.into_iter().chain(numbers).map(Some).collect()
+    let counts = [count.clients, count.holding, count.waiting].map(|count| Some(count.to_string()));
+    let times = [count.oldest, count.idle_longest].map(|time| time.map(|time| time.as_micros().to_string()));
+    key.into_iter().map(Some).chain(counts).chain(times).collect()
 }
 
 /// Any way to say yes.
@@ -151,6 +146,12 @@ mod tests {
     #[test]
     fn a_console_without_the_column_makes_one_group() {
         assert_eq!(shown(&groups(&visitors(), &[By::Site])), ["|4|1|1|9000000|10"]);
+        let bare = made(&[("user", 25)], &["app", "app"]);
+        assert_eq!(
+            shown(&groups(&bare, &[By::User])),
+            ["app|2|0|0|NULL|NULL"],
+            "what is not told is not zero"
+        );
         assert!(groups(&Table::default(), &[By::App]).rows.is_empty());
     }
 }

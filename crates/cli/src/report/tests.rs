@@ -48,7 +48,7 @@ fn a_table_is_chosen_and_counted() {
     assert_eq!(shown("leaks", table(&[("site", 20)], &[]), PLAIN), ["no suspects and leaks"]);
     assert_eq!(
         shown("clients --by app", holds(), PLAIN)[1],
-        "cron        1        0        0     1ms           0us"
+        "cron        1        0        0     1ms             -"
     );
 }
 
