@@ -185,12 +185,8 @@ impl Book {
         }
     }
 
-    /// Looks at some of them, and gives the site of each in their order.
-    pub fn look(&mut self, live: &[Live], now: Moment) -> Vec<SiteId> {
-        live.iter().map(|one| self.look_at(one, now)).collect()
-    }
-
-    fn look_at(&mut self, live: &Live, now: Moment) -> SiteId {
+    /// Looks at one of them; its site.
+    pub fn look(&mut self, live: &Live, now: Moment) -> SiteId {
         let hold = &live.hold;
         let id = match hold.site {
             SiteId::UNKNOWN => self.site_of(&live.application, hold.first.as_ref(), now),

@@ -1,4 +1,4 @@
-//! The open holds of one worker.
+//! A hold as it is written down: one record for each server connection, filled anew with every hold of it.
 
 use plimsoll_types::{ClientId, HoldId, Moment, Pins, PoolId, SlotId};
 
@@ -6,16 +6,13 @@ use crate::site::SiteId;
 use crate::text;
 
 /// One hold in so many is heard of even if nothing about it is remarkable.
-const SAMPLE: u32 = 16;
+const SAMPLE: u32 = 64;
 
 /// A hold that lasts or waits longer than this is always heard of, microseconds.
 const REMARKABLE_US: u64 = 100_000;
 
 /// Of a text that is cut, how many bytes of its end are kept: trailing comments carry tags.
 const TAIL_BYTES: usize = 256;
-
-/// Most records that one call of [`Holds::read`] copies.
-pub const READ_MAX: usize = 64;
 
 /// Where the text of a statement comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +100,18 @@ pub struct Said<'a> {
     pub tail: &'a [u8],
     /// Where the text is from.
     pub provenance: Provenance,
+    /// What is known of it already.
+    pub kind: SaidKind,
+}
+
+/// What is known of a statement without looking at it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaidKind {
+    /// One SELECT, INSERT, UPDATE, DELETE or COMMIT, and nothing behind it: credentials can only be among its literals,
+    /// which nobody is shown.
+    Plain,
+    /// Anything.
+    Any,
 }
 
 /// How a hold is getting on: the caller keeps these and hands them over now and then.
@@ -203,7 +212,10 @@ impl Text {
         if said.provenance == Provenance::None || bytes_max == 0 {
             return;
         }
-        if text::may_carry_credentials(said.text) && text::carries_credentials(said.text) {
+        if said.kind == SaidKind::Any
+            && text::may_carry_credentials(said.text)
+            && text::carries_credentials(said.text)
+        {
             self.kept = Kept::Credentials;
             return;
         }
@@ -224,17 +236,6 @@ impl Text {
         self.tail.extend_from_slice(&rest[rest.len().saturating_sub(TAIL_BYTES)..]);
     }
 }
-
-/// A place in the slab; a key of a hold that has ended does nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    index: u32,
-    generation: u32,
-}
-
-/// Where a reader has come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cursor(u32);
 
 /// Why the caller hears of a hold that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,8 +262,6 @@ pub enum Hear {
 /// A hold as it was when it was looked at.
 #[derive(Clone, Debug)]
 pub struct HoldCopy {
-    /// Its place.
-    pub key: Key,
     /// Who, what, since when.
     pub opening: Opening,
     /// How it is getting on.
@@ -295,7 +294,7 @@ pub struct Ended {
     pub why: WhyKept,
 }
 
-/// How many statements a record has.
+/// How many statements a hold has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spoken {
     Nothing,
@@ -303,183 +302,150 @@ enum Spoken {
     More,
 }
 
+/// The record of one server connection. In the steady state nothing is allocated: the next hold writes over the texts
+/// of the last one.
 #[derive(Debug)]
-struct Record {
-    generation: u32,
-    /// `None`: free.
-    opening: Option<Opening>,
-    progress: Progress,
+pub struct Record {
+    open: Open,
+    opening: Opening,
+    /// How the hold is getting on; whoever holds the connection writes here.
+    pub progress: Progress,
     spoken: Spoken,
     first: Text,
     last: Text,
     site: SiteId,
-}
-
-/// The open holds of one worker. In the steady state nothing is allocated: the texts of a record are reused by the next
-/// hold in its place.
-#[derive(Debug)]
-pub struct Holds {
-    records: Vec<Record>,
-    free: Vec<u32>,
-    statement_bytes: usize,
     /// Counts down to the next sample.
     until_sample: u32,
 }
 
-impl Holds {
-    /// No holds. Of each statement at most `statement_bytes` are kept; 0: no text at all.
-    pub fn new(statement_bytes: usize) -> Holds {
-        Holds { records: Vec::new(), free: Vec::new(), statement_bytes, until_sample: SAMPLE }
-    }
+/// Whether somebody holds the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    No,
+    Yes,
+}
 
-    /// After a reload.
-    pub fn set_statement_bytes(&mut self, statement_bytes: usize) {
-        self.statement_bytes = statement_bytes;
-    }
-
-    /// Open holds.
-    pub fn len(&self) -> usize {
-        self.records.len() - self.free.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// A hold begins.
-    #[inline]
-    pub fn open(&mut self, opening: Opening) -> Key {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => self.grow(),
-        };
-        let record = &mut self.records[index as usize];
-        record.opening = Some(opening);
-        record.progress = Progress::begin(opening.granted);
-        record.spoken = Spoken::Nothing;
-        record.site = SiteId::UNKNOWN;
-        Key { index, generation: record.generation }
-    }
-
-    #[cold]
-    fn grow(&mut self) -> u32 {
-        let index =
-            u32::try_from(self.records.len()).expect("fewer holds than server connections, fewer than 2^32");
-        self.records.push(Record {
-            generation: 0,
-            opening: None,
-            progress: Progress::begin(Moment(0)),
+impl Record {
+    /// Of a server connection that nobody has held yet: its number, backend and age.
+    pub fn new(slot: SlotId, server: u64, pid: u32, server_opened: Moment) -> Record {
+        let never = Moment(0);
+        Record {
+            open: Open::No,
+            opening: Opening {
+                hold: HoldId(0),
+                client: ClientId(0),
+                pool: PoolId(0),
+                slot,
+                server,
+                pid,
+                server_opened,
+                asked: never,
+                granted: never,
+            },
+            progress: Progress::begin(never),
             spoken: Spoken::Nothing,
             first: Text::empty(),
             last: Text::empty(),
             site: SiteId::UNKNOWN,
-        });
-        index
-    }
-
-    #[inline]
-    fn record(&mut self, key: Key) -> Option<&mut Record> {
-        self.records.get_mut(key.index as usize).filter(|record| record.generation == key.generation)
-    }
-
-    /// A statement goes to the server: the first one stays, the last one is replaced.
-    #[inline]
-    pub fn said(&mut self, key: Key, said: &Said<'_>) {
-        let bytes_max = self.statement_bytes;
-        let Some(record) = self.record(key) else { return };
-        match record.spoken {
-            Spoken::Nothing => {
-                record.first.take(said, bytes_max);
-                record.spoken = Spoken::Once;
-            }
-            Spoken::Once | Spoken::More => {
-                record.last.take(said, bytes_max);
-                record.spoken = Spoken::More;
-            }
+            // Not all connections at the same time.
+            until_sample: 1 + u32::try_from(server % u64::from(SAMPLE)).unwrap_or(0),
         }
     }
 
-    /// How it is getting on.
+    /// Whether somebody holds the connection.
     #[inline]
-    pub fn progress(&mut self, key: Key, progress: &Progress) {
-        if let Some(record) = self.record(key) {
-            record.progress = *progress;
+    pub fn is_open(&self) -> bool {
+        self.open == Open::Yes
+    }
+
+    /// The backend process is known now.
+    pub fn set_pid(&mut self, pid: u32) {
+        self.opening.pid = pid;
+    }
+
+    /// A hold begins.
+    #[inline]
+    pub fn begin(&mut self, hold: HoldId, client: ClientId, pool: PoolId, asked: Moment, granted: Moment) {
+        self.open = Open::Yes;
+        self.opening.hold = hold;
+        self.opening.client = client;
+        self.opening.pool = pool;
+        self.opening.asked = asked;
+        self.opening.granted = granted;
+        self.progress = Progress::begin(granted);
+        self.spoken = Spoken::Nothing;
+        self.site = SiteId::UNKNOWN;
+    }
+
+    /// A statement goes to the server: the first one stays, the last one is replaced. At most `bytes_max` of its text
+    /// are kept; 0: nothing.
+    #[inline]
+    pub fn say(&mut self, said: &Said<'_>, bytes_max: usize) {
+        if self.spoken == Spoken::Nothing {
+            self.spoken = Spoken::Once;
+            self.first.take(said, bytes_max);
+        } else {
+            self.spoken = Spoken::More;
+            self.last.take(said, bytes_max);
         }
     }
 
-    /// Its site is known now.
-    pub fn set_site(&mut self, key: Key, site: SiteId) {
-        if let Some(record) = self.record(key) {
-            record.site = site;
+    /// The site of this hold is known now.
+    pub fn set_site(&mut self, hold: HoldId, site: SiteId) {
+        if self.opening.hold == hold {
+            self.site = site;
         }
     }
 
-    /// A hold ends. Gives a copy if there is a reason to hear of it.
+    /// The hold ends. Gives a copy if there is a reason to hear of it.
     #[inline]
-    pub fn close(&mut self, key: Key, progress: &Progress, hear: Hear, now: Moment) -> Option<Ended> {
+    pub fn end(&mut self, hear: Hear, now: Moment) -> Option<Box<Ended>> {
+        if self.open == Open::No {
+            return None;
+        }
         self.until_sample -= 1;
+        let held = now.0.saturating_sub(self.opening.granted.0);
+        let waited = self.opening.granted.0.saturating_sub(self.opening.asked.0);
+        let remarkable = held > REMARKABLE_US || waited > REMARKABLE_US;
+        let plain = !remarkable && self.site == SiteId::UNKNOWN && hear == Hear::IfRemarkable;
+        if plain && self.until_sample > 0 {
+            self.open = Open::No;
+            return None;
+        }
+        self.ended(remarkable, now)
+    }
+
+    #[cold]
+    fn ended(&mut self, remarkable: bool, now: Moment) -> Option<Box<Ended>> {
         let sampled = self.until_sample == 0;
         if sampled {
             self.until_sample = SAMPLE;
         }
-        let record = self.record(key)?;
-        let opening = record.opening?;
-        let held = now.0.saturating_sub(opening.granted.0);
-        let waited = opening.granted.0.saturating_sub(opening.asked.0);
-        let why = if held > REMARKABLE_US || waited > REMARKABLE_US {
-            Some(WhyKept::Remarkable)
-        } else if record.site != SiteId::UNKNOWN {
-            Some(WhyKept::Seen)
+        // One that was asked for is among those that the samples stand for.
+        let (why, weight) = if remarkable {
+            (WhyKept::Remarkable, 1)
+        } else if self.site != SiteId::UNKNOWN {
+            (WhyKept::Seen, 1)
         } else if sampled {
-            Some(WhyKept::Sample)
-        } else if hear == Hear::Always {
-            Some(WhyKept::Asked)
+            (WhyKept::Sample, SAMPLE)
         } else {
-            None
+            (WhyKept::Asked, 0)
         };
-        record.progress = *progress;
-        let ended = why.and_then(|why| {
-            // One that was asked for is among those that the samples stand for.
-            let weight = match why {
-                WhyKept::Sample => SAMPLE,
-                WhyKept::Asked => 0,
-                WhyKept::Remarkable | WhyKept::Seen => 1,
-            };
-            Some(Ended { hold: copy(key, record)?, at: now, weight, why })
-        });
-        record.opening = None;
-        record.generation = record.generation.wrapping_add(1);
-        self.free.push(key.index);
-        ended
+        let hold = self.copy()?;
+        self.open = Open::No;
+        Some(Box::new(Ended { hold, at: now, weight, why }))
     }
 
-    /// Copies at most [`READ_MAX`] open holds, beginning where the cursor is; the cursor for the next call, `None` at the
-    /// end. Holds that open and close in between may be missed, and none is seen twice.
-    pub fn read(&self, from: Cursor, out: &mut Vec<HoldCopy>) -> Option<Cursor> {
-        let start = from.0 as usize;
-        let mut copied = 0;
-        for (index, record) in (from.0..).zip(self.records.get(start..)?) {
-            if copied == READ_MAX {
-                return Some(Cursor(index));
-            }
-            if let Some(copy) = copy(Key { index, generation: record.generation }, record) {
-                out.push(copy);
-                copied += 1;
-            }
-        }
-        None
+    /// The hold as it is now.
+    pub fn copy(&self) -> Option<HoldCopy> {
+        let (first, last) = match (self.open, self.spoken) {
+            (Open::No, _) => return None,
+            (Open::Yes, Spoken::Nothing) => (None, None),
+            (Open::Yes, Spoken::Once) => (Some(self.first.clone()), None),
+            (Open::Yes, Spoken::More) => (Some(self.first.clone()), Some(self.last.clone())),
+        };
+        Some(HoldCopy { opening: self.opening, progress: self.progress, first, last, site: self.site })
     }
-}
-
-fn copy(key: Key, record: &Record) -> Option<HoldCopy> {
-    let opening = record.opening?;
-    let (first, last) = match record.spoken {
-        Spoken::Nothing => (None, None),
-        Spoken::Once => (Some(record.first.clone()), None),
-        Spoken::More => (Some(record.first.clone()), Some(record.last.clone())),
-    };
-    Some(HoldCopy { key, opening, progress: record.progress, first, last, site: record.site })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The hold ledger: who holds every server connection, since when, doing what, where in which application, and why.
 //!
-//! No I/O, no clock, no locks. [`Holds`] are the open holds of one worker: opening, noting and closing one is cheap,
-//! since it lies on every query's way; nothing is parsed there. [`Book`] is one for the process: sites and what is
+//! No I/O, no clock, no locks. A [`Record`] is what is written down of one server connection's hold: beginning, noting
+//! and ending one is cheap, since it lies on every query's way; nothing is parsed there. [`Book`] is one for the process: sites and what is
 //! usual for them, verdicts, and the holds that were worth remembering; it hears of a hold now and then (a sample, all
 //! that were long) and looks at the open ones once a second.
 //!
@@ -17,7 +17,7 @@ pub use book::{
     Owner, Past, Pressure, Rule, SITES_MAX, Site, Thresholds, Verdict, Who, is_own_words, is_sleeping,
 };
 pub use holds::{
-    Cursor, Ended, Hear, HoldCopy, HoldState, Holds, Kept, Key, Opening, Progress, Provenance, READ_MAX,
-    Said, Text, WhyKept,
+    Ended, Hear, HoldCopy, HoldState, Kept, Opening, Progress, Provenance, Record, Said, SaidKind, Text,
+    WhyKept,
 };
 pub use site::SiteId;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use plimsoll_auth::{Challenge, Credential, Random, ServerLogin, ServerReply, Stored, credential_for};
 use plimsoll_config::Plan;
+use plimsoll_ledger::Record;
 use plimsoll_pool::Failure;
 use plimsoll_session::{Ending, Link, Params, Round, RoundStep, error_of};
 use plimsoll_types::{Cause, SlotId, SqlState, TargetId, WorkerId};
@@ -20,6 +21,7 @@ use crate::entry::{ServerEntry, TargetAddr};
 use crate::hub::Hub;
 use crate::server::ServerConn;
 use crate::socket::{Stream, server_cause};
+use crate::tally::Tally;
 use crate::{closer, dial};
 
 /// Longest message a server may send while it logs us in, bytes.
@@ -90,17 +92,19 @@ impl Opening {
                 }));
             }
         };
+        let (serial, opened) = (self.hub.next_server(), self.hub.now());
         let entry = Arc::new(ServerEntry {
             slot: self.slot,
             database: self.pool.database.name.clone(),
             user: self.pool.user.clone(),
             local: dial::local_peer(stream.socket(), &self.target),
             target: self.target.clone(),
-            opened: self.hub.now(),
-            serial: self.hub.next_server(),
+            opened,
+            serial,
             key: Mutex::default(),
             params: Mutex::new(None),
             prepared: AtomicU32::new(0),
+            record: Mutex::new(Record::new(self.slot, serial, 0, opened)),
         });
         if self.plan.general.log_connections {
             tracing::info!("{}new connection to server (from {})", entry.log_prefix(), entry.local);
@@ -111,6 +115,7 @@ impl Opening {
         let said = login(&self.plan, &self.pool, &mut incoming).await?;
         let rest = incoming.buffer;
         *entry.key.lock() = said.key.clone();
+        entry.record.lock().set_pid(entry.pid());
         let params = self.remember(said);
         *entry.params.lock() = Some(params.clone());
         let stream = self.stream.take().ok_or(Failure::Connect(Cause::ServerStateUnknown))?;
@@ -124,6 +129,7 @@ impl Opening {
             entry,
             shown: None,
             home: self.worker,
+            tally: Tally::none(),
         }));
         if let Some(query) = self.pool.database.config().connect_query.clone() {
             connect_query(&self.hub, conn, &query).await?;

@@ -19,7 +19,7 @@ pub(crate) use console_client::ConsoleClient;
 
 use crate::control::Control;
 use crate::hub::{Hub, Phase};
-use crate::listener;
+use crate::{ledger, listener};
 use names::Names;
 
 /// How often the pools are told the time.
@@ -27,6 +27,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How often clients are looked at whose limits may be over; also how often new host names are looked for.
 const JANITOR_TICKS: u32 = 3;
+
+/// How often the ledger looks at all open holds.
+const LEDGER_TICKS: u32 = 10;
 
 /// How long the first clients are kept waiting for host names to resolve.
 const FIRST_NAMES: Duration = Duration::from_secs(2);
@@ -73,6 +76,9 @@ impl Beats {
         let hub = &control.hub;
         hub.with_pools(|pools, now| pools.handle_timeout(now));
         self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(LEDGER_TICKS) {
+            ledger::observe(hub);
+        }
         if self.ticks.is_multiple_of(JANITOR_TICKS) {
             wake_due_clients(hub);
             names.look_up_due(hub);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 
 use parking_lot::Mutex;
+use plimsoll_ledger::Record;
 use plimsoll_pool::Grant;
 use plimsoll_session::Params;
 use plimsoll_types::{Cause, ClientId, HoldId, Moment, SlotId};
@@ -129,6 +130,9 @@ pub(crate) struct ClientEntry {
     pub(crate) params: Mutex<Option<Arc<Params>>>,
     /// Named statements.
     pub(crate) prepared: AtomicU32,
+    /// Site of its last hold that was heard of; 0 for none.
+    pub(crate) site: AtomicU64,
+    uses: AtomicU64,
 }
 
 /// Who a new client is.
@@ -165,7 +169,22 @@ impl ClientEntry {
             deadline: AtomicU64::new(0),
             params: Mutex::new(None),
             prepared: AtomicU32::new(0),
+            site: AtomicU64::new(0),
+            uses: AtomicU64::new(0),
         }
+    }
+
+    /// Counts a hold that is over; how many there were. Only the client's own task calls this.
+    #[inline]
+    pub(crate) fn note_use(&self) -> u64 {
+        let uses = self.uses.load(Ordering::Relaxed) + 1;
+        self.uses.store(uses, Ordering::Relaxed);
+        uses
+    }
+
+    /// How many holds it has had.
+    pub(crate) fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
     }
 
     /// Leaves something and wakes the task.
@@ -325,6 +344,9 @@ pub(crate) struct ServerEntry {
     pub(crate) params: Mutex<Option<Arc<Params>>>,
     /// Named statements.
     pub(crate) prepared: AtomicU32,
+    /// Its hold. Whoever holds the connection takes the lock for a moment with each query, whoever looks for as long as
+    /// it takes to copy it.
+    pub(crate) record: Mutex<Record>,
 }
 
 impl ServerEntry {

@@ -21,6 +21,7 @@ use crate::console::Console;
 use crate::control_thread::ConsoleClient;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry};
 use crate::entry::{ClientEntry, ServerEntry};
+use crate::ledger::Ledger;
 use crate::listener::Doors;
 use crate::login::Entrance;
 use crate::server::ServerConn;
@@ -135,6 +136,8 @@ pub(crate) struct Hub {
     pub(crate) doors: Doors,
     /// What all logins share.
     pub(crate) entrance: Entrance,
+    /// Sites, verdicts, history.
+    pub(crate) ledger: Ledger,
     /// Client sockets open, console and cancel requests included.
     pub(crate) sockets: AtomicU32,
     /// Bytes of messages that are kept whole.
@@ -197,6 +200,7 @@ impl Hub {
             console_door,
             doors,
             entrance: Entrance::default(),
+            ledger: Ledger::default(),
             sockets: AtomicU32::new(0),
             collected: AtomicUsize::new(0),
             timed: AtomicBool::new(false),
@@ -210,6 +214,7 @@ impl Hub {
             next_server: AtomicU64::new(1),
         };
         hub.note_timeouts();
+        hub.ledger.renew(&hub);
         hub.create_standing_pools();
         hub
     }
@@ -336,6 +341,7 @@ impl Hub {
         drop(core);
         drop(directory);
         self.note_timeouts();
+        self.ledger.renew(self);
         self.create_standing_pools();
         // Clients that do nothing look at their limits, too.
         self.clients.lock().values().for_each(|client| client.post(|_| {}));

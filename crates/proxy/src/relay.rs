@@ -8,6 +8,7 @@ mod end;
 mod hear;
 mod hold;
 mod mail;
+mod note;
 mod send;
 
 use std::pin::Pin;
@@ -17,7 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use plimsoll_pool::{Grant, WaitCause};
-use plimsoll_session::{Params, Session};
+use plimsoll_session::{Noting, Params, Session};
 use plimsoll_types::{Cause, Moment, Side, Ticket, WorkerId};
 
 use crate::carry::Carry;
@@ -112,6 +113,9 @@ impl Relay {
         // There may have been a reload since the session was made.
         session.set_settings(pool.settings(|| hub.plan(), &entry.user));
         let worker = guard.worker();
+        *entry.params.lock() = Some(session.params().clone());
+        let on = hub.ledger.is_on();
+        session.set_noting(if on { Noting::On } else { Noting::Off });
         let wait = wait_of(&hub, &pool, &entry, &session);
         Relay {
             hub,
@@ -185,6 +189,10 @@ impl Relay {
             let stream = self.stream.as_mut().ok_or((Side::Client, Cause::ClientEof))?;
             let sent = stream.poll_write(cx, self.output.pending()).map_err(client_gone)?;
             self.output.advance(sent);
+            if sent > 0 && self.conn.is_some() {
+                let (left, now) = (self.output.pending().len(), self.hub.now());
+                self.note_unread(left, sent, now);
+            }
         }
         if let Some(conn) = &mut self.conn
             && !conn.output.is_empty()

@@ -8,8 +8,10 @@ use plimsoll_config::{Compat, Plan};
 use plimsoll_types::{Cause, Severity};
 use plimsoll_wire::encode::{self, Fields};
 
+use crate::directory::PoolEntry;
 use crate::entry::ClientEntry;
 use crate::hub::Hub;
+use crate::ledger;
 
 /// Longest reason PgBouncer can say, in bytes: it keeps reasons in a `char[128]`.
 const COMPAT_REASON_BYTES_MAX: usize = 127;
@@ -18,6 +20,46 @@ const COMPAT_REASON_BYTES_MAX: usize = 127;
 pub(crate) fn fatal(hub: &Hub, entry: &ClientEntry, cause: &Cause) -> Vec<u8> {
     let age = hub.now().since(entry.connected);
     fatal_to(&hub.plan(), &entry.log_prefix(), age, cause)
+}
+
+/// The same for a client of a pool: if it has waited in vain it is told who holds what it waited for.
+pub(crate) fn fatal_in(hub: &Hub, entry: &ClientEntry, pool: &PoolEntry, cause: &Cause) -> Vec<u8> {
+    let plan = hub.plan();
+    let Some(detail) = detail_of_wait(hub, &plan, entry, pool, cause) else {
+        return fatal(hub, entry, cause);
+    };
+    let (age, prefix) = (hub.now().since(entry.connected), entry.log_prefix());
+    log_closing(&plan, &prefix, age, cause);
+    if plan.general.log_pooler_errors {
+        tracing::warn!("{prefix}pooler error: {}; {detail}", reason(cause, plan.own.compat));
+    }
+    let mut out = Vec::new();
+    encode::error_response(
+        &mut out,
+        &Fields {
+            severity: Severity::Fatal.as_str(),
+            sqlstate: cause.sqlstate().as_str(),
+            message: &reason(cause, plan.own.compat),
+            detail: Some(&detail),
+            hint: Some(ledger::HINT),
+        },
+    );
+    out
+}
+
+/// Who holds what a client waits or has waited for; PgBouncer says nothing of it.
+pub(crate) fn detail_of_wait(
+    hub: &Hub,
+    plan: &Plan,
+    entry: &ClientEntry,
+    pool: &PoolEntry,
+    cause: &Cause,
+) -> Option<String> {
+    let waited = matches!(cause, Cause::QueryWaitTimeout | Cause::QueryTimeoutWaiting);
+    if !waited || plan.own.compat == Compat::Pgbouncer || !hub.ledger.is_on() {
+        return None;
+    }
+    Some(hub.ledger.holders(hub, pool).detail(plan, entry))
 }
 
 /// A client left by itself: only the log hears of it.

@@ -10,6 +10,7 @@ use crate::carry::Carry;
 use crate::directory::PoolEntry;
 use crate::entry::ServerEntry;
 use crate::socket::{Stream, server_cause};
+use crate::tally::Tally;
 
 /// How far the last words of a server are looked for, bytes.
 const LAST_WORDS_BYTES_MAX: usize = 64 * 1024;
@@ -36,6 +37,8 @@ pub(crate) struct ServerConn {
     pub(crate) shown: Option<Arc<Params>>,
     /// The worker whose runtime the socket is registered with.
     pub(crate) home: WorkerId,
+    /// The hold under way.
+    pub(crate) tally: Tally,
 }
 
 /// What was seen of a server connection before it is used.
@@ -54,9 +57,9 @@ impl ServerConn {
         if self.home == worker {
             return Some(self);
         }
-        let ServerConn { slot, pool, stream, link, input, output, entry, shown, home: _ } = *self;
-        let stream = stream.rehome().ok()?;
-        Some(Box::new(ServerConn { slot, pool, stream, link, input, output, entry, shown, home: worker }))
+        let ServerConn { slot, pool, stream, link, input, output, entry, shown, home: _, tally } = *self;
+        let (stream, home) = (stream.rehome().ok()?, worker);
+        Some(Box::new(ServerConn { slot, pool, stream, link, input, output, entry, shown, home, tally }))
     }
 
     /// Looks at a connection that was idle before it is used: one that has ended, or has said what it should not,

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use plimsoll_ledger::text::{self, Tags};
+use plimsoll_ledger::{Kept, Text};
 use plimsoll_types::{Pins, PoolMode};
 
 /// Where the text of a statement (and the tags in its comment) comes from.
@@ -312,4 +314,41 @@ pub struct NeedView {
     pub sleeping: u32,
     /// Why the pool exists: who asked for it first and when, or `min_pool_size`.
     pub why: String,
+}
+
+/// A time for people.
+pub(crate) fn age(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 => format!("{} ms", time.as_millis()),
+        1..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Tags that name a place in the code, for people.
+pub(crate) fn tags(tags: &Tags) -> String {
+    let mut out = String::new();
+    for (key, value) in tags.for_site() {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(&text::escape(key.as_bytes()));
+        out.push('=');
+        out.push_str(&text::escape(value.as_bytes()));
+    }
+    out
+}
+
+/// A kept statement without its literals; empty if there is none.
+pub(crate) fn redacted(kept: &Text) -> String {
+    match kept.kept {
+        Kept::Text => {
+            let cut = if kept.is_cut() { text::Cut::Cut } else { text::Cut::Whole };
+            text::redact(&kept.bytes, cut)
+        }
+        Kept::Credentials => "(not kept: it may carry credentials)".to_string(),
+        Kept::Nothing => String::new(),
+    }
 }

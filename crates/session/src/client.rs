@@ -7,7 +7,7 @@ use plimsoll_wire::{HEADER_BYTES, Header, WireError, encode, header};
 use crate::effects::{self, Look};
 use crate::expect::Expect;
 use crate::link::{Batch, CopyIn, Count, Link};
-use crate::noted::{Noting, SeenText};
+use crate::noted::{Kind, Noting, SeenText};
 use crate::session::{Attached, Session};
 use crate::statements::{Statements, is_reserved};
 use crate::steps::{Outcome, Steps, Then};
@@ -274,7 +274,7 @@ impl Session {
             }
             front::FUNCTION_CALL => {
                 self.ends_in_ready(link, Expect::Function, steps, now);
-                steps.noted.begin();
+                self.note_begin(steps);
                 Verdict::Pass
             }
             front::PARSE | front::BIND | front::DESCRIBE | front::EXECUTE | front::CLOSE => {
@@ -322,7 +322,7 @@ impl Session {
             front::DESCRIBE => push(link, Expect::Describe { statement: None }),
             front::CLOSE => push(link, Expect::Close),
             _ => {
-                steps.noted.begin();
+                self.note_begin(steps);
                 push(link, Expect::Execute)
             }
         };
@@ -338,13 +338,23 @@ impl Session {
         verdict
     }
 
+    /// A statement begins.
+    #[inline]
+    fn note_begin(&self, steps: &mut Steps) {
+        if self.noting == Noting::On {
+            steps.noted.begin();
+        }
+    }
+
     /// The text of a Parse that goes on as it is.
     pub(crate) fn note_parse(&self, link: &mut Link, message: Message<'_>, steps: &mut Steps) {
         if self.noting == Noting::Off {
             return;
         }
         let body = message.bytes.get(HEADER_BYTES..).unwrap_or_default();
-        if let Some(name) = body.iter().position(|byte| *byte == 0) {
+        // Mostly there is no name.
+        let name = if body.first() == Some(&0) { Some(0) } else { memchr::memchr(0, body) };
+        if let Some(name) = name {
             self.note_text(link, message, HEADER_BYTES + name + 1, steps);
         }
     }
@@ -357,10 +367,19 @@ impl Session {
     }
 
     /// What a statement may leave behind. A prepared one counts from its Parse on.
-    fn look_at(&self, link: &mut Link, text: &[u8], whole: bool) {
+    #[inline]
+    fn look_at(&self, link: &mut Link, text: &[u8], whole: bool) -> Kind {
+        let kind = if whole && effects::is_plain(text) { Kind::Plain } else { Kind::Any };
+        if kind == Kind::Any || self.settings.mode == PoolMode::Session {
+            self.look_closer(link, text, whole);
+        }
+        kind
+    }
+
+    fn look_closer(&self, link: &mut Link, text: &[u8], whole: bool) {
         let look = match self.settings.mode {
-            PoolMode::Session => Look::Functions,
             PoolMode::Transaction | PoolMode::Statement => Look::Words,
+            PoolMode::Session => Look::Functions,
         };
         let pins = effects::of(text, whole, look);
         if !pins.is_empty() {
@@ -369,6 +388,7 @@ impl Session {
     }
 
     /// A text begins at `from` in the message and ends at the next zero, or further on in the message.
+    #[inline]
     fn note_text(&self, link: &mut Link, message: Message<'_>, from: usize, steps: &mut Steps) {
         let text = message.bytes.get(from..).unwrap_or_default();
         let (length, whole) = match message.head.tag {
@@ -377,16 +397,16 @@ impl Session {
                 let bytes = message.head.total - HEADER_BYTES - 1;
                 (text.len().min(bytes), text.len() >= bytes)
             }
-            _ => match text.iter().position(|byte| *byte == 0) {
+            _ => match memchr::memchr(0, text) {
                 Some(end) => (end, true),
                 None => (text.len(), false),
             },
         };
         let text = &text[..length];
-        self.look_at(link, text, whole);
+        let kind = self.look_at(link, text, whole);
         let start = message.at + from;
         let bytes = if whole { length } else { message.head.total.saturating_sub(from + 1) };
-        steps.noted.see(SeenText::Input { range: start..start + length, bytes }, 0);
+        steps.noted.see(SeenText::Input { range: start..start + length, bytes }, 0, kind);
     }
 }
 

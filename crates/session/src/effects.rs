@@ -72,6 +72,25 @@ const REPLAYED: &[&str] =
     &["CLIENT_ENCODING", "DATESTYLE", "TIMEZONE", "STANDARD_CONFORMING_STRINGS", "APPLICATION_NAME", "NAMES"];
 
 /// What the statements of `text` may leave behind. `whole`: nothing of the text is missing.
+
+/// Whether a text is, at a glance, one statement of the kinds of which there are many, and those leave nothing behind.
+#[inline]
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    let Some(first) = text.first_chunk::<8>() else { return false };
+    // Six letters, in lower case, as one number.
+    let word = (u64::from_le_bytes(*first) & 0xffff_ffff_ffff) | 0x2020_2020_2020;
+    const fn number(word: &[u8; 6]) -> u64 {
+        u64::from_le_bytes([word[0], word[1], word[2], word[3], word[4], word[5], 0, 0])
+    }
+    const SELECT: u64 = number(b"select");
+    const INSERT: u64 = number(b"insert");
+    const UPDATE: u64 = number(b"update");
+    const DELETE: u64 = number(b"delete");
+    matches!(word, SELECT | INSERT | UPDATE | DELETE)
+        && memchr::memchr(b';', text).is_none_or(|at| at + 1 == text.len())
+}
+
+/// What the statements of `text` may leave behind. `whole`: nothing of the text is missing.
 pub(crate) fn of(text: &[u8], whole: bool, look: Look) -> Pins {
     let mut words = Words { rest: text };
     let mut pins = Pins::NONE;

@@ -21,7 +21,7 @@ mod statements;
 mod steps;
 
 pub use link::Link;
-pub use noted::{Noted, Noting, Seen, SeenText};
+pub use noted::{Kind, Noted, Noting, Seen, SeenText};
 pub use params::{Params, Tracked};
 pub use round::{Round, RoundStep, error_of};
 pub use session::Session;

@@ -35,6 +35,17 @@ pub struct Seen {
     pub text: SeenText,
     /// How often this client has executed it before, since its Parse.
     pub executions: u32,
+    /// What is known of it at a glance.
+    pub kind: Kind,
+}
+
+/// What is known of a statement at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One SELECT, INSERT, UPDATE, DELETE or COMMIT, and nothing behind it.
+    Plain,
+    /// Anything.
+    Any,
 }
 
 /// Where the text of a statement is.
@@ -54,9 +65,18 @@ pub enum SeenText {
 }
 
 impl Noted {
+    /// Forgets texts that were not taken: they speak of an input that is gone.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        if self.first.is_some() {
+            self.first = None;
+            self.last = None;
+        }
+    }
+
     /// A text goes by.
-    pub(crate) fn see(&mut self, text: SeenText, executions: u32) {
-        let seen = Seen { text, executions };
+    pub(crate) fn see(&mut self, text: SeenText, executions: u32, kind: Kind) {
+        let seen = Seen { text, executions, kind };
         match self.first {
             None => self.first = Some(seen),
             Some(_) => self.last = Some(seen),
@@ -67,7 +87,7 @@ impl Noted {
     pub(crate) fn begin(&mut self) {
         self.statements += 1;
         if self.first.is_none() {
-            self.see(SeenText::Unknown, 0);
+            self.see(SeenText::Unknown, 0, Kind::Any);
         }
     }
 }

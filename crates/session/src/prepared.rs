@@ -14,7 +14,7 @@ use plimsoll_wire::{HEADER_BYTES, encode};
 use crate::client::{Message, Verdict, may_pass_unknown, push, stop};
 use crate::expect::{Expect, Serials};
 use crate::link::Link;
-use crate::noted::{Noting, SeenText};
+use crate::noted::{Kind, Noting, SeenText};
 use crate::session::Session;
 use crate::statements::{Closed, Named, Statement, Statements};
 use crate::steps::{Steps, Then};
@@ -150,7 +150,8 @@ impl Session {
                 let executions = known.executions.get();
                 known.executions.set(executions.saturating_add(1));
                 if self.noting == Noting::On {
-                    steps.noted.see(SeenText::Prepared(known.statement.clone()), executions);
+                    let text = SeenText::Prepared(known.statement.clone());
+                    steps.noted.see(text, executions, Kind::Any);
                 }
                 known.statement.clone()
             }

@@ -23,7 +23,7 @@ pub struct Statement {
 impl Statement {
     /// Its text alone.
     pub fn text(&self) -> &[u8] {
-        let end = self.text_and_types.iter().position(|byte| *byte == 0);
+        let end = memchr::memchr(0, &self.text_and_types);
         &self.text_and_types[..end.unwrap_or(self.text_and_types.len())]
     }
 

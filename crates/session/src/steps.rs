@@ -194,6 +194,7 @@ impl Steps {
     pub(crate) fn clear(&mut self) {
         self.list.clear();
         self.bytes.clear();
+        self.noted.clear();
     }
 
     /// A range of the input goes on as it is; joined with the step before if it follows on.

@@ -44,8 +44,13 @@ impl Login {
             return Err(End::Refused(Cause::NoFileDescriptors));
         }
         let sockets = self.hub.sockets.load(Ordering::Acquire);
-        if sockets > self.plan.general.max_client_conn && wanted.database != CONSOLE {
-            return Err(End::Refused(Cause::MaxClientConn));
+        let max = self.plan.general.max_client_conn;
+        if wanted.database != CONSOLE {
+            self.hub.ledger.crowd.enter(&self.hub, sockets, max);
+            if sockets > max {
+                self.hub.ledger.crowd.refuse(&self.hub, max);
+                return Err(End::Refused(Cause::MaxClientConn));
+            }
         }
         first::negotiate(wanted, &mut self.pending);
         self.database = wanted.database.as_str().into();

@@ -5,6 +5,7 @@ use std::task::Context;
 use plimsoll_session::Release;
 use plimsoll_types::{Cause, Moment, Side};
 
+use super::note::{Last, how};
 use super::{Phase, Relay};
 use crate::{linger, report};
 
@@ -25,7 +26,7 @@ impl Relay {
                 report::leaving(&self.hub, &self.entry, cause);
                 None
             }
-            _ => Some(report::fatal(&self.hub, &self.entry, cause)),
+            _ => Some(report::fatal_in(&self.hub, &self.entry, &self.pool, cause)),
         };
         self.let_go(side, cause, now);
         let Some(mut stream) = self.stream.take() else { return };
@@ -58,6 +59,6 @@ impl Relay {
             }
             other => other,
         };
-        self.give_back(release, now);
+        self.give_back(release, Last::default(), || how(cause), now);
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
+use plimsoll_ledger::How;
 use plimsoll_session::{Step, Then};
 use plimsoll_types::{Cause, Side};
 
+use super::note::Last;
 use super::{Ended, Phase, Relay, SMALL_BYTES, Turn};
 use crate::socket::server_cause;
 use crate::stats::Counter;
@@ -60,13 +62,17 @@ impl Relay {
             && !goes_to_server(&scratch.steps.list)
         {
             // Before the client can see the end of its answer: whoever looks then finds the connection free.
-            self.give_back(release.clone(), now);
+            let last =
+                Last { rows: std::mem::take(&mut scratch.steps.noted.rows), received: outcome.consumed };
+            self.give_back(release.clone(), last, || How::Returned, now);
             then = Then::Continue;
+        } else {
+            self.note_heard(&mut scratch.steps.noted, outcome.consumed, now);
         }
         self.carry_out(cx, scratch, bytes)?;
         match then {
             Then::Release(release) => {
-                self.give_back(release, now);
+                self.give_back(release, Last::default(), || How::Returned, now);
                 self.note_deadline();
                 self.resume_client(cx, scratch)
             }
@@ -169,6 +175,7 @@ impl Relay {
             let link = self.conn.as_mut().map(|conn| &mut conn.link);
             let hub = &self.hub;
             let outcome = self.session.on_client(link, rest, &hub.statements, &mut scratch.steps, now);
+            self.note_said(&mut scratch.steps.noted, rest, outcome.consumed, now);
             self.carry_out(cx, scratch, rest)?;
             rest = &rest[outcome.consumed..];
             match outcome.then {
@@ -190,7 +197,7 @@ impl Relay {
                     }
                 }
                 Then::Release(release) => {
-                    self.give_back(release, now);
+                    self.give_back(release, Last::default(), || How::Returned, now);
                     if rest.is_empty() {
                         break;
                     }

@@ -6,10 +6,12 @@ use std::task::Context;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use plimsoll_ledger::How;
 use plimsoll_pool::{Grant, Request, WaitCause};
 use plimsoll_session::{Attach, Params, Release, Session};
 use plimsoll_types::{Cause, Moment, Side};
 
+use super::note::Last;
 use super::{Ended, Phase, Relay, SMALL_BYTES, Told};
 use crate::closer;
 use crate::directory::{PoolEntry, longest_wait};
@@ -17,6 +19,7 @@ use crate::entry::ClientEntry;
 use crate::hub::{Answer, Hub};
 use crate::server::{Looked, ServerConn};
 use crate::stats::Counter;
+use crate::tally::Tally;
 use crate::worker::Scratch;
 
 impl Relay {
@@ -35,7 +38,7 @@ impl Relay {
                 Answer::Granted(mut conn, grant) => match conn.look(cx, &self.hub.tracked) {
                     Ok(looked) => {
                         self.looked = looked;
-                        return self.take_over(cx, scratch, conn, grant, now);
+                        return self.take_over(cx, scratch, conn, grant, now, now);
                     }
                     // It died while it was idle: nobody notices, the next one is taken.
                     Err(cause) => self.hub.give_back(conn, Release::Unusable(cause), now),
@@ -56,6 +59,7 @@ impl Relay {
         if generation != self.generation {
             self.generation = generation;
             self.session.set_settings(self.pool.settings(|| self.hub.plan(), &self.entry.user));
+            self.renew_noting();
             self.wait = wait_of(&self.hub, &self.pool, &self.entry, &self.session);
         }
     }
@@ -67,6 +71,7 @@ impl Relay {
         scratch: &mut Scratch,
         conn: Box<ServerConn>,
         grant: Grant,
+        asked: Moment,
         now: Moment,
     ) -> Result<(), Ended> {
         let mut conn = conn;
@@ -75,6 +80,7 @@ impl Relay {
             self.looked = Looked::Usable;
         }
         self.stats().add(Counter::Assignments, 1);
+        conn.tally = Tally::begin(&grant, asked, now);
         self.phase = Phase::Open;
         let conn = self.conn.insert(conn);
         match self.session.attach(&mut conn.link, &self.hub.tracked, &mut scratch.steps, now) {
@@ -99,9 +105,10 @@ impl Relay {
         })
     }
 
-    pub(super) fn give_back(&mut self, release: Release, now: Moment) {
+    pub(super) fn give_back(&mut self, release: Release, last: Last, how: impl FnOnce() -> How, now: Moment) {
         let Some(mut conn) = self.conn.take() else { return };
         self.entry.clear_held();
+        self.note_end(&conn, last, how, now);
         self.share_records(&mut conn);
         let release = if conn.output.is_empty() && conn.input.is_empty() {
             release

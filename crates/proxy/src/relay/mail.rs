@@ -10,6 +10,7 @@ use plimsoll_types::{Cause, Moment, Side, Ticket};
 use plimsoll_wire::encode;
 
 use super::{Ended, Phase, Relay, Told};
+use crate::report;
 use crate::stats::Counter;
 use crate::worker::Scratch;
 
@@ -20,15 +21,17 @@ impl Relay {
         drop(mail);
         let now = scratch.now(&self.hub);
         if let Some((mut conn, grant)) = grant {
+            let mut asked = now;
             if let Phase::Waiting { since, .. } = self.phase {
                 self.stats().add(Counter::WaitTime, now.micros_since(since));
+                asked = since;
             }
             self.entry.set_active();
             self.phase = Phase::Open;
             match conn.look(cx, &self.hub.tracked) {
                 Ok(looked) => {
                     self.looked = looked;
-                    self.take_over(cx, scratch, conn, grant, now)?;
+                    self.take_over(cx, scratch, conn, grant, asked, now)?;
                 }
                 Err(cause) => self.hub.give_back(conn, Release::Unusable(cause), now),
             }
@@ -77,7 +80,9 @@ impl Relay {
         }
         if let Phase::Waiting { ticket, since, told: Told::No } = self.phase {
             self.phase = Phase::Waiting { ticket, since, told: Told::Yes };
-            self.send_client(cx, &queued_notice())?;
+            let (plan, cause) = (self.hub.plan(), Cause::QueryWaitTimeout);
+            let detail = report::detail_of_wait(&self.hub, &plan, &self.entry, &self.pool, &cause);
+            self.send_client(cx, &queued_notice(detail.as_deref()))?;
         } else if let Some((at, cause)) = self.session.poll_timeout(self.conn.as_ref().map(|conn| &conn.link))
             && at <= now
             && !matches!(self.phase, Phase::Waiting { .. })
@@ -103,7 +108,7 @@ impl Relay {
     }
 }
 
-fn queued_notice() -> Vec<u8> {
+fn queued_notice(detail: Option<&str>) -> Vec<u8> {
     let mut out = Vec::new();
     encode::notice_response(
         &mut out,
@@ -111,7 +116,7 @@ fn queued_notice() -> Vec<u8> {
             severity: "NOTICE",
             sqlstate: "00000",
             message: "No server connection available in postgres backend, client being queued",
-            detail: None,
+            detail,
             hint: None,
         },
     );

@@ -66,6 +66,10 @@ impl Relay {
             if self.output.is_empty() { stream.poll_write(cx, bytes).map_err(client_gone)? } else { 0 };
         if sent < bytes.len() {
             self.output.push(&bytes[sent..]);
+            if self.conn.is_some() {
+                let (left, now) = (self.output.pending().len(), self.hub.now());
+                self.note_unread(left, sent, now);
+            }
         }
         Ok(())
     }
