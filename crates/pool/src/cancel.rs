@@ -5,10 +5,11 @@ use plimsoll_types::{HoldId, Moment, PoolId, SlotId};
 
 use crate::Pools;
 use crate::nouns::{CancelVerdict, SlotState};
+use crate::slots::Fate;
 
 impl Pools {
     /// A cancel request for what `hold` is doing on `slot`. On `Go` the slot will not be given to anybody else until
-    /// [`Pools::handle_cancel_ended`] has been called as often as `Go` was answered.
+    /// [`Pools::handle_cancel_ended`] or [`Pools::handle_cancel_lost`] has been called as often as `Go` was answered.
     pub fn handle_cancel(&mut self, slot: SlotId, hold: HoldId) -> CancelVerdict {
         if !self.is_held(slot, hold) {
             return CancelVerdict::Stale;
@@ -44,6 +45,15 @@ impl Pools {
         if row.cancels == 0 && state == SlotState::BeingCanceled {
             self.proceed(slot.index, due, now);
         }
+    }
+
+    /// A cancel connection was given up after the key had been sent and before the server was seen to deal with it: it
+    /// may still strike, however late, so the slot's client is the last one to have it.
+    pub fn handle_cancel_lost(&mut self, slot: SlotId, now: Moment) {
+        if self.slots.find(slot).is_some() {
+            self.slots.row_mut(slot.index).fate = Fate::CloseNeeded;
+        }
+        self.handle_cancel_ended(slot, now);
     }
 
     /// A cancel connection has been closed whose server connection is long gone.

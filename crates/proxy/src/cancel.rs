@@ -8,7 +8,6 @@ use plimsoll_pool::CancelVerdict;
 use plimsoll_types::{HoldId, SlotId};
 use plimsoll_wire::encode;
 
-use crate::closer::read_to_end;
 use crate::dial;
 use crate::directory::PoolEntry;
 use crate::entry::{ClientEntry, ServerEntry};
@@ -23,13 +22,15 @@ pub(crate) async fn send(hub: &Arc<Hub>, server: &ServerEntry) -> std::io::Resul
     deliver(&mut stream, server).await
 }
 
+/// The server closes when it has dealt with the request, so success means that it will not strike any more.
 async fn deliver(stream: &mut Stream, server: &ServerEntry) -> std::io::Result<()> {
     let key = server.key.lock().clone();
     let mut out = Vec::new();
     encode::cancel_request(&mut out, &key);
     stream.write_all(&out).await?;
     stream.shutdown_write();
-    read_to_end(stream).await;
+    let mut chunk = [0; 64];
+    while stream.read(&mut chunk).await? > 0 {}
     Ok(())
 }
 
@@ -62,8 +63,8 @@ pub(crate) async fn handle(hub: &Arc<Hub>, key: &[u8]) {
     pool.cancels_waiting.fetch_sub(1, Ordering::Relaxed);
     if matches!(go, Ok(Turn::Go)) {
         // Ends the slot's "being cancelled" also when this future is dropped.
-        let under_way = UnderWay::new(hub, &pool, slot);
-        let sent = tokio::time::timeout(limit, forward(hub, &client, &server, slot, hold)).await;
+        let mut under_way = UnderWay::new(hub, &pool, slot);
+        let sent = tokio::time::timeout(limit, forward(hub, &client, &server, &mut under_way, hold)).await;
         if !matches!(sent, Ok(Ok(()))) {
             tracing::warn!("{}cancel request could not be delivered", client.log_prefix());
         }
@@ -91,19 +92,31 @@ struct UnderWay<'a> {
     hub: &'a Arc<Hub>,
     pool: &'a PoolEntry,
     slot: SlotId,
+    key: Key,
+}
+
+/// Where the server's key is.
+enum Key {
+    /// Not sent, or the server has dealt with it. Next: `OnItsWay`.
+    AtRest,
+    /// Sent, perhaps in part. Next: `AtRest` when the server has closed.
+    OnItsWay,
 }
 
 impl<'a> UnderWay<'a> {
     fn new(hub: &'a Arc<Hub>, pool: &'a PoolEntry, slot: SlotId) -> UnderWay<'a> {
         pool.cancels_active.fetch_add(1, Ordering::Relaxed);
-        UnderWay { hub, pool, slot }
+        UnderWay { hub, pool, slot, key: Key::AtRest }
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.pool.cancels_active.fetch_sub(1, Ordering::Relaxed);
-        self.hub.with_pools(|pools, now| pools.handle_cancel_ended(self.slot, now));
+        self.hub.with_pools(|pools, now| match self.key {
+            Key::AtRest => pools.handle_cancel_ended(self.slot, now),
+            Key::OnItsWay => pools.handle_cancel_lost(self.slot, now),
+        });
     }
 }
 
@@ -112,7 +125,7 @@ async fn forward(
     hub: &Arc<Hub>,
     client: &ClientEntry,
     server: &ServerEntry,
-    slot: SlotId,
+    under_way: &mut UnderWay<'_>,
     hold: HoldId,
 ) -> std::io::Result<()> {
     let plan = hub.plan();
@@ -120,6 +133,12 @@ async fn forward(
     tracing::info!("{}new connection to server (from {})", server.log_prefix(), {
         dial::local_peer(stream.socket(), &server.target)
     });
-    let held = hub.core.lock().pools.is_held(slot, hold) && client.held() == Some((slot, hold));
-    if held { deliver(&mut stream, server).await } else { Ok(()) }
+    let slot = under_way.slot;
+    if !hub.core.lock().pools.is_held(slot, hold) || client.held() != Some((slot, hold)) {
+        return Ok(());
+    }
+    under_way.key = Key::OnItsWay;
+    deliver(&mut stream, server).await?;
+    under_way.key = Key::AtRest;
+    Ok(())
 }

@@ -42,6 +42,30 @@ fn a_cancel_that_ends_in_time_changes_nothing() {
 }
 
 #[test]
+fn nobody_else_gets_a_connection_that_a_cancel_may_still_strike() {
+    let (mut bench, pool) = Bench::with_pool(limits(1));
+    let grant = bench.hold(pool, HOME, 1);
+    bench.queued(pool, HOME, 2);
+    bench.pools.handle_cancel(grant.slot, grant.hold);
+    bench.pools.handle_cancel_lost(grant.slot, at(3));
+    assert!(bench.pools.is_held(grant.slot, grant.hold), "its own client goes on");
+    bench.give_back(grant.slot, 4);
+    assert_eq!(bench.closing(), (grant.slot, Cause::CloseNeeded));
+}
+
+#[test]
+fn a_connection_whose_client_is_done_is_closed_when_its_cancel_is_lost() {
+    let (mut bench, pool) = Bench::with_pool(limits(1));
+    let grant = bench.hold(pool, HOME, 1);
+    bench.queued(pool, HOME, 2);
+    bench.pools.handle_cancel(grant.slot, grant.hold);
+    bench.give_back(grant.slot, 3);
+    bench.nothing();
+    bench.pools.handle_cancel_lost(grant.slot, at(4));
+    assert_eq!(bench.closing(), (grant.slot, Cause::CloseNeeded));
+}
+
+#[test]
 fn a_cancel_for_a_query_that_is_over_is_stale() {
     let (mut bench, pool) = Bench::with_pool(limits(1));
     let grant = bench.hold(pool, HOME, 1);
