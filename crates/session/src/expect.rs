@@ -97,6 +97,10 @@ pub(crate) struct Expected {
     synced_to: u64,
     /// One past the number of the last Close of a statement.
     closed_to: u64,
+    /// One past the number of the last message that may turn out to be DEALLOCATE ALL or DISCARD ALL.
+    forgets_to: u64,
+    /// One past the number of the last message of those for which a Flush has been sent.
+    flushed_to: u64,
     /// Whether an entry that the server will not answer may be in the queue.
     ghosts: Ghosts,
 }
@@ -131,6 +135,7 @@ impl Expected {
         self.queue.push_back(expect);
         match self.queue.back() {
             Some(Expect::Sync) => self.synced_to = self.next_at(),
+            Some(Expect::Query | Expect::Execute) => self.forgets_to = self.next_at(),
             Some(Expect::InjectedClose { .. }) => self.closed_to = self.next_at(),
             Some(Expect::FakeClose { .. }) => {
                 self.closed_to = self.next_at();
@@ -183,6 +188,18 @@ impl Expected {
     /// not be taken back with it: there is no answer yet, and a Sync lies between.
     pub(crate) fn is_doubtful(&self, at: u64) -> bool {
         at >= self.head_at && at < self.synced_to
+    }
+
+    /// Whether the server may forget all statements before it reads what is sent from now on.
+    pub(crate) fn may_forget(&self) -> bool {
+        self.forgets_to > self.head_at
+    }
+
+    /// Whether a Flush is needed for the answers of what [`Expected::may_forget`] speaks of to come in; only once.
+    pub(crate) fn needs_flush(&mut self) -> bool {
+        let needed = self.flushed_to < self.forgets_to;
+        self.flushed_to = self.forgets_to;
+        needed
     }
 
     /// Whether a statement that is not there may come back, because its Close will not have happened.

@@ -60,10 +60,11 @@ impl Session {
         let serial = self.serial;
         let executions = Cell::new(0);
         self.names.insert(parse.name, Named { statement: statement.clone(), serial, executions });
-        if link.prepared.touch(statement.id) {
+        if link.prepared.touch(statement.id) && !link.expected.may_forget() {
             link.prepared.insert(statement, link.expected.next_at());
             link.expected.push(Expect::FakeParse { serial });
         } else {
+            self.take_out(link, &statement, steps);
             self.add(link, &statement, steps);
             link.expected.push(Expect::NamedParse { statement, serial });
         }
@@ -106,11 +107,28 @@ impl Session {
         if self.settings.compat {
             return stop(Cause::StatementExists);
         }
+        if link.expected.may_forget() {
+            // Whether the name is still in use is known when the server has answered what comes before.
+            if link.expected.needs_flush() {
+                steps.inject(Side::Server, encode::flush);
+            }
+            return Verdict::Stop(Then::Busy);
+        }
         steps.counts.client_parses += 1;
         self.provide(link, statement, steps);
         steps.inject(Side::Server, |out| encode::parse(out, statement.name.as_bytes(), text_and_types));
         link.expected.push(Expect::DuplicateParse);
         Verdict::Replaced
+    }
+
+    /// Takes out a statement that the server has, unless something that it has yet to do makes it forget all of them:
+    /// a Close is right in both cases.
+    fn take_out(&mut self, link: &mut Link, statement: &Arc<Statement>, steps: &mut Steps) {
+        if link.prepared.touch(statement.id) {
+            link.prepared.remove(statement.id);
+            steps.inject(Side::Server, |out| encode::close_statement(out, statement.name.as_bytes()));
+            link.expected.push(Expect::InjectedClose { statement: Some(statement.clone()) });
+        }
     }
 
     /// Sends a Parse for a statement the server lacks, after making room for it. The caller pushes its answer.

@@ -354,6 +354,11 @@ pub fn sync(out: &mut Vec<u8>) {
     empty(out, front::SYNC);
 }
 
+/// Flush.
+pub fn flush(out: &mut Vec<u8>) {
+    empty(out, front::FLUSH);
+}
+
 /// CopyFail.
 pub fn copy_fail(out: &mut Vec<u8>, reason: &str) {
     message(out, front::COPY_FAIL, |out| cstr(out, reason.as_bytes()));

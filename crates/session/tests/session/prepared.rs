@@ -42,10 +42,38 @@ fn fakes_come_in_their_place() {
     let mut t = Talk::new();
     prepare(&mut t, "a=x");
     t.next_client();
-    assert_eq!(t.client("P:=y B: E P:a=x C:a S"), "s[P:=y B E S]");
-    assert_eq!(t.server("1 2 R"), "c[1 2 R]");
-    assert_eq!(t.server("C:A"), "c[C:A 1 3]");
+    assert_eq!(t.client("P:=y B: P:a=x C:a S"), "s[P:=y B S]");
+    assert_eq!(t.server("1"), "c[1]");
+    assert_eq!(t.server("2"), "c[2 1 3]");
     assert_eq!(t.server("Z:I"), "c[Z:I] release Clean");
+}
+
+#[test]
+fn what_may_be_forgotten_by_then_is_prepared_anew() {
+    for before in ["Q:discard", "P:=discard B: E"] {
+        let (sent, answers) = match before {
+            "Q:discard" => ("Q:discard", "C:DISCARD_ALL Z:I"),
+            _ => ("P:=discard B E", "1 2 C:DISCARD_ALL"),
+        };
+        let mut t = Talk::new();
+        prepare(&mut t, "a=x");
+        t.next_client();
+        assert_eq!(t.client(&format!("{before} P:b=x D:b S")), format!("s[{sent} C:S1 P:S1=x D:S1 S]"));
+        assert_eq!(t.server(answers), format!("c[{answers}]"));
+        assert_eq!(t.server("3 1 t T:c Z:I"), "c[1 t T:c Z:I] release Clean");
+        assert_eq!(t.client("B:b S"), "s[B:S1 S]");
+    }
+}
+
+#[test]
+fn a_name_that_may_be_forgotten_by_then_waits() {
+    let mut t = Talk::new();
+    prepare(&mut t, "a=x");
+    assert_eq!(t.client("P:=discard B: E P:a=y S"), "s[P:=discard B E H] busy");
+    assert_eq!(t.server("1 2"), "c[1 2] busy", "one Flush is enough");
+    assert_eq!(t.server("C:DISCARD_ALL"), "s[P:S2=y S] c[C:DISCARD_ALL]");
+    assert_eq!(t.server("1 Z:I"), "c[1 Z:I] release Clean");
+    assert_eq!(t.client("B:a S"), "s[B:S2 S]");
 }
 
 #[test]
