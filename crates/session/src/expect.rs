@@ -65,6 +65,8 @@ pub(crate) enum Expect {
         /// What was closed; `None` if all statements were forgotten in the meantime.
         statement: Option<Arc<Statement>>,
     },
+    /// CloseComplete of the unnamed statement of another client: swallowed.
+    UnnamedClose,
     /// CloseComplete the server will not send.
     FakeClose {
         /// The name that was taken out, if there was one.
@@ -157,6 +159,11 @@ impl Expected {
     #[inline]
     pub(crate) fn head(&self) -> Option<&Expect> {
         self.queue.front()
+    }
+
+    /// The number of the head.
+    pub(crate) fn head_at(&self) -> u64 {
+        self.head_at
     }
 
     /// All of them with their numbers.

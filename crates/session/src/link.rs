@@ -1,5 +1,6 @@
 //! The server connection's half of the machine.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use plimsoll_types::{Cause, Pin, Pins, TxState};
@@ -45,6 +46,44 @@ pub(crate) enum CopyIn {
     },
 }
 
+/// Whose the unnamed statement is. It is not managed, but it stays on the server connection after its client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Unnamed {
+    /// Perhaps another client's: the one who holds the connection has prepared none.
+    #[default]
+    Foreign,
+    /// Its holder's, or there is none: unless the server skips what made it so.
+    Own {
+        /// Number of the first answer on which that depends; an error takes it away.
+        first: u64,
+        /// Number of the last one.
+        last: u64,
+    },
+}
+
+impl Unnamed {
+    /// What asks for the answer `at` makes it the holder's, or makes it none.
+    pub(crate) fn owned_at(self, at: u64) -> Unnamed {
+        match self {
+            Unnamed::Foreign => Unnamed::Own { first: at, last: at },
+            Unnamed::Own { first, .. } => Unnamed::Own { first, last: at },
+        }
+    }
+
+    /// The messages with these answers were skipped.
+    pub(crate) fn without(self, skipped: &Range<u64>) -> Unnamed {
+        match self {
+            Unnamed::Foreign => Unnamed::Foreign,
+            Unnamed::Own { first, last } => match (skipped.contains(&first), skipped.contains(&last)) {
+                (true, true) => Unnamed::Foreign,
+                (true, false) => Unnamed::Own { first: last, last },
+                (false, true) => Unnamed::Own { first, last: first },
+                (false, false) => self,
+            },
+        }
+    }
+}
+
 /// Whether we know how many ReadyForQuery are to come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Count {
@@ -66,6 +105,7 @@ pub struct Link {
     pub(crate) count: Count,
     pub(crate) expected: Expected,
     pub(crate) prepared: Prepared,
+    pub(crate) unnamed: Unnamed,
     pub(crate) params: Arc<Params>,
     /// Bytes of a client's message that are still to be forwarded.
     pub(crate) to_server_left: usize,
@@ -109,6 +149,7 @@ impl Link {
             count: Count::Known,
             expected: Expected::default(),
             prepared: Prepared::default(),
+            unnamed: Unnamed::Foreign,
             params,
             to_server_left: 0,
             to_client_left: 0,

@@ -13,7 +13,7 @@ use plimsoll_wire::{HEADER_BYTES, encode};
 
 use crate::client::{Message, Verdict, may_pass_unknown, push, stop};
 use crate::expect::{Expect, Serials};
-use crate::link::Link;
+use crate::link::{Link, Unnamed};
 use crate::noted::{Kind, Noting, SeenText};
 use crate::session::Session;
 use crate::statements::{Closed, Named, Statement, Statements};
@@ -34,6 +34,7 @@ impl Session {
             None => return self.collect(message, HEADER_BYTES + 1),
             Some(0) => {
                 self.note_parse(link, message, steps);
+                own_unnamed(link);
                 return push(link, Expect::Parse);
             }
             Some(_) => {}
@@ -160,6 +161,7 @@ impl Session {
             Err(verdict) => return verdict,
         };
         if names.statement.is_empty() {
+            close_foreign(link, steps);
             return push(link, Expect::Bind { statement: None });
         }
         let statement = match self.find(link, names.statement) {
@@ -213,7 +215,11 @@ impl Session {
         let describe = message.head.tag == front::DESCRIBE;
         let plain = if describe { Expect::Describe { statement: None } } else { Expect::Close };
         let name = match front::subject(bytes) {
-            Ok(Subject::Portal(_)) | Ok(Subject::Statement(b"")) => return push(link, plain),
+            Ok(Subject::Portal(_)) => return push(link, plain),
+            Ok(Subject::Statement(b"")) => {
+                close_foreign(link, steps);
+                return push(link, plain);
+            }
             Ok(Subject::Statement(name)) => name,
             Err(_) => return stop(Cause::BadPacket),
         };
@@ -239,6 +245,7 @@ impl Session {
 
     /// The server skips what was sent up to the next Sync: what that was going to do is undone. True if there is one.
     pub(crate) fn skip_to_sync(&mut self, link: &mut Link) -> bool {
+        let from = link.expected.head_at();
         let Link { expected, prepared, .. } = link;
         let mut void = Serials::default();
         let has_sync = expected.skip_to_sync(|expect| match expect {
@@ -265,12 +272,14 @@ impl Session {
             | Expect::Describe { .. }
             | Expect::Execute
             | Expect::Close
+            | Expect::UnnamedClose
             | Expect::CopyEnd
             | Expect::Nothing
             | Expect::Marker
             | Expect::MarkerEnding => {}
         });
         self.names.retain(|serial| !void.contains(serial));
+        link.unnamed = link.unnamed.without(&(from..link.expected.head_at()));
         has_sync
     }
 
@@ -305,6 +314,7 @@ impl Session {
                 | Expect::Describe { .. }
                 | Expect::Execute
                 | Expect::Close
+                | Expect::UnnamedClose
                 | Expect::CopyEnd
                 | Expect::Nothing
                 | Expect::Marker
@@ -312,5 +322,20 @@ impl Session {
             }
         }
         self.names.retain(|serial| later.contains(serial));
+    }
+}
+
+/// A Parse without a name is sent, or a Close for one.
+fn own_unnamed(link: &mut Link) {
+    link.unnamed = link.unnamed.owned_at(link.expected.next_at());
+}
+
+/// Before the unnamed statement is used by a client that has prepared none on this connection: the one that is there
+/// belongs to somebody else. PostgreSQL then refuses (26000), as it would have done on a connection of the client's own.
+fn close_foreign(link: &mut Link, steps: &mut Steps) {
+    if link.unnamed == Unnamed::Foreign {
+        own_unnamed(link);
+        steps.inject(Side::Server, |out| encode::close_statement(out, b""));
+        link.expected.push(Expect::UnnamedClose);
     }
 }

@@ -345,7 +345,7 @@ fn parse_complete(link: &mut Link) -> Verdict {
 }
 
 fn close_complete(link: &mut Link) -> Verdict {
-    if let Some(Expect::InjectedClose { .. }) = link.expected.head() {
+    if let Some(Expect::InjectedClose { .. } | Expect::UnnamedClose) = link.expected.head() {
         link.expected.pop();
         return Verdict::Swallow;
     }

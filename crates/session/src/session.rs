@@ -8,7 +8,7 @@ use plimsoll_types::{Cause, Moment, Pins, PoolMode, Side, TxState};
 use plimsoll_wire::encode;
 
 use crate::expect::Expect;
-use crate::link::{Batch, CopyIn, Count, Link, Settling};
+use crate::link::{Batch, CopyIn, Count, Link, Settling, Unnamed};
 use crate::noted::Noting;
 use crate::params::{Params, Tracked, set_query};
 use crate::statements::Names;
@@ -111,6 +111,7 @@ impl Session {
         steps.clear();
         self.attached = Attached::Yes;
         self.ready_at = now;
+        link.unnamed = Unnamed::Foreign;
         if Arc::ptr_eq(&self.params, &link.params) {
             return Attach::Ready;
         }

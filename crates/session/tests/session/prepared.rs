@@ -77,6 +77,33 @@ fn a_name_that_may_be_forgotten_by_then_waits() {
 }
 
 #[test]
+fn the_unnamed_statement_of_another_client_is_never_used() {
+    let mut t = Talk::new();
+    assert_eq!(t.client("P:=theirs S"), "s[P:=theirs S]");
+    assert_eq!(t.server("1 Z:I"), "c[1 Z:I] release Clean");
+    t.next_client();
+    assert_eq!(t.client("B: E S"), "s[C B E S]");
+    assert_eq!(t.server("3 E:26000 Z:I"), "c[E:26000 Z:I] release Clean");
+    assert_eq!(t.client("D: S"), "s[C D S]");
+    assert_eq!(t.server("3 E:26000 Z:I"), "c[E:26000 Z:I] release Clean");
+    // Its own is not touched while it holds the connection.
+    assert_eq!(t.client("P:=begin B: E S"), "s[P:=begin B E S]");
+    assert_eq!(t.server("1 2 C:BEGIN Z:T"), "c[1 2 C:BEGIN Z:T]");
+    assert_eq!(t.client("B: E S"), "s[B E S]");
+    assert_eq!(t.server("2 C:BEGIN Z:T"), "c[2 C:BEGIN Z:T]");
+}
+
+#[test]
+fn an_unnamed_parse_that_is_skipped_makes_nothing_ones_own() {
+    let mut t = Talk::new();
+    assert_eq!(t.client("Q:begin"), "s[Q:begin]");
+    assert_eq!(t.server("C:BEGIN Z:T"), "c[C:BEGIN Z:T]");
+    assert_eq!(t.client("B:nope P:=x S"), "s[B:nope P:=x S]");
+    assert_eq!(t.server("E:26000 Z:E"), "c[E:26000 Z:E]");
+    assert_eq!(t.client("B: S"), "s[C B S]");
+}
+
+#[test]
 fn a_fake_never_lands_inside_a_message() {
     let mut t = Talk::new();
     prepare(&mut t, "a=x");
