@@ -6,6 +6,10 @@ use std::sync::Arc;
 const ALWAYS: [&str; 5] =
     ["DateStyle", "client_encoding", "TimeZone", "standard_conforming_strings", "application_name"];
 
+/// Those of the five whose values PostgreSQL compares without case. In any other the case is part of the value:
+/// `App` is not `app`.
+const CASELESS: [&str; 4] = ["DateStyle", "client_encoding", "TimeZone", "standard_conforming_strings"];
+
 /// Parameters whose value is a list of names: they are written as they are, quoting would make one name of them.
 const LISTS: [&str; 6] = [
     "search_path",
@@ -73,34 +77,35 @@ impl Params {
         }
         Params { values }
     }
-
-    /// The positions at which a server with `server`'s values has to be told ours. What the server does not report
-    /// cannot be restored and is left alone.
-    pub(crate) fn differing<'a>(&'a self, server: &'a Params) -> impl Iterator<Item = (usize, &'a str)> {
-        self.values.iter().zip(&server.values).enumerate().filter_map(|(index, pair)| match pair {
-            (Some(ours), Some(theirs)) if !ours.eq_ignore_ascii_case(theirs) => Some((index, &**ours)),
-            _ => None,
-        })
-    }
 }
 
 /// The simple query that sets the values which differ; `None` when nothing does.
 pub(crate) fn set_query(tracked: &Tracked, client: &Params, server: &Params) -> Option<String> {
     let mut query = String::new();
-    for (index, value) in client.differing(server) {
-        let Some(name) = tracked.names.get(index) else { continue };
+    for (name, values) in tracked.names.iter().zip(client.values.iter().zip(&server.values)) {
+        // What the server does not report cannot be restored and is left alone.
+        let (Some(value), Some(theirs)) = values else { continue };
+        if same(name, value, theirs) {
+            continue;
+        }
         query.push_str("SET ");
         query.push_str(name);
         query.push('=');
         if LISTS.iter().any(|list| list.eq_ignore_ascii_case(name)) {
             // An empty list cannot be written, an empty name can.
-            query.push_str(if value.is_empty() || value == "\"\"" { "''" } else { value });
+            query.push_str(if value.is_empty() || &**value == "\"\"" { "''" } else { value });
         } else {
             push_literal(&mut query, value);
         }
         query.push(';');
     }
     (!query.is_empty()).then_some(query)
+}
+
+/// Whether two values of a parameter are the same to PostgreSQL.
+fn same(name: &str, ours: &str, theirs: &str) -> bool {
+    let caseless = CASELESS.iter().any(|caseless| caseless.eq_ignore_ascii_case(name));
+    if caseless { ours.eq_ignore_ascii_case(theirs) } else { ours == theirs }
 }
 
 /// A literal that means the same whatever `standard_conforming_strings` is at that server.

@@ -91,6 +91,17 @@ fn values_that_differ_by_case_only_are_not_set() {
 }
 
 #[test]
+fn names_of_applications_differ_by_their_case() {
+    let mut t = Talk::new();
+    other_values(&mut t, "ISO, MDY", "App");
+    assert_eq!(t.client("Q:1"), "s[Q:SET_application_name='App';] settling");
+    assert_eq!(t.server("K:application_name=App C:SET Z:I"), "s[Q:1] attached");
+    assert_eq!(t.server("C:A Z:I"), "c[C:A Z:I] release Clean");
+    other_values(&mut t, "ISO, MDY", "app");
+    assert_eq!(t.client("Q:2"), "s[Q:SET_application_name='app';] settling");
+}
+
+#[test]
 fn a_parameter_the_server_refuses_ends_both() {
     let mut t = Talk::new();
     other_values(&mut t, "nonsense", "");
