@@ -95,8 +95,8 @@ pub(crate) enum Phase {
 pub(crate) struct SharedStatements(Mutex<StatementTable>);
 
 impl Statements for SharedStatements {
-    fn intern(&self, text_and_types: &[u8]) -> Arc<Statement> {
-        self.0.lock().intern(text_and_types)
+    fn intern(&self, text_and_types: &[u8], reading: &str) -> Arc<Statement> {
+        self.0.lock().intern(text_and_types, reading)
     }
 }
 

@@ -312,8 +312,10 @@ impl Session {
         let tag = message.head.tag;
         let verdict = match tag {
             front::PARSE if self.manages_statements() => self.parse(link, message, statements, steps),
-            front::BIND if self.manages_statements() => self.bind(link, message, steps),
-            front::DESCRIBE | front::CLOSE if self.manages_statements() => self.subject(link, message, steps),
+            front::BIND if self.manages_statements() => self.bind(link, message, statements, steps),
+            front::DESCRIBE | front::CLOSE if self.manages_statements() => {
+                self.subject(link, message, statements, steps)
+            }
             front::PARSE => {
                 self.note_parse(link, message, steps);
                 push(link, Expect::Parse)

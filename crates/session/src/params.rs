@@ -63,6 +63,18 @@ impl Params {
         Params { values: vec![None; tracked.names.len()].into() }
     }
 
+    /// All values but application_name, as one text: what may change the meaning of a statement's text.
+    pub(crate) fn reading(&self) -> String {
+        let mut reading = String::new();
+        for (index, value) in self.values.iter().enumerate() {
+            if ALWAYS.get(index) != Some(&"application_name") {
+                reading.push_str(value.as_deref().unwrap_or_default());
+                reading.push('\0');
+            }
+        }
+        reading
+    }
+
     /// `self`, with gaps filled from `base`.
     pub fn or(&self, base: &Params) -> Params {
         let fill = |(own, base): (&Option<Arc<str>>, &Option<Arc<str>>)| own.clone().or_else(|| base.clone());

@@ -51,7 +51,7 @@ impl Session {
         if let Some(statement) = known {
             return self.parse_again(link, &statement, parse.text_and_types, steps);
         }
-        let statement = statements.intern(parse.text_and_types);
+        let statement = statements.intern(parse.text_and_types, &self.params.reading());
         self.note_effects(link, statement.text());
         if let Err(verdict) = self.settled(link, &statement) {
             return verdict;
@@ -147,6 +147,28 @@ impl Session {
         link.prepared.insert(statement.clone(), link.expected.next_at());
     }
 
+    /// What the client means by a name on this server. A statement that is not there would be read by other values if
+    /// the client has changed them since it prepared it: then it is the one for the values of now.
+    fn read_now(
+        &mut self,
+        link: &Link,
+        name: &[u8],
+        statement: Arc<Statement>,
+        statements: &dyn Statements,
+    ) -> Result<Arc<Statement>, Verdict> {
+        if link.prepared.depends_on(statement.id).is_some() {
+            return Ok(statement);
+        }
+        let reading = self.params.reading();
+        if *reading == *statement.reading {
+            return Ok(statement);
+        }
+        let anew = statements.intern(&statement.text_and_types, &reading);
+        self.settled(link, &anew)?;
+        self.names.mean(name, &anew);
+        Ok(anew)
+    }
+
     /// Sees to it that the server has the statement.
     fn provide(&mut self, link: &mut Link, statement: &Arc<Statement>, steps: &mut Steps) {
         if !link.prepared.touch(statement.id) {
@@ -155,7 +177,13 @@ impl Session {
         }
     }
 
-    pub(crate) fn bind(&mut self, link: &mut Link, message: Message<'_>, steps: &mut Steps) -> Verdict {
+    pub(crate) fn bind(
+        &mut self,
+        link: &mut Link,
+        message: Message<'_>,
+        statements: &dyn Statements,
+        steps: &mut Steps,
+    ) -> Verdict {
         let names = match self.bind_names(message) {
             Ok(names) => names,
             Err(verdict) => return verdict,
@@ -180,6 +208,10 @@ impl Session {
                 return push(link, Expect::Bind { statement: None });
             }
             Ok(None) => return stop(Cause::NoSuchStatement),
+        };
+        let statement = match self.read_now(link, names.statement, statement, statements) {
+            Ok(statement) => statement,
+            Err(verdict) => return verdict,
         };
         steps.counts.binds += 1;
         self.provide(link, &statement, steps);
@@ -207,7 +239,13 @@ impl Session {
     }
 
     /// Describe and Close.
-    pub(crate) fn subject(&mut self, link: &mut Link, message: Message<'_>, steps: &mut Steps) -> Verdict {
+    pub(crate) fn subject(
+        &mut self,
+        link: &mut Link,
+        message: Message<'_>,
+        statements: &dyn Statements,
+        steps: &mut Steps,
+    ) -> Verdict {
         let bytes = match self.whole(message) {
             Ok(bytes) => bytes,
             Err(verdict) => return verdict,
@@ -229,6 +267,10 @@ impl Session {
             Ok(Some(known)) => known.statement.clone(),
             Ok(None) if may_pass_unknown(self, name) => return push(link, plain),
             Ok(None) => return stop(Cause::NoSuchStatement),
+        };
+        let statement = match self.read_now(link, name, statement, statements) {
+            Ok(statement) => statement,
+            Err(verdict) => return verdict,
         };
         self.provide(link, &statement, steps);
         steps.inject(Side::Server, |out| encode::describe_statement(out, statement.name.as_bytes()));

@@ -16,6 +16,8 @@ pub struct Statement {
     pub name: Box<str>,
     /// Query text, zero, parameter types: the Parse message after its name.
     pub text_and_types: Box<[u8]>,
+    /// The values by which the server reads the text (see `Params::reading`).
+    pub(crate) reading: Box<str>,
     /// A table it reads has changed so that PostgreSQL refuses to go on with it. Only ever goes from false to true.
     outdated: AtomicBool,
 }
@@ -46,8 +48,9 @@ impl Eq for Statement {}
 
 /// Where statements are looked up; asked only when a client sends a named Parse.
 pub trait Statements {
-    /// The statement with this text, new or known.
-    fn intern(&self, text_and_types: &[u8]) -> Arc<Statement>;
+    /// The statement with this text for clients with these values, new or known: a date or a time without a zone in the
+    /// text is read when it is prepared, and so is each character.
+    fn intern(&self, text_and_types: &[u8], reading: &str) -> Arc<Statement>;
 }
 
 /// A statement found by its text.
@@ -81,7 +84,9 @@ const SWEEP_MIN: usize = 1024;
 #[derive(Debug)]
 pub struct StatementTable {
     prefix: &'static str,
-    known: HashSet<ByText>,
+    /// By the values their texts are read with; of these there are few.
+    known: HashMap<Box<str>, HashSet<ByText>>,
+    len: usize,
     next_id: u64,
     sweep_at: usize,
 }
@@ -89,38 +94,51 @@ pub struct StatementTable {
 impl StatementTable {
     /// Names will be `prefix` and a number.
     pub fn new(prefix: &'static str) -> StatementTable {
-        StatementTable { prefix, known: HashSet::new(), next_id: 1, sweep_at: SWEEP_MIN }
+        StatementTable { prefix, known: HashMap::new(), len: 0, next_id: 1, sweep_at: SWEEP_MIN }
     }
 
     /// See [`Statements::intern`]. Forgets, now and then (amortised), those that nobody has any more.
-    pub fn intern(&mut self, text_and_types: &[u8]) -> Arc<Statement> {
-        if let Some(known) = self.known.get(text_and_types)
+    pub fn intern(&mut self, text_and_types: &[u8], reading: &str) -> Arc<Statement> {
+        if let Some(known) = self.known.get(reading).and_then(|known| known.get(text_and_types))
             && !known.0.outdated.load(Ordering::Relaxed)
         {
             return known.0.clone();
         }
-        if self.known.len() >= self.sweep_at {
-            self.known.retain(|statement| Arc::strong_count(&statement.0) > 1);
-            self.sweep_at = (self.known.len() * 2).max(SWEEP_MIN);
+        if self.len >= self.sweep_at {
+            self.sweep();
         }
         let id = self.next_id;
         self.next_id += 1;
-        let name = format!("{}{id}", self.prefix).into();
-        let (text_and_types, outdated) = (text_and_types.into(), AtomicBool::new(false));
-        let statement = Arc::new(Statement { id, name, text_and_types, outdated });
+        let statement = Arc::new(Statement {
+            id,
+            name: format!("{}{id}", self.prefix).into(),
+            text_and_types: text_and_types.into(),
+            reading: reading.into(),
+            outdated: AtomicBool::new(false),
+        });
         // In the place of an outdated one with this text, if there is one.
-        self.known.replace(ByText(statement.clone()));
+        let replaced = self.known.entry(reading.into()).or_default().replace(ByText(statement.clone()));
+        self.len += usize::from(replaced.is_none());
         statement
+    }
+
+    fn sweep(&mut self) {
+        self.known.retain(|_, known| {
+            known.retain(|statement| Arc::strong_count(&statement.0) > 1);
+            !known.is_empty()
+        });
+        self.len = self.known.values().map(HashSet::len).sum();
+        self.sweep_at = (self.len * 2).max(SWEEP_MIN);
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.known.len()
+        self.len
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.len == 0
     }
 }
 
@@ -158,6 +176,13 @@ impl Names {
 
     pub(crate) fn insert(&mut self, name: &[u8], named: Named) {
         self.0.get_or_insert_default().insert(name.into(), named);
+    }
+
+    /// The name stands for another statement from now on.
+    pub(crate) fn mean(&mut self, name: &[u8], statement: &Arc<Statement>) {
+        if let Some(named) = self.0.as_mut().and_then(|map| map.get_mut(name)) {
+            named.statement = statement.clone();
+        }
     }
 
     pub(crate) fn remove(&mut self, name: &[u8]) -> Option<Named> {

@@ -3,7 +3,8 @@
 use plimsoll_types::PoolMode;
 
 use crate::notation::bytes;
-use crate::talk::{Talk, settings};
+use crate::talk::{Talk, params, settings};
+use plimsoll_session::{Link, Session};
 use plimsoll_types::Side;
 
 fn with_room_for(statements: u32) -> Talk {
@@ -101,6 +102,34 @@ fn an_unnamed_parse_that_is_skipped_makes_nothing_ones_own() {
     assert_eq!(t.client("B:nope P:=x S"), "s[B:nope P:=x S]");
     assert_eq!(t.server("E:26000 Z:E"), "c[E:26000 Z:E]");
     assert_eq!(t.client("B: S"), "s[C B S]");
+}
+
+#[test]
+fn a_text_is_shared_by_clients_who_read_it_alike() {
+    let mut t = Talk::new();
+    prepare(&mut t, "a=x");
+    let german = |t: &Talk, application: &str| std::sync::Arc::new(params(&t.tracked, "German", application));
+    let other = german(&t, "other");
+    t.session = Session::new(t.session.settings().clone(), other, t.now);
+    assert_eq!(t.client("P:a=x S"), "s[Q:SET_DateStyle='German';SET_application_name='other';] settling");
+    let set = "K:DateStyle=German K:application_name=other C:SET C:SET Z:I";
+    assert_eq!(t.server(set), "s[P:S2=x S] attached");
+    assert_eq!(t.server("1 Z:I"), "c[1 Z:I] release Clean");
+    let one_more = german(&t, "other");
+    t.session = Session::new(t.session.settings().clone(), one_more, t.now);
+    assert_eq!(t.client("P:b=x"), "c[1]");
+}
+
+#[test]
+fn a_statement_that_is_missing_is_read_by_the_values_of_now() {
+    let mut t = Talk::new();
+    prepare(&mut t, "a=x");
+    t.client("Q:set");
+    assert_eq!(t.server("K:DateStyle=German C:SET Z:I"), "c[K:DateStyle=German C:SET Z:I] release Clean");
+    assert_eq!(t.client("B:a S"), "s[B:S1 S]", "it is there, as it was read");
+    assert_eq!(t.server("2 Z:I"), "c[2 Z:I] release Clean");
+    t.link = Link::new(t.session.params().clone());
+    assert_eq!(t.client("B:a S"), "s[P:S2=x B:S2 S]");
 }
 
 #[test]

@@ -22,8 +22,8 @@ impl Table {
 }
 
 impl Statements for Table {
-    fn intern(&self, text_and_types: &[u8]) -> Arc<Statement> {
-        self.0.borrow_mut().intern(text_and_types)
+    fn intern(&self, text_and_types: &[u8], reading: &str) -> Arc<Statement> {
+        self.0.borrow_mut().intern(text_and_types, reading)
     }
 }
 
