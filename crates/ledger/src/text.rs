@@ -1,95 +1,65 @@
 //! What can be learned from the text of a statement: comment tags, shape, and what may be shown of it.
+//!
+//! Pure, and without trust: a text may be broken in any way, of any length, and cut anywhere, since only its first bytes
+//! are kept. Nothing here fails or panics; work on the way of queries ([`shape`], [`may_carry_credentials`],
+//! [`first_keyword`]) allocates nothing.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | `lexer` | the words of SQL |
+//! | `tags` | tags in comments |
+//! | `shape` | what two executions of the same code have in common |
+//! | `show` | what may be shown, and how |
+//! | `credentials` | what must never be kept |
 
-use std::fmt;
+mod credentials;
+mod lexer;
+mod shape;
+mod show;
+mod tags;
+#[cfg(test)]
+mod tests;
 
-/// Whether a text is all there is, or the beginning of something longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// All of it.
-    Whole,
-    /// Only the beginning.
-    Cut,
-}
+pub use credentials::{carries_credentials, may_carry_credentials};
+pub use shape::{Shape, shape};
+pub use show::{Cut, escape, full, redact};
+pub use tags::{Tags, tags, tags_of_ends};
 
-/// The tags of a statement's comments: where in an application it was written, as the application claims.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Tags(Box<[(Box<str>, Box<str>)]>);
+use lexer::{Lexer, is_space, is_word_part, is_word_start};
 
-impl Tags {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+/// Where the first word is looked for, bytes.
+const BEFORE_BYTES_MAX: usize = 4096;
+
+/// How many parentheses may stand before the first word.
+const PARENTHESES_MAX: usize = 64;
+
+/// The first word as it is written, after comments, white space and up to 64 parentheses; empty when there is none, or
+/// when the comments are longer than 4 KiB.
+pub fn first_keyword(text: &[u8]) -> &[u8] {
+    let mut statement = skip_to_statement(text);
+    for _ in 0..PARENTHESES_MAX {
+        let Some(inner) = statement.strip_prefix(b"(") else { break };
+        statement = skip_to_statement(inner);
     }
-
-    /// All of them, key and value, sorted by key.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
+    if !statement.first().is_some_and(|byte| is_word_start(*byte)) {
+        return &[];
     }
+    let length = statement.iter().position(|byte| !is_word_part(*byte)).unwrap_or(statement.len());
+    statement.get(..length).unwrap_or_default()
+}
 
-    /// Those that name a place in the code: without `traceparent` and `tracestate`, which name one request.
-    pub fn for_site(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.iter().filter(|(key, _)| !matches!(*key, "traceparent" | "tracestate"))
+/// The text without the white space and comments that it begins with; nothing if these are longer than 4 KiB.
+fn skip_to_statement(text: &[u8]) -> &[u8] {
+    if text.first().is_some_and(|byte| is_word_start(*byte)) {
+        return text;
     }
-
-    /// The trace that the statement belongs to.
-    pub fn traceparent(&self) -> Option<&str> {
-        self.iter().find(|(key, _)| *key == "traceparent").map(|(_, value)| value)
-    }
+    let head = text.get(..BEFORE_BYTES_MAX).unwrap_or(text);
+    let first = Lexer::new(head).find(|token| !token.is_comment());
+    first.and_then(|token| text.get(token.start..)).unwrap_or_default()
 }
 
-impl fmt::Display for Tags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.iter().try_for_each(|(key, value)| {
-            write!(f, "{}={} ", escape(key.as_bytes()), escape(value.as_bytes()))
-        })
-    }
-}
-
-/// The same for statements that differ only in literals, comments, white space and case. Stable over runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Shape(pub u64);
-
-/// The tags of the leading and the trailing comments of a whole statement.
-pub fn tags(text: &[u8]) -> Tags {
-    tags_of_ends(text, text)
-}
-
-/// The tags of a statement of which only the beginning and the end are at hand.
-pub fn tags_of_ends(_head: &[u8], _tail: &[u8]) -> Tags {
-    Tags::default()
-}
-
-/// The shape of a statement.
-pub fn shape(text: &[u8]) -> Shape {
-    Shape(text.len() as u64)
-}
-
-/// What an operator may see by default: no literals, no comments.
-pub fn redact(_text: &[u8], _cut: Cut) -> String {
-    "…".to_string()
-}
-
-/// The whole text, escaped.
-pub fn full(text: &[u8]) -> String {
-    escape(text)
-}
-
-/// Claimed text made safe to show.
-pub fn escape(text: &[u8]) -> String {
-    text.escape_ascii().to_string()
-}
-
-/// Whether a statement may carry credentials: quick, and in doubt true.
-pub fn may_carry_credentials(_text: &[u8]) -> bool {
-    true
-}
-
-/// Whether a statement carries credentials and must never be kept. In doubt true.
-pub fn carries_credentials(_text: &[u8]) -> bool {
-    true
-}
-
-/// The first word, after comments, white space and parentheses; empty when there is none.
-pub fn first_keyword(_text: &[u8]) -> &[u8] {
-    &[]
+/// The text without the white space and semicolons that it ends with.
+fn trim_end(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| !is_space(*byte) && *byte != b';').map_or(0, |last| last + 1);
+    text.get(..end).unwrap_or_default()
 }
