@@ -272,6 +272,8 @@ pub struct HoldCopy {
     pub last: Option<Text>,
     /// Its site, if it has been looked at.
     pub site: SiteId,
+    /// The beginning of the statement of which nobody can say what it left behind; raw.
+    pub unknown_by: Option<Box<[u8]>>,
 }
 
 impl HoldCopy {
@@ -314,6 +316,7 @@ pub struct Record {
     first: Text,
     last: Text,
     site: SiteId,
+    unknown_by: Option<Box<[u8]>>,
     /// Counts down to the next sample.
     until_sample: u32,
 }
@@ -347,6 +350,7 @@ impl Record {
             first: Text::empty(),
             last: Text::empty(),
             site: SiteId::UNKNOWN,
+            unknown_by: None,
             // Not all connections at the same time.
             until_sample: 1 + u32::try_from(server % u64::from(SAMPLE)).unwrap_or(0),
         }
@@ -387,6 +391,13 @@ impl Record {
         } else {
             self.spoken = Spoken::More;
             self.last.take(said, bytes_max);
+        }
+    }
+
+    /// A statement has left something behind of which nobody can say what it is. It stays with the connection.
+    pub fn note_unknown(&mut self, text: Option<&[u8]>) {
+        if self.unknown_by.as_deref() != text {
+            self.unknown_by = text.map(Into::into);
         }
     }
 
@@ -444,7 +455,8 @@ impl Record {
             (Open::Yes, Spoken::Once) => (Some(self.first.clone()), None),
             (Open::Yes, Spoken::More) => (Some(self.first.clone()), Some(self.last.clone())),
         };
-        Some(HoldCopy { opening: self.opening, progress: self.progress, first, last, site: self.site })
+        let Record { opening, progress, site, .. } = *self;
+        Some(HoldCopy { opening, progress, first, last, site, unknown_by: self.unknown_by.clone() })
     }
 }
 

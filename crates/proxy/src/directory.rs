@@ -67,6 +67,8 @@ pub(crate) struct PoolEntry {
     welcome: Mutex<Option<Arc<Welcome>>>,
     keys: Mutex<Option<ScramKeys>>,
     stats: Box<[Block]>,
+    /// Why there is this pool, for people.
+    pub(crate) why: String,
     /// Cancel requests that wait for their turn, and those under way.
     pub(crate) cancels_waiting: AtomicU32,
     /// See `cancels_waiting`.
@@ -356,6 +358,10 @@ impl Directory {
             stats: (0..self.workers).map(|_| Block::default()).collect(),
             cancels_waiting: AtomicU32::new(0),
             cancels_active: AtomicU32::new(0),
+            why: match config.user.is_some() {
+                true => "every login of this database shares the user of its line".to_string(),
+                false => format!("somebody logged in as {login}"),
+            },
         });
         self.pools.insert((database.id, role), entry.clone());
         entry

@@ -8,6 +8,8 @@ use plimsoll_ledger::text::{self, Tags};
 use plimsoll_ledger::{Kept, Text};
 use plimsoll_types::{Pins, PoolMode};
 
+use crate::entry::Peer;
+
 /// Where the text of a statement (and the tags in its comment) comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextFrom {
@@ -351,4 +353,14 @@ pub(crate) fn redacted(kept: &Text) -> String {
         Kept::Credentials => "(not kept: it may carry credentials)".to_string(),
         Kept::Nothing => String::new(),
     }
+}
+
+/// Claimed text made safe to show.
+pub(crate) fn escaped(claimed: &str) -> String {
+    text::escape(claimed.as_bytes())
+}
+
+/// The address of a peer without its port.
+pub(crate) fn host_of(peer: &Peer) -> String {
+    peer.addr()
 }

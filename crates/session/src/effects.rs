@@ -71,8 +71,6 @@ const CALLING: &[&str] =
 const REPLAYED: &[&str] =
     &["CLIENT_ENCODING", "DATESTYLE", "TIMEZONE", "STANDARD_CONFORMING_STRINGS", "APPLICATION_NAME", "NAMES"];
 
-/// What the statements of `text` may leave behind. `whole`: nothing of the text is missing.
-
 /// Whether a text is, at a glance, one statement of the kinds of which there are many, and those leave nothing behind.
 #[inline]
 pub(crate) fn is_plain(text: &[u8]) -> bool {

@@ -89,7 +89,7 @@ fn find(hub: &Hub, pool: &PoolEntry, now: Moment) -> Holders {
         group.idle += u32::from(plimsoll_ledger::is_sleeping(hold.progress.state));
     }
     let mut groups: Vec<Group> = groups.into_values().collect();
-    groups.sort_by(|one, other| (other.count, other.oldest).cmp(&(one.count, one.oldest)));
+    groups.sort_by_key(|group| std::cmp::Reverse((group.count, group.oldest)));
     Holders {
         database: pool.database.name.clone(),
         role: pool.user.clone(),

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use plimsoll_ledger::{Hear, HoldState, How, Progress, Provenance, Said, SaidKind};
 use plimsoll_session::{Holding, Kind, Noted, Noting, Seen, SeenText, Session};
-use plimsoll_types::{Cause, Moment};
+use plimsoll_types::{Cause, Moment, Pin};
 
 use super::Relay;
 use crate::server::ServerConn;
@@ -33,6 +33,9 @@ impl Relay {
         progress.statements += std::mem::take(&mut noted.statements);
         progress.to_server += sent as u64;
         look(&self.session, &conn.link, progress);
+        if record.progress.pins.has(Pin::Unknown) {
+            record.note_unknown(conn.link.unknown_by());
+        }
         if let Some(first) = &noted.first {
             let bytes_max = self.hub.ledger.statement_bytes.load(Ordering::Relaxed);
             record.say(&said(first, input), bytes_max);
