@@ -5,6 +5,7 @@
 //! ```text
 //! line   = call | set
 //! call   = blanks WORD [ blanks WORD ] blanks [ ";" blanks ]
+//! show   = blanks "show" blanks WORD blanks WORD blanks [ ";" blanks ]      (ours)
 //! set    = blanks "set" blanks WORD [blanks] ("=" | "to") [blanks] (WORD | STRING) blanks [ ";" blanks ]
 //! WORD   = '"' … '"' with "" for a quote, or letters, digits and underscores
 //! STRING = "'" … "'" with '' for a quote
@@ -29,6 +30,13 @@ pub(crate) enum Line {
         /// The argument, unquoted.
         argument: String,
     },
+    /// `SHOW what of`: not PgBouncer's.
+    Show {
+        /// What is shown.
+        what: String,
+        /// Of whom, or how.
+        of: String,
+    },
     /// `SET key = value`.
     Set {
         /// The key as written, unquoted.
@@ -44,7 +52,10 @@ pub(crate) enum Line {
 /// [`Failure::InvalidCommand`] when the line does not fit the grammar, [`Failure::BadArguments`] when a part of it
 /// is longer than any word that means something here.
 pub(crate) fn parse(text: &str) -> Result<Line, Failure> {
-    let line = call(text).or_else(|| set(text)).ok_or_else(|| Failure::InvalidCommand(text.to_string()))?;
+    let line = call(text)
+        .or_else(|| set(text))
+        .or_else(|| show(text))
+        .ok_or_else(|| Failure::InvalidCommand(text.to_string()))?;
     if fits(&line) { Ok(line) } else { Err(Failure::BadArguments) }
 }
 
@@ -53,6 +64,7 @@ fn fits(line: &Line) -> bool {
         Line::Call { command, argument } => {
             command.len() <= COMMAND_BYTES_MAX && argument.len() <= ARGUMENT_BYTES_MAX
         }
+        Line::Show { what, of } => what.len() <= ARGUMENT_BYTES_MAX && of.len() <= ARGUMENT_BYTES_MAX,
         Line::Set { key, value } => {
             !key.is_empty() && key.len() <= ARGUMENT_BYTES_MAX && value.len() <= VALUE_BYTES_MAX
         }
@@ -80,6 +92,14 @@ fn set(text: &str) -> Option<Line> {
     let rest = blanks(rest.strip_prefix('=').or_else(|| keyword(rest, "to"))?);
     let (value, rest) = quoted(rest, '\'').or_else(|| word(rest))?;
     ended(rest).then_some(Line::Set { key, value })
+}
+
+fn show(text: &str) -> Option<Line> {
+    let rest = keyword(blanks(text), "show")?;
+    let (what, rest) = word(blanks(rest))?;
+    let (of, rest) = word(blanks(rest))?;
+    let takes_two = ["holds", "why"].iter().any(|known| what.eq_ignore_ascii_case(known));
+    (takes_two && ended(rest)).then_some(Line::Show { what, of })
 }
 
 /// Nothing more than one semicolon.

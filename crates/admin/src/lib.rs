@@ -7,6 +7,7 @@
 
 mod answer;
 mod commands;
+mod doctor;
 mod failure;
 mod grammar;
 mod help;
@@ -15,19 +16,21 @@ mod reload;
 mod show;
 mod table;
 mod version;
+mod why;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Zoned;
 use plimsoll_config::Plan;
-use plimsoll_proxy::{Console, Control, Level, Reply};
+use plimsoll_proxy::{Console, Control, Level, Reply, ServerFacts};
 
 pub use reload::{Applied, Follow, Load};
 use version::server_version;
 pub use version::{PGBOUNCER_VERSION, version};
 
 use commands::{Act, Verb};
+use doctor::Patient;
 use failure::Failure;
 use grammar::Line;
 use pooler::Pooler;
@@ -77,10 +80,14 @@ impl AdminConsole {
     fn run(&self, pooler: &dyn Pooler, plan: &Arc<Plan>, level: Level, text: &str) -> Result<Reply, Failure> {
         let (command, argument) = match grammar::parse(text)? {
             Line::Set { key, value } => return self.set(pooler, level, &key, &value),
+            Line::Show { what, of } => {
+                let reply = self.show_of(pooler, plan, level, &what, &of);
+                return reply.ok_or_else(|| Failure::InvalidCommand(text.to_string()));
+            }
             Line::Call { command, argument } => (command, argument),
         };
         let reply = match Verb::find(&command) {
-            Some(Verb::Show) => self.show(pooler, plan, &argument)?,
+            Some(Verb::Show) => self.show(pooler, plan, level, &argument)?,
             Some(Verb::Act(act)) if act.takes(&argument) => Some(self.act(pooler, act, level, &argument)?),
             Some(Verb::Act(_)) | None => None,
         };
@@ -88,17 +95,63 @@ impl AdminConsole {
     }
 
     /// `SHOW what`; `None` when there is nothing of this name.
-    fn show(&self, pooler: &dyn Pooler, plan: &Arc<Plan>, what: &str) -> Result<Option<Reply>, Failure> {
+    fn show(
+        &self,
+        pooler: &dyn Pooler,
+        plan: &Arc<Plan>,
+        level: Level,
+        what: &str,
+    ) -> Result<Option<Reply>, Failure> {
         if what.eq_ignore_ascii_case("help") {
             let usage = help::usage(plan.own.compat);
             return Ok(Some(Reply::Now(answer::notice("Console usage", Some(&usage), "SHOW"))));
         }
+        if what.eq_ignore_ascii_case("doctor") {
+            let patient = Patient::of(pooler, show::words(level));
+            let reply = move |facts: Vec<ServerFacts>| answer::table(&show::sections(patient.lines(&facts)));
+            return Ok(Some(Reply::Ask(Box::new(reply))));
+        }
+        if what.eq_ignore_ascii_case("backends") {
+            let holds = pooler.holds();
+            let reply = move |facts: Vec<ServerFacts>| answer::table(&show::backends(&facts, &holds));
+            return Ok(Some(Reply::Ask(Box::new(reply))));
+        }
+        let scene = self.scene(pooler, plan, level);
+        Ok(show::find(what, &scene)?.map(|table| Reply::Now(answer::table(&table))))
+    }
+
+    fn scene<'a>(&self, pooler: &'a dyn Pooler, plan: &Arc<Plan>, level: Level) -> Scene<'a> {
         let figures = Figures {
             commands: self.commands.load(Ordering::Relaxed),
             logins: self.logins.load(Ordering::Relaxed),
         };
-        let scene = Scene { pooler, plan: plan.clone(), figures, now: Zoned::now() };
-        Ok(show::find(what, &scene)?.map(|table| Reply::Now(answer::table(&table))))
+        Scene { pooler, plan: plan.clone(), figures, now: Zoned::now(), level }
+    }
+
+    /// `SHOW what of`; `None` when there is nothing of this name.
+    fn show_of(
+        &self,
+        pooler: &dyn Pooler,
+        plan: &Arc<Plan>,
+        level: Level,
+        what: &str,
+        of: &str,
+    ) -> Option<Reply> {
+        if what.eq_ignore_ascii_case("why") {
+            let lines = why::story(pooler, why::number(of)?, show::words(level));
+            return Some(Reply::Now(answer::table(&show::sentences(lines))));
+        }
+        if !what.eq_ignore_ascii_case("holds") {
+            return None;
+        }
+        if of.eq_ignore_ascii_case("full") {
+            let table = show::holds_in_full(&self.scene(pooler, plan, level));
+            return Some(Reply::Now(answer::table(&table)));
+        }
+        of.eq_ignore_ascii_case("join").then(|| {
+            let holds = pooler.holds();
+            Reply::Ask(Box::new(move |facts| answer::table(&show::joined(&facts, &holds))))
+        })
     }
 
     fn set(&self, pooler: &dyn Pooler, level: Level, key: &str, value: &str) -> Result<Reply, Failure> {

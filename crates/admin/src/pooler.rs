@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use plimsoll_config::Plan;
 use plimsoll_proxy::{
-    ClientView, Control, ControlError, DatabaseView, ListsView, PoolView, Reloaded, ServerView, Shutdown,
-    StatsView,
+    ClientView, Control, ControlError, DatabaseView, HoldView, HouseView, ListsView, PoolView, Reloaded,
+    ServerView, Shutdown, SiteView, StatsView, VisitorView, WaiterView,
 };
 
 macro_rules! pooler {
@@ -37,6 +37,12 @@ pooler! {
     fn stats(&self) -> Vec<StatsView>;
     fn lists(&self) -> ListsView;
     fn moves(&self) -> u64;
+    fn holds(&self) -> Vec<HoldView>;
+    fn waiters(&self) -> Vec<WaiterView>;
+    fn sites(&self) -> Vec<SiteView>;
+    fn history(&self) -> Vec<HoldView>;
+    fn visitors(&self) -> Vec<VisitorView>;
+    fn house(&self) -> HouseView;
     fn is_paused(&self) -> bool;
     fn pause(&self, database: Option<&str>) -> Result<(), ControlError>;
     fn resume(&self, database: Option<&str>) -> Result<(), ControlError>;

@@ -3,11 +3,14 @@
 //! Names, order and types of the columns are PgBouncer 1.25's: whoever reads them by name, by place or by type goes
 //! on reading them. What only we have stands behind them and is left out when the shape is PgBouncer's.
 
+mod backends;
 mod clients;
 mod config;
 mod databases;
+mod holds;
 mod lists;
 mod pools;
+mod sites;
 mod stats;
 mod totals;
 mod users;
@@ -17,12 +20,16 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Zoned};
 use plimsoll_config::{Compat, Plan};
+use plimsoll_proxy::Level;
 use plimsoll_types::PoolMode;
 
 use crate::failure::Failure;
 use crate::pooler::Pooler;
 use crate::table::{Column, Row, Table, big, cell, text};
 use crate::version::version;
+pub(crate) use backends::{backends, joined};
+pub(crate) use holds::{Words, words};
+pub(crate) use sites::{hosts, tags};
 
 /// Name of the console's database, its pool and the user of that pool.
 pub(crate) const CONSOLE: &str = "pgbouncer";
@@ -46,6 +53,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) plan: Arc<Plan>,
     pub(crate) figures: Figures,
     pub(crate) now: Zoned,
+    /// What the reader may see.
+    pub(crate) level: Level,
 }
 
 impl Scene<'_> {
@@ -90,9 +99,20 @@ pub(crate) const SHOWS: &[Show] = &[
     Show { name: "version", columns: VERSION_COLUMNS, appended: &[], rows: version_rows },
 ];
 
-/// What PgBouncer does not have.
+/// What PgBouncer does not have, and what is not shown in its shape.
 pub(crate) const OWN_SHOWS: &[Show] =
     &[Show { name: "moves", columns: MOVES_COLUMNS, appended: &[], rows: moves_rows }];
+
+/// The ledger: there in both shapes, since nobody meets it by accident and everybody needs it in a bad night.
+pub(crate) const LEDGER_SHOWS: &[Show] = &[
+    Show { name: "history", columns: holds::HISTORY, appended: &[], rows: holds::history_rows },
+    Show { name: "holds", columns: holds::HOLDS, appended: &[], rows: holds::hold_rows },
+    Show { name: "leaks", columns: sites::LEAKS, appended: &[], rows: sites::leak_rows },
+    Show { name: "pins", columns: holds::PINS, appended: &[], rows: holds::pin_rows },
+    Show { name: "sites", columns: sites::SITES, appended: &[], rows: sites::site_rows },
+    Show { name: "visitors", columns: holds::VISITORS, appended: &[], rows: holds::visitor_rows },
+    Show { name: "waiters", columns: holds::WAITERS, appended: &[], rows: holds::waiter_rows },
+];
 
 /// What PgBouncer has and we do not have yet.
 const MISSING: &[(&str, &str)] = &[
@@ -137,8 +157,24 @@ pub(crate) fn find(what: &str, scene: &Scene<'_>) -> Result<Option<Table>, Failu
         Compat::Plimsoll => OWN_SHOWS,
         Compat::Pgbouncer => &[],
     };
-    let show = SHOWS.iter().chain(own).find(|show| is_meant(show.name));
+    let show = SHOWS.iter().chain(LEDGER_SHOWS).chain(own).find(|show| is_meant(show.name));
     Ok(show.map(|show| table(show, scene)))
+}
+
+/// `SHOW HOLDS FULL`.
+pub(crate) fn holds_in_full(scene: &Scene<'_>) -> Table {
+    Table { columns: holds::HOLDS.to_vec(), rows: holds::full_rows(scene) }
+}
+
+/// Sections and their lines.
+pub(crate) fn sections(lines: Vec<(&'static str, String)>) -> Table {
+    let rows = lines.into_iter().map(|(section, line)| vec![cell(section), Some(line)]).collect();
+    Table { columns: vec![text("section"), text("line")], rows }
+}
+
+/// Sentences.
+pub(crate) fn sentences(lines: Vec<String>) -> Table {
+    Table { columns: vec![text("line")], rows: lines.into_iter().map(|line| vec![Some(line)]).collect() }
 }
 
 fn table(show: &Show, scene: &Scene<'_>) -> Table {

@@ -26,8 +26,8 @@ pub use keys::set;
 pub use load::{ReadFile, load};
 pub use mistake::Mistake;
 pub use plan::{
-    AuthType, Change, Compat, Database, Disclose, General, Host, Ledger, LoadBalance, Own, Plan, Shown,
-    Statements, UserSettings,
+    AuthType, Change, Compat, Database, Disclose, General, Host, Ledger, LoadBalance, Own, Plan, SetAt,
+    Shown, Statements, UserSettings,
 };
 pub use reference::reference;
 pub use url::from_url;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::ini::{self, Line};
 use crate::mistake::{Mistake, Place};
-use crate::plan::{Database, General, Plan};
+use crate::plan::{Database, General, Plan, SetAt};
 use crate::{database, keys, near, own, user, userlist};
 
 /// Reads a file for the parser.
@@ -172,6 +172,7 @@ impl Loader<'_, '_> {
         match keys::assign(&mut self.plan, row, value) {
             Ok(taken) => {
                 self.plan.explicit.insert(row.name);
+                self.set_at(row.name, value, place);
                 let warning =
                     taken.warning.map(|why| format!("{place}: {key} = {value} has no effect: {why}"));
                 self.plan.warnings.extend(warning);
@@ -181,11 +182,17 @@ impl Loader<'_, '_> {
         }
     }
 
+    fn set_at(&mut self, key: &'static str, value: &str, place: &Place) {
+        let at = SetAt { value: value.to_string(), place: place.to_string() };
+        self.plan.set_at.insert(key, at);
+    }
+
     fn plimsoll(&mut self, key: &str, value: &str, place: &Place) -> Result<(), Vec<Mistake>> {
         let Some(row) = own::find(key) else {
             return Err(vec![place.mistake(own::unknown(key))]);
         };
         let taken = row.assign(&mut self.plan.own, value);
+        self.set_at(row.name, value, place);
         taken.map_err(|fault| vec![place.mistake(fault.message(key, value, Some(place)))])
     }
 

@@ -26,8 +26,19 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Every `[pgbouncer]` key with its text, in the order of `SHOW CONFIG`.
     pub shown: Vec<Shown>,
+    /// Where in the files keys of `[pgbouncer]` and `[plimsoll]` are set: value and place (`file:line`).
+    pub set_at: BTreeMap<&'static str, SetAt>,
     /// The `[pgbouncer]` keys that the files really had: what [`crate::carry`] must not overwrite.
     pub explicit: BTreeSet<&'static str>,
+}
+
+/// Where a key is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAt {
+    /// The value as written; secrets are in no such key.
+    pub value: String,
+    /// `file:line`.
+    pub place: String,
 }
 
 /// A line of `SHOW CONFIG`.

@@ -190,7 +190,7 @@ fn times_are_local_with_their_zone() {
     let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(2));
     let now = jiff::civil::date(2026, 11, 20).at(16, 1, 45, 240_000_000).to_zoned(zone).expect("a time");
     let (still, plan) = (Still::new(Compat::Plimsoll), Arc::default());
-    let scene = Scene { pooler: &still, plan, figures: Figures::default(), now };
+    let scene = Scene { pooler: &still, plan, figures: Figures::default(), now, level: Level::Admin };
     assert_eq!(scene.time(Duration::from_millis(1_240)), "2026-11-20 16:01:44 +02");
     assert_eq!(scene.time(Duration::from_secs(16 * 3600 + 120)), "2026-11-19 23:59:45 +02");
     assert_eq!(scene.time(Duration::MAX), "2026-11-20 16:01:45 +02", "a time that cannot be is now");

@@ -7,8 +7,8 @@ use std::time::Duration;
 use plimsoll_config::{Compat, Database, Host, Plan, Shown, UserSettings};
 use plimsoll_pool::{PoolCounts, SlotState};
 use plimsoll_proxy::{
-    ClientState, ClientView, ControlError, DatabaseView, ListsView, PoolView, Reloaded, ServerView, Shutdown,
-    StatsView, Totals,
+    ClientState, ClientView, ControlError, DatabaseView, HoldView, HouseView, ListsView, PoolView, Reloaded,
+    ServerView, Shutdown, SiteView, StatsView, Totals, VisitorView, WaiterView,
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
 
@@ -211,6 +211,41 @@ impl Pooler for Still {
 
     fn moves(&self) -> u64 {
         99
+    }
+
+    fn holds(&self) -> Vec<HoldView> {
+        Vec::new()
+    }
+
+    fn waiters(&self) -> Vec<WaiterView> {
+        Vec::new()
+    }
+
+    fn sites(&self) -> Vec<SiteView> {
+        Vec::new()
+    }
+
+    fn history(&self) -> Vec<HoldView> {
+        Vec::new()
+    }
+
+    fn visitors(&self) -> Vec<VisitorView> {
+        Vec::new()
+    }
+
+    fn house(&self) -> HouseView {
+        HouseView {
+            clients: 4,
+            clients_max: 100,
+            clients_full_in: None,
+            clients_refused: 0,
+            uptime: Duration::from_secs(60),
+            paused: self.paused,
+            ledger: true,
+            descriptors: (20, 1024),
+            pools: Vec::new(),
+            logins: vec![("md5".to_string(), 3)],
+        }
     }
 
     fn is_paused(&self) -> bool {
