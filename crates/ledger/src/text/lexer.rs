@@ -104,6 +104,9 @@ fn is_operator(byte: u8) -> bool {
     )
 }
 
+/// Longest operator, bytes: PostgreSQL refuses longer ones (NAMEDATALEN).
+const OPERATOR_BYTES_MAX: usize = 63;
+
 /// The tokens of a text.
 #[derive(Clone, Debug)]
 pub(super) struct Lexer<'a> {
@@ -318,7 +321,7 @@ impl<'a> Lexer<'a> {
     /// of the SQL standard has: `=-1` is two of them.
     fn operator(&mut self) -> (Kind, Ending) {
         let rest = self.text.get(self.at..).unwrap_or_default();
-        let mut bytes = rest.iter().take_while(|byte| is_operator(**byte)).count();
+        let mut bytes = rest.iter().take(OPERATOR_BYTES_MAX).take_while(|byte| is_operator(**byte)).count();
         let comment = |pair: &[u8]| pair == b"--" || pair == b"/*";
         let marks = rest.get(..bytes + 1).unwrap_or(rest);
         bytes = marks.windows(2).position(comment).unwrap_or(bytes).clamp(1, bytes.max(1));
