@@ -115,6 +115,14 @@ impl Patient {
                 pool.database, pool.role, pool.held, pool.size
             );
         }
+        if let Some(pool) =
+            house.pools.iter().find(|pool| pool.held >= pool.size && pool.sleeping == pool.held)
+        {
+            return format!(
+                "All {} connections of {}/{} are held and none of them works: the next client has to wait; {waiting}.",
+                pool.size, pool.database, pool.role
+            );
+        }
         if self.waiters.is_empty() {
             format!("Nothing wrong is seen: {} connections are held, nobody waits.", self.holds.len())
         } else {
@@ -225,8 +233,10 @@ impl Patient {
             age(site.p99),
             site.verdict.level.as_str()
         )];
-        if !site.verdict.evidence.is_empty() {
-            lines.push(format!("  {}: {}", site.verdict.rule, site.verdict.evidence));
+        match (site.verdict.rule, &*site.verdict.evidence) {
+            (_, "") => {}
+            ("", evidence) => lines.push(format!("  {evidence}")),
+            (rule, evidence) => lines.push(format!("  {rule}: {evidence}")),
         }
         if !site.hosts.is_empty() {
             lines.push(format!("  from {}", hosts(site)));
@@ -301,7 +311,8 @@ fn settings(plan: &Plan) -> Vec<String> {
     let place = |key: &str| plan.set_at.get(key).map(|at| format!(" ({})", at.place)).unwrap_or_default();
     let own = plan.set_at.iter().filter(|(key, _)| plan.shown.iter().all(|shown| shown.key != **key));
     let own = own.map(|(key, at)| format!("{key} = {} ({})", at.value, at.place));
-    let changed = plan.shown.iter().filter(|shown| shown.value.as_deref() != shown.default);
+    let changed =
+        plan.shown.iter().filter(|shown| shown.value.as_deref() != shown.default && shown.key != "conffile");
     let changed = changed
         .map(|shown| format!("{} = {}{}", shown.key, shown.value.as_deref().unwrap_or(""), place(shown.key)));
     own.chain(changed).collect()

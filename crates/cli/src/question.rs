@@ -98,7 +98,7 @@ const JOINED: &[Shown] = &[
     shown(&["wait_event", "server_wait"], "waits for", 2),
     shown(&["blocked_by", "blocked"], "blocked by", 1),
     shown(&["locks", "locks_held"], "locks", 3),
-    LAST,
+    shown(&["not_asked"], "not asked", 2),
 ];
 const WAITERS: &[Shown] = &[
     CLIENT,
@@ -178,7 +178,7 @@ const BACKENDS: &[Shown] = &[
     shown(&["wait_event"], "waits for", 3),
     shown(&["blocked_by"], "blocked by", 2),
     CLIENT,
-    LAST,
+    shown(&["not_asked"], "not asked", 2),
 ];
 const CLIENTS: &[Shown] = &[
     CLIENT,

@@ -64,6 +64,10 @@ pub struct Pressure {
     pub oldest_wait_us: u64,
 }
 
+/// How long a pool is remembered as one in which others had to wait, microseconds: whoever looks after the first errors
+/// has come in must not be told that nobody waits.
+const MISSED_US: u64 = 60_000_000;
+
 /// Something to be told once.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BookEvent {
@@ -101,6 +105,8 @@ pub struct Book {
     sites: HashMap<SiteId, Site>,
     known: HashMap<HoldId, Known>,
     pressure: HashMap<PoolId, Pressure>,
+    /// When others last waited for long, by pool.
+    missed: HashMap<PoolId, Moment>,
     flows: Flows,
     history: History,
     events: Vec<BookEvent>,
@@ -115,6 +121,7 @@ impl Book {
             sites: HashMap::new(),
             known: HashMap::new(),
             pressure: HashMap::new(),
+            missed: HashMap::new(),
             flows: Flows::default(),
             history: History::default(),
             events: Vec::new(),
@@ -177,9 +184,15 @@ impl Book {
     }
 
     /// Begins a look at all open holds. `pressure`: all pools.
-    pub fn begin_round(&mut self, pressure: impl IntoIterator<Item = (PoolId, Pressure)>) {
+    pub fn begin_round(&mut self, pressure: impl IntoIterator<Item = (PoolId, Pressure)>, now: Moment) {
         self.round = self.round.wrapping_add(1);
         self.pressure = pressure.into_iter().collect();
+        self.missed.retain(|_, at| now.0.saturating_sub(at.0) < MISSED_US);
+        for (pool, pressure) in &self.pressure {
+            if pressure.waiting > 0 && pressure.oldest_wait_us >= self.thresholds.waiting_us {
+                self.missed.insert(*pool, now);
+            }
+        }
         for site in self.sites.values_mut() {
             site.begin_round();
         }
@@ -241,6 +254,7 @@ impl Book {
             live,
             site: self.sites.get(&site),
             pressure,
+            missed: self.missed.get(&live.hold.opening.pool).copied(),
             suspect_since: known.filter(|known| known.level >= Level::Suspect).map(|known| known.since),
             now,
         };

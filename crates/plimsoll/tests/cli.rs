@@ -159,9 +159,9 @@ fn what_is_wrong_is_told_with_a_status() {
 #[test]
 fn other_servers_are_named() {
     let (postgres, plimsoll) = house(|ini| ini.own("compat", "pgbouncer"));
+    // In PgBouncer's shape, too: nobody meets it by accident.
     let (code, output) = by_config(&plimsoll, "holds");
-    assert_eq!(code, 1, "{output}");
-    assert!(output.contains("has no SHOW HOLDS") && output.contains("compat"), "{output}");
+    assert_eq!((code, output.trim()), (0, "no holds"));
     let url = format!("postgres://app@127.0.0.1:{}/pgbouncer", postgres.port());
     let (code, output) = run(&["holds", "--url", &url], &[]);
     assert_eq!(code, 1, "{output}");

@@ -161,7 +161,7 @@ pub(crate) fn observe(hub: &Hub) {
     }
     let (plan, now) = (hub.plan(), hub.now());
     let pressures = pressures(hub, &plan, now);
-    hub.ledger.book.lock().begin_round(pressures);
+    hub.ledger.book.lock().begin_round(pressures, now);
     let old = |(hold, _): &(HoldCopy, _)| now.0.saturating_sub(hold.opening.granted.0) > LOOKED_AT_US;
     let holds: Vec<_> = open_holds(hub).into_iter().filter(old).collect();
     let clients = if holds.is_empty() { HashMap::new() } else { clients_by_id(hub) };

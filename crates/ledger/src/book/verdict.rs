@@ -112,6 +112,8 @@ pub(super) struct Case<'a> {
     pub(super) live: &'a Live,
     pub(super) site: Option<&'a Site>,
     pub(super) pressure: Pressure,
+    /// When others last waited for long.
+    pub(super) missed: Option<Moment>,
     /// Since when it has been a suspect.
     pub(super) suspect_since: Option<Moment>,
     pub(super) now: Moment,
@@ -126,8 +128,18 @@ impl Case<'_> {
         self.now.0.saturating_sub(self.live.hold.progress.used.0)
     }
 
-    fn others_wait(&self, thresholds: &Thresholds) -> bool {
-        self.pressure.waiting > 0 && self.pressure.oldest_wait_us >= thresholds.waiting_us
+    /// Whether others wait for a connection of the pool, or waited a moment ago.
+    fn others_wait(&self) -> bool {
+        self.missed.is_some()
+    }
+
+    /// Who misses it, in words.
+    fn missed(&self) -> String {
+        let Pressure { waiting, oldest_wait_us, .. } = self.pressure;
+        match (waiting, self.missed) {
+            (0, Some(at)) => format!("others had to wait {} ago", text(self.now.0.saturating_sub(at.0))),
+            (waiting, _) => format!("{waiting} wait, the oldest for {}", text(oldest_wait_us)),
+        }
     }
 
     fn factor(&self) -> u64 {
@@ -178,15 +190,15 @@ fn working(case: &Case<'_>, thresholds: &Thresholds) -> Verdict {
 
 fn idle_while_others_wait(case: &Case<'_>, thresholds: &Thresholds) -> Option<Verdict> {
     let (idle, limit) = (case.idle_us(), thresholds.idle_us.saturating_mul(case.factor()));
-    if idle <= limit || !case.others_wait(thresholds) {
+    if idle <= limit || !case.others_wait() {
         return None;
     }
-    let Pressure { waiting, oldest_wait_us, held, size } = case.pressure;
+    let Pressure { held, size, .. } = case.pressure;
     let evidence = format!(
-        "{} for {} while {waiting} wait, the oldest for {}; {held} of {size} held",
+        "{} for {} while {}; {held} of {size} held",
         words(case.live.hold.progress.state),
         text(idle),
-        text(oldest_wait_us)
+        case.missed()
     );
     // A pause of a healthy application is over soon.
     let lasting = idle > limit.saturating_mul(2) || case.grows(thresholds);
@@ -207,7 +219,7 @@ fn not_read(case: &Case<'_>, thresholds: &Thresholds) -> Option<Verdict> {
             text(unread),
             progress.unread_bytes
         );
-        let level = if case.others_wait(thresholds) { Level::Leak } else { Level::Suspect };
+        let level = if case.others_wait() { Level::Leak } else { Level::Suspect };
         verdict(level, Rule::NotRead, evidence)
     })
 }
@@ -233,8 +245,7 @@ fn beyond_habit(case: &Case<'_>, thresholds: &Thresholds) -> Option<Verdict> {
         text(idle),
         text(age)
     );
-    let level =
-        if case.others_wait(thresholds) || case.grows(thresholds) { Level::Leak } else { Level::Suspect };
+    let level = if case.others_wait() || case.grows(thresholds) { Level::Leak } else { Level::Suspect };
     Some(verdict(level, Rule::BeyondHabit, evidence))
 }
 

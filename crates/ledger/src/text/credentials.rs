@@ -106,25 +106,29 @@ fn marks(text: &[u8]) -> u8 {
     chunks.iter().fold(marks, |marks, chunk| marks | in_chunk(chunk))
 }
 
-/// Whether `needle` (in lower case) is in a text in any case. Only where its first and last byte are both in place the
-/// bytes between are compared; 16 places at once.
+/// Whether `needle` (in lower case) is in a text in any case. Only where its first and last byte may be in place the bytes
+/// between are compared; 16 places at once.
 fn contains(text: &[u8], needle: &[u8]) -> bool {
     let ([first, .., last], Some(places)) = (needle, (text.len() + 1).checked_sub(needle.len())) else {
         return false;
     };
-    let firsts = text.get(..places).unwrap_or_default();
-    let lasts = text.get(needle.len() - 1..).unwrap_or_default();
-    let fits = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(first) & b.eq_ignore_ascii_case(last);
-    firsts.chunks(16).zip(lasts.chunks(16)).enumerate().any(|(at, (firsts, lasts))| {
+    let (firsts, firsts_rest) = text.get(..places).unwrap_or_default().as_chunks::<16>();
+    let (lasts, _) = text.get(needle.len() - 1..).unwrap_or_default().as_chunks::<16>();
+    let (first, last) = (first | CASE, last | CASE);
+    let fits = |(a, b): (&u8, &u8)| (a | CASE == first) & (b | CASE == last);
+    let is_at = |start: usize, places: usize| {
+        let mut windows = text.get(start..).unwrap_or_default().windows(needle.len()).take(places);
+        windows.any(|window| window.eq_ignore_ascii_case(needle))
+    };
+    let may_be = |(firsts, lasts): (&[u8; 16], &[u8; 16])| {
         firsts.iter().zip(lasts).fold(false, |any, pair| any | fits(pair))
-            && text
-                .get(at * 16..)
-                .unwrap_or_default()
-                .windows(needle.len())
-                .take(16)
-                .any(|window| window.eq_ignore_ascii_case(needle))
-    })
+    };
+    let mut chunks = firsts.iter().zip(lasts).enumerate();
+    chunks.any(|(at, pair)| may_be(pair) && is_at(at * 16, 16)) || is_at(firsts.len() * 16, firsts_rest.len())
 }
+
+/// The bit in which the cases of an ASCII letter differ.
+const CASE: u8 = 0x20;
 
 fn sounds_secret(text: &[u8]) -> bool {
     SECRETS.iter().any(|secret| contains(text, secret))

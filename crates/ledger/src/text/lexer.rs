@@ -104,8 +104,9 @@ fn is_operator(byte: u8) -> bool {
     )
 }
 
-/// Longest operator, bytes: PostgreSQL refuses longer ones (NAMEDATALEN).
-const OPERATOR_BYTES_MAX: usize = 63;
+/// Longest operator, bytes. A longer one comes out as several: PostgreSQL allows 63, nobody has one, and each byte of
+/// many signs looks so far ahead.
+const OPERATOR_BYTES_MAX: usize = 16;
 
 /// The tokens of a text.
 #[derive(Clone, Debug)]

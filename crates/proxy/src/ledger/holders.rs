@@ -105,7 +105,7 @@ impl Holders {
     pub(crate) fn detail(&self, plan: &Plan, reader: &ClientEntry) -> String {
         let Holders { database, role, size, waiting, held, .. } = self;
         let mut text = format!(
-            "{waiting} clients wait; {held} of {size} server connections of pool {database}/{role} are held"
+            "{held} of {size} server connections of pool {database}/{role} are held, {waiting} other clients wait"
         );
         let may_see = |group: &&Group| match plan.own.disclose_holders {
             Disclose::None => false,
