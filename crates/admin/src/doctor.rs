@@ -21,6 +21,19 @@ const TOP: usize = 5;
 /// Settings that are shown.
 const SETTINGS: usize = 8;
 
+/// Settings that say where the pooler is and not how it behaves.
+const PLACES: [&str; 9] = [
+    "conffile",
+    "listen_addr",
+    "listen_port",
+    "unix_socket_dir",
+    "auth_file",
+    "admin_users",
+    "stats_users",
+    "logfile",
+    "pidfile",
+];
+
 /// What the doctor looks at.
 pub(crate) struct Patient {
     house: HouseView,
@@ -223,12 +236,13 @@ impl Patient {
         let Some(site) = self.worst().or_else(busiest) else {
             return vec!["none yet: no hold has been seen".to_string()];
         };
+        let holds = match site.held {
+            0 => "holds none now".to_string(),
+            held => format!("holds {held} of {}, oldest {}", site.pool_size, age(site.oldest)),
+        };
         let mut lines = vec![format!(
-            "{}: holds {} of {}, oldest {}, {} holds before, p99 {}; {}",
+            "{}: {holds}, {} holds before, p99 {}; {}",
             self.name(site),
-            site.held,
-            site.pool_size,
-            age(site.oldest),
             site.holds,
             age(site.p99),
             site.verdict.level.as_str()
@@ -308,14 +322,23 @@ fn largest(counts: HashMap<String, u32>, most: usize) -> String {
 
 /// Settings that differ from their default, with the place where they are set.
 fn settings(plan: &Plan) -> Vec<String> {
-    let place = |key: &str| plan.set_at.get(key).map(|at| format!(" ({})", at.place)).unwrap_or_default();
     let own = plan.set_at.iter().filter(|(key, _)| plan.shown.iter().all(|shown| shown.key != **key));
-    let own = own.map(|(key, at)| format!("{key} = {} ({})", at.value, at.place));
-    let changed =
-        plan.shown.iter().filter(|shown| shown.value.as_deref() != shown.default && shown.key != "conffile");
-    let changed = changed
-        .map(|shown| format!("{} = {}{}", shown.key, shown.value.as_deref().unwrap_or(""), place(shown.key)));
+    let own = own.map(|(key, at)| format!("{key} = {} ({})", at.value, file(&at.place)));
+    let changed = plan
+        .shown
+        .iter()
+        .filter(|shown| shown.value.as_deref() != shown.default && !PLACES.contains(&shown.key))
+        .map(|shown| {
+            let place = plan.set_at.get(shown.key).map(|at| format!(" ({})", file(&at.place)));
+            let value = shown.value.as_deref().unwrap_or("");
+            format!("{} = {value}{}", shown.key, place.unwrap_or_default())
+        });
     own.chain(changed).collect()
+}
+
+/// `file:line` without the folders before it.
+fn file(place: &str) -> &str {
+    place.rsplit('/').next().unwrap_or(place)
 }
 
 fn cut(line: String) -> String {

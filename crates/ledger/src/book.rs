@@ -171,7 +171,9 @@ impl Book {
         let Some(site) = self.sites.get_mut(&id) else { return id };
         let unusual = held_us > site.habit_us(thresholds);
         site.learn(held_us, ended.weight, ended.at);
-        if suspected && *how == How::Returned {
+        // A session that idles comes back when its client closes it.
+        let closed = *how == How::ClientLeft && hold.progress.state == HoldState::IdleInSession;
+        if suspected && (closed || *how == How::Returned) {
             site.unleak();
             self.tell(BookEvent::Unleaked { site: id, held_us });
         }

@@ -148,6 +148,8 @@ impl Relay {
             // A task keeps its waker for life.
             self.entry.set_waker(cx.waker());
             self.phase = Phase::Open;
+            // A client that never says a word has its limits, too.
+            self.note_deadline();
             // Bytes that came with the login.
             self.resume_client(cx, scratch)?;
         }

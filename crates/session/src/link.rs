@@ -295,8 +295,9 @@ impl Link {
 
     /// An ErrorResponse went by (its beginning): one that ends the connection is the last that is heard of it.
     pub(crate) fn note_farewell(&mut self, message: &[u8]) {
-        let mut fields = back::error_fields(message);
-        if fields.any(|(field, text)| field == b'V' && (text == b"FATAL" || text == b"PANIC")) {
+        // V is never translated; servers before 9.6 have S only.
+        let mut fields = back::error_fields(message).filter(|(field, _)| matches!(field, b'V' | b'S'));
+        if fields.any(|(_, text)| matches!(text, b"FATAL" | b"PANIC")) {
             self.farewell = Some(Box::new(ended(message)));
         }
     }
