@@ -4,10 +4,12 @@
 //! goes to standard error, unless that is switched off, and to `logfile`.
 
 mod sink;
+mod storm;
 
 use std::fmt::{self, Write as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use jiff::Zoned;
 use plimsoll_admin::Applied;
@@ -23,6 +25,7 @@ use tracing_subscriber::reload;
 
 use sink::Sink;
 pub(crate) use sink::Terminal;
+use storm::{Fate, Storm};
 
 /// Target of an event after which the process ends: it is written as FATAL.
 pub(crate) const FATAL: &str = "fatal";
@@ -43,7 +46,7 @@ impl Log {
         let sink = Arc::new(Sink::open(terminal, file)?);
         let (layer, filter) = reload::Layer::new(level(verbose));
         let lines = tracing_subscriber::fmt::layer()
-            .event_format(Lines)
+            .event_format(Lines::default())
             .with_writer(sink.clone())
             .log_internal_errors(false);
         let subscriber = tracing_subscriber::registry().with(layer).with(lines);
@@ -117,7 +120,16 @@ fn word(metadata: &Metadata<'_>) -> &'static str {
     }
 }
 
-struct Lines;
+/// Writes lines, and holds back the many of a storm.
+#[derive(Default)]
+struct Lines(Mutex<Storm>);
+
+impl Lines {
+    fn storm(&self) -> MutexGuard<'_, Storm> {
+        // A panic while counting leaves nothing that could be wrong.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl<S, N> FormatEvent<S, N> for Lines
 where
@@ -132,8 +144,21 @@ where
     ) -> fmt::Result {
         let mut text = Text::default();
         event.record(&mut text);
-        let word = word(event.metadata());
-        writer.write_str(&line(&Zoned::now(), std::process::id(), word, &text.finish()))
+        let (metadata, message, now) = (event.metadata(), text.finish(), Instant::now());
+        let (over, fate) = match *metadata.level() {
+            Level::ERROR | Level::WARN if metadata.target() != FATAL => {
+                self.storm().handle_line(&message, now)
+            }
+            _ => (self.storm().take_over(now), Fate::Write),
+        };
+        let (time, pid) = (Zoned::now(), std::process::id());
+        for told in over {
+            writer.write_str(&line(&time, pid, "WARNING", &told))?;
+        }
+        match fate {
+            Fate::Write => writer.write_str(&line(&time, pid, word(metadata), &message)),
+            Fate::HoldBack => Ok(()),
+        }
     }
 }
 

@@ -323,3 +323,18 @@ fn what_the_server_says_is_joined() {
     assert!(story.contains("locker") && story.contains("COMMIT or ROLLBACK gives it back"), "{story}");
     client.set_patience(Duration::from_secs(5));
 }
+
+#[test]
+fn a_trace_in_each_prepared_statement_is_warned_of() {
+    let (_postgres, plimsoll) = house(|ini| ini.set("max_prepared_statements", "10"));
+    let mut client = app(&plimsoll, "traced");
+    for number in 0..100 {
+        let text = format!("SELECT 1 /*route='/a',traceparent='00-{number:032x}-0000000000000001-01'*/");
+        client.run(&Batch::new().parse(&format!("s{number}"), &text).sync());
+    }
+    let log =
+        plimsoll.wait_for_log("100 prepared statements have the same shape (a traceparent in each)", SOON);
+    assert!(log.contains("WARNING"), "{log}");
+    let sites = plimsoll.show("SITES");
+    assert!(sites.rows.len() < 5, "{} sites", sites.rows.len());
+}

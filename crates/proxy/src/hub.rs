@@ -21,7 +21,7 @@ use crate::console::Console;
 use crate::control_thread::ConsoleClient;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry};
 use crate::entry::{ClientEntry, ServerEntry};
-use crate::ledger::Ledger;
+use crate::ledger::{Flood, Ledger};
 use crate::listener::Doors;
 use crate::login::Entrance;
 use crate::server::ServerConn;
@@ -92,11 +92,22 @@ pub(crate) enum Phase {
 
 /// The table of statements behind its lock.
 #[derive(Debug)]
-pub(crate) struct SharedStatements(Mutex<StatementTable>);
+pub(crate) struct SharedStatements {
+    table: Mutex<StatementTable>,
+    flood: Flood,
+}
 
 impl Statements for SharedStatements {
     fn intern(&self, text_and_types: &[u8], reading: &str) -> Arc<Statement> {
-        self.0.lock().intern(text_and_types, reading)
+        let mut table = self.table.lock();
+        let before = table.len();
+        let statement = table.intern(text_and_types, reading);
+        let is_new = table.len() > before;
+        drop(table);
+        if is_new {
+            self.flood.handle_new(statement.text());
+        }
+        statement
     }
 }
 
@@ -191,7 +202,10 @@ impl Hub {
             core: Mutex::new(core),
             directory: Mutex::new(Directory::new(&plan, workers.len())),
             clients: Mutex::default(),
-            statements: SharedStatements(Mutex::new(StatementTable::new(prefix))),
+            statements: SharedStatements {
+                table: Mutex::new(StatementTable::new(prefix)),
+                flood: Flood::default(),
+            },
             workers,
             tracked: Tracked::new(&plan.general.track_extra_parameters),
             plan: Mutex::new(Arc::new(plan)),

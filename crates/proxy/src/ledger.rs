@@ -3,6 +3,7 @@
 //! Lock order: the book and a record are never locked together, and neither while anything is logged.
 
 mod crowd;
+mod flood;
 mod holders;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use crate::server::ServerConn;
 use crate::views;
 
 pub(crate) use crowd::Crowd;
+pub(crate) use flood::Flood;
 pub(crate) use holders::{HINT, Holders};
 
 /// Of each statement so many bytes are kept, unless `ledger_statement_bytes` says otherwise.

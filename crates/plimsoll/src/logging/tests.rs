@@ -27,7 +27,7 @@ fn levels_have_pgbouncers_words() {
     let folder = Folder::new("words");
     let log = folder.log();
     let sink = Arc::new(Sink::open(Terminal::Quiet, Some(&log)).expect("a file"));
-    let lines = tracing_subscriber::fmt::layer().event_format(Lines).with_writer(sink);
+    let lines = tracing_subscriber::fmt::layer().event_format(Lines::default()).with_writer(sink);
     tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
         tracing::error!(target: FATAL, "zero");
         tracing::error!("one {}", 1);
