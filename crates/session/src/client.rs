@@ -1,13 +1,11 @@
 //! Listening to the client.
 
-use plimsoll_types::{Cause, Moment, PoolMode, Side};
+use plimsoll_types::{Cause, Moment, Side};
 use plimsoll_wire::front::{self, Subject};
 use plimsoll_wire::{HEADER_BYTES, Header, WireError, encode, header};
 
-use crate::effects::{self, Look};
 use crate::expect::Expect;
 use crate::link::{Batch, CopyIn, Count, Link};
-use crate::noted::{Kind, Noting, SeenText};
 use crate::session::{Attached, Session};
 use crate::statements::{Statements, is_reserved};
 use crate::steps::{Outcome, Steps, Then};
@@ -141,22 +139,27 @@ impl Session {
             },
             front::PARSE if self.manages_statements() => match message.bytes.get(HEADER_BYTES) {
                 None => self.collect(message, HEADER_BYTES + 1),
-                Some(0) => Verdict::Stop(Then::NeedServer),
+                Some(0) => self.need_server_for(message),
                 Some(_) => match self.whole(message) {
                     Err(verdict) => verdict,
                     Ok(_) => Verdict::Stop(Then::NeedServer),
                 },
             },
             front::TERMINATE => stop(Cause::ClientClose),
-            front::QUERY
-            | front::PARSE
-            | front::BIND
-            | front::DESCRIBE
-            | front::EXECUTE
-            | front::CLOSE
-            | front::FUNCTION_CALL => Verdict::Stop(Then::NeedServer),
+            front::QUERY | front::PARSE => self.need_server_for(message),
+            front::BIND | front::DESCRIBE | front::EXECUTE | front::CLOSE | front::FUNCTION_CALL => {
+                Verdict::Stop(Then::NeedServer)
+            }
             front::PASSWORD => stop(Cause::BadPacket),
             _ => stop(Cause::UnknownPacket),
+        }
+    }
+
+    /// A message with a text: a server connection is taken when as much of it is there as is looked at.
+    fn need_server_for(&self, message: Message<'_>) -> Verdict {
+        match self.wants_text(message) {
+            None => Verdict::Stop(Then::NeedServer),
+            Some(bytes) => self.collect(message, bytes),
         }
     }
 
@@ -170,6 +173,7 @@ impl Session {
     }
 
     /// Asks for so many bytes of the message.
+    #[cold]
     pub(crate) fn collect(&self, message: Message<'_>, bytes: usize) -> Verdict {
         let bytes_max = self.settings.collect_bytes_max;
         if bytes > message.head.total {
@@ -261,11 +265,10 @@ impl Session {
         }
         match tag {
             front::QUERY => {
-                self.ends_in_ready(link, Expect::Query, steps, now);
-                if self.noting == Noting::On {
-                    self.note_text(link, message, HEADER_BYTES, steps);
-                    steps.noted.statements += 1;
+                if let Some(bytes) = self.note_query(link, message, steps) {
+                    return self.collect(message, bytes);
                 }
+                self.ends_in_ready(link, Expect::Query, steps, now);
                 Verdict::Pass
             }
             front::SYNC => {
@@ -273,8 +276,10 @@ impl Session {
                 Verdict::Pass
             }
             front::FUNCTION_CALL => {
+                if let Some(bytes) = self.note_call(link, message, steps) {
+                    return self.collect(message, bytes);
+                }
                 self.ends_in_ready(link, Expect::Function, steps, now);
-                self.note_begin(steps);
                 Verdict::Pass
             }
             front::PARSE | front::BIND | front::DESCRIBE | front::EXECUTE | front::CLOSE => {
@@ -316,17 +321,20 @@ impl Session {
             front::DESCRIBE | front::CLOSE if self.manages_statements() => {
                 self.subject(link, message, statements, steps)
             }
-            front::PARSE => {
-                self.note_parse(link, message, steps);
-                push(link, Expect::Parse)
-            }
-            front::BIND => push(link, Expect::Bind { statement: None }),
+            front::PARSE => match self.note_parse(link, message, steps) {
+                None => push(link, Expect::Parse),
+                Some(bytes) => self.collect(message, bytes),
+            },
+            front::BIND => match self.note_bind_unmanaged(link, message) {
+                None => push(link, Expect::Bind { statement: None }),
+                Some(bytes) => self.collect(message, bytes),
+            },
             front::DESCRIBE => push(link, Expect::Describe { statement: None }),
             front::CLOSE => push(link, Expect::Close),
-            _ => {
-                self.note_begin(steps);
-                push(link, Expect::Execute)
-            }
+            _ => match self.note_execute(link, message, steps) {
+                None => push(link, Expect::Execute),
+                Some(bytes) => self.collect(message, bytes),
+            },
         };
         match (tag, &verdict) {
             // A Close that we answer by ourselves begins no batch at the server.
@@ -338,77 +346,6 @@ impl Session {
         }
         emit_due(link, steps);
         verdict
-    }
-
-    /// A statement begins.
-    #[inline]
-    fn note_begin(&self, steps: &mut Steps) {
-        if self.noting == Noting::On {
-            steps.noted.begin();
-        }
-    }
-
-    /// The text of a Parse that goes on as it is.
-    pub(crate) fn note_parse(&self, link: &mut Link, message: Message<'_>, steps: &mut Steps) {
-        if self.noting == Noting::Off {
-            return;
-        }
-        let body = message.bytes.get(HEADER_BYTES..).unwrap_or_default();
-        // Mostly there is no name.
-        let name = if body.first() == Some(&0) { Some(0) } else { memchr::memchr(0, body) };
-        if let Some(name) = name {
-            self.note_text(link, message, HEADER_BYTES + name + 1, steps);
-        }
-    }
-
-    /// The text of a named statement, which is about to be prepared.
-    pub(crate) fn note_effects(&self, link: &mut Link, text: &[u8]) {
-        if self.noting == Noting::On {
-            self.look_at(link, text, true);
-        }
-    }
-
-    /// What a statement may leave behind. A prepared one counts from its Parse on.
-    #[inline]
-    fn look_at(&self, link: &mut Link, text: &[u8], whole: bool) -> Kind {
-        let kind = if whole && effects::is_plain(text) { Kind::Plain } else { Kind::Any };
-        if kind == Kind::Any || self.settings.mode == PoolMode::Session {
-            self.look_closer(link, text, whole);
-        }
-        kind
-    }
-
-    fn look_closer(&self, link: &mut Link, text: &[u8], whole: bool) {
-        let look = match self.settings.mode {
-            PoolMode::Transaction | PoolMode::Statement => Look::Words,
-            PoolMode::Session => Look::Functions,
-        };
-        let pins = effects::of(text, whole, look);
-        if !pins.is_empty() {
-            link.leave(pins, text);
-        }
-    }
-
-    /// A text begins at `from` in the message and ends at the next zero, or further on in the message.
-    #[inline]
-    fn note_text(&self, link: &mut Link, message: Message<'_>, from: usize, steps: &mut Steps) {
-        let text = message.bytes.get(from..).unwrap_or_default();
-        let (length, whole) = match message.head.tag {
-            // Nothing but the text, and the zero at its end.
-            front::QUERY => {
-                let bytes = message.head.total - HEADER_BYTES - 1;
-                (text.len().min(bytes), text.len() >= bytes)
-            }
-            _ => match memchr::memchr(0, text) {
-                Some(end) => (end, true),
-                None => (text.len(), false),
-            },
-        };
-        let text = &text[..length];
-        let kind = self.look_at(link, text, whole);
-        let start = message.at + from;
-        let bytes = if whole { length } else { message.head.total.saturating_sub(from + 1) };
-        steps.noted.see(SeenText::Input { range: start..start + length, bytes }, 0, kind);
     }
 }
 

@@ -1,79 +1,164 @@
-//! What a statement may leave behind in its session, by a conservative look at its text.
+//! What a statement leaves behind in its session, by a conservative look at its text.
 //!
 //! The first word of each statement decides; where it says too little (CALL, DO, EXECUTE, a word nobody knows) or where
-//! the text cannot be split with certainty, what is left behind is unknown. Inside SELECT and its like only functions of
-//! PostgreSQL itself that are known to leave something are looked for; what a function of the user's leaves behind
-//! cannot be seen, and is not claimed to be.
+//! the text cannot be split with certainty, what is left behind is unknown. Inside statements that call functions those
+//! of PostgreSQL itself are looked for that are known to leave something; what a function of the user's leaves behind
+//! cannot be seen, and is not claimed to be. Two that sound as if they belonged here end with their transaction:
+//! `lo_open` and `pg_export_snapshot`.
+//!
+//! Source: PostgreSQL manual, "SQL Commands", "System Administration Functions", "DISCARD".
+
+mod scan;
 
 use plimsoll_types::{Pin, Pins};
 
-/// How closely a text is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// At the first words of statements.
-    Words,
-    /// For functions, too.
-    Functions,
+use crate::text::{Lexer, Token};
+
+/// Kinds of what is left behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    pub(crate) const NONE: Marks = Marks(0);
+    pub(crate) const TEMP: Marks = Marks(1);
+    pub(crate) const LISTEN: Marks = Marks(1 << 1);
+    pub(crate) const LOCK: Marks = Marks(1 << 2);
+    pub(crate) const SETTING: Marks = Marks(1 << 3);
+    /// A setting that RESET ALL leaves alone: role, session authorization, seed.
+    pub(crate) const FIXED: Marks = Marks(1 << 4);
+    /// A setting of which the name is not known.
+    pub(crate) const ANY_SETTING: Marks = Marks(Marks::SETTING.0 | Marks::FIXED.0);
+    pub(crate) const PREPARE: Marks = Marks(1 << 5);
+    pub(crate) const CURSOR: Marks = Marks(1 << 6);
+    pub(crate) const UNKNOWN: Marks = Marks(1 << 7);
+    pub(crate) const ALL: Marks = Marks(u8::MAX);
+    /// What is undone with the transaction in which it was done. What a statement prepares stays prepared, a lock of
+    /// the session stays locked.
+    pub(crate) const UNDONE: Marks =
+        Marks(Marks::TEMP.0 | Marks::LISTEN.0 | Marks::SETTING.0 | Marks::FIXED.0 | Marks::CURSOR.0);
+
+    pub(crate) const fn from_bits(bits: u8) -> Marks {
+        Marks(bits)
+    }
+
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn has(self, all: Marks) -> bool {
+        self.0 & all.0 == all.0
+    }
+
+    #[must_use]
+    pub(crate) fn with(self, other: Marks) -> Marks {
+        Marks(self.0 | other.0)
+    }
+
+    #[must_use]
+    pub(crate) fn without(self, other: Marks) -> Marks {
+        Marks(self.0 & !other.0)
+    }
+
+    #[must_use]
+    pub(crate) fn only(self, other: Marks) -> Marks {
+        Marks(self.0 & other.0)
+    }
+
+    /// As everybody else calls them.
+    pub(crate) fn pins(self) -> Pins {
+        const NAMES: [(Marks, Pin); 8] = [
+            (Marks::TEMP, Pin::TempTable),
+            (Marks::LISTEN, Pin::Listen),
+            (Marks::LOCK, Pin::AdvisoryLock),
+            (Marks::SETTING, Pin::Setting),
+            (Marks::FIXED, Pin::Setting),
+            (Marks::PREPARE, Pin::Prepare),
+            (Marks::CURSOR, Pin::HeldCursor),
+            (Marks::UNKNOWN, Pin::Unknown),
+        ];
+        let mut pins = Pins::NONE;
+        if !self.is_empty() {
+            for (mark, pin) in NAMES {
+                if self.has(mark) {
+                    pins = pins.with(pin);
+                }
+            }
+        }
+        pins
+    }
 }
 
-/// Words of statements that leave nothing behind, by themselves.
-const HARMLESS: &[&str] = &[
-    "SELECT",
-    "INSERT",
-    "UPDATE",
-    "DELETE",
-    "WITH",
-    "VALUES",
-    "TABLE",
-    "MERGE",
-    "BEGIN",
-    "COMMIT",
-    "ROLLBACK",
-    "START",
-    "END",
-    "ABORT",
-    "SAVEPOINT",
-    "RELEASE",
-    "SHOW",
-    "EXPLAIN",
-    "COPY",
-    "LOCK",
-    "TRUNCATE",
-    "FETCH",
-    "MOVE",
-    "CLOSE",
-    "NOTIFY",
-    "ALTER",
-    "DROP",
-    "GRANT",
-    "REVOKE",
-    "COMMENT",
-    "VACUUM",
-    "ANALYZE",
-    "REINDEX",
-    "CLUSTER",
-    "REFRESH",
-    "CHECKPOINT",
-    "IMPORT",
-    "SECURITY",
-    "REASSIGN",
-    "RESET",
-    "DISCARD",
-    "DEALLOCATE",
-    "UNLISTEN",
-];
+/// How much of a text is at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    Whole,
+    /// The beginning; of the rest nothing will be known.
+    Cut,
+    /// The beginning; the tags of its commands will tell of the rest.
+    CutAndHeeded,
+}
 
-/// Words after which functions may be called.
-const CALLING: &[&str] =
-    &["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES", "MERGE", "EXPLAIN", "COPY", "DECLARE"];
+/// What kind of text it is, for those who want to know what a failure undoes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One statement: if it fails, all of it has.
+    #[default]
+    One,
+    /// One statement that begins with a word PostgreSQL does not have.
+    Unheard,
+    /// Several, or one that begins or ends a transaction: a failure may leave parts of it.
+    Several,
+}
 
-/// Settings that are replayed on every server connection, and so bind nobody to one.
-const REPLAYED: &[&str] =
-    &["CLIENT_ENCODING", "DATESTYLE", "TIMEZONE", "STANDARD_CONFORMING_STRINGS", "APPLICATION_NAME", "NAMES"];
+/// What the statements of a text do to the session, all together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Effect {
+    /// There in the end, if all goes well.
+    pub(crate) adds: Marks,
+    /// There at some time, if not all goes well.
+    pub(crate) ever: Marks,
+    /// Cleared away, if all goes well.
+    pub(crate) removes: Marks,
+    pub(crate) form: Form,
+    /// Where the first statement is of which nobody knows what it leaves behind.
+    pub(crate) unknown: Option<(usize, usize)>,
+    /// The name of the setting ([`name_number`]), if there is one and nothing else; else zero.
+    pub(crate) setting: u32,
+}
 
-/// Whether a text is, at a glance, one statement of the kinds of which there are many, and those leave nothing behind.
+impl Effect {
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.ever.is_empty() && self.removes.is_empty() && self.form == Form::One
+    }
+
+    fn add(&mut self, marks: Marks) {
+        self.adds = self.adds.with(marks);
+        self.ever = self.ever.with(marks);
+    }
+
+    fn remove(&mut self, marks: Marks) {
+        self.adds = self.adds.without(marks);
+        self.removes = self.removes.with(marks);
+    }
+}
+
+/// A number for the name of a setting, whatever its case; never zero (FNV-1a).
+pub(crate) fn name_number(name: &[u8]) -> u32 {
+    let number = name.iter().fold(0x811c_9dc5_u32, |number, byte| {
+        (number ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)
+    });
+    number | 1
+}
+
+/// Whether a text begins, at a glance, with one of the kinds of statements of which there are many, and that leave
+/// nothing behind but what functions do.
 #[inline]
-pub(crate) fn is_plain(text: &[u8]) -> bool {
+pub(crate) fn begins_plain(text: &[u8]) -> bool {
     let Some(first) = text.first_chunk::<8>() else { return false };
     // Six letters, in lower case, as one number.
     let word = (u64::from_le_bytes(*first) & 0xffff_ffff_ffff) | 0x2020_2020_2020;
@@ -85,280 +170,93 @@ pub(crate) fn is_plain(text: &[u8]) -> bool {
     const UPDATE: u64 = number(b"update");
     const DELETE: u64 = number(b"delete");
     matches!(word, SELECT | INSERT | UPDATE | DELETE)
-        && memchr::memchr(b';', text).is_none_or(|at| at + 1 == text.len())
 }
 
-/// What the statements of `text` may leave behind. `whole`: nothing of the text is missing.
-pub(crate) fn of(text: &[u8], whole: bool, look: Look) -> Pins {
-    let mut words = Words { rest: text };
-    let mut pins = Pins::NONE;
-    loop {
-        pins = pins.union(one(&mut words, look));
-        match words.skip_statement() {
-            Skipped::Next => {}
-            Skipped::End if whole => return pins,
-            Skipped::End | Skipped::Torn => return pins.with(Pin::Unknown),
-        }
-        if words.is_at_end() {
-            return pins;
-        }
-    }
+/// Whether a whole text is, at a glance, one statement of those kinds.
+#[inline]
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    begins_plain(text) && memchr::memchr(b';', text).is_none_or(|at| at + 1 == text.len())
 }
 
-/// One statement; leaves `words` somewhere in it.
-fn one(words: &mut Words<'_>, look: Look) -> Pins {
-    let start = words.clone();
-    let Some(word) = words.next_word() else {
-        // A parenthesis begins a SELECT.
-        return match words.rest.first() {
-            None | Some(b';') => Pins::NONE,
-            Some(b'(') if look == Look::Functions => functions(start.statement()),
-            Some(b'(') => Pins::NONE,
-            Some(_) => Pins::NONE.with(Pin::Unknown),
-        };
+/// Whether a plain text mentions none of what would have to be looked at: functions and temporary tables. Every name
+/// that matters has `pg_`, `set_` or `link_` in it, `seed`, or `temp`.
+pub(crate) fn mentions_nothing(text: &[u8]) -> bool {
+    const ENDS: [bool; 256] = {
+        let mut ends = [false; 256];
+        let all = b"_&pPdD";
+        let mut n = 0;
+        while n < all.len() {
+            ends[all[n] as usize] = true;
+            n += 1;
+        }
+        ends
     };
-    let is = |known: &str| word.eq_ignore_ascii_case(known.as_bytes());
-    if look == Look::Functions && CALLING.iter().any(|known| is(known)) {
-        return functions(start.statement());
-    }
-    if HARMLESS.iter().any(|known| is(known)) {
-        return Pins::NONE;
-    }
-    match () {
-        () if is("SET") => set(words),
-        () if is("CREATE") => create(words),
-        () if is("LISTEN") => Pins::NONE.with(Pin::Listen),
-        () if is("PREPARE") => match words.next_word() {
-            Some(next) if next.eq_ignore_ascii_case(b"TRANSACTION") => Pins::NONE,
-            _ => Pins::NONE.with(Pin::Prepare),
-        },
-        () if is("DECLARE") => match contains(start.statement(), b"with hold") {
-            true => Pins::NONE.with(Pin::HeldCursor),
-            false => Pins::NONE,
-        },
-        () => Pins::NONE.with(Pin::Unknown),
+    !text.iter().enumerate().any(|(at, byte)| ENDS[usize::from(*byte)] && is_mention(&text[..=at]))
+}
+
+/// Whether a text ends with a part of such a name.
+fn is_mention(text: &[u8]) -> bool {
+    let ends =
+        |part: &[u8]| text.len() >= part.len() && text[text.len() - part.len()..].eq_ignore_ascii_case(part);
+    match text.last() {
+        Some(b'_') => ends(b"pg_") || ends(b"set_") || ends(b"link_"),
+        Some(b'd' | b'D') => ends(b"seed"),
+        Some(b'p' | b'P') => ends(b"temp"),
+        _ => ends(b"u&"),
     }
 }
 
-fn set(words: &mut Words<'_>) -> Pins {
-    let mut name = words.next_word().unwrap_or_default();
-    if name.eq_ignore_ascii_case(b"SESSION") {
-        name = words.next_word().unwrap_or_default();
-    }
-    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-    let replayed = REPLAYED.iter().any(|known| is(known));
-    let zone = is("TIME") && words.next_word().is_some_and(|next| next.eq_ignore_ascii_case(b"ZONE"));
-    if replayed || zone || is("LOCAL") || is("TRANSACTION") || is("CONSTRAINTS") {
-        Pins::NONE
-    } else {
-        Pins::NONE.with(Pin::Setting)
+/// Whether a whole text is one that begins or ends a transaction, in the few words that most use.
+#[inline]
+pub(crate) fn is_boundary(text: &[u8]) -> bool {
+    let text = text.strip_suffix(b";").unwrap_or(text);
+    text.len() <= 6 && {
+        let is = |word: &[u8]| text.eq_ignore_ascii_case(word);
+        is(b"begin") || is(b"commit") || is(b"end")
     }
 }
 
-fn create(words: &mut Words<'_>) -> Pins {
-    // CREATE [OR REPLACE] [GLOBAL | LOCAL] TEMP …
-    for _ in 0..4 {
-        let Some(word) = words.next_word() else { break };
-        let is = |known: &[u8]| word.eq_ignore_ascii_case(known);
-        if is(b"TEMP") || is(b"TEMPORARY") {
-            return Pins::NONE.with(Pin::TempTable);
+/// What the statements of `text` do.
+pub(crate) fn of(text: &[u8], extent: Extent) -> Effect {
+    let mut effect = Effect::default();
+    let mut reader = scan::Reader::new(Lexer::new(text));
+    let mut statements = 0_u32;
+    loop {
+        let began = reader.began();
+        let done = reader.statement();
+        statements += u32::from(done.kind != scan::Kind::Empty);
+        effect.remove(done.removes);
+        effect.add(done.adds);
+        if done.kind == scan::Kind::Unheard {
+            effect.form = Form::Unheard;
         }
-        if !(is(b"OR") || is(b"REPLACE") || is(b"GLOBAL") || is(b"LOCAL")) {
-            // CREATE TABLE pg_temp.name
-            return match contains(words.statement(), b"pg_temp") {
-                true => Pins::NONE.with(Pin::TempTable),
-                false => Pins::NONE,
-            };
+        if done.kind == scan::Kind::Boundary || statements > 1 {
+            effect.form = Form::Several;
         }
-    }
-    Pins::NONE
-}
-
-/// Functions of PostgreSQL that leave something in the session.
-fn functions(statement: &[u8]) -> Pins {
-    let mut pins = Pins::NONE;
-    let mut rest = statement;
-    while let Some(at) = find(rest, b"advisory_") {
-        rest = &rest[at + b"advisory_".len()..];
-        // pg_advisory_xact_lock ends with the transaction; unlocking binds nobody.
-        let lower: Vec<u8> = rest.iter().take(6).map(u8::to_ascii_lowercase).collect();
-        if !lower.starts_with(b"xact") && !lower.starts_with(b"unlock") {
-            pins = pins.with(Pin::AdvisoryLock);
-        }
-    }
-    if contains(statement, b"set_config") {
-        pins = pins.with(Pin::Setting);
-    }
-    if contains(statement, b"dblink") {
-        pins = pins.with(Pin::Unknown);
-    }
-    if contains(statement, b"into temp") || contains(statement, b"pg_temp") {
-        pins = pins.with(Pin::TempTable);
-    }
-    if contains(statement, b"with hold") {
-        pins = pins.with(Pin::HeldCursor);
-    }
-    pins
-}
-
-fn contains(text: &[u8], lower: &[u8]) -> bool {
-    find(text, lower).is_some()
-}
-
-/// Where `lower` (in lower case) is in the text, whatever the text's case.
-fn find(text: &[u8], lower: &[u8]) -> Option<usize> {
-    let (first, upper) = (lower[0], lower[0].to_ascii_uppercase());
-    (0..text.len().checked_sub(lower.len())? + 1).find(|at| {
-        (text[*at] == first || text[*at] == upper) && text[*at..*at + lower.len()].eq_ignore_ascii_case(lower)
-    })
-}
-
-/// How the way to the next statement went.
-enum Skipped {
-    /// Behind a semicolon.
-    Next,
-    /// At the end of the text.
-    End,
-    /// At the end of the text, inside a literal or a comment.
-    Torn,
-}
-
-/// Reads words of SQL, over white space and comments.
-#[derive(Clone)]
-struct Words<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Words<'a> {
-    /// The next word (letters, digits, underscores); `None` if something else comes next.
-    fn next_word(&mut self) -> Option<&'a [u8]> {
-        self.skip_space();
-        let end = self.rest.iter().position(|b| !(b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80));
-        let (word, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
-        self.rest = rest;
-        (!word.is_empty()).then_some(word)
-    }
-
-    fn is_at_end(&mut self) -> bool {
-        self.skip_space();
-        self.rest.is_empty()
-    }
-
-    /// The rest of the statement (and what follows it: erring towards more).
-    fn statement(&self) -> &'a [u8] {
-        self.rest
-    }
-
-    fn skip_space(&mut self) {
-        loop {
-            let space = self.rest.iter().take_while(|b| b.is_ascii_whitespace() || **b == 0x0b).count();
-            self.rest = &self.rest[space..];
-            if self.rest.starts_with(b"--") {
-                self.skip_line();
-            } else if self.rest.starts_with(b"/*") {
-                self.skip_comment();
-            } else {
-                return;
-            }
-        }
-    }
-
-    fn skip_line(&mut self) {
-        let end = self.rest.iter().position(|b| matches!(b, b'\n' | b'\r'));
-        self.rest = &self.rest[end.unwrap_or(self.rest.len())..];
-    }
-
-    /// Comments nest (PostgreSQL manual, "Lexical Structure"). False: it has no end.
-    fn skip_comment(&mut self) -> bool {
-        let (mut depth, mut at) = (0_usize, 0);
-        while at + 1 < self.rest.len() {
-            match &self.rest[at..at + 2] {
-                b"/*" => (depth, at) = (depth + 1, at + 2),
-                b"*/" => (depth, at) = (depth - 1, at + 2),
-                _ => at += 1,
-            }
-            if depth == 0 {
-                self.rest = &self.rest[at..];
-                return true;
-            }
-        }
-        self.rest = &[];
-        false
-    }
-
-    /// To behind the next semicolon that ends a statement.
-    fn skip_statement(&mut self) -> Skipped {
-        loop {
-            let Some(at) =
-                self.rest.iter().position(|b| matches!(b, b';' | b'\'' | b'"' | b'$' | b'-' | b'/'))
-            else {
-                self.rest = &[];
-                return Skipped::End;
-            };
-            let before = at.checked_sub(1).map(|at| self.rest[at]);
-            self.rest = &self.rest[at..];
-            let closed = match self.rest[0] {
-                b';' => {
-                    self.rest = &self.rest[1..];
-                    return Skipped::Next;
+        effect.setting = if statements == 1 { effect.setting.max(done.setting) } else { 0 };
+        let unreadable = match reader.token() {
+            Token::End => extent == Extent::Cut,
+            Token::Torn => {
+                if extent == Extent::Whole && statements <= 1 {
+                    // PostgreSQL cannot read it either.
+                    effect.form = Form::Unheard;
                 }
-                b'\'' => self.skip_quoted(b'\'', matches!(before, Some(b'e' | b'E'))),
-                b'"' => self.skip_quoted(b'"', false),
-                b'$' => self.skip_dollars(before),
-                b'-' if self.rest.starts_with(b"--") => {
-                    self.skip_line();
-                    true
-                }
-                b'/' if self.rest.starts_with(b"/*") => self.skip_comment(),
-                _ => {
-                    self.rest = &self.rest[1..];
-                    true
-                }
-            };
-            if !closed {
-                self.rest = &[];
-                return Skipped::Torn;
+                extent != Extent::CutAndHeeded
             }
-        }
-    }
-
-    /// False: it has no end. A doubled quote ends one and begins the next, which comes to the same.
-    fn skip_quoted(&mut self, quote: u8, escapes: bool) -> bool {
-        let mut at = 1;
-        while let Some(byte) = self.rest.get(at) {
-            at += 1;
-            if *byte == b'\\' && escapes {
-                at += 1;
-            } else if *byte == quote {
-                self.rest = self.rest.get(at..).unwrap_or_default();
-                return true;
-            }
-        }
-        false
-    }
-
-    /// `$tag$ … $tag$`; a lone `$` (as in `$1`, or inside a name) is nothing.
-    fn skip_dollars(&mut self, before: Option<u8>) -> bool {
-        let in_name = before.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80);
-        let tag =
-            self.rest[1..].iter().position(|b| !(b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80));
-        let opening = match tag {
-            Some(tag) if self.rest[tag + 1] == b'$' && !in_name && !self.rest[1].is_ascii_digit() => {
-                &self.rest[..tag + 2]
-            }
-            _ => {
-                self.rest = &self.rest[1..];
-                return true;
-            }
+            Token::Doubt => true,
+            _ => false,
         };
-        let body = &self.rest[opening.len()..];
-        match body.windows(opening.len()).position(|window| window == opening) {
-            Some(at) => {
-                self.rest = &body[at + opening.len()..];
-                true
-            }
-            None => false,
+        if unreadable {
+            effect.add(Marks::UNKNOWN);
         }
+        if effect.unknown.is_none() && (unreadable || done.adds.has(Marks::UNKNOWN)) {
+            let end = if unreadable { text.len() } else { reader.began() };
+            effect.unknown = Some((began, end));
+        }
+        if !matches!(reader.token(), Token::Symbol(_)) {
+            return effect;
+        }
+        reader.advance();
     }
 }
 

@@ -122,6 +122,11 @@ impl Expected {
     }
 
     #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.queue.len() >= EXPECT_MAX
     }

@@ -10,7 +10,9 @@
 mod client;
 mod effects;
 mod expect;
+mod left;
 mod link;
+mod looks;
 mod noted;
 mod params;
 mod prepared;
@@ -19,6 +21,7 @@ mod server;
 mod session;
 mod statements;
 mod steps;
+mod text;
 
 pub use link::Link;
 pub use noted::{Kind, Noted, Noting, Seen, SeenText};

@@ -7,13 +7,11 @@ use plimsoll_types::{Cause, Pin, Pins, TxState};
 use plimsoll_wire::{MESSAGE_BYTES_MAX, back, header};
 
 use crate::expect::Expected;
+use crate::left::{Left, UnderWay};
 use crate::params::{Params, Tracked, note};
 use crate::round::error_of;
 use crate::statements::Prepared;
 use crate::steps::Ending;
-
-/// Of a statement that left something unknown, so many bytes are kept.
-const UNKNOWN_BYTES_MAX: usize = 120;
 
 /// Where the client is in a batch of the extended protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,10 +113,8 @@ pub struct Link {
     pub(crate) settling: Settling,
     /// The FATAL after which the server closes.
     farewell: Option<Box<Cause>>,
-    /// What statements may have left behind in the server's session.
-    left: Pins,
-    /// The beginning of the first statement of which nobody can say what it left behind.
-    unknown_by: Option<Box<[u8]>>,
+    /// What clients have left behind in the server's session.
+    pub(crate) left: Left,
 }
 
 /// The end of a connection, as the server explains it.
@@ -155,14 +151,15 @@ impl Link {
             to_client_left: 0,
             settling: Settling::No,
             farewell: None,
-            left: Pins::NONE,
-            unknown_by: None,
+            left: Left::default(),
         }
     }
 
-    /// Why a session has to keep this connection: what is going on, and what statements may have left behind.
+    /// Why a session has to keep this connection: what is going on, and what statements may have left behind. The
+    /// latter is known only as far as sessions were noting ([`Session::set_noting`](crate::Session::set_noting)); what
+    /// went by otherwise makes it unknown.
     pub fn pins(&self) -> Pins {
-        let mut pins = self.left;
+        let mut pins = self.left.pins();
         if self.tx != TxState::Idle {
             pins = pins.with(Pin::Transaction);
         }
@@ -177,30 +174,20 @@ impl Link {
 
     /// The beginning of the first statement of which nobody can say what it left behind; raw.
     pub fn unknown_by(&self) -> Option<&[u8]> {
-        self.unknown_by.as_deref()
+        self.left.unknown_by()
     }
 
-    /// A statement goes to the server that may leave something behind. It counts from now on, whether it succeeds or
-    /// not: in doubt a session is pinned.
-    #[cold]
-    pub(crate) fn leave(&mut self, pins: Pins, text: &[u8]) {
-        self.left = self.left.union(pins);
-        if pins.has(Pin::Unknown) && self.unknown_by.is_none() {
-            self.unknown_by = Some(text[..text.len().min(UNKNOWN_BYTES_MAX)].into());
-        }
+    /// The connection was cleaned by something else than DISCARD ALL, which is noticed: nothing is left behind.
+    pub fn note_cleaned(&mut self) {
+        self.left.cleaned();
     }
 
-    /// A command has succeeded that clears something away.
-    #[cold]
-    pub(crate) fn note_discarded(&mut self, tag: &[u8]) {
-        match tag {
-            b"DISCARD ALL" => {
-                self.left = Pins::NONE;
-                self.unknown_by = None;
-            }
-            b"DISCARD TEMP" => self.left = self.left.without(Pin::TempTable),
-            b"DEALLOCATE ALL" => self.left = self.left.without(Pin::Prepare),
-            _ => {}
+    /// Whether anything is under way besides what is sent next.
+    pub(crate) fn under_way(&self) -> UnderWay {
+        if self.expected.is_empty() && self.batch == Batch::Closed {
+            UnderWay::Nothing
+        } else {
+            UnderWay::Other
         }
     }
 

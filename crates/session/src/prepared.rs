@@ -13,6 +13,7 @@ use plimsoll_wire::{HEADER_BYTES, encode};
 
 use crate::client::{Message, Verdict, may_pass_unknown, push, stop};
 use crate::expect::{Expect, Serials};
+use crate::left::Portal;
 use crate::link::{Link, Unnamed};
 use crate::noted::{Kind, Noting, SeenText};
 use crate::session::Session;
@@ -31,14 +32,27 @@ impl Session {
         steps: &mut Steps,
     ) -> Verdict {
         match message.bytes.get(HEADER_BYTES) {
-            None => return self.collect(message, HEADER_BYTES + 1),
+            None => self.collect(message, HEADER_BYTES + 1),
             Some(0) => {
-                self.note_parse(link, message, steps);
+                if let Some(bytes) = self.note_parse(link, message, steps) {
+                    return self.collect(message, bytes);
+                }
                 own_unnamed(link);
-                return push(link, Expect::Parse);
+                push(link, Expect::Parse)
             }
-            Some(_) => {}
+            Some(_) => self.parse_named(link, message, statements, steps),
         }
+    }
+
+    /// Apart from the unnamed ones, which are many and soon done with.
+    #[inline(never)]
+    fn parse_named(
+        &mut self,
+        link: &mut Link,
+        message: Message<'_>,
+        statements: &dyn Statements,
+        steps: &mut Steps,
+    ) -> Verdict {
         let bytes = match self.whole(message) {
             Ok(bytes) => bytes,
             Err(verdict) => return verdict,
@@ -52,7 +66,6 @@ impl Session {
             return self.parse_again(link, &statement, parse.text_and_types, steps);
         }
         let statement = statements.intern(parse.text_and_types, &self.params.reading());
-        self.note_effects(link, statement.text());
         if let Err(verdict) = self.settled(link, &statement) {
             return verdict;
         }
@@ -190,29 +203,45 @@ impl Session {
         };
         if names.statement.is_empty() {
             close_foreign(link, steps);
+            self.note_bind_unnamed(link, portal_of(&names));
             return push(link, Expect::Bind { statement: None });
         }
-        let statement = match self.find(link, names.statement) {
+        self.bind_named(link, message, names, statements, steps)
+    }
+
+    #[inline(never)]
+    fn bind_named(
+        &mut self,
+        link: &mut Link,
+        message: Message<'_>,
+        names: BindNames<'_>,
+        statements: &dyn Statements,
+        steps: &mut Steps,
+    ) -> Verdict {
+        let (statement, executions) = match self.find(link, names.statement) {
             Err(verdict) => return verdict,
-            Ok(Some(known)) => {
-                let executions = known.executions.get();
-                known.executions.set(executions.saturating_add(1));
-                if self.noting == Noting::On {
-                    let text = SeenText::Prepared(known.statement.clone());
-                    steps.noted.see(text, executions, Kind::Any);
-                }
-                known.statement.clone()
-            }
+            Ok(Some(known)) => (known.statement.clone(), known.count_execution()),
             Ok(None) if may_pass_unknown(self, names.statement) => {
                 steps.counts.binds += 1;
+                self.note_bind_unnamed(link, Portal::Other);
                 return push(link, Expect::Bind { statement: None });
             }
             Ok(None) => return stop(Cause::NoSuchStatement),
         };
         let statement = match self.read_now(link, names.statement, statement, statements) {
             Ok(statement) => statement,
-            Err(verdict) => return verdict,
+            Err(verdict) => {
+                // It will come again.
+                if let Some(known) = self.names.find(names.statement) {
+                    known.executions.set(executions);
+                }
+                return verdict;
+            }
         };
+        if self.noting == Noting::On {
+            steps.noted.see(SeenText::Prepared(statement.clone()), executions, Kind::Any);
+        }
+        self.note_bind(link, &statement, portal_of(&names));
         steps.counts.binds += 1;
         self.provide(link, &statement, steps);
         let total = message.head.total - names.statement.len() + statement.name.len();
@@ -380,4 +409,8 @@ fn close_foreign(link: &mut Link, steps: &mut Steps) {
         steps.inject(Side::Server, |out| encode::close_statement(out, b""));
         link.expected.push(Expect::UnnamedClose);
     }
+}
+
+fn portal_of(names: &BindNames<'_>) -> Portal {
+    if names.portal.is_empty() { Portal::Unnamed } else { Portal::Other }
 }

@@ -68,11 +68,16 @@ impl Round {
                 back::EMPTY_QUERY_RESPONSE => self.seen = Seen::Answer,
                 back::COMMAND_COMPLETE => {
                     self.seen = Seen::Answer;
-                    if let Ok(tag) = back::command_tag(message) {
-                        if matches!(tag, b"DEALLOCATE ALL" | b"DISCARD ALL") {
+                    match back::command_tag(message) {
+                        Ok(b"DISCARD ALL") => {
                             link.prepared.clear();
+                            link.left.cleaned();
                         }
-                        link.note_discarded(tag);
+                        Ok(b"DEALLOCATE ALL") => {
+                            link.prepared.clear();
+                            link.left.told(b"DEALLOCATE ALL");
+                        }
+                        _ => {}
                     }
                 }
                 back::READY_FOR_QUERY if self.seen == Seen::Answer => {

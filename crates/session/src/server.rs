@@ -146,6 +146,7 @@ impl Session {
         if let Ok((name, value)) = back::parameter_status(bytes)
             && let Some(index) = tracked.index(name)
         {
+            link.left.replayed(name);
             note_both(&mut self.params, &mut link.params, index, value);
         }
         Verdict::Pass
@@ -157,13 +158,13 @@ impl Session {
         note_answered(link);
         let verdict = answer(link, |head| matches!(head, Expect::Execute));
         // The first letter first: this is asked of every query.
-        if bytes.get(HEADER_BYTES) == Some(&b'D')
+        if (bytes.get(HEADER_BYTES) == Some(&b'D') || link.left.heeds_tags())
             && let Ok(tag) = back::command_tag(bytes)
         {
             if matches!(tag, b"DEALLOCATE ALL" | b"DISCARD ALL") {
                 self.forget_statements(link);
             }
-            link.note_discarded(tag);
+            link.left.told(tag);
         }
         verdict
     }
@@ -182,6 +183,9 @@ impl Session {
             }
         }
         link.note_farewell(message.bytes);
+        if link.left.is_pending() {
+            link.left.failed();
+        }
         if let CopyIn::Active { syncs } | CopyIn::Ended { syncs } = std::mem::take(&mut link.copy)
             && syncs > 0
             && link.count == Count::Known
@@ -225,6 +229,9 @@ impl Session {
         }
         link.tx = tx;
         link.copy = CopyIn::None;
+        if link.left.is_pending() {
+            link.left.ready(link.under_way(), tx);
+        }
         if self.settings.mode == PoolMode::Statement && tx != TxState::Idle {
             return Verdict::Stop(Side::Client, Cause::TransactionInStatementMode);
         }

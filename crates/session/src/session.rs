@@ -219,6 +219,8 @@ impl Session {
             (Attached::No, ..) => Holding::Nothing,
             (Attached::Settling, ..) => Holding::Settling,
             (_, CopyIn::Active { .. }, ..) => Holding::CopyIn,
+            // The server waits for the rest of what it has to do next.
+            _ if link.to_server_left > 0 && link.expected.len() <= 1 => Holding::HalfBatch,
             _ if !link.expected.is_empty() => Holding::Executing,
             (_, _, Batch::Open | Batch::Skipping, _) => Holding::HalfBatch,
             (_, _, _, TxState::Open) => Holding::InTransaction,

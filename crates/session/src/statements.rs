@@ -5,7 +5,9 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use crate::effects::{self, Extent, Form, Marks};
 
 /// A named statement as all clients share it.
 #[derive(Debug)]
@@ -20,6 +22,40 @@ pub struct Statement {
     pub(crate) reading: Box<str>,
     /// A table it reads has changed so that PostgreSQL refuses to go on with it. Only ever goes from false to true.
     outdated: AtomicBool,
+    /// What it does to the session ([`Statement::effect`]); zero while nobody has looked.
+    effect: AtomicU32,
+    /// See [`Statement::shape`].
+    shape: AtomicU64,
+}
+
+/// Somebody has looked at a statement.
+const LOOKED: u32 = 1 << 31;
+
+/// It begins or ends a transaction.
+const BOUNDARY: u32 = 1 << 16;
+
+/// What a statement does to the session, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Does(u32);
+
+impl Does {
+    /// It leaves nothing behind, clears nothing away, and is no transaction's beginning or end.
+    #[inline]
+    pub(crate) fn is_nothing(self) -> bool {
+        self.0 == LOOKED
+    }
+
+    pub(crate) fn adds(self) -> Marks {
+        Marks::from_bits(self.0.to_le_bytes()[0])
+    }
+
+    pub(crate) fn removes(self) -> Marks {
+        Marks::from_bits(self.0.to_le_bytes()[1])
+    }
+
+    pub(crate) fn form(self) -> Form {
+        if self.0 & BOUNDARY == 0 { Form::One } else { Form::Several }
+    }
 }
 
 impl Statement {
@@ -27,6 +63,35 @@ impl Statement {
     pub fn text(&self) -> &[u8] {
         let end = memchr::memchr(0, &self.text_and_types);
         &self.text_and_types[..end.unwrap_or(self.text_and_types.len())]
+    }
+
+    /// A number that the ledger keeps with it; zero until it has.
+    pub fn shape(&self) -> u64 {
+        self.shape.load(Ordering::Relaxed)
+    }
+
+    /// See [`Statement::shape`].
+    pub fn set_shape(&self, shape: u64) {
+        self.shape.store(shape, Ordering::Relaxed);
+    }
+
+    /// What it does to the session when it is executed. Its text is looked at once.
+    #[inline]
+    pub(crate) fn effect(&self) -> Does {
+        match self.effect.load(Ordering::Relaxed) {
+            0 => self.look(),
+            known => Does(known),
+        }
+    }
+
+    #[cold]
+    fn look(&self) -> Does {
+        let effect = effects::of(self.text(), Extent::Whole);
+        let form = if effect.form == Form::Several { BOUNDARY } else { 0 };
+        let (adds, removes) = (u32::from(effect.ever.bits()), u32::from(effect.removes.bits()));
+        let does = LOOKED | form | removes << 8 | adds;
+        self.effect.store(does, Ordering::Relaxed);
+        Does(does)
     }
 
     /// PostgreSQL has refused it for good (0A000, "cached plan must not change result type"). Drivers help themselves
@@ -115,6 +180,8 @@ impl StatementTable {
             text_and_types: text_and_types.into(),
             reading: reading.into(),
             outdated: AtomicBool::new(false),
+            effect: AtomicU32::new(0),
+            shape: AtomicU64::new(0),
         });
         // In the place of an outdated one with this text, if there is one.
         let replaced = self.known.entry(reading.into()).or_default().replace(ByText(statement.clone()));
@@ -155,6 +222,15 @@ pub(crate) struct Named {
     pub(crate) serial: u32,
     /// How often the client has bound it.
     pub(crate) executions: Cell<u32>,
+}
+
+impl Named {
+    /// How often it was executed before.
+    pub(crate) fn count_execution(&self) -> u32 {
+        let before = self.executions.get();
+        self.executions.set(before.saturating_add(1));
+        before
+    }
 }
 
 /// A name that a client closed.

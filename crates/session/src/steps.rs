@@ -166,7 +166,7 @@ pub enum Holding {
     InTransaction,
     /// In a failed transaction.
     InFailedTransaction,
-    /// A batch was begun and not ended by Sync.
+    /// A batch was begun and not ended by Sync, or a message was begun of which the rest has not come.
     HalfBatch,
     /// COPY FROM STDIN waits for the client.
     CopyIn,

@@ -5,6 +5,8 @@ mod copy;
 mod limits;
 mod model;
 mod notation;
+mod noted;
+mod pins;
 mod prepared;
 mod simple;
 mod splits;

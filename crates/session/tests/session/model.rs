@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use plimsoll_session::{Attach, Link, Outcome, Release, Session, Step, Steps, Then, Tracked};
+use plimsoll_session::{Attach, Link, Noting, Outcome, Release, Session, Step, Steps, Then, Tracked};
 use plimsoll_types::{Moment, PoolMode, Side};
 use proptest::prelude::*;
 
@@ -174,8 +174,14 @@ impl World {
         settings.prepared_max = prepared_max;
         let settings = Arc::new(settings);
         let values = Arc::new(params(&tracked, "ISO, MDY", ""));
+        // Noting makes no difference to what goes over the wire.
+        let session = || {
+            let mut session = Session::new(settings.clone(), values.clone(), Moment(1));
+            session.set_noting(if seed & 2 == 0 { Noting::On } else { Noting::Off });
+            session
+        };
         let client = |script: &Vec<String>| Client {
-            session: Session::new(settings.clone(), values.clone(), Moment(1)),
+            session: session(),
             phase: Phase::Open,
             conn: None,
             script: script.iter().cloned().collect(),

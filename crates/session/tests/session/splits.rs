@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use plimsoll_session::Noting;
 use plimsoll_types::{PoolMode, Side};
 
 use crate::backend::Backend;
@@ -69,11 +70,13 @@ proptest! {
     fn no_bytes_do_harm(
         turns in prop::collection::vec((any::<bool>(), any_bytes()), 1..30),
         mode in prop::sample::select(vec![PoolMode::Session, PoolMode::Transaction, PoolMode::Statement]),
+        noting in prop::sample::select(vec![Noting::On, Noting::Off]),
     ) {
         let mut settings = settings(mode);
         settings.prepared_max = 2;
         settings.collect_bytes_max = 256;
         let mut t = Talk::with(settings);
+        t.session.set_noting(noting);
         for (from_client, said) in turns {
             let summary = if from_client {
                 t.client_bytes(&said)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_session::{
-    Attach, CleanWhen, Counts, Link, Outcome, Params, Session, Settings, Statement, StatementTable,
-    Statements, Step, Steps, Then, Tracked,
+    Attach, CleanWhen, Counts, Link, Noting, Outcome, Params, SeenText, Session, Settings, Statement,
+    StatementTable, Statements, Step, Steps, Then, Tracked,
 };
 use plimsoll_types::{Moment, PoolMode, Side};
 
@@ -66,6 +66,10 @@ pub(crate) struct Talk {
     to_client: Vec<u8>,
     to_server: Vec<u8>,
     said: Vec<String>,
+    /// What the ledger heard: texts (with their size if they are cut), prepared ones with their executions.
+    pub(crate) seen: Vec<String>,
+    pub(crate) statements: u32,
+    pub(crate) rows: u32,
     /// All that was sent, for those who want the bytes.
     pub(crate) sent_to_client: Vec<u8>,
     pub(crate) sent_to_server: Vec<u8>,
@@ -93,9 +97,19 @@ impl Talk {
             to_client: Vec::new(),
             to_server: Vec::new(),
             said: Vec::new(),
+            seen: Vec::new(),
+            statements: 0,
+            rows: 0,
             sent_to_client: Vec::new(),
             sent_to_server: Vec::new(),
         }
+    }
+
+    /// With a ledger.
+    pub(crate) fn noting(mode: PoolMode) -> Talk {
+        let mut talk = Talk::with(settings(mode));
+        talk.session.set_noting(Noting::On);
+        talk
     }
 
     /// Another client takes its place; the connection to the server stays.
@@ -177,6 +191,19 @@ impl Talk {
 
     fn carry_out(&mut self, input: &[u8], outcome: &Outcome) {
         assert!(outcome.consumed <= input.len());
+        let noted = std::mem::take(&mut self.steps.noted);
+        self.statements += noted.statements;
+        self.rows += noted.rows;
+        self.seen.extend([noted.first, noted.last].into_iter().flatten().map(|seen| match seen.text {
+            SeenText::Input { range, bytes } => {
+                let text = String::from_utf8_lossy(&input[range.clone()]).into_owned();
+                if range.len() == bytes { text } else { format!("{text}... of {bytes}") }
+            }
+            SeenText::Prepared(statement) => {
+                format!("{} after {}", String::from_utf8_lossy(statement.text()), seen.executions)
+            }
+            SeenText::Unknown => "?".to_owned(),
+        }));
         for step in &self.steps.list {
             let (to, piece) = match step {
                 Step::Forward { to, range } => (to, &input[range.clone()]),
