@@ -11,7 +11,7 @@ import secrets
 import sys
 import time
 
-from rig import pgbench, trial
+from rig import leak, pgbench, trial
 from rig.pooler import Door, Pooler
 from rig.postgres import Postgres
 from rig.process import HERE, Failed, Rig, next_free_port
@@ -49,16 +49,19 @@ def demonstrate(rig: Rig, chosen: argparse.Namespace) -> int:
     """The whole show; the exit status."""
     passwords = {"postgres": secrets.token_hex(16), "app": secrets.token_hex(6)}
     postgres = Postgres(rig, MAX_CONNECTIONS, "scram-sha-256", passwords, {"shared_buffers": "64MB"})
-    print(f"[3/5] PostgreSQL {postgres.version} on {HERE}:{postgres.port}, max_connections = {MAX_CONNECTIONS},"
+    print(f"[3/6] PostgreSQL {postgres.version} on {HERE}:{postgres.port}, max_connections = {MAX_CONNECTIONS},"
           f" in {rig.folder}", flush=True)
     pgbench.fill(postgres, SCALE)
-    pooler = open_pooler(rig, postgres, rig.program(chosen.binary))
-    print(f"[5/5] load       {CLIENTS} clients of pgbench, {chosen.seconds} s for each protocol", flush=True)
+    program = rig.program(chosen.binary)
+    pooler = open_pooler(rig, postgres, program)
+    print(f"[5/6] load       {CLIENTS} clients of pgbench, {chosen.seconds} s for each protocol", flush=True)
     trials = trial.run(rig, postgres, pooler, CLIENTS, chosen.seconds)
     problems = [problem for one in trials for problem in one.problems(POOL_SIZE)]
     print("\n" + trial.show(trials, POOL_SIZE))
     print("\n  most server connections: as PostgreSQL counted them (pg_stat_activity)"
           "\n  longest wait: of a client for a server connection (SHOW POOLS), looked at every 20 ms")
+    print("\n[6/6] a leak     what everybody is told when an application never gives back what it took", flush=True)
+    problems += leak.show(pooler, program, passwords["app"])
     for problem in problems:
         print(f"  PROBLEM  {problem}")
     if not chosen.once:
@@ -76,11 +79,11 @@ def open_pooler(rig: Rig, postgres: Postgres, program) -> Pooler:
         client_max=CLIENTS + 100,
         auth_type="scram-sha-256",
         passwords={"app": postgres.passwords["app"]},
-        own={"target_budget": str(POOL_SIZE)},
+        own={"target_budget": str(POOL_SIZE), "leak_idle_threshold": "2s"},
     )
     pooler = Pooler(rig, "plimsoll", [str(program)], door)
     taken = f" ({PORT} is taken)" if port != PORT else ""
-    print(f"[4/5] Plimsoll   on {HERE}:{port}{taken}: up to {door.client_max} clients share {POOL_SIZE}"
+    print(f"[4/6] Plimsoll   on {HERE}:{port}{taken}: up to {door.client_max} clients share {POOL_SIZE}"
           " server connections", flush=True)
     return pooler
 
@@ -91,6 +94,7 @@ def stay(postgres: Postgres, pooler: Pooler, password: str) -> None:
     print(f"\nTry it from another terminal:\n"
           f"  psql {url}/app\n"
           f"  psql {url}/pgbouncer -c 'SHOW POOLS'      (the console)\n"
+          f"  PGPASSWORD={password} target/release/plimsoll holds --watch --url postgres://app@{HERE}:{pooler.door.port}/pgbouncer\n"
           f"\nCtrl-C stops everything and removes it.", flush=True)
     try:
         while True:

@@ -23,11 +23,20 @@ class WireError(Exception):
 class Connection:
     """One session. Not for use from two threads at once."""
 
-    def __init__(self, host: str, port: int, user: str, database: str, password: str = "", patience_s: float = 10.0):
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        user: str,
+        database: str,
+        password: str = "",
+        patience_s: float = 10.0,
+        application: str = "plimsoll-dev",
+    ):
         self.socket = socket.create_connection((host, port), patience_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.inbox = self.socket.makefile("rb")
-        self.user, self.password = user, password
+        self.user, self.password, self.application = user, password, application
         try:
             self._log_in(database)
         except BaseException:
@@ -48,6 +57,8 @@ class Connection:
                 rows.append(dict(zip(columns, _values(body))))
             elif tag == b"E":
                 error = WireError(error_text(body))
+                if body.startswith(b"SFATAL"):
+                    raise error
             elif tag == b"Z":
                 if error:
                     raise error
@@ -63,7 +74,7 @@ class Connection:
         self.socket.close()
 
     def _log_in(self, database: str) -> None:
-        parts = ["user", self.user, "database", database, "application_name", "plimsoll-dev"]
+        parts = ["user", self.user, "database", database, "application_name", self.application]
         body = struct.pack("!i", PROTOCOL_3_0) + "\0".join(parts).encode() + b"\0\0"
         self.socket.sendall(struct.pack("!i", len(body) + 4) + body)
         while True:
