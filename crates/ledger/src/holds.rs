@@ -5,7 +5,7 @@ use plimsoll_types::{ClientId, HoldId, Moment, Pins, PoolId, SlotId};
 use crate::site::SiteId;
 use crate::text;
 
-/// One hold in so many is heard of even if nothing about it is remarkable.
+/// One hold in so many, on average, is heard of even if nothing about it is remarkable.
 const SAMPLE: u32 = 64;
 
 /// A hold that lasts or waits longer than this is always heard of, microseconds.
@@ -328,6 +328,16 @@ enum Open {
     Yes,
 }
 
+/// How many holds on the next one is heard of: 1 to 127, `SAMPLE` on average. Were it always the same number, of
+/// statements that come in turn only one would ever be heard of.
+fn to_next_sample(seed: u64) -> u32 {
+    // The finalizer of SplitMix64: neighbouring numbers give unlike ones.
+    let mixed = (seed ^ (seed >> 30)).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let spread = (mixed ^ (mixed >> 31)) % u64::from(2 * SAMPLE - 1);
+    1 + u32::try_from(spread).unwrap_or(SAMPLE - 1)
+}
+
 impl Record {
     /// Of a server connection that nobody has held yet: its number, backend and age.
     pub fn new(slot: SlotId, server: u64, pid: u32, server_opened: Moment) -> Record {
@@ -351,8 +361,7 @@ impl Record {
             last: Text::empty(),
             site: SiteId::UNKNOWN,
             unknown_by: None,
-            // Not all connections at the same time.
-            until_sample: 1 + u32::try_from(server % u64::from(SAMPLE)).unwrap_or(0),
+            until_sample: to_next_sample(server),
         }
     }
 
@@ -430,7 +439,7 @@ impl Record {
     fn ended(&mut self, remarkable: bool, now: Moment) -> Option<Box<Ended>> {
         let sampled = self.until_sample == 0;
         if sampled {
-            self.until_sample = SAMPLE;
+            self.until_sample = to_next_sample(self.opening.hold.0 ^ self.opening.server.rotate_left(32));
         }
         // One that was asked for is among those that the samples stand for.
         let (why, weight) = if remarkable {

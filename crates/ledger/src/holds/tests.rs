@@ -68,18 +68,14 @@ fn a_hold_is_heard_of_for_a_reason() {
         record.set_site(HoldId(hold), site);
         record.end(hear, Moment(1_000_000 + last)).map(|ended| (ended.why, ended.weight))
     };
-    assert_eq!(
-        end(1, 10, Hear::Always, SiteId::UNKNOWN),
-        Some((WhyKept::Sample, 64)),
-        "the first of this connection"
-    );
     assert_eq!(end(2, 10, Hear::IfRemarkable, SiteId::UNKNOWN), None);
     assert_eq!(end(3, 10, Hear::Always, SiteId::UNKNOWN), Some((WhyKept::Asked, 0)));
     assert_eq!(end(4, 200_000, Hear::IfRemarkable, SiteId::UNKNOWN), Some((WhyKept::Remarkable, 1)));
     assert_eq!(end(5, 10, Hear::IfRemarkable, SiteId(9)), Some((WhyKept::Seen, 1)));
-    let heard =
-        (6..6 + 640).filter(|hold| end(*hold, 10, Hear::IfRemarkable, SiteId::UNKNOWN).is_some()).count();
-    assert_eq!(heard, 10, "one in 64");
+    let plain: Vec<_> =
+        (6..64_006).filter_map(|hold| end(hold, 10, Hear::IfRemarkable, SiteId::UNKNOWN)).collect();
+    assert!(plain.iter().all(|heard| *heard == (WhyKept::Sample, 64)));
+    assert!((900..1100).contains(&plain.len()), "one in 64 on average: {}", plain.len());
 }
 
 #[test]
