@@ -95,6 +95,8 @@ struct Known {
     used: Moment,
     level: Level,
     since: Moment,
+    /// The longest pause after which it was used again, microseconds.
+    pause_us: u64,
     round: u32,
 }
 
@@ -149,6 +151,14 @@ impl Book {
         id
     }
 
+    /// The site of a hold, entered anew if it was forgotten.
+    fn site_of_hold(&mut self, hold: &HoldCopy, application: &str, now: Moment) -> SiteId {
+        if self.sites.contains_key(&hold.site) {
+            return hold.site;
+        }
+        self.site_of(application, hold.first.as_ref(), now)
+    }
+
     /// A hold has ended that was heard of. `who` is asked only if it is worth remembering.
     pub fn ended(
         &mut self,
@@ -158,10 +168,7 @@ impl Book {
         who: impl FnOnce() -> Who,
     ) -> SiteId {
         let hold = &ended.hold;
-        let id = match hold.site {
-            SiteId::UNKNOWN => self.site_of(application, hold.first.as_ref(), ended.at),
-            known => known,
-        };
+        let id = self.site_of_hold(hold, application, ended.at);
         let held_us = ended.at.0.saturating_sub(hold.opening.granted.0);
         let waited_us = hold.opening.granted.0.saturating_sub(hold.opening.asked.0);
         self.flows.ended(hold.opening.pool, held_us, ended.weight, ended.at);
@@ -171,13 +178,21 @@ impl Book {
         let Some(site) = self.sites.get_mut(&id) else { return id };
         let unusual = held_us > site.habit_us(thresholds);
         site.learn(held_us, ended.weight, ended.at);
+        let short = held_us.saturating_mul(thresholds.habit_factor) <= thresholds.age_floor_us;
+        if short || !suspected && !site.has_suspects() {
+            site.learn_habit(held_us, ended.weight);
+        }
         // A session that idles comes back when its client closes it.
         let closed = *how == How::ClientLeft && hold.progress.state == HoldState::IdleInSession;
         if suspected && (closed || *how == How::Returned) {
-            site.unleak();
+            site.unleak(ended.at);
             self.tell(BookEvent::Unleaked { site: id, held_us });
         }
-        if *how != How::Returned || unusual || history::is_memorable(held_us, waited_us) {
+        let acted_upon = match how {
+            How::Returned | How::ClientLeft => false,
+            How::Cut(_) => true,
+        };
+        if acted_upon || unusual || history::is_memorable(held_us, waited_us) {
             let level = known.map_or(Level::Ok, |known| known.level);
             let (hold, how) = (hold.clone(), how.clone());
             self.history.push(Past { hold, at: ended.at, site: id, who: who(), how, level });
@@ -203,19 +218,19 @@ impl Book {
     /// Looks at one of them; its site.
     pub fn look(&mut self, live: &Live, now: Moment) -> SiteId {
         let hold = &live.hold;
-        let id = match hold.site {
-            SiteId::UNKNOWN => self.site_of(&live.application, hold.first.as_ref(), now),
-            known => known,
-        };
+        let id = self.site_of_hold(hold, &live.application, now);
         let before = self.known.get(&hold.opening.hold).copied();
         let verdict = self.judge(live, id, now);
         let Some(site) = self.sites.get_mut(&id) else { return id };
+        let mut pause_us = before.map_or(0, |before| before.pause_us);
         if let Some(before) = before
             && before.used < hold.progress.used
         {
-            site.used_again(hold.progress.used.0.saturating_sub(before.used.0), hold.progress.used);
+            let gap_us = hold.progress.used.0.saturating_sub(before.used.0);
+            pause_us = pause_us.max(gap_us);
+            site.used_again(gap_us, hold.progress.used);
             if before.level >= Level::Suspect && verdict.level < Level::Suspect {
-                site.unleak();
+                site.unleak(now);
                 let held_us = now.0.saturating_sub(hold.opening.granted.0);
                 self.tell(BookEvent::Unleaked { site: id, held_us });
             }
@@ -227,7 +242,7 @@ impl Book {
             _ => now,
         };
         let used = hold.progress.used;
-        let known = Known { used, level: verdict.level, since, round: self.round };
+        let known = Known { used, level: verdict.level, since, pause_us, round: self.round };
         self.known.insert(hold.opening.hold, known);
         id
     }
@@ -258,16 +273,28 @@ impl Book {
             pressure,
             missed: self.missed.get(&live.hold.opening.pool).copied(),
             suspect_since: known.filter(|known| known.level >= Level::Suspect).map(|known| known.since),
+            pause_us: known.map_or(0, |known| known.pause_us),
             now,
         };
         verdict::judge(&case, &self.thresholds)
     }
 
-    /// Sites that nobody has seen for a day and that hold nothing make room, when room is getting short.
+    /// Sites that nobody has seen for a day and that hold nothing make room, when room is getting short. When it is
+    /// nearly gone those make room that were heard of least: whoever makes a site of every statement hides nobody.
     fn forget(&mut self, now: Moment) {
         const DAY_US: u64 = 86_400_000_000;
         if self.sites.len() > SITES_MAX / 2 {
             self.sites.retain(|_, site| site.now.held > 0 || now.0.saturating_sub(site.seen.0) < DAY_US);
+        }
+        if self.sites.len() < SITES_MAX / 10 * 9 {
+            return;
+        }
+        let empty = self.sites.iter().filter(|(_, site)| site.now.held == 0);
+        let mut poor: Vec<_> = empty.map(|(id, site)| (site.worth(), site.seen, *id)).collect();
+        poor.sort_unstable();
+        let surplus = self.sites.len().saturating_sub(SITES_MAX / 4 * 3);
+        for (_, _, id) in poor.into_iter().take(surplus) {
+            self.sites.remove(&id);
         }
     }
 

@@ -41,13 +41,22 @@ pub(super) struct Flows(HashMap<PoolId, [Minute; MINUTES]>);
 impl Flows {
     pub(super) fn ended(&mut self, pool: PoolId, held_us: u64, weight: u32, now: Moment) {
         let number = now.0 / MINUTE_US;
+        if !self.0.contains_key(&pool) {
+            self.forget(number);
+        }
         let minutes = self.0.entry(pool).or_default();
         let minute = &mut minutes[(number % MINUTES as u64) as usize];
         if minute.number != number {
             *minute = Minute { number, ..Minute::default() };
         }
-        minute.holds += u64::from(weight);
-        minute.held_us += held_us * u64::from(weight);
+        minute.holds = minute.holds.saturating_add(weight.into());
+        minute.held_us = minute.held_us.saturating_add(held_us.saturating_mul(weight.into()));
+    }
+
+    /// Pools through which nothing went for so long that it counts no more: they may not exist any longer.
+    fn forget(&mut self, number: u64) {
+        let counts = |minute: &Minute| minute.number + MINUTES as u64 > number;
+        self.0.retain(|_, minutes| minutes.iter().any(counts));
     }
 
     pub(super) fn need(&self, pool: PoolId, now: Moment) -> Need {
@@ -57,7 +66,7 @@ impl Flows {
         let (mut holds, mut held_us, mut first) = (0, 0, number);
         for minute in recent.filter(|minute| minute.holds > 0) {
             holds += minute.holds;
-            held_us += minute.held_us;
+            held_us = minute.held_us.saturating_add(held_us);
             first = first.min(minute.number);
         }
         if holds == 0 {

@@ -17,6 +17,18 @@ const SAMPLE_BYTES: usize = 256;
 /// A raised threshold is not raised further than so many times.
 const FACTOR_MAX: u32 = 8;
 
+/// Suspects that come back together raise the threshold once; it is raised again after so long, microseconds.
+const RAISE_AGAIN_US: u64 = 600_000_000;
+
+/// After so long without a suspect that came back a raised threshold is lowered again, microseconds.
+const LOWER_US: u64 = 86_400_000_000;
+
+/// With fewer holds that were heard of (a sample stands for many) a site has no habit.
+const HEARD_MIN: u32 = 8;
+
+/// With fewer pauses a site is not known to use its connections again.
+const RETURNS_MIN: u32 = 8;
+
 const MINUTE_US: u64 = 60_000_000;
 
 /// How many of a site's connections are held now, and how.
@@ -55,14 +67,21 @@ pub struct Site {
     pub holds: u64,
     /// Their times together, microseconds.
     pub held_us: u64,
-    /// Their times.
+    /// Their times; without suspects.
     pub times: Histogram,
-    /// Times between two uses of a connection that was kept, longer than a second.
+    /// Times between two uses of a connection that was kept, longer than a second. Each counts as often as it has
+    /// seconds: so a percentile tells how long the pause is in which a connection is found that rests.
     pub gaps: Histogram,
+    /// How many such times there were.
+    pub returns: u32,
+    /// Holds that were heard of.
+    pub heard: u32,
     /// When a kept connection was last used again, or one was given back.
     pub used: Moment,
     /// Suspects that came back by themselves.
     pub unleaked: u32,
+    /// Most connections that were held at the end of a look.
+    pub peak: u32,
     /// How it is now.
     pub now: Now,
     /// As of the last complete look.
@@ -76,6 +95,10 @@ pub struct Site {
     suspects_since: Moment,
     told: Level,
     factor: u32,
+    /// When its threshold was last raised or lowered.
+    raised: Option<Moment>,
+    /// When a suspect last came back.
+    came_back: Option<Moment>,
 }
 
 impl Site {
@@ -98,8 +121,11 @@ impl Site {
             held_us: 0,
             times: Histogram::default(),
             gaps: Histogram::default(),
+            returns: 0,
+            heard: 0,
             used: now,
             unleaked: 0,
+            peak: 0,
             now: Now::default(),
             last: Now::default(),
             floors: Vec::new(),
@@ -109,6 +135,8 @@ impl Site {
             suspects_since: Moment(0),
             told: Level::Ok,
             factor: 1,
+            raised: None,
+            came_back: None,
         }
     }
 
@@ -124,22 +152,56 @@ impl Site {
         self.holds += u64::from(weight);
         self.held_us = self.held_us.saturating_add(held_us.saturating_mul(u64::from(weight)));
         if weight > 0 {
+            self.heard = self.heard.saturating_add(1);
+        }
+    }
+
+    /// The time of a hold. Not to be called for one that was a suspect, or was long while others of its site were: what
+    /// has been taken for a leak raises the threshold by a factor that has a bound, and is no habit.
+    pub(super) fn learn_habit(&mut self, held_us: u64, weight: u32) {
+        if weight > 0 {
             self.times.add(held_us, weight);
         }
+    }
+
+    /// Whether some of its holds were suspects in the last look.
+    pub(super) fn has_suspects(&self) -> bool {
+        self.last.suspects > 0
     }
 
     /// A kept connection was used again after so long.
     pub(super) fn used_again(&mut self, gap_us: u64, at: Moment) {
         self.used = self.used.max(at);
         if gap_us > 1_000_000 {
-            self.gaps.add(gap_us, 1);
+            self.gaps.add(gap_us, u32::try_from(gap_us / 1_000_000).unwrap_or(u32::MAX));
+            self.returns = self.returns.saturating_add(1);
         }
     }
 
-    /// A suspect came back: what was taken for a leak is a habit.
-    pub(super) fn unleak(&mut self) {
-        self.unleaked += 1;
-        self.factor = (self.factor * 2).min(FACTOR_MAX);
+    /// A pause that is usual here, microseconds: of the time in which its connections rest and are used again after
+    /// all, 99 % is in shorter ones. 0: they are not known to be used again.
+    pub(super) fn pause_us(&self) -> u64 {
+        if self.returns < RETURNS_MIN { 0 } else { self.gaps.percentile_us(990) }
+    }
+
+    /// A suspect came back: what was taken for a leak is a habit. Many that come back together are one mistake, and
+    /// raise the threshold once.
+    pub(super) fn unleak(&mut self, now: Moment) {
+        self.unleaked = self.unleaked.saturating_add(1);
+        self.came_back = Some(now);
+        let again =
+            |raised: Moment| raised < self.suspects_since || now.0.saturating_sub(raised.0) >= RAISE_AGAIN_US;
+        if self.raised.is_none_or(again) {
+            self.factor = (self.factor * 2).min(FACTOR_MAX);
+            self.raised = Some(now);
+        }
+    }
+
+    fn lower(&mut self, now: Moment) {
+        if self.factor > 1 && self.raised.is_none_or(|raised| now.0.saturating_sub(raised.0) >= LOWER_US) {
+            self.factor /= 2;
+            self.raised = Some(now);
+        }
     }
 
     /// By how much its thresholds are raised.
@@ -159,7 +221,12 @@ impl Site {
 
     /// Whether enough of its holds have ended to tell what is usual.
     pub fn has_habit(&self, thresholds: &Thresholds) -> bool {
-        self.times.total() >= thresholds.habit_samples
+        self.heard >= HEARD_MIN && self.times.total() >= thresholds.habit_samples
+    }
+
+    /// How much would be lost with it: what was heard of once may be a single statement that never comes again.
+    pub(super) fn worth(&self) -> u32 {
+        self.heard.saturating_add(self.returns).saturating_add(self.unleaked).min(HEARD_MIN)
     }
 
     pub(super) fn begin_round(&mut self) {
@@ -189,6 +256,8 @@ impl Site {
     /// What is to be told of it now, once: how many suspects, and what is thought of the worst.
     pub(super) fn end_round(&mut self, now: Moment) -> Option<(u32, Verdict)> {
         self.keep_floor(now);
+        self.lower(now);
+        self.peak = self.peak.max(self.now.held);
         self.last = self.now.clone();
         if self.now.suspects == 0 {
             self.suspects_first = 0;
@@ -199,6 +268,8 @@ impl Site {
             self.suspects_first = self.now.suspects;
             self.suspects_since = now;
         }
+        // Growth is counted from where there were fewest.
+        self.suspects_first = self.suspects_first.min(self.now.suspects);
         let level = self.now.worst.level;
         if level <= self.told {
             return None;
@@ -232,12 +303,17 @@ impl Site {
         &self.last
     }
 
-    /// Whether more and more of its connections look like leaks, and none came back meanwhile.
+    /// Whether more and more of its connections look like leaks, and none of these came back meanwhile. Where others
+    /// are used and given back as they should be it takes two more to say so.
     pub(super) fn grows(&self, thresholds: &Thresholds, now: Moment) -> bool {
         let lasting = now.0.saturating_sub(self.suspects_since.0) >= thresholds.growth_us;
-        let more = self.suspects_first > 0 && self.last.suspects > self.suspects_first;
-        lasting && more && self.used < self.suspects_since
-            || lasting && self.suspects_first > 0 && self.last.suspects >= 2 && self.floor_rises()
+        if self.suspects_first == 0 || !lasting {
+            return false;
+        }
+        let enough = if self.used < self.suspects_since { 1 } else { 2 };
+        let more = self.last.suspects >= self.suspects_first.saturating_add(enough);
+        let none_back = self.came_back.is_none_or(|at| at < self.suspects_since);
+        more && none_back || self.last.suspects >= 2 && self.floor_rises()
     }
 
     /// Whether the floor has risen in the last minutes and never fallen.

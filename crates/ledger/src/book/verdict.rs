@@ -116,6 +116,8 @@ pub(super) struct Case<'a> {
     pub(super) missed: Option<Moment>,
     /// Since when it has been a suspect.
     pub(super) suspect_since: Option<Moment>,
+    /// The longest pause after which it was used again, microseconds.
+    pub(super) pause_us: u64,
     pub(super) now: Moment,
 }
 
@@ -146,18 +148,56 @@ impl Case<'_> {
         self.site.map_or(1, Site::factor)
     }
 
+    /// Whether it was used again after a pause, or for a long time: what a client's pool does, and seldom who forgets
+    /// a connection.
+    fn is_proven(&self, thresholds: &Thresholds) -> bool {
+        let opening = &self.live.hold.opening;
+        let in_use_us = self.live.hold.progress.used.0.saturating_sub(opening.granted.0);
+        self.pause_us >= thresholds.idle_us || in_use_us >= IN_USE_US
+    }
+
+    /// For how long it may rest, microseconds, even if others wait.
+    ///
+    /// In a session where connections are used again now and then, twice as long as is usual, since a client's pool is
+    /// no leak; one that was used again itself through a night, as long as there are not more and more of them.
+    /// In a transaction never longer than the floor.
+    fn rest_us(&self, thresholds: &Thresholds) -> u64 {
+        let least = thresholds.idle_us.saturating_mul(self.factor());
+        let pause = self.site.map_or(0, Site::pause_us).max(self.pause_us).saturating_mul(2);
+        if self.live.hold.progress.state != HoldState::IdleInSession {
+            return least.max(pause.min(thresholds.age_floor_us));
+        }
+        let rises = self.site.is_some_and(Site::floor_rises);
+        let patience = match (self.is_proven(thresholds), rises) {
+            (true, false) => pause.max(NIGHT_US),
+            (true, true) => pause,
+            (false, false) => pause.min(NIGHT_US),
+            (false, true) => pause.min(thresholds.idle_us.saturating_mul(3)),
+        };
+        least.max(patience)
+    }
+
     fn grows(&self, thresholds: &Thresholds) -> bool {
         self.site.is_some_and(|site| site.grows(thresholds, self.now))
     }
 
     /// Where nobody waits, idling in a session is what a client's pool does: only a site whose connections are never
-    /// kept says something else.
+    /// kept and used again says something else.
     fn may_idle(&self, thresholds: &Thresholds) -> bool {
         let site = self.site.filter(|site| site.has_habit(thresholds));
         self.live.hold.progress.state == HoldState::IdleInSession
-            && site.is_none_or(|site| site.times.percentile_us(999) >= thresholds.age_floor_us)
+            && site.is_none_or(|site| {
+                site.times.percentile_us(999) >= thresholds.age_floor_us
+                    || site.pause_us() >= thresholds.idle_us
+            })
     }
 }
+
+/// Whoever is used for so long after it was granted is no one that was opened and forgotten, microseconds.
+const IN_USE_US: u64 = 300_000_000;
+
+/// For so long the connections of a client's pool may rest at night, microseconds.
+const NIGHT_US: u64 = 12 * 3_600_000_000;
 
 pub(super) fn judge(case: &Case<'_>, thresholds: &Thresholds) -> Verdict {
     let state = case.live.hold.progress.state;
@@ -189,7 +229,7 @@ fn working(case: &Case<'_>, thresholds: &Thresholds) -> Verdict {
 }
 
 fn idle_while_others_wait(case: &Case<'_>, thresholds: &Thresholds) -> Option<Verdict> {
-    let (idle, limit) = (case.idle_us(), thresholds.idle_us.saturating_mul(case.factor()));
+    let (idle, limit) = (case.idle_us(), case.rest_us(thresholds));
     if idle <= limit || !case.others_wait() {
         return None;
     }
@@ -227,8 +267,7 @@ fn not_read(case: &Case<'_>, thresholds: &Thresholds) -> Option<Verdict> {
 fn beyond_habit(case: &Case<'_>, thresholds: &Thresholds) -> Option<Verdict> {
     let site = case.site?;
     let (age, idle, habit) = (case.age_us(), case.idle_us(), site.habit_us(thresholds));
-    let resting = thresholds.idle_us.saturating_mul(case.factor());
-    if age <= habit || idle <= resting || case.may_idle(thresholds) {
+    if age <= habit || idle <= case.rest_us(thresholds) || case.may_idle(thresholds) {
         return None;
     }
     let usual = match site.has_habit(thresholds) {
@@ -255,10 +294,11 @@ fn unused(case: &Case<'_>, thresholds: &Thresholds) -> Option<Verdict> {
         return None;
     }
     let evidence = format!("unused for {}, through two intervals of 15 minutes", text(idle));
-    let rises = case.site.is_some_and(Site::floor_rises);
-    Some(match (rises, case.suspect_since) {
-        (true, Some(_)) => verdict(Level::Leak, Rule::Unused, format!("{evidence}; more every minute")),
-        (true, None) => verdict(Level::Suspect, Rule::Unused, format!("{evidence}; more every minute")),
+    let rises = case.site.is_some_and(Site::floor_rises) && idle > case.rest_us(thresholds);
+    // A client's pool that grows in the morning has more every minute, too: it is a leak when more and more are unused.
+    Some(match (rises, case.suspect_since.is_some() && case.grows(thresholds)) {
+        (true, true) => verdict(Level::Leak, Rule::Unused, format!("{evidence}; more every minute")),
+        (true, false) => verdict(Level::Suspect, Rule::Unused, format!("{evidence}; more every minute")),
         // The same number as ever: a client's pool over night.
         (false, _) => verdict(Level::Parked, Rule::Unused, evidence),
     })
@@ -267,7 +307,13 @@ fn unused(case: &Case<'_>, thresholds: &Thresholds) -> Option<Verdict> {
 fn resting(case: &Case<'_>, thresholds: &Thresholds) -> Verdict {
     let idle = case.idle_us();
     if case.live.hold.progress.state == HoldState::IdleInSession && idle > thresholds.idle_us {
-        return verdict(Level::Parked, Rule::None, format!("idle in its session for {}", text(idle)));
+        let mut evidence = format!("idle in its session for {}", text(idle));
+        if case.others_wait() {
+            let rest = text(case.rest_us(thresholds));
+            evidence
+                .push_str(&format!(" while {}; no leak before {rest}: it is a client's pool", case.missed()));
+        }
+        return verdict(Level::Parked, Rule::None, evidence);
     }
     Verdict::default()
 }
