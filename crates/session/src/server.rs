@@ -1,12 +1,13 @@
 //! Listening to the server.
 
-use plimsoll_types::{Cause, Moment, PoolMode, Side, TxState};
+use plimsoll_types::{Cause, Moment, PoolMode, Side, SqlState, TxState};
 use plimsoll_wire::{HEADER_BYTES, Header, MESSAGE_BYTES_MAX, back, front, header};
 
 use crate::client::{Message, emit_due};
 use crate::expect::{CopyEnded, Expect};
 use crate::link::{Batch, CopyIn, Count, Link, Settling};
 use crate::params::{Tracked, note_both};
+use crate::round::error_of;
 use crate::session::{Attached, Session};
 use crate::steps::{Outcome, Steps, Then};
 
@@ -176,6 +177,10 @@ impl Session {
         {
             match message.whole() {
                 Some(bytes) if says_outdated(bytes) => used.mark_outdated(),
+                // A function has deallocated it (DO, a procedure): the next one who needs it prepares it again.
+                Some(bytes) if error_of(bytes).sqlstate() == SqlState::INVALID_STATEMENT_NAME => {
+                    link.prepared.remove(used.id);
+                }
                 Some(_) => {}
                 None if message.head.total <= LOOK_BYTES_MAX as usize => return Verdict::Wait,
                 // Longer than PostgreSQL's words for it.

@@ -353,3 +353,16 @@ fn another_error_of_that_code_changes_nothing() {
     t.next_client();
     assert_eq!(t.client("P:b=x"), "c[1]");
 }
+
+#[test]
+fn a_statement_that_a_function_has_deallocated_is_prepared_again() {
+    let mut t = Talk::new();
+    prepare(&mut t, "a=x");
+    t.client("B:a E S");
+    let fields = b"SERROR\0VERROR\0C26000\0Mprepared statement does not exist\0\0";
+    let length = u32::try_from(fields.len() + 4).expect("short");
+    t.server_bytes(&[b"E", &length.to_be_bytes()[..], fields].concat());
+    t.server("Z:I");
+    let sent = t.client("B:a E S");
+    assert!(sent.contains("P:"), "prepared again: {sent}");
+}
