@@ -11,6 +11,9 @@ use crate::text::{self, Tags};
 /// Minutes whose smallest number of held connections is kept.
 pub const FLOOR_MINUTES: usize = 16;
 
+/// The same for hours.
+const FLOOR_HOURS: usize = 5;
+
 /// Bytes of the statement that is shown for the site.
 const SAMPLE_BYTES: usize = 256;
 
@@ -30,6 +33,8 @@ const HEARD_MIN: u32 = 8;
 const RETURNS_MIN: u32 = 8;
 
 const MINUTE_US: u64 = 60_000_000;
+
+const HOUR_US: u64 = 60 * MINUTE_US;
 
 /// How many of a site's connections are held now, and how.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +95,10 @@ pub struct Site {
     floors: Vec<u32>,
     floor: u32,
     minute: u64,
+    /// The same for the last hours.
+    hours: Vec<u32>,
+    hour_floor: u32,
+    hour: u64,
     /// Suspects when the first of them were seen; zero when there are none.
     suspects_first: u32,
     suspects_since: Moment,
@@ -131,6 +140,9 @@ impl Site {
             floors: Vec::new(),
             floor: u32::MAX,
             minute: 0,
+            hours: Vec::new(),
+            hour_floor: u32::MAX,
+            hour: 0,
             suspects_first: 0,
             suspects_since: Moment(0),
             told: Level::Ok,
@@ -279,18 +291,17 @@ impl Site {
     }
 
     fn keep_floor(&mut self, now: Moment) {
-        let minute = now.0 / MINUTE_US;
+        let (minute, hour) = (now.0 / MINUTE_US, now.0 / HOUR_US);
         if minute != self.minute {
-            if self.floor != u32::MAX {
-                if self.floors.len() == FLOOR_MINUTES {
-                    self.floors.remove(0);
-                }
-                self.floors.push(self.floor);
-            }
+            keep(&mut self.floors, FLOOR_MINUTES, &mut self.floor);
             self.minute = minute;
-            self.floor = u32::MAX;
+        }
+        if hour != self.hour {
+            keep(&mut self.hours, FLOOR_HOURS, &mut self.hour_floor);
+            self.hour = hour;
         }
         self.floor = self.floor.min(self.now.held);
+        self.hour_floor = self.hour_floor.min(self.now.held);
     }
 
     /// Smallest number held in each of the last minutes, the oldest first.
@@ -316,13 +327,33 @@ impl Site {
         more && none_back || self.last.suspects >= 2 && self.floor_rises()
     }
 
-    /// Whether the floor has risen in the last minutes and never fallen.
+    /// Whether the floor has risen again and again in the last minutes and never fallen. Once is no sign: another
+    /// process of a healthy application opens its connections.
     pub(super) fn floor_rises(&self) -> bool {
-        let recent = &self.floors[self.floors.len().saturating_sub(5)..];
-        recent.len() >= 3
-            && recent.windows(2).all(|pair| pair[0] <= pair[1])
-            && recent.first() < recent.last()
+        rises(&self.floors[self.floors.len().saturating_sub(5)..])
     }
+
+    /// The same over the last hours.
+    pub(super) fn rises_for_hours(&self) -> bool {
+        rises(&self.hours)
+    }
+}
+
+/// A floor is complete, and the next one begins; there is none before the first look.
+fn keep(floors: &mut Vec<u32>, max: usize, floor: &mut u32) {
+    let floor = std::mem::replace(floor, u32::MAX);
+    if floor == u32::MAX {
+        return;
+    }
+    if floors.len() == max {
+        floors.remove(0);
+    }
+    floors.push(floor);
+}
+
+fn rises(floors: &[u32]) -> bool {
+    let steps = floors.windows(2).filter(|pair| pair[0] < pair[1]).count();
+    steps >= 2 && floors.is_sorted()
 }
 
 /// The number of the site a hold belongs to: FNV-1a over application, tags and shape.

@@ -169,6 +169,8 @@ impl Case<'_> {
         }
         let rises = self.site.is_some_and(Site::floor_rises);
         let patience = match (self.is_proven(thresholds), rises) {
+            // Jobs that forget a connection an hour have used it before.
+            (true, false) if self.site.is_some_and(Site::rises_for_hours) => pause,
             (true, false) => pause.max(NIGHT_US),
             (true, true) => pause,
             (false, false) => pause.min(NIGHT_US),

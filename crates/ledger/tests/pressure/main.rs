@@ -186,6 +186,62 @@ fn forgotten_connections_beside_a_healthy_pool_are_named_when_others_wait() {
 }
 
 #[test]
+fn jobs_that_forget_a_connection_every_hour_are_named_when_others_wait() {
+    let (mut world, mut random) = (World::new(20), Random(15));
+    let job = Place { application: "jobs", route: 1 };
+    let mut held = Vec::new();
+    let mut starved = 0;
+    for second in 0..20 * HOUR {
+        // Seven minutes of work with pauses, as a client's pool has them, and then nothing for ever.
+        let of_an_hour = second % HOUR;
+        if of_an_hour == 0 && world.free() > 2 {
+            held.push(world.open(job, HoldState::IdleInSession));
+        }
+        if of_an_hour < 7 * MINUTE && random.one_in(15) {
+            world.use_again(*held.last().unwrap());
+        }
+        // Others need three.
+        world.demand = 3;
+        traffic(&mut world, &mut random, 1);
+        world.tick();
+        if world.waited > 0 {
+            starved += 1;
+        }
+        if starved == 5 * MINUTE {
+            break;
+        }
+    }
+    assert!(held.len() >= 15 && starved > 0, "{} are held", held.len());
+    assert_eq!(world.suspects(), [job]);
+    let now = world.book.site(world.site_of(held[0])).unwrap().lately();
+    assert!(now.worst.level == Level::Leak && now.suspects + 2 >= now.held, "{now:?}");
+}
+
+#[test]
+fn a_client_pool_that_grows_in_the_morning_is_no_leak() {
+    let (mut world, mut random) = (World::new(60), Random(16));
+    let mut instances: Vec<Vec<u64>> = Vec::new();
+    for second in 0..8 * HOUR {
+        // Every half hour another instance opens five connections; three of them are hardly needed.
+        if second % (30 * MINUTE) == 0 && instances.len() < 10 {
+            instances.push((0..5).map(|_| world.open(RAILS, HoldState::IdleInSession)).collect());
+        }
+        for (slot, number) in instances.iter().flat_map(|instance| (0..).zip(instance)) {
+            if random.one_in(if slot < 2 { 20 } else { 20 * MINUTE }) {
+                world.use_again(*number);
+            }
+        }
+        // From the second hour on there are bursts in which others wait.
+        let busy = second > 2 * HOUR && second % HOUR < 30;
+        world.demand = if busy { 62 } else { 2 };
+        traffic(&mut world, &mut random, 2);
+        world.tick();
+    }
+    let finding = world.finding(RAILS);
+    assert!(world.waited > 100 && finding.worst < Level::Leak && finding.longest <= 60, "{finding:?}");
+}
+
+#[test]
 fn a_leak_has_a_name_in_a_flood_of_sites() {
     let mut world = World::new(60);
     for route in 0..100_000 {
