@@ -114,6 +114,7 @@ impl Relay {
         session.set_settings(pool.settings(|| hub.plan(), &entry.user));
         let worker = guard.worker();
         *entry.params.lock() = Some(session.params().clone());
+        session.set_number(entry.id.0);
         let on = hub.ledger.is_on();
         session.set_noting(if on { Noting::On } else { Noting::Off });
         let wait = wait_of(&hub, &pool, &entry, &session);

@@ -104,6 +104,8 @@ pub struct Link {
     pub(crate) expected: Expected,
     pub(crate) prepared: Prepared,
     pub(crate) unnamed: Unnamed,
+    /// The number of the client that held the connection last; 0: not known.
+    pub(crate) last_holder: u64,
     pub(crate) params: Arc<Params>,
     /// Bytes of a client's message that are still to be forwarded.
     pub(crate) to_server_left: usize,
@@ -146,6 +148,7 @@ impl Link {
             expected: Expected::default(),
             prepared: Prepared::default(),
             unnamed: Unnamed::Foreign,
+            last_holder: 0,
             params,
             to_server_left: 0,
             to_client_left: 0,

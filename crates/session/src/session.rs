@@ -34,6 +34,8 @@ pub struct Session {
     /// When the last request came.
     pub(crate) requested: Moment,
     pub(crate) noting: Noting,
+    /// Tells clients apart; 0: not known.
+    number: u64,
 }
 
 /// Whether the client holds a server connection.
@@ -64,12 +66,18 @@ impl Session {
             ready_at: now,
             requested: now,
             noting: Noting::Off,
+            number: 0,
         }
     }
 
     /// After a reload or SET.
     pub fn set_settings(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
+    }
+
+    /// A number that no other client has, so that a connection which comes back to its last holder is known again. Not 0.
+    pub fn set_number(&mut self, number: u64) {
+        self.number = number;
     }
 
     /// Whether the ledger wants to hear of what goes by.
@@ -111,7 +119,11 @@ impl Session {
         steps.clear();
         self.attached = Attached::Yes;
         self.ready_at = now;
-        link.unnamed = Unnamed::Foreign;
+        if self.number == 0 || link.last_holder != self.number {
+            // Somebody else may have prepared another one meanwhile.
+            link.unnamed = Unnamed::Foreign;
+            link.last_holder = self.number;
+        }
         if Arc::ptr_eq(&self.params, &link.params) {
             return Attach::Ready;
         }

@@ -366,3 +366,21 @@ fn a_statement_that_a_function_has_deallocated_is_prepared_again() {
     let sent = t.client("B:a E S");
     assert!(sent.contains("P:"), "prepared again: {sent}");
 }
+
+#[test]
+fn a_client_finds_its_own_unnamed_statement_again_if_nobody_came_between() {
+    let mut t = Talk::new();
+    t.session.set_number(7);
+    // As drivers without a statement cache do: Parse and Sync, then Bind in a batch of its own.
+    assert_eq!(t.client("P:=mine S"), "s[P:=mine S]");
+    assert_eq!(t.server("1 Z:I"), "c[1 Z:I] release Clean");
+    assert_eq!(t.client("B: E S"), "s[B E S]");
+    assert_eq!(t.server("2 C:SELECT Z:I"), "c[2 C:SELECT Z:I] release Clean");
+    t.next_client();
+    t.session.set_number(8);
+    assert_eq!(t.client("B: E S"), "s[C B E S]");
+    assert_eq!(t.server("3 E:26000 Z:I"), "c[E:26000 Z:I] release Clean");
+    t.next_client();
+    t.session.set_number(7);
+    assert_eq!(t.client("B: E S"), "s[C B E S]", "somebody came between");
+}
