@@ -338,3 +338,27 @@ fn a_trace_in_each_prepared_statement_is_warned_of() {
     let sites = plimsoll.show("SITES");
     assert!(sites.rows.len() < 5, "{} sites", sites.rows.len());
 }
+
+#[test]
+fn only_administrators_see_statements() {
+    let (_postgres, plimsoll) = house(|ini| ini.own("ledger_statements", "full"));
+    let mut client = app(&plimsoll, "shop");
+    client.query("BEGIN /*route='/cart'*/");
+    client.query("SELECT 'secret'");
+    client.query("DO $$ BEGIN END $$");
+    let mut stats = plimsoll.login("stats", "pgbouncer").client();
+    for what in ["HOLDS", "HOLDS FULL"] {
+        let holds = stats.query(&format!("SHOW {what}"));
+        assert_eq!(holds.cell(0, "application_name"), "shop", "{what}");
+        assert_eq!(holds.cell(0, "tags"), "route=/cart", "{what}");
+        let shown = format!("{:?}", holds.rows);
+        assert!(!shown.contains("SELECT") && !shown.contains("secret") && !shown.contains("DO"), "{what}: {shown}");
+    }
+    for what in ["SITES", "LEAKS", "PINS", "HISTORY", "DOCTOR"] {
+        let shown = format!("{:?}", stats.query(&format!("SHOW {what}")).rows);
+        assert!(!shown.contains("BEGIN") && !shown.contains("secret"), "{what}: {shown}");
+    }
+    let id = plimsoll.show("HOLDS").cell(0, "client").to_owned();
+    let story = format!("{:?}", stats.query(&format!("SHOW WHY {id}")).rows);
+    assert!(story.contains("only administrators see statements") && !story.contains("secret"), "{story}");
+}
