@@ -270,6 +270,8 @@ fn a_frozen_postgres_thaws_and_nobody_is_lost() {
     let held = backend(&mut client);
     postgres.freeze(held);
     client.send(Batch::new().query("SELECT 'thawed'").bytes()).unwrap();
+    // Sent is not yet received: only when it holds the frozen server do the others get another one.
+    wait_for_pool(&plimsoll, "p0", &[("sv_active", 1)]);
     // The other server of the pool serves the others.
     plimsoll.still_works(&["p0", "p1"]);
     assert!(!client.hears_within(Duration::from_millis(200)));
