@@ -352,7 +352,10 @@ fn only_administrators_see_statements() {
         assert_eq!(holds.cell(0, "application_name"), "shop", "{what}");
         assert_eq!(holds.cell(0, "tags"), "route=/cart", "{what}");
         let shown = format!("{:?}", holds.rows);
-        assert!(!shown.contains("SELECT") && !shown.contains("secret") && !shown.contains("DO"), "{what}: {shown}");
+        assert!(
+            !shown.contains("SELECT") && !shown.contains("secret") && !shown.contains("DO"),
+            "{what}: {shown}"
+        );
     }
     for what in ["SITES", "LEAKS", "PINS", "HISTORY", "DOCTOR"] {
         let shown = format!("{:?}", stats.query(&format!("SHOW {what}")).rows);
