@@ -28,9 +28,10 @@ pub(crate) static KEYS: &[Row<Draft>] = &[
     ("port", Slot::Own(take_ports)),
     ("user", Slot::Text(|d| &mut d.database.user)),
     ("password", Slot::Own(take_password)),
-    ("auth_user", Slot::NotYet("users come from auth_file only; auth_query cannot be asked")),
-    ("auth_query", Slot::Harmless("used with auth_user only, which is refused")),
-    ("auth_dbname", Slot::Harmless("used with auth_user only, which is refused")),
+    ("auth_user", Slot::Text(|d| &mut d.database.auth_user)),
+    ("auth_query", Slot::Text(|d| &mut d.database.auth_query)),
+    // The console's name is refused at login only, as in PgBouncer.
+    ("auth_dbname", Slot::Text(|d| &mut d.database.auth_dbname)),
     ("client_encoding", Slot::Own(|d, value| take_startup(d, "client_encoding", value))),
     ("datestyle", Slot::Own(|d, value| take_startup(d, "datestyle", value))),
     ("timezone", Slot::Own(|d, value| take_startup(d, "timezone", value))),

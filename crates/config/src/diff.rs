@@ -94,6 +94,9 @@ fn connects_alike(a: &Database, b: &Database) -> bool {
 fn limits_alike(a: &Database, b: &Database) -> bool {
     a.host == b.host
         && a.load_balance == b.load_balance
+        && a.auth_user == b.auth_user
+        && a.auth_query == b.auth_query
+        && a.auth_dbname == b.auth_dbname
         && a.pool_mode == b.pool_mode
         && a.pool_size == b.pool_size
         && a.min_pool_size == b.min_pool_size

@@ -4,52 +4,44 @@ use crate::near;
 use crate::plan::{General, Plan, Shown};
 use crate::table::{Fault, Field, Key, Kind, Support, Taken, When};
 
-const NO_AUTH_QUERY: &str = "used with auth_user only, which is refused";
-const NO_HBA: &str = "read for auth_type = hba only, which is refused";
-const NO_TLS: &str = "used with client_tls_sslmode other than disable only, which is refused";
-const NO_SERVER_TLS: &str = "there is no TLS to servers yet: connections to them are plain";
-const NO_SYSLOG: &str = "used with syslog only";
-const AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END \
+const NO_LDAP: &str = "used with auth_type = ldap only, which is not there yet";
+/// The default of auth_query, PgBouncer's.
+pub(crate) const AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END \
                           FROM pg_authid WHERE rolname=$1 AND rolcanlogin";
 
 /// The rows.
 pub(crate) static KEYS: &[Key] = &[
     key("admin_users", Some(""), Field::Names(|g| &mut g.admin_users)),
     key("application_name_add_host", Some("0"), Field::Switch(|g| &mut g.application_name_add_host)),
-    key("auth_dbname", None, Field::Kept(Kind::AuthDbname)).harmless(NO_AUTH_QUERY),
+    key("auth_dbname", None, Field::AuthDbname(|g| &mut g.auth_dbname)),
     key("auth_file", None, Field::Path(|g| &mut g.auth_file)),
-    key("auth_hba_file", Some(""), Field::Kept(Kind::Text)).harmless(NO_HBA),
-    key("auth_ident_file", None, Field::Kept(Kind::Text)).harmless(NO_HBA),
-    key("auth_ldap_options", None, Field::Kept(Kind::Text))
-        .harmless("read for auth_type = ldap only, which is refused"),
-    key("auth_query", Some(AUTH_QUERY), Field::Kept(Kind::Text)).harmless(NO_AUTH_QUERY),
+    key("auth_hba_file", Some(""), Field::Path(|g| &mut g.auth_hba_file)),
+    key("auth_ident_file", None, Field::Path(|g| &mut g.auth_ident_file)),
+    key("auth_ldap_options", None, Field::Kept(Kind::Text)).harmless(NO_LDAP),
+    key("auth_query", Some(AUTH_QUERY), Field::Text(|g| &mut g.auth_query)),
     key("auth_type", Some("md5"), Field::AuthType(|g| &mut g.auth_type)),
-    key("auth_user", None, Field::Kept(Kind::Text))
-        .not_yet("users come from auth_file only; auth_query cannot be asked"),
-    key("autodb_idle_timeout", Some("3600"), Field::Seconds(|g| &mut g.autodb_idle_timeout))
-        .warned("auto-databases stay until a restart"),
+    key("auth_user", None, Field::OptionalText(|g| &mut g.auth_user)),
+    key("autodb_idle_timeout", Some("3600"), Field::Seconds(|g| &mut g.autodb_idle_timeout)),
     key("cancel_wait_timeout", Some("10"), Field::Seconds(|g| &mut g.cancel_wait_timeout)),
     key("client_idle_timeout", Some("0"), Field::Seconds(|g| &mut g.client_idle_timeout)),
     key("client_login_timeout", Some("60"), Field::Seconds(|g| &mut g.client_login_timeout)),
-    key("client_tls13_ciphers", None, Field::Kept(Kind::Text)).harmless(NO_TLS),
-    key("client_tls_ca_file", Some(""), Field::Kept(Kind::Text)).harmless(NO_TLS),
-    key("client_tls_cert_file", Some(""), Field::Kept(Kind::Text)).harmless(NO_TLS),
-    key("client_tls_ciphers", Some("default"), Field::Kept(Kind::Text)).harmless(NO_TLS),
-    key("client_tls_dheparams", Some("auto"), Field::Kept(Kind::Text)).harmless(NO_TLS),
-    key("client_tls_ecdhcurve", Some("auto"), Field::Kept(Kind::Text)).harmless(NO_TLS),
-    key("client_tls_key_file", Some(""), Field::Kept(Kind::Text)).harmless(NO_TLS),
-    key("client_tls_protocols", Some("secure"), Field::Kept(Kind::Text)).harmless(NO_TLS),
-    key("client_tls_sslmode", Some("disable"), Field::Kept(Kind::ClientSslMode)),
+    key("client_tls13_ciphers", None, Field::OptionalText(|g| &mut g.client_tls.tls13_ciphers)),
+    key("client_tls_ca_file", Some(""), Field::Path(|g| &mut g.client_tls.ca_file)),
+    key("client_tls_cert_file", Some(""), Field::Path(|g| &mut g.client_tls.cert_file)),
+    key("client_tls_ciphers", Some("default"), Field::Text(|g| &mut g.client_tls.ciphers)),
+    key("client_tls_dheparams", Some("auto"), Field::Text(|g| &mut g.client_tls.dheparams)),
+    key("client_tls_ecdhcurve", Some("auto"), Field::Text(|g| &mut g.client_tls.ecdhcurve)),
+    key("client_tls_key_file", Some(""), Field::Path(|g| &mut g.client_tls.key_file)),
+    key("client_tls_protocols", Some("secure"), Field::Text(|g| &mut g.client_tls.protocols)),
+    key("client_tls_sslmode", Some("disable"), Field::SslMode(|g| &mut g.client_tls.mode)),
     key("conffile", None, Field::Kept(Kind::Text)).harmless("shows the file that was read"),
     key("default_pool_size", Some("20"), Field::Count(|g| &mut g.default_pool_size)),
     key("disable_pqexec", Some("0"), Field::Kept(Kind::Int))
         .restart()
         .warned("simple queries are not refused"),
     key("dns_max_ttl", Some("15"), Field::Seconds(|g| &mut g.dns_max_ttl)),
-    key("dns_nxdomain_ttl", Some("15"), Field::Kept(Kind::Seconds))
-        .warned("dns_max_ttl alone says when a name is asked for again"),
-    key("dns_zone_check_period", Some("0"), Field::Kept(Kind::Seconds))
-        .warned("zone serials are not watched; dns_max_ttl alone says when a name is asked for again"),
+    key("dns_nxdomain_ttl", Some("15"), Field::Seconds(|g| &mut g.dns_nxdomain_ttl)),
+    key("dns_zone_check_period", Some("0"), Field::Seconds(|g| &mut g.dns_zone_check_period)),
     key("idle_transaction_timeout", Some("0"), Field::Seconds(|g| &mut g.idle_transaction_timeout)),
     key("ignore_startup_parameters", Some(""), Field::Names(|g| &mut g.ignore_startup_parameters)),
     key("job_name", Some("pgbouncer"), Field::Kept(Kind::Text))
@@ -85,46 +77,40 @@ pub(crate) static KEYS: &[Key] = &[
     key("query_wait_timeout", Some("120"), Field::Seconds(|g| &mut g.query_wait_timeout)),
     key("reserve_pool_size", Some("0"), Field::Count(|g| &mut g.reserve_pool_size)),
     key("reserve_pool_timeout", Some("5"), Field::Seconds(|g| &mut g.reserve_pool_timeout)),
-    key("resolv_conf", Some(""), Field::Kept(Kind::Text))
-        .restart()
-        .warned("names are resolved as the system is set up"),
+    key("resolv_conf", Some(""), Field::Path(|g| &mut g.resolv_conf)).restart(),
     key("sbuf_loopcnt", Some("5"), Field::Kept(Kind::Int))
         .warned("how much is read from one socket in a turn is not configurable"),
     key("scram_iterations", Some("4096"), Field::Count(|g| &mut g.scram_iterations)),
     key("server_check_delay", Some("30"), Field::Seconds(|g| &mut g.server_check_delay)),
     key("server_check_query", Some("<empty>"), Field::CheckQuery(|g| &mut g.server_check_query)),
     key("server_connect_timeout", Some("15"), Field::Seconds(|g| &mut g.server_connect_timeout)),
-    key("server_fast_close", Some("0"), Field::Switch(|g| &mut g.server_fast_close))
-        .warned("a changed server connection is closed when it comes back"),
+    key("server_fast_close", Some("0"), Field::Switch(|g| &mut g.server_fast_close)),
     key("server_idle_timeout", Some("600"), Field::Seconds(|g| &mut g.server_idle_timeout)),
     key("server_lifetime", Some("3600"), Field::Seconds(|g| &mut g.server_lifetime)),
     key("server_login_retry", Some("15"), Field::Seconds(|g| &mut g.server_login_retry)),
     key("server_reset_query", Some("DISCARD ALL"), Field::Text(|g| &mut g.server_reset_query)),
     key("server_reset_query_always", Some("0"), Field::Switch(|g| &mut g.server_reset_query_always)),
     key("server_round_robin", Some("0"), Field::Switch(|g| &mut g.server_round_robin)),
-    key("server_tls13_ciphers", None, Field::Kept(Kind::Text)).warned(NO_SERVER_TLS),
-    key("server_tls_ca_file", Some(""), Field::Kept(Kind::Text)).warned(NO_SERVER_TLS),
-    key("server_tls_cert_file", Some(""), Field::Kept(Kind::Text)).warned(NO_SERVER_TLS),
-    key("server_tls_ciphers", Some("default"), Field::Kept(Kind::Text)).warned(NO_SERVER_TLS),
-    key("server_tls_key_file", Some(""), Field::Kept(Kind::Text)).warned(NO_SERVER_TLS),
-    key("server_tls_protocols", Some("secure"), Field::Kept(Kind::Text)).warned(NO_SERVER_TLS),
-    key("server_tls_sslmode", Some("prefer"), Field::Kept(Kind::ServerSslMode)),
+    key("server_tls13_ciphers", None, Field::OptionalText(|g| &mut g.server_tls.tls13_ciphers)),
+    key("server_tls_ca_file", Some(""), Field::Path(|g| &mut g.server_tls.ca_file)),
+    key("server_tls_cert_file", Some(""), Field::Path(|g| &mut g.server_tls.cert_file)),
+    key("server_tls_ciphers", Some("default"), Field::Text(|g| &mut g.server_tls.ciphers)),
+    key("server_tls_key_file", Some(""), Field::Path(|g| &mut g.server_tls.key_file)),
+    key("server_tls_protocols", Some("secure"), Field::Text(|g| &mut g.server_tls.protocols)),
+    key("server_tls_sslmode", Some("prefer"), Field::SslMode(|g| &mut g.server_tls.mode)),
     key("so_reuseport", Some("0"), Field::Switch(|g| &mut g.so_reuseport)).restart(),
     key("stats_period", Some("60"), Field::Period(|g| &mut g.stats_period)),
     key("stats_users", Some(""), Field::Names(|g| &mut g.stats_users)),
-    key("suspend_timeout", Some("10"), Field::Seconds(|g| &mut g.suspend_timeout))
-        .harmless("used with SUSPEND only, which is refused"),
-    key("syslog", Some("0"), Field::Kept(Kind::Int))
-        .warned("there is no syslog yet: the log goes to stderr and logfile"),
-    key("syslog_facility", Some("daemon"), Field::Kept(Kind::Text)).harmless(NO_SYSLOG),
-    key("syslog_ident", Some("pgbouncer"), Field::Kept(Kind::Text)).harmless(NO_SYSLOG),
+    key("suspend_timeout", Some("10"), Field::Seconds(|g| &mut g.suspend_timeout)),
+    key("syslog", Some("0"), Field::Switch(|g| &mut g.syslog)),
+    key("syslog_facility", Some("daemon"), Field::Text(|g| &mut g.syslog_facility)),
+    key("syslog_ident", Some("pgbouncer"), Field::Text(|g| &mut g.syslog_ident)),
     key("tcp_defer_accept", Some("1"), Field::Count(|g| &mut g.tcp_defer_accept)),
     key("tcp_keepalive", Some("1"), Field::Switch(|g| &mut g.tcp_keepalive)),
     key("tcp_keepcnt", Some("0"), Field::Count(|g| &mut g.tcp_keepcnt)),
     key("tcp_keepidle", Some("0"), Field::Count(|g| &mut g.tcp_keepidle)),
     key("tcp_keepintvl", Some("0"), Field::Count(|g| &mut g.tcp_keepintvl)),
-    key("tcp_socket_buffer", Some("0"), Field::Kept(Kind::Int))
-        .warned("the size of socket buffers is left to the system"),
+    key("tcp_socket_buffer", Some("0"), Field::Count(|g| &mut g.tcp_socket_buffer)),
     key("tcp_user_timeout", Some("0"), Field::Count(|g| &mut g.tcp_user_timeout)),
     key("track_extra_parameters", Some("IntervalStyle"), Field::Names(|g| &mut g.track_extra_parameters))
         .restart(),
@@ -153,9 +139,6 @@ impl Key {
         Key { support: Support::Warned(why), ..self }
     }
 
-    const fn not_yet(self, why: &'static str) -> Key {
-        Key { support: Support::NotYet(why), ..self }
-    }
 }
 
 /// The row of a key.

@@ -12,6 +12,7 @@ mod load;
 mod mistake;
 mod near;
 mod own;
+mod peer;
 mod plan;
 mod reference;
 mod slot;
@@ -27,7 +28,7 @@ pub use load::{ReadFile, load};
 pub use mistake::Mistake;
 pub use plan::{
     AuthType, Change, Compat, Database, Disclose, General, Host, Ledger, LoadBalance, Own, Plan, SetAt,
-    Shown, Statements, UserSettings,
+    Shown, SslMode, Statements, Tls, UserSettings,
 };
 pub use reference::reference;
 pub use url::from_url;

@@ -68,6 +68,85 @@ pub enum AuthType {
     Md5,
     /// SCRAM-SHA-256.
     Scram,
+    /// By the certificate the client shows.
+    Cert,
+    /// As auth_hba_file says.
+    Hba,
+    /// By an LDAP server; nobody gets in, for it is not there yet.
+    Ldap,
+    /// By PAM; nobody gets in, for it is not there yet.
+    Pam,
+}
+
+/// `client_tls_sslmode`, `server_tls_sslmode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SslMode {
+    /// No TLS.
+    #[default]
+    Disable,
+    /// TLS where the other side wants it.
+    Allow,
+    /// TLS where the other side can.
+    Prefer,
+    /// TLS only.
+    Require,
+    /// TLS only, and the certificate must come from the CA.
+    VerifyCa,
+    /// TLS only, and the certificate must come from the CA and name the host.
+    VerifyFull,
+}
+
+impl SslMode {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SslMode::Disable => "disable",
+            SslMode::Allow => "allow",
+            SslMode::Prefer => "prefer",
+            SslMode::Require => "require",
+            SslMode::VerifyCa => "verify-ca",
+            SslMode::VerifyFull => "verify-full",
+        }
+    }
+}
+
+/// The `*_tls_*` keys of one side, as written; what they mean is judged where TLS is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// `sslmode`.
+    pub mode: SslMode,
+    /// `ca_file`.
+    pub ca_file: Option<PathBuf>,
+    /// `cert_file`.
+    pub cert_file: Option<PathBuf>,
+    /// `key_file`.
+    pub key_file: Option<PathBuf>,
+    /// `protocols`.
+    pub protocols: String,
+    /// `ciphers`.
+    pub ciphers: String,
+    /// `tls13_ciphers` (the key is written `client_tls13_ciphers`).
+    pub tls13_ciphers: Option<String>,
+    /// `ecdhcurve`; towards clients only.
+    pub ecdhcurve: String,
+    /// `dheparams`; towards clients only.
+    pub dheparams: String,
+}
+
+impl Tls {
+    fn new(mode: SslMode) -> Tls {
+        Tls {
+            mode,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            protocols: "secure".to_string(),
+            ciphers: "default".to_string(),
+            tls13_ciphers: None,
+            ecdhcurve: "auto".to_string(),
+            dheparams: "auto".to_string(),
+        }
+    }
 }
 
 /// `[pgbouncer]`, typed. Durations of zero mean "off" as in PgBouncer, unless said otherwise.
@@ -97,6 +176,20 @@ pub struct General {
     pub auth_type: AuthType,
     /// `auth_file`.
     pub auth_file: Option<PathBuf>,
+    /// `auth_hba_file`.
+    pub auth_hba_file: Option<PathBuf>,
+    /// `auth_ident_file`.
+    pub auth_ident_file: Option<PathBuf>,
+    /// `auth_query`.
+    pub auth_query: String,
+    /// `auth_user`.
+    pub auth_user: Option<String>,
+    /// `auth_dbname`.
+    pub auth_dbname: Option<String>,
+    /// `client_tls_*`.
+    pub client_tls: Tls,
+    /// `server_tls_*`.
+    pub server_tls: Tls,
     /// `admin_users`.
     pub admin_users: Vec<String>,
     /// `stats_users`.
@@ -177,6 +270,18 @@ pub struct General {
     pub suspend_timeout: Duration,
     /// `dns_max_ttl`.
     pub dns_max_ttl: Duration,
+    /// `dns_nxdomain_ttl`.
+    pub dns_nxdomain_ttl: Duration,
+    /// `dns_zone_check_period`; zero is off.
+    pub dns_zone_check_period: Duration,
+    /// `resolv_conf`; `None` is the system's.
+    pub resolv_conf: Option<PathBuf>,
+    /// `syslog`.
+    pub syslog: bool,
+    /// `syslog_facility`.
+    pub syslog_facility: String,
+    /// `syslog_ident`.
+    pub syslog_ident: String,
     /// `stats_period`.
     pub stats_period: Duration,
     /// `log_connections`.
@@ -199,6 +304,8 @@ pub struct General {
     pub tcp_keepintvl: u32,
     /// `tcp_user_timeout`, milliseconds; 0 leaves the system's.
     pub tcp_user_timeout: u32,
+    /// `tcp_socket_buffer`, bytes; 0 leaves the system's.
+    pub tcp_socket_buffer: u32,
     /// `tcp_defer_accept`, seconds; 0 is off.
     pub tcp_defer_accept: u32,
     /// `login_notify_message`.
@@ -330,6 +437,12 @@ pub struct Database {
     pub user: Option<String>,
     /// `password=`.
     pub password: Option<Secret>,
+    /// `auth_user=`.
+    pub auth_user: Option<String>,
+    /// `auth_query=`.
+    pub auth_query: Option<String>,
+    /// `auth_dbname=`.
+    pub auth_dbname: Option<String>,
     /// `pool_mode=`.
     pub pool_mode: Option<PoolMode>,
     /// `pool_size=`.
@@ -410,6 +523,13 @@ impl Default for General {
             user: None,
             auth_type: AuthType::Md5,
             auth_file: None,
+            auth_hba_file: None,
+            auth_ident_file: None,
+            auth_query: crate::keys::AUTH_QUERY.to_string(),
+            auth_user: None,
+            auth_dbname: None,
+            client_tls: Tls::new(SslMode::Disable),
+            server_tls: Tls::new(SslMode::Prefer),
             admin_users: Vec::new(),
             stats_users: Vec::new(),
             pool_mode: PoolMode::Session,
@@ -450,6 +570,12 @@ impl Default for General {
             autodb_idle_timeout: Duration::from_secs(3600),
             suspend_timeout: Duration::from_secs(10),
             dns_max_ttl: Duration::from_secs(15),
+            dns_nxdomain_ttl: Duration::from_secs(15),
+            dns_zone_check_period: Duration::ZERO,
+            resolv_conf: None,
+            syslog: false,
+            syslog_facility: "daemon".to_string(),
+            syslog_ident: "pgbouncer".to_string(),
             stats_period: Duration::from_secs(60),
             log_connections: true,
             log_disconnections: true,
@@ -461,6 +587,7 @@ impl Default for General {
             tcp_keepidle: 0,
             tcp_keepintvl: 0,
             tcp_user_timeout: 0,
+            tcp_socket_buffer: 0,
             tcp_defer_accept: 1,
             login_notify_message: String::new(),
         }

@@ -18,7 +18,6 @@ pub fn reference() -> String {
             Support::Works => "works".to_string(),
             Support::Harmless(why) => format!("accepted without effect: {why}"),
             Support::Warned(why) => format!("accepted without effect, with a warning: {why}"),
-            Support::NotYet(why) => format!("not there yet: {why}"),
         };
         let here = key.field.restriction().map_or(here, str::to_string);
         let (name, kind, when) = (key.name, key.field.type_name(), changed_by(key.when));

@@ -22,10 +22,6 @@ pub(crate) enum Slot<T> {
     PoolMode(At<T, PoolMode>),
     /// Whatever this function makes of it.
     Own(fn(&mut T, &str) -> Result<(), Fault>),
-    /// It has no effect, and that changes nothing for anybody: why.
-    Harmless(&'static str),
-    /// Refused: why.
-    NotYet(&'static str),
 }
 
 /// One row.
@@ -90,8 +86,6 @@ impl<T> Slot<T> {
                 *at(into) = Some(pool_mode(text).ok_or_else(wanted)?);
             }
             Slot::Own(take) => take(into, text)?,
-            Slot::Harmless(_) => {}
-            Slot::NotYet(why) => return Err(Fault::NotYet(why)),
         }
         Ok(())
     }
@@ -104,8 +98,6 @@ pub(crate) fn reference<T>(rows: &[Row<T>]) -> String {
         Slot::Count(_) => "works; a whole number".to_string(),
         Slot::Seconds(_) => "works; seconds".to_string(),
         Slot::PoolMode(_) => "works; session, transaction, statement".to_string(),
-        Slot::Harmless(why) => format!("accepted without effect: {why}"),
-        Slot::NotYet(why) => format!("not there yet: {why}"),
     };
     rows.iter().map(|(name, slot)| format!("| `{name}` | {} |\n", here(slot))).collect()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use plimsoll_types::PoolMode;
 
 use crate::mistake::Place;
-use crate::plan::{AuthType, General};
+use crate::plan::{AuthType, General, SslMode};
 use crate::value;
 
 /// Where in `General` a value lives.
@@ -34,6 +34,9 @@ pub(crate) enum Field {
     FileMode(At<u32>),
     PoolMode(At<PoolMode>),
     AuthType(At<AuthType>),
+    /// Not the console's name; empty is none.
+    AuthDbname(At<Option<String>>),
+    SslMode(At<SslMode>),
     /// `<empty>` is none.
     CheckQuery(At<Option<String>>),
     /// Checked and shown, but nothing in `General` depends on it.
@@ -44,11 +47,6 @@ pub(crate) enum Field {
 pub(crate) enum Kind {
     Text,
     Int,
-    Seconds,
-    /// Not the console's name.
-    AuthDbname,
-    ClientSslMode,
-    ServerSslMode,
 }
 
 /// How far we honour a key.
@@ -60,8 +58,6 @@ pub(crate) enum Support {
     Harmless(&'static str),
     /// It has no effect; a value other than the default earns a warning: why.
     Warned(&'static str),
-    /// A value other than the default is refused: why.
-    NotYet(&'static str),
 }
 
 /// What PgBouncer does with a key after start.
@@ -128,22 +124,32 @@ const WANTS_FILE_MODE: &str = "an octal file mode with a leading 0, such as 0770
 const WANTS_SWITCH: &str = "0 or 1";
 const WANTS_PORT: &str = "a port, 0 to 65535";
 const WANTS_POOL_MODE: &str = "session, transaction or statement";
-const WANTS_AUTH: &str = "any, trust, plain, md5 or scram-sha-256";
+const WANTS_AUTH: &str = "any, trust, plain, md5, scram-sha-256, cert, hba, ldap or pam";
 const WANTS_SSL_MODE: &str = "disable, allow, prefer, require, verify-ca or verify-full";
 
-const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
-const POOL_MODES: [PoolMode; 3] = [PoolMode::Session, PoolMode::Transaction, PoolMode::Statement];
-const AUTH_TYPES: [(&str, Option<AuthType>); 9] = [
-    ("any", Some(AuthType::Any)),
-    ("trust", Some(AuthType::Trust)),
-    ("plain", Some(AuthType::Plain)),
-    ("md5", Some(AuthType::Md5)),
-    ("scram-sha-256", Some(AuthType::Scram)),
-    ("cert", None),
-    ("hba", None),
-    ("ldap", None),
-    ("pam", None),
+const SSL_MODES: [SslMode; 6] = [
+    SslMode::Disable,
+    SslMode::Allow,
+    SslMode::Prefer,
+    SslMode::Require,
+    SslMode::VerifyCa,
+    SslMode::VerifyFull,
 ];
+const POOL_MODES: [PoolMode; 3] = [PoolMode::Session, PoolMode::Transaction, PoolMode::Statement];
+const AUTH_TYPES: [(&str, AuthType); 9] = [
+    ("any", AuthType::Any),
+    ("trust", AuthType::Trust),
+    ("plain", AuthType::Plain),
+    ("md5", AuthType::Md5),
+    ("scram-sha-256", AuthType::Scram),
+    ("cert", AuthType::Cert),
+    ("hba", AuthType::Hba),
+    ("ldap", AuthType::Ldap),
+    ("pam", AuthType::Pam),
+];
+
+/// Of these two PgBouncer has more than we: nobody gets in by them.
+const NO_LDAP_OR_PAM: &str = "logins by LDAP and PAM are not there yet: every client is refused";
 
 impl Key {
     /// Reads a value and puts it in its place.
@@ -153,8 +159,7 @@ impl Key {
         let is_default = taken.shown == self.default.unwrap_or("");
         match self.support {
             Support::Warned(why) if !is_default => Ok(Taken { warning: Some(why), ..taken }),
-            Support::NotYet(why) if !is_default => Err(Fault::NotYet(why)),
-            Support::Works | Support::Harmless(_) | Support::Warned(_) | Support::NotYet(_) => Ok(taken),
+            Support::Works | Support::Harmless(_) | Support::Warned(_) => Ok(taken),
         }
     }
 }
@@ -203,7 +208,18 @@ impl Field {
             }
             Field::AuthType(at) => {
                 let (word, auth_type) = auth_type(text)?;
-                put(at(general), auth_type, word)
+                let warning =
+                    matches!(auth_type, AuthType::Ldap | AuthType::Pam).then_some(NO_LDAP_OR_PAM);
+                return Ok(Taken { shown: put(at(general), auth_type, word), warning });
+            }
+            Field::AuthDbname(at) => {
+                not_the_console(text)?;
+                put(at(general), some_text(text), text)
+            }
+            Field::SslMode(at) => {
+                let mode = SSL_MODES.into_iter().find(|mode| mode.as_str().eq_ignore_ascii_case(text));
+                let mode = mode.ok_or(Fault::Invalid(WANTS_SSL_MODE))?;
+                put(at(general), mode, mode.as_str())
             }
             Field::Kept(kind) => return kind.check(text),
         };
@@ -223,27 +239,26 @@ impl Field {
             Field::Period(_) => "whole seconds, 1 or more",
             Field::FileMode(_) => "file mode, octal",
             Field::PoolMode(_) => "session, transaction, statement",
-            Field::AuthType(_) => "any, trust, plain, md5, scram-sha-256",
-            Field::Kept(Kind::Text | Kind::AuthDbname) => "text",
+            Field::AuthType(_) => WANTS_AUTH,
+            Field::AuthDbname(_) => "text",
+            Field::SslMode(_) => WANTS_SSL_MODE,
+            Field::Kept(Kind::Text) => "text",
             Field::Kept(Kind::Int) => "whole number",
-            Field::Kept(Kind::Seconds) => "seconds",
-            Field::Kept(Kind::ClientSslMode) => "disable",
-            Field::Kept(Kind::ServerSslMode) => "disable, allow, prefer",
         }
     }
 }
 
 impl Field {
-    /// What to say of a key of which some values are refused.
+    /// What to say of a key of which some values do nothing.
     pub(crate) fn restriction(&self) -> Option<&'static str> {
         match self {
-            Field::AuthType(_) => Some("works; cert, hba, ldap and pam are not there yet"),
-            Field::Kept(kind) => kind.restriction(),
+            Field::AuthType(_) => Some("works; ldap and pam are not there yet (a warning; nobody gets in)"),
             Field::Text(_) | Field::OptionalText(_) | Field::Path(_) | Field::Names(_) | Field::Switch(_) => {
                 None
             }
             Field::Count(_) | Field::Port(_) | Field::Seconds(_) | Field::WholeSeconds(_) => None,
             Field::Period(_) | Field::FileMode(_) | Field::PoolMode(_) | Field::CheckQuery(_) => None,
+            Field::AuthDbname(_) | Field::SslMode(_) | Field::Kept(_) => None,
         }
     }
 }
@@ -259,43 +274,23 @@ fn some_text(text: &str) -> Option<String> {
 }
 
 impl Kind {
-    fn restriction(&self) -> Option<&'static str> {
-        match self {
-            Kind::ClientSslMode => Some("works; anything but disable is not there yet"),
-            Kind::ServerSslMode => Some(
-                "accepted, connections are plain (a warning, if allow or prefer is written); \
-                 require, verify-ca and verify-full are not there yet",
-            ),
-            Kind::Text | Kind::Int | Kind::Seconds | Kind::AuthDbname => None,
-        }
-    }
-
     fn check(&self, text: &str) -> Result<Taken, Fault> {
-        let (shown, warning) = match self {
-            Kind::Text => (text.to_string(), None),
-            Kind::AuthDbname if text == "pgbouncer" => {
-                let words = "cannot use the reserved \"pgbouncer\" database as an auth_dbname";
-                return Err(Fault::Said(words.to_string()));
-            }
-            Kind::AuthDbname => (text.to_string(), None),
-            Kind::Int => (value::int(text).ok_or(Fault::Invalid("a whole number"))?.to_string(), None),
-            Kind::Seconds => {
-                let time = value::seconds(text).ok_or(Fault::Invalid(WANTS_SECONDS))?;
-                (value::seconds_text(time), None)
-            }
-            Kind::ClientSslMode => match ssl_mode(text)? {
-                "disable" => ("disable".to_string(), None),
-                _ => return Err(Fault::NotYet("clients connect without TLS; use disable")),
-            },
-            Kind::ServerSslMode => match ssl_mode(text)? {
-                "disable" => ("disable".to_string(), None),
-                mode @ ("allow" | "prefer") => {
-                    (mode.to_string(), Some("there is no TLS to servers yet: connections to them are plain"))
-                }
-                _ => return Err(Fault::NotYet("there is no TLS to servers; use disable, allow or prefer")),
-            },
+        let shown = match self {
+            Kind::Text => text.to_string(),
+            Kind::Int => value::int(text).ok_or(Fault::Invalid("a whole number"))?.to_string(),
         };
-        Ok(Taken { shown, warning })
+        Ok(Taken { shown, warning: None })
+    }
+}
+
+/// The console has no users to be asked for.
+pub(crate) fn not_the_console(name: &str) -> Result<(), Fault> {
+    match name {
+        "pgbouncer" => {
+            let words = "cannot use the reserved \"pgbouncer\" database as an auth_dbname";
+            Err(Fault::Said(words.to_string()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -306,14 +301,5 @@ pub(crate) fn pool_mode(text: &str) -> Option<PoolMode> {
 
 fn auth_type(text: &str) -> Result<(&'static str, AuthType), Fault> {
     let found = AUTH_TYPES.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-    match found {
-        Some((word, Some(auth_type))) => Ok((word, auth_type)),
-        Some((_, None)) => Err(Fault::NotYet("use trust, plain, md5 or scram-sha-256")),
-        None => Err(Fault::Invalid(WANTS_AUTH)),
-    }
-}
-
-fn ssl_mode(text: &str) -> Result<&'static str, Fault> {
-    let found = SSL_MODES.into_iter().find(|word| word.eq_ignore_ascii_case(text));
-    found.ok_or(Fault::Invalid(WANTS_SSL_MODE))
+    found.ok_or(Fault::Invalid(WANTS_AUTH))
 }

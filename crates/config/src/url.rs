@@ -15,8 +15,10 @@ use crate::mistake::Mistake;
 use crate::plan::{Database, Host, Plan};
 
 const QUOTING: &str = "characters such as @ : / ? # % in a user, password or name must be percent-encoded";
-const PARAMETERS: &str = "sslmode, host, port, user, password, dbname, application_name, client_encoding, \
+const PARAMETERS: &str = "sslmode, sslrootcert, sslcert, sslkey, host, port, user, password, dbname, application_name, client_encoding, \
                           connect_timeout, target_session_attrs=any, gssencmode=disable";
+
+const SSL_MODE: &str = "sslmode is one of disable, allow, prefer, require, verify-ca, verify-full";
 
 /// What a URL says.
 #[derive(Default)]
@@ -30,6 +32,8 @@ struct Parts {
     dbname: Option<String>,
     startup: Vec<(String, String)>,
     connect_timeout: Option<Duration>,
+    /// What is said of TLS, in libpq's words.
+    tls: Vec<(String, String)>,
 }
 
 /// A plan for one database given as a URL, without any file (`plimsoll run postgres://user:secret@host:port/db`):
@@ -116,13 +120,9 @@ fn text(encoded: &str) -> Result<Option<String>, String> {
 
 fn parameter(parts: &mut Parts, key: &str, value: &str) -> Result<(), String> {
     match (key, value) {
-        ("sslmode", "disable" | "allow" | "prefer") => {}
-        ("sslmode", "require" | "verify-ca" | "verify-full") => {
-            return Err("this sslmode is not there yet: connections to servers are plain; \
-                        use disable, allow or prefer"
-                .to_string());
+        ("sslmode" | "sslrootcert" | "sslcert" | "sslkey", _) => {
+            parts.tls.push((key.to_string(), value.to_string()));
         }
-        ("sslmode", _) => return Err("sslmode is one of disable, allow, prefer".to_string()),
         ("target_session_attrs", "any") | ("gssencmode", "disable" | "prefer") => {}
         ("channel_binding", "disable" | "prefer") => {}
         ("host", _) => {
@@ -178,6 +178,18 @@ fn plan(parts: Parts) -> Result<Plan, String> {
     }
     // A name with a comma in it is one name here.
     plan.general.admin_users = vec![user.clone()];
+    for (name, value) in &parts.tls {
+        let key = match name.as_str() {
+            "sslmode" => "server_tls_sslmode",
+            "sslrootcert" => "server_tls_ca_file",
+            "sslcert" => "server_tls_cert_file",
+            _ => "server_tls_key_file",
+        };
+        let row = keys::find(key).ok_or_else(|| keys::unknown(key))?;
+        // The value could be a part of a password that was not encoded.
+        keys::assign(&mut plan, row, value).map_err(|_| SSL_MODE)?;
+        plan.explicit.insert(row.name);
+    }
     if let Some(time) = parts.connect_timeout {
         plan.general.server_connect_timeout = time;
     }

@@ -87,16 +87,17 @@ fn set_refuses_what_a_file_may_not_say() {
             "many",
             "invalid value \"many\" for parameter max_client_conn: expected a whole number, 0 or more",
         ),
-        ("auth_type", "hba", "auth_type = hba is not there yet: use trust, plain, md5 or scram-sha-256"),
         (
-            "client_tls_sslmode",
-            "require",
-            "client_tls_sslmode = require is not there yet: clients connect without TLS; use disable",
+            "auth_type",
+            "kerberos",
+            "invalid value \"kerberos\" for parameter auth_type: \
+             expected any, trust, plain, md5, scram-sha-256, cert, hba, ldap or pam",
         ),
         (
-            "auth_user",
-            "joe",
-            "auth_user = joe is not there yet: users come from auth_file only; auth_query cannot be asked",
+            "client_tls_sslmode",
+            "on",
+            "invalid value \"on\" for parameter client_tls_sslmode: \
+             expected disable, allow, prefer, require, verify-ca or verify-full",
         ),
         ("auth_dbname", "pgbouncer", "cannot use the reserved \"pgbouncer\" database as an auth_dbname"),
         (
@@ -135,9 +136,11 @@ fn every_key_takes_its_default_and_some_take_nothing_else() {
         let key = find(name).expect("a key of the table");
         assign(&mut loaded(), key, text).map(|taken| taken.warning.is_some()).ok()
     };
-    assert_eq!(assign_to_fresh("server_tls_sslmode", "disable"), Some(false));
-    assert_eq!(assign_to_fresh("server_tls_sslmode", "PREFER"), Some(true));
-    assert_eq!(assign_to_fresh("server_tls_sslmode", "require"), None);
+    assert_eq!(assign_to_fresh("server_tls_sslmode", "PREFER"), Some(false));
+    assert_eq!(assign_to_fresh("server_tls_sslmode", "verify-full"), Some(false));
+    assert_eq!(assign_to_fresh("auth_type", "hba"), Some(false));
+    assert_eq!(assign_to_fresh("auth_type", "ldap"), Some(true));
+    assert_eq!(assign_to_fresh("auth_type", "pam"), Some(true));
     assert_eq!(assign_to_fresh("disable_pqexec", "0"), Some(false));
     assert_eq!(assign_to_fresh("disable_pqexec", "1"), Some(true));
     assert_eq!(assign_to_fresh("auth_user", ""), Some(false));

@@ -4,7 +4,7 @@ use std::time::Duration;
 use plimsoll_types::PoolMode;
 
 use super::from_url;
-use crate::plan::{AuthType, Host, Plan};
+use crate::plan::{AuthType, Host, Plan, SslMode};
 
 fn plan(url: &str) -> Plan {
     from_url(url).unwrap_or_else(|mistake| panic!("{url}: {mistake}"))
@@ -86,7 +86,6 @@ fn what_is_wrong_is_said_without_the_secret() {
         ("postgres://u:hunter2%zz@h/d", "two hexadecimal digits"),
         ("postgres://u:hunter2%ff@h/d", "UTF-8"),
         ("postgres://u:hunter2%00@h/d", "zero byte"),
-        ("postgres://u:hunter2@h/d?sslmode=require", "not there yet"),
         ("postgres://u:hunter2@h/d?sslmode=hunter2", "sslmode is one of"),
         ("postgres://u:hunter2@h/d?connect_timeout=x", "number of seconds"),
         ("postgres://u:hunter2@h/d?options=-c%20x", "not known here"),
@@ -102,4 +101,14 @@ fn what_is_wrong_is_said_without_the_secret() {
             "{url}: {mistake}"
         );
     }
+}
+
+#[test]
+fn tls_is_asked_for_as_libpq_does() {
+    let plan = from_url("postgres://u@h/d?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=c.pem&sslkey=k.pem");
+    let tls = plan.expect("a plan").general.server_tls;
+    assert_eq!(tls.mode, SslMode::VerifyFull);
+    let files = [tls.ca_file, tls.cert_file, tls.key_file].map(|file| file.expect("a file"));
+    assert_eq!(files, ["/ca.pem", "c.pem", "k.pem"].map(PathBuf::from));
+    assert_eq!(from_url("postgres://u@h/d").expect("a plan").general.server_tls.mode, SslMode::Prefer);
 }
