@@ -138,7 +138,6 @@ impl Key {
     const fn warned(self, why: &'static str) -> Key {
         Key { support: Support::Warned(why), ..self }
     }
-
 }
 
 /// The row of a key.

@@ -208,8 +208,7 @@ impl Field {
             }
             Field::AuthType(at) => {
                 let (word, auth_type) = auth_type(text)?;
-                let warning =
-                    matches!(auth_type, AuthType::Ldap | AuthType::Pam).then_some(NO_LDAP_OR_PAM);
+                let warning = matches!(auth_type, AuthType::Ldap | AuthType::Pam).then_some(NO_LDAP_OR_PAM);
                 return Ok(Taken { shown: put(at(general), auth_type, word), warning });
             }
             Field::AuthDbname(at) => {

@@ -161,6 +161,36 @@ causes! {
     /// Silent: a cancel request of the wrong shape.
     BadCancelRequest => Client, PROTOCOL_VIOLATION, "bad cancel request", "";
 
+    /// Silent: a request for TLS inside TLS.
+    SslInsideSsl => Client, PROTOCOL_VIOLATION, "SSL req inside SSL", "";
+    /// Silent: the client's TLS handshake failed.
+    ClientTlsFailed { reason: Box<str> } => Client, PROTOCOL_VIOLATION,
+        format!("TLS handshake failed: {reason}"), "";
+    /// Plain, and client_tls_sslmode wants TLS.
+    SslRequired => Client, INVALID_AUTHORIZATION, "SSL required", "Connect with sslmode=require.";
+
+    /// No line of the HBA file fits.
+    NoAuthMethod => Client, INVALID_AUTHORIZATION, "no authentication method is found",
+        "Add a line for this database, user and address to auth_hba_file.";
+    /// The line of the HBA file that fits says reject.
+    LoginRejected => Client, INVALID_AUTHORIZATION, "login rejected", "";
+    /// peer, and the system user may not log in as this one.
+    PeerFailed => Client, INVALID_AUTHORIZATION, "unix socket login rejected", "";
+    /// cert, and the certificate is not this user's.
+    CertFailed => Client, INVALID_AUTHORIZATION, "certificate authentication failed", "";
+    /// ldap, which is not there yet.
+    LdapFailed => Client, INVALID_AUTHORIZATION, "LDAP authentication failed",
+        "Logins by LDAP are not there yet.";
+    /// pam, which is not there yet.
+    PamFailed => Client, INVALID_AUTHORIZATION, "PAM authentication failed", "Logins by PAM are not there yet.";
+    /// auth_query found nobody.
+    NoSuchUser => Client, INVALID_AUTHORIZATION, "no such user", "";
+    /// auth_query cannot be asked, or gave no answer of use.
+    AuthConfig => Client, CONFIG_FILE_ERROR, "bouncer config error",
+        "The pooler's log says what is wrong with auth_query, auth_user or auth_dbname.";
+    /// auth_dbname is disabled.
+    AuthDatabaseDisabled { name: Box<str> } => Client, CANNOT_CONNECT_NOW,
+        format!("authentication database \"{name}\" is disabled"), "An administrator has to ENABLE it.";
     /// trust, and no such user.
     TrustFailed => Client, INVALID_AUTHORIZATION, "\"trust\" authentication failed", "";
     /// Password wrong or no such user.
@@ -222,6 +252,12 @@ causes! {
     ConnectFailed => Server, UNABLE_TO_CONNECT, "connect failed", "";
     /// Name resolution failed.
     DnsFailed => Server, UNABLE_TO_CONNECT, "DNS lookup failed", "";
+    /// The server has no TLS, and server_tls_sslmode wants it.
+    ServerRefusedSsl => Server, UNABLE_TO_CONNECT, "server refused SSL",
+        "Switch TLS on at the server (ssl = on), or set server_tls_sslmode = prefer.";
+    /// The TLS handshake with the server failed.
+    ServerTlsFailed { reason: Box<str> } => Server, UNABLE_TO_CONNECT, format!("TLS handshake failed: {reason}"),
+        "Compare server_tls_ca_file and the name of the host with the server's certificate.";
     /// Connect and login took longer than server_connect_timeout.
     ConnectTimeout => Server, UNABLE_TO_CONNECT, "connect timeout", "";
     /// The server closed the connection and said nothing.

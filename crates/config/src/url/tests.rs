@@ -105,7 +105,8 @@ fn what_is_wrong_is_said_without_the_secret() {
 
 #[test]
 fn tls_is_asked_for_as_libpq_does() {
-    let plan = from_url("postgres://u@h/d?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=c.pem&sslkey=k.pem");
+    let plan =
+        from_url("postgres://u@h/d?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=c.pem&sslkey=k.pem");
     let tls = plan.expect("a plan").general.server_tls;
     assert_eq!(tls.mode, SslMode::VerifyFull);
     let files = [tls.ca_file, tls.cert_file, tls.key_file].map(|file| file.expect("a file"));
