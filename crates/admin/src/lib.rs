@@ -34,7 +34,7 @@ use doctor::Patient;
 use failure::Failure;
 use grammar::Line;
 use pooler::Pooler;
-use reload::Settings;
+use reload::{Settings, TLS_STAYS, Tls};
 use show::{Figures, Scene};
 
 /// The console.
@@ -159,8 +159,11 @@ impl AdminConsole {
             return Ok(Reply::Now(answer::notice("SET ignored", None, "SET")));
         }
         require_admin(level)?;
-        self.settings.set(pooler, key, value)?;
-        Ok(Reply::Now(answer::done(&format!("SET {key}={value}"))))
+        let tag = format!("SET {key}={value}");
+        Ok(Reply::Now(match self.settings.set(pooler, key, value)? {
+            Tls::AsWanted => answer::done(&tag),
+            Tls::AsBefore => answer::notice(TLS_STAYS, None, &tag),
+        }))
     }
 
     fn act(&self, pooler: &dyn Pooler, act: Act, level: Level, argument: &str) -> Result<Reply, Failure> {

@@ -94,6 +94,8 @@ pub struct ClientView {
     pub link: Option<u64>,
     /// Backend pid of that server connection.
     pub link_pid: Option<u32>,
+    /// Protocol and cipher; empty without TLS.
+    pub tls: String,
     /// application_name.
     pub application_name: String,
     /// Named statements.
@@ -146,6 +148,8 @@ pub struct ServerView {
     pub link: Option<u64>,
     /// Backend pid.
     pub pid: u32,
+    /// Protocol and cipher; empty without TLS.
+    pub tls: String,
     /// application_name as last set on it.
     pub application_name: String,
     /// Named statements.
@@ -267,6 +271,8 @@ pub struct Reloaded {
     pub plan: Arc<Plan>,
     /// Keys that keep their old value until a restart.
     pub needs_restart: Vec<&'static str>,
+    /// Why TLS goes on as it was, if it does: each reason with the place of its key.
+    pub tls_refused: Vec<String>,
     /// The cause clients of removed databases are told.
     pub removed: Cause,
 }

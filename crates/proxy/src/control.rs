@@ -17,6 +17,7 @@ use crate::console::{
 use crate::directory::{DatabaseEntry, database_client_limit, pool_mode, pool_size};
 use crate::entry::ClientEntry;
 use crate::hub::{Hub, Phase};
+use crate::security::Security;
 use crate::stats::Totals;
 
 /// A handle on the running pooler.
@@ -68,6 +69,7 @@ impl Control {
             application_name: application_name(&self.hub, &entry.params),
             prepared: entry.prepared.load(Ordering::Relaxed),
             remote_pid: entry.peer.pid(),
+            tls: entry.tls.as_ref().map_or_else(String::new, |tls| tls.text.to_string()),
         }
     }
 
@@ -100,6 +102,7 @@ impl Control {
                     link: holders.get(&entry.slot).copied(),
                     pid: entry.pid(),
                     application_name: application_name(hub, &entry.params),
+                    tls: entry.tls.get().map_or_else(String::new, |text| text.to_string()),
                     prepared: entry.prepared.load(Ordering::Relaxed),
                 })
             })
@@ -357,6 +360,12 @@ impl Control {
                 | plimsoll_config::Change::Settings => {}
             }
         }
+        let (security, tls_refused) = match Security::load(&plan) {
+            Ok(security) => (security, Vec::new()),
+            Err(reasons) => (self.hub.security().with_rules_of(&plan), reasons),
+        };
+        let reaches_alike = security.reaches_servers_like(&self.hub.security());
+        self.hub.set_security(security);
         let removed = self.hub.apply(plan);
         for database in removed {
             tracing::info!(
@@ -365,11 +374,15 @@ impl Control {
             );
             self.kill_clients_of(Some(&database.name), &Cause::DatabaseRemoved);
         }
+        if !reaches_alike {
+            // There is no database whose absence could be told.
+            let _ = self.reconnect(None);
+        }
         for name in reconnect {
             // Only a database that left the plan in between can be missing, and then there is nothing to close.
             let _ = self.reconnect(Some(&name));
         }
-        Reloaded { plan: self.hub.plan(), needs_restart, removed: Cause::DatabaseRemoved }
+        Reloaded { plan: self.hub.plan(), needs_restart, tls_refused, removed: Cause::DatabaseRemoved }
     }
 
     /// Ends the process; see [`Shutdown`].

@@ -79,6 +79,7 @@ impl Still {
 
 fn client(id: u64, database: &str, state: ClientState, link: Option<u64>) -> ClientView {
     ClientView {
+        tls: String::new(),
         id,
         user: "ada".into(),
         database: database.into(),
@@ -101,6 +102,7 @@ fn client(id: u64, database: &str, state: ClientState, link: Option<u64>) -> Cli
 
 fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
     ServerView {
+        tls: String::new(),
         id,
         user: "forced".into(),
         database: "app".into(),
@@ -283,7 +285,12 @@ impl Pooler for Still {
     fn reload(&self, plan: Plan) -> Reloaded {
         *self.plan.borrow_mut() = Arc::new(plan);
         self.told.borrow_mut().push("reload".to_string());
-        Reloaded { plan: self.plan(), needs_restart: Vec::new(), removed: Cause::DatabaseRemoved }
+        Reloaded {
+            plan: self.plan(),
+            needs_restart: Vec::new(),
+            tls_refused: Vec::new(),
+            removed: Cause::DatabaseRemoved,
+        }
     }
 
     fn shutdown(&self, how: Shutdown) {

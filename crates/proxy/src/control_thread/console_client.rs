@@ -9,7 +9,6 @@ use plimsoll_config::Compat;
 use plimsoll_types::{Cause, Severity, SqlState};
 use plimsoll_wire::encode::{self, Fields};
 use plimsoll_wire::{WireError, back, front, header};
-use socket2::Socket;
 
 use super::extended::{Extended, Step};
 use crate::ask;
@@ -17,7 +16,7 @@ use crate::console::{Level, Reply, Shutdown, Until};
 use crate::control::Control;
 use crate::entry::ClientEntry;
 use crate::listener::ClientGuard;
-use crate::socket::Stream;
+use crate::socket::{Detached, Stream};
 use crate::{linger, report, welcome};
 
 /// Longest message a console client may send, bytes with the type byte.
@@ -32,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A client that wants to the console and may, on its way to the control thread.
 pub(crate) struct ConsoleClient {
     /// Its socket, on no runtime.
-    pub(crate) socket: Socket,
+    pub(crate) stream: Detached,
     /// Its record.
     pub(crate) entry: Arc<ClientEntry>,
     /// What it may do.
@@ -53,8 +52,8 @@ enum Ended {
 
 /// Serves the client until it leaves.
 pub(super) async fn serve(control: Control, client: ConsoleClient) {
-    let ConsoleClient { socket, entry, level, guard, input } = client;
-    let stream = match Stream::new(socket) {
+    let ConsoleClient { stream, entry, level, guard, input } = client;
+    let stream = match Stream::attach(stream) {
         Ok(stream) => stream,
         Err(e) => return tracing::warn!("{}socket cannot be watched: {e}", entry.log_prefix()),
     };
