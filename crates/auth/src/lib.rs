@@ -9,8 +9,6 @@
 //! Sources: PostgreSQL manual, "SASL Authentication" and "Message Flow / Start-up"; RFC 5802, RFC 7677.
 
 mod client_login;
-pub mod hba;
-mod ident;
 mod job;
 mod md5;
 mod policy;
@@ -19,8 +17,6 @@ mod server_login;
 mod stored;
 
 pub use client_login::{Ask, CLIENT_MESSAGE_BYTES_MAX, ClientLogin, ClientReply, Method};
-pub use hba::{Asker, Hba, HbaMethod, LineFault, Rule};
-pub use ident::{IdentMaps, IdentVerdict};
 pub use job::{Done, Job};
 pub use policy::{Policy, Random};
 pub use scram::ITERATIONS_MAX;
