@@ -201,7 +201,6 @@ host   app   all   10.0.0.0/8     scram-sha-256
 hostssl all  all   0.0.0.0/0      cert map=certs # behind it
 host   all   all   0.0.0.0/0      md5
 ";
-    // The reject line has a column too many.
     let (hba, faults) = parse(text);
     assert_eq!(faults, []);
     let table = [
