@@ -243,3 +243,21 @@ fn reading_costs_as_much_as_there_is_to_read() {
     ];
     assert!(ratios.iter().all(|ratio| *ratio < 64.0), "{ratios:?}");
 }
+
+/// The examples of `docs/hba.md` are read as they stand, and fit each other.
+#[test]
+fn the_documented_examples_are_read() {
+    let page = include_str!("../../../docs/hba.md");
+    let examples: Vec<&str> = page.split("```").skip(1).step_by(2).collect();
+    let [hba, ident] = examples[..] else { panic!("two examples, not {}", examples.len()) };
+    let (maps, faults) = IdentMaps::parse(ident);
+    assert_eq!(faults, []);
+    assert_eq!(maps.check("admins", "root", "postgres"), IdentVerdict::Allowed);
+    let (mut hba, faults) = Hba::parse(hba, &mut |path| match path {
+        "certusers" => Ok("app".to_owned()),
+        _ => Err(std::io::ErrorKind::NotFound.into()),
+    });
+    assert_eq!(faults, []);
+    assert_eq!(hba.retain_known_maps(&maps), []);
+    assert_eq!(hba.rules().len(), 6);
+}

@@ -138,10 +138,13 @@ fn bits_beyond_the_mask_are_warned_of_and_mean_nobody() {
     }
 }
 
+/// Database, user, and whether they are meant.
+type Case = (&'static str, &'static str, bool);
+
 #[test]
 fn names_and_keywords_of_both_columns() {
-    // (database and user column, [(database, user, whether they are meant)])
-    let table: [(&str, &[(&str, &str, bool)]); 15] = [
+    // (database and user column, cases)
+    let table: [(&str, &[Case]); 15] = [
         ("all all", &[("d", "u", true)]),
         ("d1 u1", &[("d1", "u1", true), ("d1", "u2", false), ("d2", "u1", false), ("D1", "u1", false)]),
         ("d1,d2 all", &[("d1", "u", true), ("d2", "u", true), ("d3", "u", false)]),
