@@ -208,7 +208,7 @@ fn rules_tell_who_may_come_how() {
                local all app trust\n\
                host pgbouncer admin all trust";
     fs::write(maker.path("hba"), hba).unwrap();
-    fs::write(maker.path("ident"), "people alice app\npeople bob all\n").unwrap();
+    fs::write(maker.path("ident"), "people alice app\npeople bob all\nnobody mallory app\n").unwrap();
     let (_postgres, plimsoll) = house(|ini| {
         with_tls(ini, "client", "verify-ca", &maker, "server")
             .set("client_tls_ca_file", &maker.text("root.crt"))

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use plimsoll_auth::{Hba, IdentMaps};
+use plimsoll_auth::hba::Hba;
+use plimsoll_auth::ident::IdentMaps;
+use plimsoll_auth::{Effect, LineFault};
 use plimsoll_config::{AuthType, Plan, SslMode, Tls};
 use plimsoll_tls::{Fault, PemFile, Settings};
 use rustls::{ClientConfig, ServerConfig};
@@ -188,7 +190,7 @@ fn rules(plan: &Plan) -> (Option<Hba>, IdentMaps) {
             Ok(text) => {
                 let (maps, faults) = IdentMaps::parse(&text);
                 idents = maps;
-                faults.iter().for_each(|fault| tracing::warn!("{}: {}", path.display(), fault.message));
+                log(path, "ident", &faults);
             }
             Err(e) => tracing::error!("could not open ident map file {}: {e}", path.display()),
         }
@@ -197,8 +199,9 @@ fn rules(plan: &Plan) -> (Option<Hba>, IdentMaps) {
     let hba = path.and_then(|path| match read_text(path) {
         Ok(text) => {
             let folder = path.parent().unwrap_or(Path::new("."));
-            let (hba, faults) = Hba::parse(&text, &mut |name| read_text(&folder.join(name)));
-            faults.iter().for_each(|fault| tracing::warn!("{}: {}", path.display(), fault.message));
+            let (mut hba, mut faults) = Hba::parse(&text, &mut |name| read_text(&folder.join(name)));
+            faults.extend(hba.retain_known_maps(&idents));
+            log(path, "hba", &faults);
             Some(hba)
         }
         Err(e) => {
@@ -207,4 +210,14 @@ fn rules(plan: &Plan) -> (Option<Hba>, IdentMaps) {
         }
     });
     (hba, idents)
+}
+
+fn log(path: &Path, kind: &str, faults: &[LineFault]) {
+    for fault in faults {
+        tracing::warn!("{}: {}", path.display(), fault.message);
+        match fault.effect {
+            Effect::Skipped => tracing::warn!("could not parse {kind} config line {}", fault.line),
+            Effect::Kept => {}
+        }
+    }
 }

@@ -1,9 +1,8 @@
 //! The dialogue that shows who the client is.
 
-use plimsoll_auth::{
-    Ask, Asker, CLIENT_MESSAGE_BYTES_MAX, ClientLogin, ClientReply, Done, HbaMethod, IdentVerdict, Job,
-    Method, ScramKeys, hba,
-};
+use plimsoll_auth::hba::{self, Asker, HbaMethod};
+use plimsoll_auth::ident::IdentVerdict;
+use plimsoll_auth::{Ask, CLIENT_MESSAGE_BYTES_MAX, ClientLogin, ClientReply, Done, Job, Method, ScramKeys};
 use plimsoll_config::AuthType;
 use plimsoll_types::{Cause, Secret};
 use plimsoll_wire::{HEADER_BYTES, encode, front, header};
@@ -106,17 +105,16 @@ impl Login {
             Asker { way, database: &self.database, user: &self.user, replication: hba::Replication::No };
         let rule = self.security.hba.as_ref().and_then(|hba| hba.find(&asker)).ok_or(Cause::NoAuthMethod)?;
         let map = rule.map.as_deref().map(str::to_string);
-        Ok(Way::Dialogue(match rule.method {
-            HbaMethod::Trust => Method::Trust,
-            HbaMethod::Password => Method::Plain,
-            HbaMethod::Md5 => Method::Md5,
-            HbaMethod::ScramSha256 => Method::Scram,
-            HbaMethod::Peer => return Ok(Way::Peer { map }),
-            HbaMethod::Cert => return Ok(Way::Certificate { map }),
-            HbaMethod::Reject => return Err(Cause::LoginRejected),
-            HbaMethod::Ldap => return Err(Cause::LdapFailed),
-            HbaMethod::Pam => return Err(Cause::PamFailed),
-        }))
+        match &rule.method {
+            HbaMethod::Trust | HbaMethod::Md5 | HbaMethod::Password | HbaMethod::Scram => {
+                rule.method.dialogue().map(Way::Dialogue).ok_or(Cause::NoAuthMethod)
+            }
+            HbaMethod::Peer => Ok(Way::Peer { map }),
+            HbaMethod::Cert => Ok(Way::Certificate { map }),
+            HbaMethod::Reject => Err(Cause::LoginRejected),
+            HbaMethod::Ldap(_) => Err(Cause::LdapFailed),
+            HbaMethod::Pam => Err(Cause::PamFailed),
+        }
     }
 
     /// By the system user at the other end of a Unix socket.
