@@ -82,6 +82,19 @@ fn fields_are_what_openssl_prints() {
 }
 
 #[test]
+fn a_key_is_read_where_dates_cannot_be() {
+    let good = fixture(1);
+    let key = Certificate::parse(&good).expect("a certificate").public_key;
+    assert_eq!(PublicKey::of_certificate(&good), Ok(key));
+    // The first date, in a certificate of this century: UTCTime of 13 letters.
+    let place = good.windows(2).position(|window| window == [0x17, 0x0d]).expect("a date");
+    let mut bad = good.to_vec();
+    bad[place + 2..place + 15].fill(b'x');
+    assert!(Certificate::parse(&bad).is_err());
+    assert_eq!(PublicKey::of_certificate(&bad), Ok(key));
+}
+
+#[test]
 fn extensions_are_what_openssl_wrote() {
     let der = fixture(3);
     let names = Certificate::parse(&der).expect("a certificate").extensions.alt_names.expect("it has them");
@@ -198,6 +211,7 @@ fn exercise(der: &[u8]) {
     if let Ok(certificate) = Certificate::parse(der) {
         let _ = (certificate.subject.text(), certificate.subject.common_name(), certificate.is_self_issued());
     }
+    let _ = PublicKey::of_certificate(der);
     let der = CertificateDer::from(der.to_vec());
     let _ = (crate::subject(&der), crate::common_name(&der));
 }
@@ -241,6 +255,7 @@ proptest! {
     fn no_noise_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         exercise(&bytes);
         let _ = PublicKey::parse(&bytes);
+        let _ = PublicKey::of_certificate(&bytes);
         let _ = Extensions::parse(&bytes);
     }
 }
