@@ -22,4 +22,4 @@ mod x509;
 pub use config::{acceptor, connector};
 pub use rustls;
 pub use settings::{Fault, Key, PemFile, Settings, Side, SslMode};
-pub use text::{common_name, error_text, subject};
+pub use text::{common_name, error_text, server_name, subject};

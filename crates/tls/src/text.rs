@@ -1,8 +1,11 @@
 //! What is said about certificates and errors: for the ledger, for the log, and as a user's name.
 
-use rustls::pki_types::CertificateDer;
+use std::net::{IpAddr, Ipv4Addr};
+
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, Error, OtherError};
 
+use crate::settings::{Check, SslMode};
 use crate::verify::{Refusal, date};
 use crate::x509::Certificate;
 
@@ -17,6 +20,22 @@ pub fn common_name(cert: &CertificateDer<'_>) -> Option<String> {
 #[must_use]
 pub fn subject(cert: &CertificateDer<'_>) -> Option<String> {
     Certificate::parse(cert).ok()?.subject.text()
+}
+
+/// A host as rustls wants to have it: what is verified in `verify-full`, and what the server is told (SNI; addresses are
+/// not told). An IPv6 address may have a zone (`fe80::1%eth0`). None if the host is not such that a certificate can bear
+/// it and `mode` asks for that; in the other modes an address that is not told stands in for it.
+#[must_use]
+pub fn server_name(host: &str, mode: SslMode) -> Option<ServerName<'static>> {
+    let without_zone = match host.split_once('%') {
+        Some((address, _)) if address.contains(':') => address,
+        Some(_) | None => host,
+    };
+    match (ServerName::try_from(without_zone.to_owned()), mode.check()) {
+        (Ok(name), _) => Some(name),
+        (Err(_), Check::ChainAndName) => None,
+        (Err(_), Check::Nothing | Check::Chain) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()),
+    }
 }
 
 /// An error of rustls for the log. If the other side's certificate was not accepted, the words "certificate verify
@@ -88,4 +107,54 @@ fn alert_text(alert: rustls::AlertDescription) -> String {
         text.push(letter.to_ascii_lowercase());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::AlertDescription;
+
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        let told = |host| server_name(host, SslMode::VerifyFull).map(|name| name.to_str().into_owned());
+        assert_eq!(told("db.example.com").as_deref(), Some("db.example.com"));
+        assert_eq!(told("my_db").as_deref(), Some("my_db"));
+        assert_eq!(told("127.0.0.1").as_deref(), Some("127.0.0.1"));
+        assert_eq!(told("fe80::1%eth0").as_deref(), Some("fe80::1"));
+        for host in ["", "-a", "a b", "a%b"] {
+            assert_eq!(told(host), None, "{host}");
+            for mode in [SslMode::Prefer, SslMode::VerifyCa] {
+                let name = server_name(host, mode).expect("nobody looks at it");
+                assert_eq!(name.to_str(), "0.0.0.0", "{host}");
+            }
+        }
+    }
+
+    #[test]
+    fn errors_for_the_log() {
+        let cases = [
+            (
+                Error::AlertReceived(AlertDescription::UnknownCA),
+                "the other side ended the handshake with the alert unknown_ca",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::CertificateRequired),
+                "the other side ended the handshake with the alert certificate_required",
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::BadSignature),
+                "certificate verify failed: the other side does not have the key of the certificate it shows",
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::Other(OtherError(std::sync::Arc::new(
+                    Refusal::Malformed { what: "it is not DER" },
+                )))),
+                "certificate verify failed: a certificate that was sent cannot be read: it is not DER",
+            ),
+        ];
+        for (error, text) in cases {
+            assert_eq!(error_text(&error), text);
+        }
+    }
 }

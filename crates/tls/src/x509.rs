@@ -117,6 +117,24 @@ impl<'a> PublicKey<'a> {
         Self::parse_value(info.value)
     }
 
+    /// Reads the key of a certificate and passes over everything else, so that a server which nobody wants to verify may
+    /// have dates and extensions that nobody can read.
+    ///
+    /// # Errors
+    ///
+    /// What lies before the key is not a certificate's, or the key cannot be read.
+    pub(crate) fn of_certificate(der: &'a [u8]) -> Result<Self, Malformed> {
+        let certificate = Fields::new(der)?.expect(tag::SEQUENCE, "it is no SEQUENCE")?;
+        let tbs = Fields::new(certificate.value)?.expect(tag::SEQUENCE, "it has no signed part")?;
+        let mut fields = Fields::new(tbs.value)?;
+        fields.next_if(tag::CONTEXT_0_CONSTRUCTED)?;
+        fields.expect(tag::INTEGER, "it has no serial number")?;
+        for _algorithm_issuer_validity_subject in 0..4 {
+            fields.expect(tag::SEQUENCE, "a field before its public key is missing")?;
+        }
+        Self::parse_value(fields.expect(tag::SEQUENCE, "it has no public key")?.value)
+    }
+
     fn parse_value(value: &'a [u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::new(value)?;
         let algorithm = fields.expect(tag::SEQUENCE, "its public key has no algorithm")?;

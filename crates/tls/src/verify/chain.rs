@@ -5,6 +5,9 @@
 //! such a one. Issuers are looked for in the CA file first, then among what was sent. Lists of revoked certificates are
 //! not part of it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, SignatureScheme};
 
 use super::Refusal;
-use crate::x509::Certificate;
+use crate::x509::PublicKey;
 
 type Algorithm = &'static dyn SignatureVerificationAlgorithm;
 
@@ -62,9 +62,8 @@ fn verify(
     certificate: &CertificateDer<'_>,
     signed: &DigitallySignedStruct,
 ) -> Result<HandshakeSignatureValid, Error> {
-    let certificate = Certificate::parse(certificate)
+    let key = PublicKey::of_certificate(certificate)
         .map_err(|malformed| Error::from(Refusal::Malformed { what: malformed.0 }))?;
-    let key = certificate.public_key;
     let fitting = possible.iter().find(|algorithm| algorithm.public_key_alg_id().as_ref() == key.algorithm);
     let Some(algorithm) = fitting else {
         return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());

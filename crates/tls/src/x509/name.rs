@@ -200,7 +200,7 @@ pub(crate) fn oid_text(oid: &[u8]) -> String {
     let mut numbers: Vec<u64> = Vec::new();
     let mut number: u64 = 0;
     for byte in oid {
-        number = number.checked_shl(7).unwrap_or(u64::MAX) | u64::from(byte & 0x7f);
+        number = number.saturating_mul(128).saturating_add(u64::from(byte & 0x7f));
         if byte & 0x80 == 0 {
             numbers.push(number);
             number = 0;
