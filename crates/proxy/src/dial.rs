@@ -6,7 +6,6 @@ use std::time::Duration;
 use plimsoll_config::{General, SslMode};
 use plimsoll_types::Cause;
 use plimsoll_wire::encode;
-use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::directory::PoolEntry;
@@ -77,8 +76,10 @@ pub(crate) async fn secure(
         _ => return Err(Cause::ServerProtocol { what: "no answer to SSLRequest" }),
     }
     let host = { hub.directory.lock().host_of(&pool.database.config(), target) };
-    let by_name = host.and_then(|host| ServerName::try_from(host).ok());
-    let name = by_name.unwrap_or_else(|| ServerName::IpAddress(addr.ip().into()));
+    let host = host.unwrap_or_else(|| addr.ip().to_string());
+    let name = plimsoll_tls::server_name(&host, security.server_mode()).ok_or_else(|| {
+        Cause::ServerTlsFailed { reason: format!("no certificate can name the host {host}").into() }
+    })?;
     let failed = |e: rustls::Error| Cause::ServerTlsFailed { reason: plimsoll_tls::error_text(&e).into() };
     let tls = Tls::client(config.clone(), name).map_err(failed)?;
     match stream.secure(tls).await {

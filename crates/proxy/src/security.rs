@@ -7,7 +7,7 @@ use plimsoll_auth::hba::Hba;
 use plimsoll_auth::ident::IdentMaps;
 use plimsoll_auth::{Effect, LineFault};
 use plimsoll_config::{AuthType, Plan, SslMode, Tls};
-use plimsoll_tls::{Fault, PemFile, Settings};
+use plimsoll_tls::{Fault, PemFile, Settings, Side};
 use rustls::{ClientConfig, ServerConfig};
 
 /// Largest file of certificates, keys or rules that is read, bytes.
@@ -30,13 +30,6 @@ pub(crate) struct Security {
     made_of: [Settings; 2],
 }
 
-/// One side of TLS.
-#[derive(Clone, Copy)]
-enum Which {
-    Client,
-    Server,
-}
-
 impl Security {
     /// Reads the files of a plan. Rules that cannot be read are logged and let nobody in.
     ///
@@ -46,13 +39,13 @@ impl Security {
         let (client, client_faults) = settings(&plan.general.client_tls);
         let (server, server_faults) = settings(&plan.general.server_tls);
         let mut faults = Vec::new();
-        faults.extend(client_faults.into_iter().map(|fault| told(plan, Which::Client, &fault)));
-        faults.extend(server_faults.into_iter().map(|fault| told(plan, Which::Server, &fault)));
+        faults.extend(client_faults.into_iter().map(|fault| told(plan, Side::Client, &fault)));
+        faults.extend(server_faults.into_iter().map(|fault| told(plan, Side::Server, &fault)));
         let mut client_tls = None;
         let mut server_tls = None;
         if faults.is_empty() {
-            client_tls = made(&client, plimsoll_tls::acceptor, plan, Which::Client, &mut faults);
-            server_tls = made(&server, plimsoll_tls::connector, plan, Which::Server, &mut faults);
+            client_tls = made(&client, plimsoll_tls::acceptor, plan, Side::Client, &mut faults);
+            server_tls = made(&server, plimsoll_tls::connector, plan, Side::Server, &mut faults);
         }
         if plan.general.auth_type == AuthType::Cert && plan.general.client_tls.mode != SslMode::VerifyFull {
             let place = place(plan, "auth_type");
@@ -77,6 +70,11 @@ impl Security {
         }
     }
 
+    /// `server_tls_sslmode`.
+    pub(crate) fn server_mode(&self) -> plimsoll_tls::SslMode {
+        self.made_of[1].mode
+    }
+
     /// Whether servers are reached as with the other one.
     pub(crate) fn reaches_servers_like(&self, other: &Security) -> bool {
         self.made_of[1] == other.made_of[1]
@@ -87,7 +85,7 @@ fn made<T>(
     settings: &Settings,
     make: fn(&Settings) -> Result<Arc<T>, Vec<Fault>>,
     plan: &Plan,
-    which: Which,
+    which: Side,
     faults: &mut Vec<String>,
 ) -> Option<Arc<T>> {
     if settings.mode == plimsoll_tls::SslMode::Disable {
@@ -159,26 +157,13 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 }
 
 /// A fault with the place of its key, as all mistakes of the configuration are told.
-fn told(plan: &Plan, which: Which, fault: &Fault) -> String {
-    let (side, suffix) = (which.as_str(), fault.key.suffix());
-    let key = match fault.key {
-        plimsoll_tls::Key::Tls13Ciphers => format!("{side}_tls13_ciphers"),
-        _ => format!("{side}_tls_{suffix}"),
-    };
+fn told(plan: &Plan, which: Side, fault: &Fault) -> String {
+    let key = fault.key.name(which);
     format!("{}{key}: {}", place(plan, &key), fault.message)
 }
 
 fn place(plan: &Plan, key: &str) -> String {
     plan.set_at.get(key).map(|at| format!("{}: ", at.place)).unwrap_or_default()
-}
-
-impl Which {
-    fn as_str(self) -> &'static str {
-        match self {
-            Which::Client => "client",
-            Which::Server => "server",
-        }
-    }
 }
 
 /// Reads auth_hba_file and auth_ident_file; what is wrong in them is logged, as PgBouncer does.
