@@ -103,7 +103,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("stats_users", Some(""), Field::Names(|g| &mut g.stats_users)),
     key("suspend_timeout", Some("10"), Field::Seconds(|g| &mut g.suspend_timeout)),
     key("syslog", Some("0"), Field::Switch(|g| &mut g.syslog)),
-    key("syslog_facility", Some("daemon"), Field::Text(|g| &mut g.syslog_facility)),
+    key("syslog_facility", Some("daemon"), Field::Facility(|g| &mut g.syslog_facility)),
     key("syslog_ident", Some("pgbouncer"), Field::Text(|g| &mut g.syslog_ident)),
     key("tcp_defer_accept", Some("1"), Field::Count(|g| &mut g.tcp_defer_accept)),
     key("tcp_keepalive", Some("1"), Field::Switch(|g| &mut g.tcp_keepalive)),

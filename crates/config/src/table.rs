@@ -37,6 +37,8 @@ pub(crate) enum Field {
     /// Not the console's name; empty is none.
     AuthDbname(At<Option<String>>),
     SslMode(At<SslMode>),
+    /// Where syslog files a line.
+    Facility(At<String>),
     /// `<empty>` is none.
     CheckQuery(At<Option<String>>),
     /// Checked and shown, but nothing in `General` depends on it.
@@ -127,6 +129,11 @@ const WANTS_POOL_MODE: &str = "session, transaction or statement";
 const WANTS_AUTH: &str = "any, trust, plain, md5, scram-sha-256, cert, hba, ldap or pam";
 const WANTS_SSL_MODE: &str = "disable, allow, prefer, require, verify-ca or verify-full";
 
+const WANTS_FACILITY: &str = "auth, authpriv, cron, daemon, user or local0 to local7";
+const FACILITIES: [&str; 13] = [
+    "auth", "authpriv", "cron", "daemon", "user", "local0", "local1", "local2", "local3", "local4", "local5",
+    "local6", "local7",
+];
 const SSL_MODES: [SslMode; 6] = [
     SslMode::Disable,
     SslMode::Allow,
@@ -220,6 +227,11 @@ impl Field {
                 let mode = mode.ok_or(Fault::Invalid(WANTS_SSL_MODE))?;
                 put(at(general), mode, mode.as_str())
             }
+            Field::Facility(at) => {
+                let word = FACILITIES.into_iter().find(|word| word.eq_ignore_ascii_case(text));
+                let word = word.ok_or(Fault::Invalid(WANTS_FACILITY))?;
+                put(at(general), word.to_string(), word)
+            }
             Field::Kept(kind) => return kind.check(text),
         };
         Ok(Taken { shown, warning: None })
@@ -241,6 +253,7 @@ impl Field {
             Field::AuthType(_) => WANTS_AUTH,
             Field::AuthDbname(_) => "text",
             Field::SslMode(_) => WANTS_SSL_MODE,
+            Field::Facility(_) => WANTS_FACILITY,
             Field::Kept(Kind::Text) => "text",
             Field::Kept(Kind::Int) => "whole number",
         }
@@ -257,7 +270,7 @@ impl Field {
             }
             Field::Count(_) | Field::Port(_) | Field::Seconds(_) | Field::WholeSeconds(_) => None,
             Field::Period(_) | Field::FileMode(_) | Field::PoolMode(_) | Field::CheckQuery(_) => None,
-            Field::AuthDbname(_) | Field::SslMode(_) | Field::Kept(_) => None,
+            Field::AuthDbname(_) | Field::SslMode(_) | Field::Facility(_) | Field::Kept(_) => None,
         }
     }
 }

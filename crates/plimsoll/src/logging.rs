@@ -1,10 +1,11 @@
 //! The log, in PgBouncer's format: `2026-11-20 16:01:45.240 UTC [778] LOG message`.
 //!
 //! Nothing is buffered: a line is one write, and it is out before whatever it tells of can be seen by a client. It
-//! goes to standard error, unless that is switched off, and to `logfile`.
+//! goes to standard error, unless that is switched off, to `logfile`, and with `syslog = 1` to the system's log.
 
 mod sink;
 mod storm;
+mod syslog;
 
 use std::fmt::{self, Write as _};
 use std::path::Path;
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 use jiff::Zoned;
 use plimsoll_admin::Applied;
-use plimsoll_config::Plan;
+use plimsoll_config::{General, Plan};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
@@ -26,6 +27,7 @@ use tracing_subscriber::reload;
 use sink::Sink;
 pub(crate) use sink::Terminal;
 use storm::{Fate, Storm};
+use syslog::Syslog;
 
 /// Target of an event after which the process ends: it is written as FATAL.
 pub(crate) const FATAL: &str = "fatal";
@@ -65,6 +67,12 @@ impl Log {
             Applied::Set => {}
         }
         self.set_verbose(plan.general.verbose);
+        self.set_syslog(&plan.general);
+    }
+
+    /// Writes to the system's log too, or not, as the plan says.
+    pub(crate) fn set_syslog(&self, general: &General) {
+        self.sink.set_syslog(Syslog::of(general));
     }
 
     /// Takes the higher one of the command line's and the file's word.

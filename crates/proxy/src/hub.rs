@@ -556,45 +556,54 @@ impl Hub {
         while let Some(action) = core.pools.poll_action() {
             match action {
                 Action::Grant { ticket, client, grant } => self.grant(core, ticket, client, grant, now),
-                Action::Refuse { ticket, client, cause } => {
-                    if let Some(entry) = place(&mut core.waiting, ticket.index, None) {
-                        debug_assert_eq!(entry.id, client);
-                        entry.post(|mail| mail.refused = Some(Box::new(cause)));
-                    }
+                other => self.act(core, other, now),
+            }
+        }
+    }
+
+    /// Out of the way of grants: the tasks that are made here take much room on the stack.
+    #[cold]
+    fn act(self: &Arc<Self>, core: &mut Core, action: Action, now: Moment) {
+        match action {
+            Action::Grant { ticket, client, grant } => self.grant(core, ticket, client, grant, now),
+            Action::Refuse { ticket, client, cause } => {
+                if let Some(entry) = place(&mut core.waiting, ticket.index, None) {
+                    debug_assert_eq!(entry.id, client);
+                    entry.post(|mail| mail.refused = Some(Box::new(cause)));
                 }
-                Action::Open { slot, pool, target, worker } => {
-                    let Some(pool) = core.entries.get(&pool) else {
-                        // Decided just before its database was removed.
-                        core.pools.handle_failed(slot, Failure::Connect(Cause::DatabaseRemoved), now);
-                        continue;
-                    };
-                    if core.pools.is_from_reserve(slot) {
-                        tracing::warn!(
-                            "{}/{}: taking connection from reserve_pool",
-                            pool.database.name,
-                            pool.user
-                        );
-                    }
-                    let open = connector::open(self.clone(), slot, pool.clone(), target, worker);
-                    self.spawn_on(worker, slot_task::watched(self.clone(), slot, open));
+            }
+            Action::Open { slot, pool, target, worker } => {
+                let Some(pool) = core.entries.get(&pool) else {
+                    // Decided just before its database was removed.
+                    core.pools.handle_failed(slot, Failure::Connect(Cause::DatabaseRemoved), now);
+                    return;
+                };
+                if core.pools.is_from_reserve(slot) {
+                    tracing::warn!(
+                        "{}/{}: taking connection from reserve_pool",
+                        pool.database.name,
+                        pool.user
+                    );
                 }
-                Action::Check { slot } => {
-                    if let Some(conn) = core.take(slot) {
-                        let (home, check) = (conn.home, cleaner::check(self.clone(), conn));
-                        self.spawn_on(home, slot_task::watched(self.clone(), slot, check));
-                    }
+                let open = connector::open(self.clone(), slot, pool.clone(), target, worker);
+                self.spawn_on(worker, slot_task::watched(self.clone(), slot, open));
+            }
+            Action::Check { slot } => {
+                if let Some(conn) = core.take(slot) {
+                    let (home, check) = (conn.home, cleaner::check(self.clone(), conn));
+                    self.spawn_on(home, slot_task::watched(self.clone(), slot, check));
                 }
-                Action::Clean { slot } => {
-                    if let Some(conn) = core.take(slot) {
-                        let (home, clean) = (conn.home, cleaner::clean(self.clone(), conn));
-                        self.spawn_on(home, slot_task::watched(self.clone(), slot, clean));
-                    }
+            }
+            Action::Clean { slot } => {
+                if let Some(conn) = core.take(slot) {
+                    let (home, clean) = (conn.home, cleaner::clean(self.clone(), conn));
+                    self.spawn_on(home, slot_task::watched(self.clone(), slot, clean));
                 }
-                Action::Close { slot, cause } => {
-                    if let Some(conn) = core.take(slot) {
-                        let (home, close) = (conn.home, closer::close(self.clone(), conn, cause));
-                        self.spawn_on(home, slot_task::watched(self.clone(), slot, close));
-                    }
+            }
+            Action::Close { slot, cause } => {
+                if let Some(conn) = core.take(slot) {
+                    let (home, close) = (conn.home, closer::close(self.clone(), conn, cause));
+                    self.spawn_on(home, slot_task::watched(self.clone(), slot, close));
                 }
             }
         }

@@ -155,6 +155,10 @@ impl Relay {
             self.resume_client(cx, scratch)?;
         }
         self.read_mail(cx, scratch)?;
+        if self.hub.suspended.load(Ordering::Relaxed) {
+            // RESUME wakes all clients.
+            return self.flush(cx);
+        }
         loop {
             match self.turn(cx, scratch)? {
                 // What follows may be much later than what was done.
@@ -166,10 +170,6 @@ impl Relay {
 
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Turn, Ended> {
         self.flush(cx)?;
-        if self.hub.suspended.load(Ordering::Relaxed) {
-            // RESUME wakes all clients.
-            return Ok(Turn::Wait);
-        }
         let looked = std::mem::replace(&mut self.looked, Looked::Usable);
         if looked == Looked::Usable
             && self.output.is_empty()

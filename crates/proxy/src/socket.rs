@@ -179,18 +179,36 @@ impl Stream {
     /// Reads what is there.
     #[inline]
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        match &mut self.tls {
-            None => self.raw.poll_read(cx, buffer),
-            Some(tls) => tls.poll_read(&mut self.raw, cx, buffer),
+        if self.tls.is_none() {
+            return self.raw.poll_read(cx, buffer);
         }
+        self.poll_read_secured(cx, buffer)
     }
 
     /// Writes as much as the kernel takes: the number of bytes, possibly 0 when it takes none now (the waker is
     /// registered then). What was not taken has to be offered again, the same bytes.
     #[inline]
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
+        if self.tls.is_none() {
+            return self.raw.poll_write(cx, bytes);
+        }
+        self.poll_write_secured(cx, bytes)
+    }
+
+    // Both out of the way, so that the plain way stays short enough to be inlined.
+
+    #[cold]
+    fn poll_read_secured(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match &mut self.tls {
-            None => self.raw.poll_write(cx, bytes),
+            None => Poll::Pending,
+            Some(tls) => tls.poll_read(&mut self.raw, cx, buffer),
+        }
+    }
+
+    #[cold]
+    fn poll_write_secured(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => Ok(0),
             Some(tls) => tls.poll_write(&mut self.raw, cx, bytes),
         }
     }

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use super::syslog::Syslog;
+
 /// Whether the log is written to standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Terminal {
@@ -14,16 +16,22 @@ pub(crate) enum Terminal {
     Quiet,
 }
 
-/// Standard error and the log file.
+/// Standard error, the log file and the system's log.
 #[derive(Debug)]
 pub(super) struct Sink {
     terminal: Terminal,
     file: Mutex<Option<File>>,
+    syslog: Mutex<Option<Syslog>>,
 }
 
 impl Sink {
     pub(super) fn open(terminal: Terminal, file: Option<&Path>) -> io::Result<Sink> {
-        Ok(Sink { terminal, file: Mutex::new(file.map(append).transpose()?) })
+        Ok(Sink { terminal, file: Mutex::new(file.map(append).transpose()?), syslog: Mutex::new(None) })
+    }
+
+    /// Whether, and how, lines go to the system's log from now on.
+    pub(super) fn set_syslog(&self, syslog: Option<Syslog>) {
+        *self.syslog.lock().unwrap_or_else(PoisonError::into_inner) = syslog;
     }
 
     /// Opens the file anew, because it was moved away or has another name now. Keeps the old one when that fails.
@@ -50,6 +58,9 @@ impl Write for &Sink {
         }
         if let Some(file) = self.file.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             let _ = file.write_all(line);
+        }
+        if let Some(syslog) = self.syslog.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            syslog.send(&String::from_utf8_lossy(line));
         }
         Ok(line.len())
     }

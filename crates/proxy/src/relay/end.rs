@@ -11,6 +11,7 @@ use crate::{linger, report};
 
 impl Relay {
     /// Settles everything: the place in the queue, the server connection, the client's last message, the log.
+    #[cold]
     pub(super) fn finish(&mut self, cx: &mut Context<'_>, side: Side, cause: &Cause) {
         let now = self.hub.now();
         let last_words = match (side, &mut self.conn) {
