@@ -15,6 +15,7 @@ use plimsoll_wire::{back, encode};
 
 use crate::failure::{Failure, Said};
 use crate::table::Table;
+pub use login::{ClearText, Visit};
 pub(crate) use login::{Knock, Password};
 pub(crate) use stream::Address;
 use stream::{Stream, StreamError};
@@ -29,6 +30,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Link {
     stream: Stream,
     at: String,
+    /// Names of the parameters that were reported at login.
+    reported: Vec<String>,
 }
 
 impl Link {
@@ -37,12 +40,25 @@ impl Link {
     /// # Errors
     /// Nobody there, or not let in.
     pub(crate) fn open(address: &Address, knock: &Knock) -> Result<Link, Failure> {
+        Link::visit(address, knock, &Visit::console())
+    }
+
+    /// The same with a database of the caller's choice.
+    ///
+    /// # Errors
+    /// Nobody there, or not let in.
+    pub(crate) fn visit(address: &Address, knock: &Knock, visit: &Visit) -> Result<Link, Failure> {
         let at = address.to_string();
         let stream = Stream::connect(address, CONNECT_MAX, SILENCE_MAX)
             .map_err(|error| Failure::Unreachable { at: at.clone(), error })?;
-        let mut link = Link { stream, at };
-        login::enter(&mut link, knock)?;
+        let mut link = Link { stream, at, reported: Vec::new() };
+        login::enter(&mut link, knock, visit)?;
         Ok(link)
+    }
+
+    /// Names of the parameters that were reported at login.
+    pub(crate) fn reported(&self) -> &[String] {
+        &self.reported
     }
 
     /// Asks for a table.
