@@ -34,7 +34,7 @@ use doctor::Patient;
 use failure::Failure;
 use grammar::Line;
 use pooler::Pooler;
-use reload::Settings;
+use reload::{Settings, TLS_STAYS, Tls};
 use show::{Figures, Scene};
 
 /// The console.
@@ -117,7 +117,7 @@ impl AdminConsole {
             return Ok(Some(Reply::Ask(Box::new(reply))));
         }
         let scene = self.scene(pooler, plan, level);
-        Ok(show::find(what, &scene)?.map(|table| Reply::Now(answer::table(&table))))
+        Ok(show::find(what, &scene).map(|table| Reply::Now(answer::table(&table))))
     }
 
     fn scene<'a>(&self, pooler: &'a dyn Pooler, plan: &Arc<Plan>, level: Level) -> Scene<'a> {
@@ -159,8 +159,11 @@ impl AdminConsole {
             return Ok(Reply::Now(answer::notice("SET ignored", None, "SET")));
         }
         require_admin(level)?;
-        self.settings.set(pooler, key, value)?;
-        Ok(Reply::Now(answer::done(&format!("SET {key}={value}"))))
+        let tag = format!("SET {key}={value}");
+        Ok(Reply::Now(match self.settings.set(pooler, key, value)? {
+            Tls::AsWanted => answer::done(&tag),
+            Tls::AsBefore => answer::notice(TLS_STAYS, None, &tag),
+        }))
     }
 
     fn act(&self, pooler: &dyn Pooler, act: Act, level: Level, argument: &str) -> Result<Reply, Failure> {
@@ -179,8 +182,8 @@ impl AdminConsole {
             }
             Act::Resume => commands::resume(pooler, argument),
             Act::Shutdown => commands::shutdown(pooler, argument),
-            Act::Suspend => Err(Failure::NotYet("SUSPEND")),
-            Act::WaitClose => Err(Failure::NotYet("WAIT_CLOSE")),
+            Act::Suspend => commands::suspend(pooler),
+            Act::WaitClose => commands::wait_close(pooler, argument),
         }
     }
 }

@@ -3,9 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use plimsoll_config::{Change, Mistake, Plan};
+use plimsoll_proxy::Reloaded;
 
 use crate::failure::Failure;
 use crate::pooler::Pooler;
+
+/// What is said when TLS cannot be had as the plan wants it.
+pub(crate) const TLS_STAYS: &str = "TLS settings could not be applied, still using old configuration";
 
 /// Makes a plan of the configuration files as they are now.
 pub type Load = dyn Fn() -> Result<Plan, Vec<Mistake>> + Send + Sync;
@@ -57,21 +61,43 @@ impl Settings {
             }
         }
         plimsoll_config::carry(old, &mut new);
-        for warning in &pooler.reload(new).plan.warnings {
+        let reloaded = pooler.reload(new);
+        for warning in &reloaded.plan.warnings {
             tracing::warn!("{warning}");
         }
+        tls_stays(&reloaded);
     }
 
     /// `SET key = value`: ignored without a word for a key that only a restart changes, as PgBouncer does.
-    pub(crate) fn set(&self, pooler: &dyn Pooler, key: &str, value: &str) -> Result<(), Failure> {
+    pub(crate) fn set(&self, pooler: &dyn Pooler, key: &str, value: &str) -> Result<Tls, Failure> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut plan = Plan::clone(&pooler.plan());
         plimsoll_config::set(&mut plan, key, value).map_err(|reason| {
             tracing::error!("{reason}");
             Failure::SetFailed(reason)
         })?;
-        pooler.reload(plan);
+        let reloaded = pooler.reload(plan);
         (self.follow)(&pooler.plan(), Applied::Set);
-        Ok(())
+        Ok(tls_stays(&reloaded))
     }
+}
+
+/// What became of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// It is as the plan says.
+    AsWanted,
+    /// It cannot be, and goes on as it was.
+    AsBefore,
+}
+
+fn tls_stays(reloaded: &Reloaded) -> Tls {
+    for reason in &reloaded.tls_refused {
+        tracing::error!("{reason}");
+    }
+    if reloaded.tls_refused.is_empty() {
+        return Tls::AsWanted;
+    }
+    tracing::error!("{TLS_STAYS}");
+    Tls::AsBefore
 }

@@ -1,101 +1,123 @@
-//! Which way of showing who one is goes for whom: the HBA file, as PgBouncer reads it (reference 3.4; PostgreSQL
-//! manual, "The pg_hba.conf File").
-
-mod line;
+//! HBA files (`auth_hba_file`): who is asked to prove himself how, by the way he came, his address, the database and
+//! the user he asks for.
+//!
+//! Sources: PgBouncer's manual, "HBA file format"; PostgreSQL manual, "The pg_hba.conf File".
 
 use std::net::IpAddr;
 
-use line::Token;
-pub(crate) use line::tokens;
+use plimsoll_types::Secret;
 
-/// A line of a file that was skipped, or is doubtful.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LineFault {
-    /// Its number, from 1.
-    pub line: u32,
-    /// What is wrong with it.
-    pub message: String,
-}
+use crate::client_login::Method;
+use crate::hba::address::Net;
+use crate::hba::names::{Column, Names, NamesReader};
+use crate::ident::IdentMaps;
+use crate::lines::{Effect, LineFault, RULES_BYTES_MAX, Token, Tokens, numbered, shown};
 
-/// The rules of a file, in its order.
+mod address;
+mod names;
+#[cfg(test)]
+mod tests;
+
+/// Reads a file of names (`@file`). A name that is not absolute is meant from the folder of the HBA file.
+pub type ReadNames<'a> = dyn FnMut(&str) -> std::io::Result<String> + 'a;
+
+/// The lines of an HBA file that hold.
 #[derive(Clone, Debug, Default)]
 pub struct Hba {
     rules: Vec<Rule>,
 }
 
-/// One line.
+/// A line that holds.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    kind: Kind,
+    /// What is asked for.
+    pub method: HbaMethod,
+    /// The ident map of `map=`. It is looked at for [`HbaMethod::Peer`] and [`HbaMethod::Cert`] only; PgBouncer lets
+    /// it be written behind other methods, too.
+    pub map: Option<Box<str>>,
+    /// Its place in the file, from 1.
+    pub line: u32,
+    way: RuleWay,
     databases: Names,
     users: Names,
-    net: Option<Net>,
-    /// How whoever it fits has to show who it is.
-    pub method: HbaMethod,
-    /// `map=`, for peer and cert.
-    pub map: Option<Box<str>>,
-    /// Its number in the file, from 1.
-    pub line: u32,
 }
 
-/// The method of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a line asks for.
+#[derive(Clone, Debug)]
 pub enum HbaMethod {
-    /// Anybody listed.
+    /// `trust`: nothing; the user must be listed.
     Trust,
-    /// Nobody.
+    /// `reject`: nobody gets in.
     Reject,
-    /// Clear text.
-    Password,
-    /// MD5, or SCRAM where the secret is one.
+    /// `md5`.
     Md5,
-    /// SCRAM-SHA-256.
-    ScramSha256,
-    /// By the system user, over a Unix socket.
+    /// `password`, in clear text.
+    Password,
+    /// `peer`: the system user at the other end of the Unix socket. No TCP connection has one.
     Peer,
-    /// By the certificate.
+    /// `cert`: a certificate of the client. Only a TLS connection has one.
     Cert,
-    /// By an LDAP server.
-    Ldap,
-    /// By PAM.
+    /// `scram-sha-256`.
+    Scram,
+    /// `ldap`, with the rest of the line as it is written: it may hold a password (`ldapbindpasswd`).
+    Ldap(Secret),
+    /// `pam`.
     Pam,
 }
 
-const METHODS: [(&str, HbaMethod); 9] = [
-    ("trust", HbaMethod::Trust),
-    ("reject", HbaMethod::Reject),
-    ("password", HbaMethod::Password),
-    ("md5", HbaMethod::Md5),
-    ("scram-sha-256", HbaMethod::ScramSha256),
-    ("peer", HbaMethod::Peer),
-    ("cert", HbaMethod::Cert),
-    ("ldap", HbaMethod::Ldap),
-    ("pam", HbaMethod::Pam),
-];
+impl HbaMethod {
+    /// The dialogue in which the client proves himself; `None` where there is none, or none of ours.
+    pub fn dialogue(&self) -> Option<Method> {
+        match self {
+            HbaMethod::Trust => Some(Method::Trust),
+            HbaMethod::Md5 => Some(Method::Md5),
+            HbaMethod::Password => Some(Method::Plain),
+            HbaMethod::Scram => Some(Method::Scram),
+            HbaMethod::Reject | HbaMethod::Peer | HbaMethod::Cert | HbaMethod::Ldap(_) | HbaMethod::Pam => {
+                None
+            }
+        }
+    }
+}
 
-/// Who wants to come in, and how.
+/// For which connections a line is.
+#[derive(Clone, Copy, Debug)]
+enum RuleWay {
+    /// `local`: Unix sockets.
+    Local,
+    /// `host`, `hostssl`, `hostnossl`.
+    Host(RuleTls, Net),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum RuleTls {
+    Either,
+    Only(Tls),
+}
+
+/// Who asks to be let in.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
-    /// On which way.
+    /// How he came.
     pub way: Way,
-    /// The database it names.
+    /// The database he asked for.
     pub database: &'a str,
-    /// The user it names.
+    /// The user he says he is.
     pub user: &'a str,
-    /// Whether it wants to replicate.
+    /// Whether he wants to replicate.
     pub replication: Replication,
 }
 
-/// On which way a client comes.
+/// How a client came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Over a Unix socket.
+    /// By a Unix socket.
     Local,
-    /// Over TCP.
+    /// By TCP.
     Tcp {
-        /// From where.
+        /// Its address; IPv4 may be written in IPv6.
         ip: IpAddr,
-        /// Whether it is encrypted.
+        /// Whether the connection is encrypted.
         tls: Tls,
     },
 }
@@ -109,289 +131,176 @@ pub enum Tls {
     No,
 }
 
-/// Whether a client wants to replicate.
+/// The startup parameter `replication` (PostgreSQL manual, "Streaming Replication Protocol").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replication {
-    /// It does not.
+    /// Absent or false.
     No,
-    /// `replication=true`: no database; only lines with the keyword `replication` fit.
+    /// A true value: no database is entered; only the keyword `replication` means it.
     Physical,
-    /// `replication=database`.
+    /// `database`: as any other connection to that database.
     Logical,
 }
 
-/// The first word of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Local,
-    Host,
-    HostSsl,
-    HostNoSsl,
-}
-
-/// A list of databases or users.
-#[derive(Clone, Debug, Default)]
-struct Names {
-    all: Is,
-    same_user: Is,
-    replication: Is,
-    names: Vec<Box<str>>,
-}
-
-/// Whether a keyword is there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Is {
-    #[default]
-    Absent,
-    There,
-}
-
-/// Addresses with a common beginning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Net {
-    All,
-    V4 { address: u32, mask: u32 },
-    V6 { address: u128, mask: u128 },
-}
-
-/// What a list of names is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum List {
-    Databases,
-    Users,
-}
-
-/// Most names of one `@file`.
-const NAMES_MAX: usize = 100_000;
-
-/// How deep `@file` may go.
-const DEPTH_MAX: u32 = 10;
-
-/// Fetches the text of an `@file`.
-type Read<'a> = &'a mut dyn FnMut(&str) -> std::io::Result<String>;
-
 impl Hba {
-    /// Reads a file; `read` gives the text of an `@file`. A line that is wrong is left out and told; one that is only
-    /// doubtful is told and counts.
-    pub fn parse(text: &str, read: Read<'_>) -> (Hba, Vec<LineFault>) {
-        let (mut hba, mut faults) = (Hba::default(), Vec::new());
-        for (line, text) in (1..).zip(text.lines()) {
-            let mut doubts = Vec::new();
-            match rule(text, line, read, &mut doubts) {
-                Ok(Some(rule)) => hba.rules.push(rule),
-                Ok(None) => {}
-                Err(why) => {
-                    doubts.push(format!("hba line {line}: {why}; could not parse hba config line {line}"))
+    /// Reads an HBA file. Lines that cannot be read are left out, and said so in the order of the file.
+    pub fn parse<'r>(text: &str, read: &'r mut ReadNames<'r>) -> (Hba, Vec<LineFault>) {
+        let mut hba = Hba::default();
+        let mut faults = Vec::new();
+        if text.len() > RULES_BYTES_MAX {
+            faults.push(fault(1, Effect::Skipped, &format!("file is longer than {RULES_BYTES_MAX} bytes")));
+            return (hba, faults);
+        }
+        let mut names = NamesReader::new(read);
+        for (line, text) in numbered(text) {
+            names.begin_line();
+            match rule(line, text, &mut names) {
+                Ok(Some(rule)) => {
+                    faults.extend(rule.warning());
+                    hba.rules.push(rule);
                 }
+                Ok(None) => {}
+                Err(why) => faults.push(fault(line, Effect::Skipped, &why)),
             }
-            faults.extend(doubts.into_iter().map(|message| LineFault { line, message }));
         }
         (hba, faults)
     }
 
-    /// The first rule that fits.
+    /// Leaves out the lines whose `map=` is not in the ident file, as PgBouncer does when it loads both.
+    pub fn retain_known_maps(&mut self, maps: &IdentMaps) -> Vec<LineFault> {
+        let mut faults = Vec::new();
+        self.rules.retain(|rule| match &rule.map {
+            Some(map) if !maps.contains(map) => {
+                let why = format!("Ident map {} is not found in ident config file", shown(map));
+                faults.push(fault(rule.line, Effect::Skipped, &why));
+                false
+            }
+            Some(_) | None => true,
+        });
+        faults
+    }
+
+    /// The first line that means this client. `None`: there is no such line, and nobody may enter.
     pub fn find(&self, asker: &Asker<'_>) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.fits(asker))
+        self.rules.iter().find(|rule| rule.means(asker))
     }
 
-    /// How many rules there are.
-    pub fn len(&self) -> usize {
-        self.rules.len()
-    }
-
-    /// Whether there are none: nobody gets in.
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+    /// The lines that hold, in their order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
     }
 }
 
 impl Rule {
-    fn fits(&self, asker: &Asker<'_>) -> bool {
-        let way = match (self.kind, asker.way) {
-            (Kind::Local, Way::Local) => true,
-            (Kind::Local, Way::Tcp { .. }) | (_, Way::Local) => false,
-            (Kind::HostSsl, Way::Tcp { tls: Tls::No, .. }) => false,
-            (Kind::HostNoSsl, Way::Tcp { tls: Tls::Yes, .. }) => false,
-            (_, Way::Tcp { ip, .. }) => self.net.is_some_and(|net| net.contains(ip)),
+    fn means(&self, asker: &Asker<'_>) -> bool {
+        if !self.way.means(asker.way) {
+            return false;
+        }
+        let database = match asker.replication {
+            Replication::Physical => self.databases.has_replication(),
+            Replication::No | Replication::Logical => self.databases.has(asker.database, asker.user),
         };
-        way && self.databases.has_database(asker) && self.users.has_user(asker.user)
-    }
-}
-
-impl Names {
-    fn has_database(&self, asker: &Asker<'_>) -> bool {
-        if asker.replication == Replication::Physical {
-            return self.replication == Is::There;
-        }
-        self.all == Is::There
-            || (self.same_user == Is::There && asker.database == asker.user)
-            || self.has(asker.database)
+        database && self.users.has(asker.user, asker.database)
     }
 
-    fn has_user(&self, user: &str) -> bool {
-        self.all == Is::There || self.has(user)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.names.binary_search_by(|known| (**known).cmp(name)).is_ok()
-    }
-}
-
-impl Net {
-    fn contains(self, ip: IpAddr) -> bool {
-        // A client of a socket for both kinds comes from ::ffff:1.2.3.4.
-        match (self, ip.to_canonical()) {
-            (Net::All, _) => true,
-            (Net::V4 { address, mask }, IpAddr::V4(ip)) => u32::from(ip) & mask == address & mask,
-            (Net::V6 { address, mask }, IpAddr::V6(ip)) => u128::from(ip) & mask == address & mask,
-            (Net::V4 { .. }, IpAddr::V6(_)) | (Net::V6 { .. }, IpAddr::V4(_)) => false,
-        }
-    }
-}
-
-fn rule(text: &str, line: u32, read: Read<'_>, doubts: &mut Vec<String>) -> Result<Option<Rule>, String> {
-    let tokens = tokens(text)?;
-    let mut rest = tokens.iter();
-    let Some(first) = rest.next() else { return Ok(None) };
-    let kind = match first.word() {
-        Some("local") => Kind::Local,
-        Some("host") => Kind::Host,
-        Some("hostssl") => Kind::HostSsl,
-        Some("hostnossl") => Kind::HostNoSsl,
-        _ => return Err(format!("unknown type: {}", first.text)),
-    };
-    if first.comma {
-        return Err("a comma behind the type".to_string());
-    }
-    let databases = names(&mut rest, List::Databases, read).map_err(|e| format!("database list: {e}"))?;
-    let users = names(&mut rest, List::Users, read).map_err(|e| format!("user list: {e}"))?;
-    let mut net = None;
-    if kind != Kind::Local {
-        let (found, doubt) = address(&mut rest)?;
-        net = Some(found);
-        doubts.extend(doubt.map(|doubt| format!("hba line {line}: {doubt}")));
-    }
-    let method = rest.next().ok_or("no method")?;
-    let found = METHODS.iter().find(|(word, _)| method.word() == Some(word));
-    let (_, method) = *found.ok_or_else(|| format!("unknown method: {}", method.text))?;
-    if kind != Kind::Local && method == HbaMethod::Peer {
-        return Err("peer is for local connections only".to_string());
-    }
-    let map = options(rest, method)?;
-    Ok(Some(Rule { kind, databases, users, net, method, map, line }))
-}
-
-/// The options behind the method; the map, if one is named.
-fn options<'a>(rest: impl Iterator<Item = &'a Token>, method: HbaMethod) -> Result<Option<Box<str>>, String> {
-    let mut map = None;
-    for option in rest {
-        match (option.text.split_once('='), method) {
-            (Some(("map", name)), HbaMethod::Peer | HbaMethod::Cert) if !name.is_empty() => {
-                map = Some(name.into());
+    /// What can be read but hardly is what was meant.
+    fn warning(&self) -> Option<LineFault> {
+        match self.way {
+            RuleWay::Host(_, net) if net.has_bits_beyond_mask() => {
+                Some(fault(self.line, Effect::Kept, &format!("address does not match mask: {net}")))
             }
-            // What an LDAP server or PAM is told is theirs.
-            (_, HbaMethod::Ldap | HbaMethod::Pam) => {}
-            _ => return Err(format!("unknown option: {}", option.text)),
+            RuleWay::Host(..) | RuleWay::Local => None,
         }
     }
-    Ok(map)
 }
 
-/// A list of names with commas, one column of the line.
-fn names<'a>(
-    rest: &mut impl Iterator<Item = &'a Token>,
-    list: List,
-    read: Read<'_>,
-) -> Result<Names, String> {
-    let mut names = Names::default();
-    loop {
-        let token = rest.next().ok_or("it is missing")?;
-        add_name(&mut names, token, list, read, 0)?;
-        if !token.comma {
-            break;
+impl RuleWay {
+    fn means(&self, way: Way) -> bool {
+        match (self, way) {
+            (RuleWay::Local, Way::Local) => true,
+            (RuleWay::Host(RuleTls::Only(wanted), _), Way::Tcp { tls, .. }) if *wanted != tls => false,
+            (RuleWay::Host(RuleTls::Either | RuleTls::Only(_), net), Way::Tcp { ip, .. }) => net.contains(ip),
+            (RuleWay::Local, Way::Tcp { .. }) | (RuleWay::Host(..), Way::Local) => false,
         }
     }
-    names.names.sort_unstable();
-    names.names.dedup();
-    Ok(names)
 }
 
-fn add_name(names: &mut Names, token: &Token, list: List, read: Read<'_>, depth: u32) -> Result<(), String> {
-    match (token.word(), list) {
-        (Some("all"), _) => names.all = Is::There,
-        (Some("sameuser"), List::Databases) => names.same_user = Is::There,
-        (Some("replication"), List::Databases) => names.replication = Is::There,
-        (Some("samerole" | "samegroup"), List::Databases) => {
-            return Err(format!("{} is not supported: the pooler knows no roles", token.text));
-        }
-        (Some(word), _) if word.starts_with('@') => add_file(names, &word[1..], list, read, depth + 1)?,
-        (Some(word), List::Users) if word.starts_with('+') => {
-            return Err(format!("{word} is not supported: the pooler knows no roles"));
-        }
-        (Some(word), _) if word.starts_with('/') => {
-            return Err(format!("{word} is not supported: no regular expressions"));
-        }
-        (Some(_) | None, _) if names.names.len() >= NAMES_MAX => return Err("too many names".to_string()),
-        (Some(_) | None, _) => names.names.push(token.text.as_str().into()),
-    }
-    Ok(())
+fn fault(line: u32, effect: Effect, why: &str) -> LineFault {
+    LineFault { line, message: format!("hba line {line}: {why}"), effect }
 }
 
-fn add_file(names: &mut Names, file: &str, list: List, read: Read<'_>, depth: u32) -> Result<(), String> {
-    if depth > DEPTH_MAX {
-        return Err(format!("@{file}: files are nested too deeply"));
-    }
-    let text = read(file).map_err(|e| format!("@{file}: {e}"))?;
-    for line in text.lines() {
-        for token in tokens(line)? {
-            add_name(names, &token, list, read, depth)?;
+/// One line; `None` if there is nothing on it.
+fn rule(line: u32, text: &str, names: &mut NamesReader<'_>) -> Result<Option<Rule>, String> {
+    let mut tokens = Tokens::of(text);
+    let tls = match *tokens.current() {
+        Token::End => return Ok(None),
+        Token::Word("local") => None,
+        Token::Word("host") => Some(RuleTls::Either),
+        Token::Word("hostssl") => Some(RuleTls::Only(Tls::Yes)),
+        Token::Word("hostnossl") => Some(RuleTls::Only(Tls::No)),
+        Token::Word(_) | Token::Quoted(_) | Token::Comma | Token::Unclosed => {
+            return Err("unknown type".to_owned());
         }
-    }
-    Ok(())
+    };
+    tokens.take();
+    let databases = names.column(&mut tokens, Column::Database)?;
+    let users = names.column(&mut tokens, Column::User)?;
+    let way = match tls {
+        None => RuleWay::Local,
+        Some(tls) => RuleWay::Host(tls, Net::read(&mut tokens)?),
+    };
+    let method = method(&mut tokens)?;
+    let map = match method {
+        HbaMethod::Ldap(_) => None,
+        HbaMethod::Trust
+        | HbaMethod::Reject
+        | HbaMethod::Md5
+        | HbaMethod::Password
+        | HbaMethod::Peer
+        | HbaMethod::Cert
+        | HbaMethod::Scram
+        | HbaMethod::Pam => option(&mut tokens)?,
+    };
+    Ok(Some(Rule { method, map, line, way, databases, users }))
 }
 
-/// The column or columns of an address.
-fn address<'a>(rest: &mut impl Iterator<Item = &'a Token>) -> Result<(Net, Option<String>), String> {
-    let token = rest.next().ok_or("no address")?;
-    let text = token.text.as_str();
-    if token.word() == Some("all") {
-        return Ok((Net::All, None));
-    }
-    let net = match text.split_once('/') {
-        Some((ip, bits)) => net(parse_ip(ip)?, bits.parse().map_err(|_| format!("bad mask: {bits}"))?)?,
-        None => {
-            let ip = parse_ip(text)?;
-            let mask = rest.next().ok_or("no mask behind the address")?;
-            match (ip, parse_ip(&mask.text)?) {
-                (IpAddr::V4(ip), IpAddr::V4(mask)) => Net::V4 { address: ip.into(), mask: mask.into() },
-                (IpAddr::V6(ip), IpAddr::V6(mask)) => Net::V6 { address: ip.into(), mask: mask.into() },
-                _ => return Err(format!("{text} and its mask {} are of different kinds", mask.text)),
+fn method(tokens: &mut Tokens<'_>) -> Result<HbaMethod, String> {
+    let method = match tokens.current() {
+        Token::Word("trust") => HbaMethod::Trust,
+        Token::Word("reject") => HbaMethod::Reject,
+        Token::Word("md5") => HbaMethod::Md5,
+        Token::Word("password") => HbaMethod::Password,
+        Token::Word("peer") => HbaMethod::Peer,
+        Token::Word("cert") => HbaMethod::Cert,
+        Token::Word("scram-sha-256") => HbaMethod::Scram,
+        Token::Word("ldap") => HbaMethod::Ldap(Secret::from_text(tokens.rest().trim())),
+        Token::Word("pam") => HbaMethod::Pam,
+        Token::Word(other) => return Err(format!("unsupported method: buf={}", shown(other))),
+        Token::Quoted(other) => return Err(format!("unsupported method: buf={}", shown(other))),
+        Token::Comma | Token::Unclosed | Token::End => return Err("unsupported method: buf=".to_owned()),
+    };
+    tokens.take();
+    Ok(method)
+}
+
+/// What may stand behind a method: `map=name`, and nothing behind that.
+fn option(tokens: &mut Tokens<'_>) -> Result<Option<Box<str>>, String> {
+    let map = match *tokens.current() {
+        Token::End => return Ok(None),
+        Token::Word(word) => match word.strip_prefix("map=") {
+            Some(map) if !map.is_empty() => map,
+            Some(_) | None => {
+                let word = shown(word);
+                return Err(format!("Ident map {word} is malformed. It is not in map=value format."));
             }
-        }
+        },
+        Token::Quoted(_) | Token::Comma | Token::Unclosed => return Err("unsupported parameters".to_owned()),
     };
-    let stray = match net {
-        Net::All => false,
-        Net::V4 { address, mask } => address & !mask != 0,
-        Net::V6 { address, mask } => address & !mask != 0,
-    };
-    Ok((net, stray.then(|| format!("address does not match mask: {text}"))))
-}
-
-fn parse_ip(text: &str) -> Result<IpAddr, String> {
-    text.parse().map_err(|_| format!("bad address: {text}"))
-}
-
-fn net(ip: IpAddr, bits: u32) -> Result<Net, String> {
-    match ip {
-        IpAddr::V4(ip) if bits <= 32 => {
-            Ok(Net::V4 { address: ip.into(), mask: u32::MAX.checked_shl(32 - bits).unwrap_or(0) })
+    tokens.take();
+    match tokens.current() {
+        Token::End => Ok(Some(map.into())),
+        Token::Word(_) | Token::Quoted(_) | Token::Comma | Token::Unclosed => {
+            Err("unsupported parameters".to_owned())
         }
-        IpAddr::V6(ip) if bits <= 128 => {
-            Ok(Net::V6 { address: ip.into(), mask: u128::MAX.checked_shl(128 - bits).unwrap_or(0) })
-        }
-        IpAddr::V4(_) | IpAddr::V6(_) => Err(format!("bad mask: {bits}")),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,76 +1,119 @@
-//! Which system user, or which certificate, may log in as whom: the ident file (PostgreSQL manual, "User Name Maps").
+//! Ident maps (`auth_ident_file`): which system user, or which name in a certificate, may log in as whom.
+//!
+//! Sources: PgBouncer's manual, "Ident map file format"; PostgreSQL manual, "User Name Maps".
 
 use std::collections::BTreeMap;
 
-use crate::hba::{LineFault, tokens};
+use crate::lines::{Effect, LineFault, RULES_BYTES_MAX, Token, Tokens, numbered, shown};
 
-/// All maps of a file.
+#[cfg(test)]
+mod tests;
+
+/// The maps of an ident file.
 #[derive(Clone, Debug, Default)]
 pub struct IdentMaps {
-    maps: BTreeMap<Box<str>, Vec<Pair>>,
+    /// By name: for each system user the logins he may use.
+    maps: BTreeMap<Box<str>, BTreeMap<Box<str>, Vec<Login>>>,
 }
 
-#[derive(Clone, Debug)]
-struct Pair {
-    system_user: Box<str>,
-    /// `None`: as anybody (`all`).
-    login: Option<Box<str>>,
+/// As whom a system user may log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Login {
+    /// `all`.
+    Anybody,
+    One(Box<str>),
 }
 
-/// What a map says.
+/// What a map says of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentVerdict {
-    /// It may.
+    /// The system user may log in by this name.
     Allowed,
-    /// There is no map of this name.
+    /// No line of the file has that map.
     NoSuchMap,
-    /// No line of the map fits.
+    /// The map does not let this system user log in by this name.
     NoMatch,
 }
 
 impl IdentMaps {
-    /// Reads a file of lines `map system-user login`. A line that is wrong is left out and told.
+    /// Reads an ident file. Lines that cannot be read are left out, and said so in the order of the file.
     pub fn parse(text: &str) -> (IdentMaps, Vec<LineFault>) {
-        let (mut maps, mut faults) = (IdentMaps::default(), Vec::new());
-        for (line, text) in (1..).zip(text.lines()) {
-            match maps.line(text) {
-                Ok(()) => {}
-                Err(why) => {
-                    let message =
-                        format!("ident line {line}: {why}; could not parse ident config line {line}");
-                    faults.push(LineFault { line, message });
-                }
+        let mut maps = IdentMaps::default();
+        let mut faults = Vec::new();
+        if text.len() > RULES_BYTES_MAX {
+            faults.push(fault(1, &format!("file is longer than {RULES_BYTES_MAX} bytes")));
+            return (maps, faults);
+        }
+        for (line, text) in numbered(text) {
+            if let Err(why) = maps.add(text) {
+                faults.push(fault(line, &why));
             }
         }
         (maps, faults)
     }
 
-    fn line(&mut self, text: &str) -> Result<(), String> {
-        let tokens = tokens(text)?;
-        if tokens.is_empty() {
-            return Ok(());
-        }
-        let [map, system_user, login] = tokens.as_slice() else {
-            return Err(format!("three columns are wanted, {} are there", tokens.len()));
+    /// Whether `system_user` may log in as `login` by this map. Names are compared as they are written.
+    pub fn check(&self, map: &str, system_user: &str, login: &str) -> IdentVerdict {
+        let Some(entries) = self.maps.get(map) else {
+            return IdentVerdict::NoSuchMap;
         };
-        if tokens.iter().any(|token| token.comma || token.text.is_empty()) {
-            return Err("each column is one name".to_string());
-        }
-        let login = (login.word() != Some("all")).then(|| login.text.as_str().into());
-        let pair = Pair { system_user: system_user.text.as_str().into(), login };
-        self.maps.entry(map.text.as_str().into()).or_default().push(pair);
-        Ok(())
+        let mut logins = entries.get(system_user).into_iter().flatten();
+        let allowed = logins.any(|allowed| match allowed {
+            Login::Anybody => true,
+            Login::One(name) => **name == *login,
+        });
+        if allowed { IdentVerdict::Allowed } else { IdentVerdict::NoMatch }
     }
 
-    /// Whether `system_user` may log in as `login` by this map.
-    pub fn check(&self, map: &str, system_user: &str, login: &str) -> IdentVerdict {
-        let Some(pairs) = self.maps.get(map) else { return IdentVerdict::NoSuchMap };
-        let fits = |pair: &Pair| {
-            *pair.system_user == *system_user && pair.login.as_deref().is_none_or(|name| name == login)
+    /// Whether there is a map of this name.
+    pub(crate) fn contains(&self, map: &str) -> bool {
+        self.maps.contains_key(map)
+    }
+
+    fn add(&mut self, text: &str) -> Result<(), String> {
+        let mut tokens = Tokens::of(text);
+        let map = match tokens.take() {
+            Token::End => return Ok(()),
+            Token::Word(map) => map,
+            // `map=` of an HBA line could not name it.
+            Token::Quoted(_) | Token::Comma | Token::Unclosed => {
+                return Err("did not find map name".to_owned());
+            }
         };
-        if pairs.iter().any(fits) { IdentVerdict::Allowed } else { IdentVerdict::NoMatch }
+        let system_user: Box<str> = match tokens.take() {
+            Token::Word(name) if name.starts_with('/') => return Err(no_pattern(name)),
+            Token::Word(name) => name.into(),
+            Token::Quoted(name) => name.into(),
+            Token::Comma | Token::Unclosed | Token::End => {
+                return Err("did not find system user name".to_owned());
+            }
+        };
+        let login = login(tokens.take())?;
+        if *tokens.current() != Token::End {
+            return Err("unsupported parameters".to_owned());
+        }
+        self.maps.entry(map.into()).or_default().entry(system_user).or_default().push(login);
+        Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests;
+fn login(token: Token<'_>) -> Result<Login, String> {
+    match token {
+        Token::Word("all") => Ok(Login::Anybody),
+        Token::Word(name) if name.starts_with('/') => Err(no_pattern(name)),
+        Token::Word(name) if name.starts_with('+') => {
+            Err(format!("members of a role are not supported: {}", shown(name)))
+        }
+        Token::Word(name) => Ok(Login::One(name.into())),
+        Token::Quoted(name) => Ok(Login::One(name.into())),
+        Token::Comma | Token::Unclosed | Token::End => Err("did not find database user name".to_owned()),
+    }
+}
+
+fn no_pattern(name: &str) -> String {
+    format!("regular expressions are not supported: {}", shown(name))
+}
+
+fn fault(line: u32, why: &str) -> LineFault {
+    LineFault { line, message: format!("ident line {line}: {why}"), effect: Effect::Skipped }
+}

@@ -3,6 +3,8 @@
 //! [`ClientLogin`] is the pooler's side towards a client, [`ServerLogin`] its side towards PostgreSQL. Hashing that
 //! costs milliseconds (PBKDF2) is handed back as a [`Job`], to be run wherever the caller likes.
 //!
+//! [`hba`] and [`ident`] say which dialogue a client has to go through, if any.
+//!
 //! A user that does not exist goes through the same exchange as one that does, and every refusal of a password has
 //! cost the same hashing: neither the messages nor the time tell who is listed.
 //!
@@ -10,8 +12,9 @@
 
 mod client_login;
 pub mod hba;
-mod ident;
+pub mod ident;
 mod job;
+mod lines;
 mod md5;
 mod policy;
 mod scram;
@@ -19,9 +22,8 @@ mod server_login;
 mod stored;
 
 pub use client_login::{Ask, CLIENT_MESSAGE_BYTES_MAX, ClientLogin, ClientReply, Method};
-pub use hba::{Asker, Hba, HbaMethod, LineFault, Rule};
-pub use ident::{IdentMaps, IdentVerdict};
 pub use job::{Done, Job};
+pub use lines::{Effect, LineFault, RULES_BYTES_MAX};
 pub use policy::{Policy, Random};
 pub use scram::ITERATIONS_MAX;
 pub use server_login::{Challenge, Credential, ServerLogin, ServerReply, credential_for};

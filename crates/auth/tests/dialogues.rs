@@ -180,12 +180,14 @@ fn every_method_with_every_secret() {
     let nobody = None;
     let plain = Some(Stored::parse(RIGHT));
     let empty = Some(Stored::parse(""));
+    let null = Some(Stored::impossible());
     let (md5, scram) = (Some(md5()), Some(scram(RIGHT)));
     // (method, stored, [right, wrong, empty])
     let table = [
         (Method::Trust, &nobody, [Trust; 3]),
         (Method::Trust, &plain, [In; 3]),
         (Method::Trust, &empty, [In; 3]),
+        (Method::Trust, &null, [In; 3]),
         (Method::Trust, &md5, [In; 3]),
         (Method::Trust, &scram, [In; 3]),
         (Method::Any, &nobody, [In; 3]),
@@ -196,16 +198,19 @@ fn every_method_with_every_secret() {
         (Method::Plain, &nobody, [Password, Password, Empty]),
         (Method::Plain, &plain, [In, Password, Empty]),
         (Method::Plain, &empty, [Password, Password, Empty]),
+        (Method::Plain, &null, [Password, Password, Empty]),
         (Method::Plain, &md5, [In, Password, Empty]),
         (Method::Plain, &scram, [In, Password, Empty]),
         (Method::Md5, &nobody, [Password; 3]),
         (Method::Md5, &plain, [In, Password, Password]),
         (Method::Md5, &empty, [Password; 3]),
+        (Method::Md5, &null, [Password; 3]),
         (Method::Md5, &md5, [In, Password, Password]),
         (Method::Md5, &scram, [InWithKeys, Sasl, Sasl]),
         (Method::Scram, &nobody, [Sasl; 3]),
         (Method::Scram, &plain, [In, Sasl, Sasl]),
         (Method::Scram, &empty, [Sasl; 3]),
+        (Method::Scram, &null, [Sasl; 3]),
         (Method::Scram, &md5, [Md5Secret; 3]),
         (Method::Scram, &scram, [InWithKeys, Sasl, Sasl]),
     ];
@@ -261,13 +266,16 @@ fn who_does_not_exist_looks_like_who_does() {
     let cases = [
         (Method::Plain, Stored::parse(RIGHT)),
         (Method::Plain, Stored::parse("")),
+        (Method::Plain, Stored::impossible()),
         (Method::Plain, md5()),
         (Method::Plain, scram(RIGHT)),
         (Method::Md5, Stored::parse(RIGHT)),
         (Method::Md5, Stored::parse("")),
+        (Method::Md5, Stored::impossible()),
         (Method::Md5, md5()),
         (Method::Scram, Stored::parse(RIGHT)),
         (Method::Scram, Stored::parse("")),
+        (Method::Scram, Stored::impossible()),
         (Method::Scram, scram(RIGHT)),
     ];
     for (method, stored) in cases {

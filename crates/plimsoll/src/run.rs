@@ -35,6 +35,7 @@ fn explain(error: &StartError) -> String {
         StartError::Listen { .. }
         | StartError::UnixSocketInUse
         | StartError::NothingToListenOn
+        | StartError::Tls(_)
         | StartError::Thread(_) => error.to_string(),
     }
 }

@@ -159,6 +159,7 @@ fn take_idle(hub: &Arc<Hub>, pool: &Arc<PoolEntry>, target: &TargetAddr) -> Opti
         database: pool.database.name.clone(),
         peer: here.clone(),
         local: here,
+        secured: None,
     };
     let entry = Arc::new(ClientEntry::new(hub.next_client(), [0; 8], identity, now));
     let request = Request {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plimsoll_pool::CancelVerdict;
-use plimsoll_types::{HoldId, SlotId};
+use plimsoll_types::{Cause, HoldId, SlotId};
 use plimsoll_wire::encode;
 
 use crate::dial;
@@ -16,10 +16,18 @@ use crate::login::CONSOLE;
 use crate::socket::Stream;
 
 /// Sends the server's own key to the server, on a connection of its own, and waits until the server has dealt with it.
-pub(crate) async fn send(hub: &Arc<Hub>, server: &ServerEntry) -> std::io::Result<()> {
+pub(crate) async fn send(hub: &Arc<Hub>, pool: &PoolEntry, server: &ServerEntry) -> std::io::Result<()> {
+    let mut stream = reach(hub, pool, server).await?;
+    deliver(&mut stream, server).await
+}
+
+/// Connects as the connection that is to be cancelled was connected.
+async fn reach(hub: &Arc<Hub>, pool: &PoolEntry, server: &ServerEntry) -> std::io::Result<Stream> {
     let plan = hub.plan();
     let mut stream = dial::connect(&server.target, &plan.general).await?;
-    deliver(&mut stream, server).await
+    let refused = |cause: Cause| std::io::Error::other(cause.message().into_owned());
+    dial::secure(hub, &mut stream, pool, &server.target).await.map_err(refused)?;
+    Ok(stream)
 }
 
 /// The server closes when it has dealt with the request, so success means that it will not strike any more.
@@ -128,8 +136,7 @@ async fn forward(
     under_way: &mut UnderWay<'_>,
     hold: HoldId,
 ) -> std::io::Result<()> {
-    let plan = hub.plan();
-    let mut stream = dial::connect(&server.target, &plan.general).await?;
+    let mut stream = reach(hub, under_way.pool, server).await?;
     tracing::info!("{}new connection to server (from {})", server.log_prefix(), {
         dial::local_peer(stream.socket(), &server.target)
     });

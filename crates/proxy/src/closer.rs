@@ -107,10 +107,10 @@ async fn end(hub: &Arc<Hub>, conn: Box<ServerConn>, ending: Ending) -> Stream {
         }
         Ending::Cut => {}
     }
-    let ServerConn { mut stream, entry, .. } = *conn;
+    let ServerConn { mut stream, entry, pool, .. } = *conn;
     if matches!(ending, Ending::Cancel | Ending::Cut) && !stream.is_gone_now() {
         // Should it fail, the server still ends when it next writes or reads.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, cancel::send(hub, &entry)).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, cancel::send(hub, &pool, &entry)).await;
     }
     // A few bytes: they fit the socket's buffer or the server reads nothing anyway.
     let _ = std::future::poll_fn(|cx| std::task::Poll::Ready(stream.poll_write(cx, &goodbye))).await;

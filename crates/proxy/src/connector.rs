@@ -1,8 +1,8 @@
 //! Opening a server connection: connect, log in, take in what the server says of itself, run connect_query.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -103,6 +103,8 @@ impl Opening {
             serial,
             key: Mutex::default(),
             params: Mutex::new(None),
+            tls: OnceLock::new(),
+            leave: AtomicBool::new(false),
             prepared: AtomicU32::new(0),
             record: Mutex::new(Record::new(self.slot, serial, 0, opened)),
         });
@@ -111,6 +113,14 @@ impl Opening {
         }
         self.entry = Some(entry.clone());
         let stream = self.stream.insert(stream);
+        let secured = dial::secure(&self.hub, stream, &self.pool, &self.target).await.map_err(|cause| {
+            tracing::warn!("{}{}", entry.log_prefix(), cause.message());
+            Failure::Connect(cause)
+        })?;
+        if let Some(secured) = secured {
+            // Nobody else writes it.
+            let _ = entry.tls.set(secured.text.into());
+        }
         let mut incoming = Incoming { stream, buffer: Vec::new() };
         let said = login(&self.plan, &self.pool, &mut incoming).await?;
         let rest = incoming.buffer;
@@ -209,16 +219,15 @@ fn startup_packet(pool: &PoolEntry) -> Vec<u8> {
     out
 }
 
-/// What we can prove ourselves with: the database line's password, else the role's secret in auth_file, else keys
-/// captured from a client that logged in as this role.
+/// What we can prove ourselves with: the database line's password, else the role's secret in auth_file, else what
+/// auth_query gave of it, and keys captured from a client that logged in as this role.
 fn credential(plan: &Plan, pool: &PoolEntry) -> Credential {
     let config = pool.database.config();
-    let stored = config
-        .password
-        .as_ref()
-        .or_else(|| plan.logins.get(&*pool.user))
-        .and_then(|secret| secret.expose_text())
-        .map(Stored::parse);
+    let written = config.password.as_ref().or_else(|| plan.logins.get(&*pool.user));
+    let stored = match written {
+        Some(secret) => secret.expose_text().map(Stored::parse),
+        None => pool.secret(),
+    };
     credential_for(stored.as_ref(), pool.keys().as_ref())
 }
 

@@ -52,6 +52,8 @@ impl std::fmt::Debug for Reply {
 pub enum Until {
     /// No server connection of the database (or any) is in use.
     Quiet(Option<String>),
+    /// No server connection of the database (or any) that is to be closed is left.
+    Closed(Option<String>),
 }
 
 /// The console. Called on the control thread only, so it may take its time without harming a query.
@@ -94,6 +96,8 @@ pub struct ClientView {
     pub link: Option<u64>,
     /// Backend pid of that server connection.
     pub link_pid: Option<u32>,
+    /// Protocol and cipher; empty without TLS.
+    pub tls: String,
     /// application_name.
     pub application_name: String,
     /// Named statements.
@@ -146,6 +150,8 @@ pub struct ServerView {
     pub link: Option<u64>,
     /// Backend pid.
     pub pid: u32,
+    /// Protocol and cipher; empty without TLS.
+    pub tls: String,
     /// application_name as last set on it.
     pub application_name: String,
     /// Named statements.
@@ -247,6 +253,30 @@ pub enum ControlError {
     ShuttingDown,
     /// `client not found`.
     ClientNotFound,
+    /// `cannot suspend with paused databases`.
+    PausedDatabases,
+}
+
+/// A host name and what it resolves to.
+#[derive(Clone, Debug)]
+pub struct DnsView {
+    /// The name.
+    pub name: String,
+    /// How long that holds.
+    pub ttl: Duration,
+    /// The addresses.
+    pub ips: Vec<std::net::IpAddr>,
+}
+
+/// A zone whose serial number is watched.
+#[derive(Clone, Debug)]
+pub struct ZoneView {
+    /// Its name.
+    pub name: String,
+    /// Its serial number; 0 while it is unknown.
+    pub serial: u32,
+    /// How many host names are in it.
+    pub hosts: u64,
 }
 
 /// How the process ends.
@@ -267,6 +297,8 @@ pub struct Reloaded {
     pub plan: Arc<Plan>,
     /// Keys that keep their old value until a restart.
     pub needs_restart: Vec<&'static str>,
+    /// Why TLS goes on as it was, if it does: each reason with the place of its key.
+    pub tls_refused: Vec<String>,
     /// The cause clients of removed databases are told.
     pub removed: Cause,
 }

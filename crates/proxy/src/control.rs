@@ -1,6 +1,7 @@
 //! What the console and `main` may look at and do. Cheap to clone; every call takes the locks it needs for a moment.
 
 mod ledger;
+pub(crate) mod standstill;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +18,7 @@ use crate::console::{
 use crate::directory::{DatabaseEntry, database_client_limit, pool_mode, pool_size};
 use crate::entry::ClientEntry;
 use crate::hub::{Hub, Phase};
+use crate::security::Security;
 use crate::stats::Totals;
 
 /// A handle on the running pooler.
@@ -68,6 +70,7 @@ impl Control {
             application_name: application_name(&self.hub, &entry.params),
             prepared: entry.prepared.load(Ordering::Relaxed),
             remote_pid: entry.peer.pid(),
+            tls: entry.tls.as_ref().map_or_else(String::new, |tls| tls.text.to_string()),
         }
     }
 
@@ -100,6 +103,7 @@ impl Control {
                     link: holders.get(&entry.slot).copied(),
                     pid: entry.pid(),
                     application_name: application_name(hub, &entry.params),
+                    tls: entry.tls.get().map_or_else(String::new, |text| text.to_string()),
                     prepared: entry.prepared.load(Ordering::Relaxed),
                 })
             })
@@ -219,6 +223,13 @@ impl Control {
     /// Whether what a command waits for has come true.
     pub(crate) fn has_come(&self, until: &Until) -> bool {
         match until {
+            Until::Closed(name) => {
+                let id = match name.as_deref().map(|name| self.database(name)).transpose() {
+                    Ok(database) => database.map(|database| database.id),
+                    Err(_) => return true,
+                };
+                self.hub.core.lock().pools.is_renewed(id)
+            }
             Until::Quiet(None) => self.hub.core.lock().pools.is_quiet(None),
             Until::Quiet(Some(name)) => match self.database(name) {
                 Ok(database) => self.hub.core.lock().pools.is_quiet(Some(database.id)),
@@ -245,7 +256,7 @@ impl Control {
         if self.hub.phase() != Phase::Running {
             return Err(ControlError::ShuttingDown);
         }
-        if id.is_none() && self.is_paused() {
+        if self.is_suspended() || (id.is_none() && self.is_paused()) {
             return Err(ControlError::AlreadyPaused);
         }
         self.hub.with_pools(|pools, now| pools.pause(id, now));
@@ -260,6 +271,9 @@ impl Control {
         let id = self.database_id(database)?;
         if self.hub.phase() != Phase::Running {
             return Err(ControlError::ShuttingDown);
+        }
+        if id.is_none() && self.wake_up() {
+            return Ok(());
         }
         if !self.hub.core.lock().pools.is_paused(id) {
             return Err(match database {
@@ -283,6 +297,9 @@ impl Control {
             }
         }
         self.hub.with_pools(|pools, now| pools.reconnect(id, now));
+        if self.hub.plan().general.server_fast_close {
+            self.hurry(id);
+        }
         Ok(())
     }
 
@@ -357,6 +374,14 @@ impl Control {
                 | plimsoll_config::Change::Settings => {}
             }
         }
+        let (security, tls_refused) = match Security::load(&plan) {
+            Ok(security) => (security, Vec::new()),
+            Err(reasons) => (self.hub.security().with_rules_of(&plan), reasons),
+        };
+        // Settings that could not be taken are a change all the same: PgBouncer closes servers then.
+        let reaches_alike = security.reaches_servers_like(&self.hub.security())
+            && old.general.server_tls == plan.general.server_tls;
+        self.hub.set_security(security);
         let removed = self.hub.apply(plan);
         for database in removed {
             tracing::info!(
@@ -365,11 +390,15 @@ impl Control {
             );
             self.kill_clients_of(Some(&database.name), &Cause::DatabaseRemoved);
         }
+        if !reaches_alike {
+            // There is no database whose absence could be told.
+            let _ = self.reconnect(None);
+        }
         for name in reconnect {
             // Only a database that left the plan in between can be missing, and then there is nothing to close.
             let _ = self.reconnect(Some(&name));
         }
-        Reloaded { plan: self.hub.plan(), needs_restart, removed: Cause::DatabaseRemoved }
+        Reloaded { plan: self.hub.plan(), needs_restart, tls_refused, removed: Cause::DatabaseRemoved }
     }
 
     /// Ends the process; see [`Shutdown`].

@@ -1,13 +1,17 @@
-//! Reaching a server: a nonblocking connect, with the socket options of the plan.
+//! Reaching a server: a nonblocking connect, with the socket options of the plan, and TLS where it is wanted.
 
 use std::io;
 use std::time::Duration;
 
-use plimsoll_config::General;
+use plimsoll_config::{General, SslMode};
+use plimsoll_types::Cause;
+use plimsoll_wire::encode;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
+use crate::directory::PoolEntry;
 use crate::entry::{Peer, TargetAddr};
-use crate::socket::Stream;
+use crate::hub::Hub;
+use crate::socket::{HandshakeError, Secured, Stream, Tls, server_cause};
 
 /// How long a Unix socket with a full queue is left alone.
 const FULL_QUEUE: Duration = Duration::from_millis(20);
@@ -29,8 +33,59 @@ pub(crate) fn tune(socket: &Socket, general: &General) {
         let _ = socket.set_keepalive(true);
         let _ = socket.set_tcp_keepalive(&keepalive);
     }
+    if general.tcp_socket_buffer > 0 {
+        let bytes = general.tcp_socket_buffer as usize;
+        let _ = socket.set_send_buffer_size(bytes);
+        let _ = socket.set_recv_buffer_size(bytes);
+    }
     if general.tcp_user_timeout > 0 {
         let _ = socket.set_tcp_user_timeout(Some(Duration::from_millis(general.tcp_user_timeout.into())));
+    }
+}
+
+/// What a server answers to SSLRequest (PostgreSQL manual, "SSL Session Encryption").
+const YES: u8 = b'S';
+const NO: u8 = b'N';
+
+/// Asks for TLS, if `server_tls_sslmode` says so; never on a Unix socket. Not cancel safe.
+///
+/// # Errors
+/// What is in the way; the stream is of no use any more.
+pub(crate) async fn secure(
+    hub: &Hub,
+    stream: &mut Stream,
+    pool: &PoolEntry,
+    target: &TargetAddr,
+) -> Result<Option<Secured>, Cause> {
+    let (security, plan) = (hub.security(), hub.plan());
+    let (Some(config), TargetAddr::Tcp(addr)) = (&security.server_tls, target) else { return Ok(None) };
+    let mut request = Vec::new();
+    encode::ssl_request(&mut request);
+    stream.write_all(&request).await.map_err(|e| server_cause(&e))?;
+    // One byte and no more: whatever followed it unencrypted would be somebody else's.
+    let mut answer = [0];
+    match stream.read(&mut answer).await.map_err(|e| server_cause(&e))? {
+        0 => return Err(Cause::ServerEof),
+        _ if answer == [YES] => {}
+        _ if answer == [NO] => match plan.general.server_tls.mode {
+            SslMode::Disable | SslMode::Allow | SslMode::Prefer => return Ok(None),
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+                return Err(Cause::ServerRefusedSsl);
+            }
+        },
+        _ => return Err(Cause::ServerProtocol { what: "no answer to SSLRequest" }),
+    }
+    let host = { hub.directory.lock().host_of(&pool.database.config(), target) };
+    let host = host.unwrap_or_else(|| addr.ip().to_string());
+    let name = plimsoll_tls::server_name(&host, security.server_mode()).ok_or_else(|| {
+        Cause::ServerTlsFailed { reason: format!("no certificate can name the host {host}").into() }
+    })?;
+    let failed = |e: rustls::Error| Cause::ServerTlsFailed { reason: plimsoll_tls::error_text(&e).into() };
+    let tls = Tls::client(config.clone(), name).map_err(failed)?;
+    match stream.secure(tls).await {
+        Ok(secured) => Ok(Some(secured)),
+        Err(HandshakeError::Tls(e)) => Err(failed(e)),
+        Err(HandshakeError::Io(e)) => Err(Cause::ServerTlsFailed { reason: e.to_string().into() }),
     }
 }
 

@@ -1,13 +1,13 @@
 //! From names to pools: databases, roles, pools and targets, and how a plan becomes limits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plimsoll_auth::ScramKeys;
+use plimsoll_auth::{ScramKeys, Stored};
 use plimsoll_config::{Compat, Database, Host, LoadBalance, Plan, UserSettings};
 use plimsoll_pool::{Pick, PoolLimits, PoolSpec, Pools, WaitCause};
 use plimsoll_session::{CleanWhen, Params, Settings};
@@ -26,6 +26,8 @@ pub(crate) struct DatabaseEntry {
     pub(crate) clients: AtomicU32,
     /// DISABLEd.
     pub(crate) disabled: AtomicBool,
+    /// Since when it has neither clients nor server connections; only looked after for auto-databases.
+    unused_since: Mutex<Option<Moment>>,
 }
 
 impl DatabaseEntry {
@@ -66,6 +68,7 @@ pub(crate) struct PoolEntry {
     settings: Mutex<HashMap<Arc<str>, Arc<Settings>>>,
     welcome: Mutex<Option<Arc<Welcome>>>,
     keys: Mutex<Option<ScramKeys>>,
+    secret: Mutex<Option<Stored>>,
     stats: Box<[Block]>,
     /// Why there is this pool, for people.
     pub(crate) why: String,
@@ -116,6 +119,16 @@ impl PoolEntry {
         *self.keys.lock() = Some(keys);
     }
 
+    /// The secret of this role, as auth_query gave it when a client last logged in as this role.
+    pub(crate) fn secret(&self) -> Option<Stored> {
+        self.secret.lock().clone()
+    }
+
+    /// See [`PoolEntry::secret`].
+    pub(crate) fn set_secret(&self, secret: Stored) {
+        *self.secret.lock() = Some(secret);
+    }
+
     /// Settings for a login user, made once for each generation. `plan` gives the plan in force: it is asked under
     /// our lock, so that what a reload has cleared does not come back from an older plan.
     pub(crate) fn settings(&self, plan: impl FnOnce() -> Arc<Plan>, login: &Arc<str>) -> Arc<Settings> {
@@ -142,7 +155,9 @@ pub(crate) struct Directory {
     targets: HashMap<TargetAddr, TargetId>,
     addrs: Vec<TargetAddr>,
     /// Host names and what they resolve to.
-    names: HashMap<String, Vec<IpAddr>>,
+    names: HashMap<String, Resolved>,
+    /// Zones that are watched, with their serial numbers.
+    pub(crate) zones: BTreeMap<String, Option<u32>>,
     /// Clients by login user.
     pub(crate) user_clients: HashMap<Arc<str>, u32>,
     next_database: u32,
@@ -256,6 +271,7 @@ impl Directory {
             targets: HashMap::new(),
             addrs: Vec::new(),
             names: HashMap::new(),
+            zones: BTreeMap::new(),
             user_clients: HashMap::new(),
             next_database: 0,
             workers,
@@ -276,6 +292,7 @@ impl Directory {
             config: Mutex::new(Arc::new(config)),
             clients: AtomicU32::new(0),
             disabled: AtomicBool::new(false),
+            unused_since: Mutex::new(None),
         });
         self.databases.insert(name, entry.clone());
         entry
@@ -329,17 +346,28 @@ impl Directory {
         id
     }
 
-    /// The pool a login user of a database belongs to, made on first use. Never depends on a secret.
+    /// The pool of a role on a database, made on first use. Never depends on a secret.
     pub(crate) fn pool(
         &mut self,
         pools: &mut Pools,
         plan: &Plan,
         database: &Arc<DatabaseEntry>,
-        login: &str,
+        role: &Role<'_>,
         now: Moment,
     ) -> Arc<PoolEntry> {
         let config = database.config();
-        let role: Arc<str> = config.user.as_deref().unwrap_or(login).into();
+        let role_name = match role {
+            Role::Login(login) => config.user.as_deref().unwrap_or(login),
+            Role::AuthUser(user) => user,
+        };
+        let why = match role {
+            Role::Login(_) if config.user.is_some() => {
+                "every login of this database shares the user of its line".to_string()
+            }
+            Role::Login(login) => format!("somebody logged in as {login}"),
+            Role::AuthUser(_) => "auth_query is asked here".to_string(),
+        };
+        let role: Arc<str> = role_name.into();
         if let Some(pool) = self.pools.get(&(database.id, role.clone())) {
             return pool.clone();
         }
@@ -355,13 +383,11 @@ impl Directory {
             settings: Mutex::default(),
             welcome: Mutex::new(None),
             keys: Mutex::new(None),
+            secret: Mutex::new(None),
             stats: (0..self.workers).map(|_| Block::default()).collect(),
             cancels_waiting: AtomicU32::new(0),
             cancels_active: AtomicU32::new(0),
-            why: match config.user.is_some() {
-                true => "every login of this database shares the user of its line".to_string(),
-                false => format!("somebody logged in as {login}"),
-            },
+            why,
         });
         self.pools.insert((database.id, role), entry.clone());
         entry
@@ -400,13 +426,68 @@ impl Directory {
                 Host::Tcp { host, port } => match host.parse::<IpAddr>() {
                     Ok(ip) => out.push(TargetAddr::Tcp(SocketAddr::new(ip, *port))),
                     Err(_) => {
-                        let ips = self.names.get(host).map(Vec::as_slice).unwrap_or_default();
+                        let ips = self.ips_of(host);
                         out.extend(ips.iter().map(|ip| TargetAddr::Tcp(SocketAddr::new(*ip, *port))));
                     }
                 },
             }
         }
         out
+    }
+
+    /// Host names and what they resolve to.
+    pub(crate) fn resolved(&self) -> impl Iterator<Item = (&str, &Resolved)> {
+        self.names.iter().map(|(name, resolved)| (name.as_str(), resolved))
+    }
+
+    /// Auto-databases that nobody has used for so long: they leave the directory, and their pools with them.
+    pub(crate) fn drop_unused(
+        &mut self,
+        pools: &mut Pools,
+        plan: &Plan,
+        now: Moment,
+    ) -> Vec<Arc<DatabaseEntry>> {
+        let limit = plan.general.autodb_idle_timeout;
+        let mut dropped = Vec::new();
+        for entry in self.databases() {
+            let written = plan.databases.iter().any(|line| *line.name == *entry.name);
+            let used = entry.clients.load(Ordering::Relaxed) > 0 || pools.database_used(entry.id) > 0;
+            if written || used || limit.is_zero() {
+                *entry.unused_since.lock() = None;
+                continue;
+            }
+            let since = *entry.unused_since.lock().get_or_insert(now);
+            if now.since(since) >= limit {
+                self.databases.remove(&entry.name);
+                self.pools.retain(|(database, _), _| *database != entry.id);
+                dropped.push(entry);
+            }
+        }
+        dropped
+    }
+
+    fn ips_of(&self, host: &str) -> &[IpAddr] {
+        self.names.get(host).map(|resolved| resolved.ips.as_slice()).unwrap_or_default()
+    }
+
+    /// The host that a line of the file names for an address, for the certificate of the server to be held against.
+    pub(crate) fn host_of(&self, config: &Database, addr: &TargetAddr) -> Option<String> {
+        let TargetAddr::Tcp(wanted) = addr else { return None };
+        let leads_there = |host: &&Host| match host {
+            Host::Unix { .. } => false,
+            Host::Tcp { host, port } => {
+                let resolved = self.ips_of(host);
+                *port == wanted.port()
+                    && match host.parse::<IpAddr>() {
+                        Ok(ip) => ip == wanted.ip(),
+                        Err(_) => resolved.contains(&wanted.ip()),
+                    }
+            }
+        };
+        match config.hosts.iter().find(leads_there)? {
+            Host::Tcp { host, .. } => Some(host.clone()),
+            Host::Unix { .. } => None,
+        }
     }
 
     fn target(&mut self, pools: &mut Pools, plan: &Plan, addr: TargetAddr) -> TargetId {
@@ -456,13 +537,14 @@ impl Directory {
         pools: &mut Pools,
         plan: &Plan,
         name: &str,
-        ips: Vec<IpAddr>,
+        resolved: Resolved,
         now: Moment,
     ) {
-        if self.names.get(name) == Some(&ips) {
+        let same = self.ips_of(name) == resolved.ips;
+        self.names.insert(name.to_string(), resolved);
+        if same {
             return;
         }
-        self.names.insert(name.to_string(), ips);
         let uses = |host: &Host| matches!(host, Host::Tcp { host, .. } if host == name);
         for pool in self.pools() {
             if pool.database.config().hosts.iter().any(uses) {
@@ -512,6 +594,23 @@ impl Directory {
         }
         removed
     }
+}
+
+/// What a host name resolves to.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    /// IPv4 first, each once.
+    pub(crate) ips: Vec<IpAddr>,
+    /// Until when that holds.
+    pub(crate) until: Moment,
+}
+
+/// As whom a pool's connections log in.
+pub(crate) enum Role<'a> {
+    /// As the line of the database says, else as the client.
+    Login(&'a str),
+    /// As the one who may look up secrets.
+    AuthUser(&'a str),
 }
 
 /// Whether a database was there already.

@@ -3,8 +3,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use plimsoll_types::{Cause, ClientId, HoldId, Moment, SlotId};
 
 use crate::console::ClientState;
 use crate::server::ServerConn;
+use crate::socket::Secured;
 
 /// One end of a connection, as log and console show it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +101,15 @@ pub(crate) struct Mail {
     pub(crate) cancelled: bool,
 }
 
+/// What the console shows of a client's encryption.
+#[derive(Debug)]
+pub(crate) struct ClientTls {
+    /// Protocol and cipher.
+    pub(crate) text: Box<str>,
+    /// Whom its certificate names.
+    pub(crate) subject: Option<Box<str>>,
+}
+
 /// A client, as seen from outside its task.
 #[derive(Debug)]
 pub(crate) struct ClientEntry {
@@ -115,6 +125,8 @@ pub(crate) struct ClientEntry {
     pub(crate) peer: Peer,
     /// Our side.
     pub(crate) local: Peer,
+    /// How its connection is encrypted, and by whose certificate.
+    pub(crate) tls: Option<Box<ClientTls>>,
     /// When it connected.
     pub(crate) connected: Moment,
     mail: Mutex<Mail>,
@@ -145,12 +157,18 @@ pub(crate) struct Identity {
     pub(crate) peer: Peer,
     /// Our side.
     pub(crate) local: Peer,
+    /// How its connection is encrypted.
+    pub(crate) secured: Option<Secured>,
 }
 
 impl ClientEntry {
     /// A client that is logging in.
     pub(crate) fn new(id: ClientId, key: [u8; 8], identity: Identity, now: Moment) -> ClientEntry {
-        let Identity { user, database, peer, local } = identity;
+        let Identity { user, database, peer, local, secured } = identity;
+        let tls = secured.map(|secured| {
+            let subject = secured.certificate.as_ref().and_then(plimsoll_tls::subject);
+            Box::new(ClientTls { text: secured.text.into(), subject: subject.map(Into::into) })
+        });
         ClientEntry {
             id,
             key,
@@ -158,6 +176,7 @@ impl ClientEntry {
             database,
             peer,
             local,
+            tls,
             connected: now,
             mail: Mutex::default(),
             has_mail: AtomicBool::new(false),
@@ -342,6 +361,10 @@ pub(crate) struct ServerEntry {
     pub(crate) key: Mutex<Box<[u8]>>,
     /// Parameter values as last set.
     pub(crate) params: Mutex<Option<Arc<Params>>>,
+    /// How it is encrypted, once it is.
+    pub(crate) tls: OnceLock<Box<str>>,
+    /// It is to be closed as soon as nothing is under way on it, whoever holds it (server_fast_close).
+    pub(crate) leave: AtomicBool,
     /// Named statements.
     pub(crate) prepared: AtomicU32,
     /// Its hold. Whoever holds the connection takes the lock for a moment with each query, whoever looks for as long as

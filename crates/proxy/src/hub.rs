@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use plimsoll_auth::Policy;
@@ -19,11 +19,12 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::console::Console;
 use crate::control_thread::ConsoleClient;
-use crate::directory::{DatabaseEntry, Directory, PoolEntry};
+use crate::directory::{DatabaseEntry, Directory, PoolEntry, Resolved, Role};
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::ledger::{Flood, Ledger};
 use crate::listener::Doors;
 use crate::login::Entrance;
+use crate::security::Security;
 use crate::server::ServerConn;
 use crate::worker::Worker;
 use crate::{cleaner, closer, connector, slot_task};
@@ -135,6 +136,7 @@ pub(crate) struct Hub {
     /// Workers.
     pub(crate) workers: Vec<Worker>,
     plan: Mutex<Arc<Plan>>,
+    security: Mutex<Arc<Security>>,
     /// Tracked parameters (not reloadable).
     pub(crate) tracked: Tracked,
     /// For mock authentication.
@@ -162,6 +164,8 @@ pub(crate) struct Hub {
     pub(crate) gone: Notify,
     /// Rings when nothing more is to come.
     pub(crate) finished: Notify,
+    /// Whether nothing is read from clients and servers (SUSPEND).
+    pub(crate) suspended: AtomicBool,
     /// Whether the process has been told to end at once.
     pub(crate) exiting: AtomicBool,
     next_client: AtomicU64,
@@ -171,6 +175,7 @@ pub(crate) struct Hub {
 /// What a [`Hub`] is made of.
 pub(crate) struct Parts {
     pub(crate) plan: Plan,
+    pub(crate) security: Security,
     pub(crate) workers: Vec<Worker>,
     pub(crate) console: Arc<dyn Console>,
     pub(crate) console_door: mpsc::UnboundedSender<ConsoleClient>,
@@ -185,7 +190,7 @@ fn globals(plan: &Plan) -> Globals {
 impl Hub {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts) -> Hub {
-        let Parts { plan, workers, console, console_door, policy, doors } = parts;
+        let Parts { plan, security, workers, console, console_door, policy, doors } = parts;
         let prefix = match plan.own.compat {
             Compat::Plimsoll => "PLIMSOLL_",
             Compat::Pgbouncer => "PGBOUNCER_",
@@ -209,6 +214,7 @@ impl Hub {
             workers,
             tracked: Tracked::new(&plan.general.track_extra_parameters),
             plan: Mutex::new(Arc::new(plan)),
+            security: Mutex::new(Arc::new(security)),
             policy: Mutex::new(policy),
             console,
             console_door,
@@ -223,6 +229,7 @@ impl Hub {
             phase: AtomicU8::new(Phase::Running as u8),
             gone: Notify::new(),
             finished: Notify::new(),
+            suspended: AtomicBool::new(false),
             exiting: AtomicBool::new(false),
             next_client: AtomicU64::new(1),
             next_server: AtomicU64::new(1),
@@ -244,6 +251,16 @@ impl Hub {
     /// The plan in force.
     pub(crate) fn plan(&self) -> Arc<Plan> {
         self.plan.lock().clone()
+    }
+
+    /// Who may enter how, and TLS.
+    pub(crate) fn security(&self) -> Arc<Security> {
+        self.security.lock().clone()
+    }
+
+    /// Replaces [`Hub::security`].
+    pub(crate) fn set_security(&self, security: Security) {
+        *self.security.lock() = Arc::new(security);
     }
 
     /// A new client's number.
@@ -319,18 +336,18 @@ impl Hub {
             if let (Some(user), true) = (&database.user, min > 0)
                 && let Some(entry) = { self.directory.lock().database(&database.name) }
             {
-                self.pool(&entry, user);
+                self.pool(&entry, &Role::Login(user));
             }
         }
     }
 
-    /// The pool for a login user of a database; `None` if the database has been removed by now.
-    pub(crate) fn pool(&self, database: &Arc<DatabaseEntry>, login: &str) -> Option<Arc<PoolEntry>> {
+    /// The pool of a role on a database; `None` if the database has been removed by now.
+    pub(crate) fn pool(&self, database: &Arc<DatabaseEntry>, role: &Role<'_>) -> Option<Arc<PoolEntry>> {
         let (plan, now) = (self.plan(), self.now());
         let mut directory = self.directory.lock();
         directory.database(&database.name).filter(|known| known.id == database.id)?;
         let mut core = self.core.lock();
-        let entry = directory.pool(&mut core.pools, &plan, database, login, now);
+        let entry = directory.pool(&mut core.pools, &plan, database, role, now);
         core.entries.entry(entry.id).or_insert_with(|| entry.clone());
         Some(entry)
     }
@@ -362,12 +379,33 @@ impl Hub {
         removed
     }
 
-    /// A host name has been resolved.
-    pub(crate) fn set_addresses(self: &Arc<Self>, name: &str, ips: Vec<IpAddr>) {
+    /// Auto-databases that nobody has used for `autodb_idle_timeout` are gone.
+    pub(crate) fn drop_unused_databases(self: &Arc<Self>) {
         let (plan, now) = (self.plan(), self.now());
         let mut directory = self.directory.lock();
         let mut core = self.core.lock();
-        directory.set_addresses(&mut core.pools, &plan, name, ips, now);
+        let dropped = directory.drop_unused(&mut core.pools, &plan, now);
+        for database in dropped {
+            let gone: Vec<PoolId> =
+                core.entries.values().filter(|pool| pool.database.id == database.id).map(|p| p.id).collect();
+            for id in gone {
+                core.pools.remove_pool(id, Cause::DatabaseRemoved, now);
+                core.entries.remove(&id);
+            }
+            tracing::info!(
+                "dropping database '{}' as it does not exist anymore or inactive auto-database",
+                database.name
+            );
+        }
+        self.run_actions(&mut core, now);
+    }
+
+    /// A host name has been resolved; `ttl` is how long that holds.
+    pub(crate) fn set_addresses(self: &Arc<Self>, name: &str, ips: Vec<IpAddr>, ttl: Duration) {
+        let (plan, now) = (self.plan(), self.now());
+        let mut directory = self.directory.lock();
+        let mut core = self.core.lock();
+        directory.set_addresses(&mut core.pools, &plan, name, Resolved { ips, until: now + ttl }, now);
         self.run_actions(&mut core, now);
     }
 

@@ -23,11 +23,13 @@ mod login;
 mod options;
 mod relay;
 mod report;
+mod security;
 mod server;
 mod slot_task;
 mod socket;
 mod start;
 mod stats;
+mod system;
 mod tally;
 mod views;
 mod welcome;
@@ -35,13 +37,13 @@ mod worker;
 
 pub use ask::{Backend, Said, ServerFacts};
 pub use console::{
-    ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, PoolView,
-    Reloaded, Reply, ServerView, Shutdown, StatsView, Until,
+    ClientState, ClientView, Console, ControlError, DatabaseView, DnsView, Level, ListsView, OfFacts,
+    PoolView, Reloaded, Reply, ServerView, Shutdown, StatsView, Until, ZoneView,
 };
 pub use control::Control;
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, Totals};
 pub use views::{
-    HoldView, HouseView, NeedView, SiteView, StatementView, TextFrom, VerdictLevel, VerdictView, VisitorView,
-    WaiterView, WhoView,
+    HoldView, HouseView, NeedView, RECORD_BYTES, RecordBytes, SiteView, StatementView, TextFrom,
+    VerdictLevel, VerdictView, VisitorView, WaiterView, WhoView,
 };

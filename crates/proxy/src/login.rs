@@ -5,6 +5,7 @@
 //! | `first` | the packets before the first typed message |
 //! | `startup` | what a startup packet asks for |
 //! | `goal` | which database, which limits, who may use the console |
+//! | `look_up` | what is known of the user: auth_file, auth_query |
 //! | `prove` | the dialogue that shows who the client is |
 //! | `enter` | the pool, the parameters, the welcome |
 //! | `shared` | what all logins share |
@@ -12,6 +13,7 @@
 mod enter;
 mod first;
 mod goal;
+mod look_up;
 mod prove;
 mod shared;
 mod startup;
@@ -33,7 +35,8 @@ use crate::entry::{self, ClientEntry, Peer};
 use crate::hub::Hub;
 use crate::listener::{Arrival, ClientGuard, Terms};
 use crate::relay::Relay;
-use crate::socket::Stream;
+use crate::security::Security;
+use crate::socket::{Secured, Stream};
 use crate::worker::Scratch;
 use crate::{cancel, linger, report};
 
@@ -53,7 +56,10 @@ const FAREWELL: Duration = Duration::from_secs(1);
 struct Login {
     hub: Arc<Hub>,
     plan: Arc<Plan>,
+    security: Arc<Security>,
     stream: Stream,
+    /// How it is encrypted, once it is.
+    secured: Option<Secured>,
     /// Received and not dealt with.
     input: Vec<u8>,
     /// To be sent before whatever is sent next.
@@ -154,7 +160,9 @@ impl Login {
         let Arrival { socket, id, peer, peer_uid, local, at, terms } = arrival;
         Ok(Login {
             plan: hub.plan(),
+            security: hub.security(),
             stream: Stream::new(socket)?,
+            secured: None,
             input: Vec::new(),
             pending: Vec::new(),
             id,
@@ -175,8 +183,9 @@ impl Login {
     async fn run(&mut self) -> Result<Entered, End> {
         let wanted = self.startup().await?;
         let goal = self.goal(&wanted)?;
-        let keys = self.prove(&goal).await?;
-        self.enter(goal, wanted.params, keys).await
+        let known = self.look_up(&goal).await?;
+        let keys = self.prove(&goal, known.as_ref()).await?;
+        self.enter(goal, wanted.params, known, keys).await
     }
 
     fn log_prefix(&self) -> String {
@@ -230,7 +239,7 @@ impl Login {
 
     fn into_console(self, entry: Arc<ClientEntry>, level: Level) {
         let Login { hub, stream, input, guard, .. } = self;
-        let client = ConsoleClient { socket: stream.into_socket(), entry, level, guard, input };
+        let client = ConsoleClient { stream: stream.detach(), entry, level, guard, input };
         // Without a control thread the process is at its end, and so is the client.
         let _ = hub.console_door.send(client);
     }

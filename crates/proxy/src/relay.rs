@@ -166,6 +166,10 @@ impl Relay {
 
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Turn, Ended> {
         self.flush(cx)?;
+        if self.hub.suspended.load(Ordering::Relaxed) {
+            // RESUME wakes all clients.
+            return Ok(Turn::Wait);
+        }
         let looked = std::mem::replace(&mut self.looked, Looked::Usable);
         if looked == Looked::Usable
             && self.output.is_empty()

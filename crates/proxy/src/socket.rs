@@ -2,6 +2,8 @@
 //!
 //! Reading into the caller's buffer is the seam towards other drivers: nothing above this file knows about epoll.
 
+mod tls;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::task::{Context, Poll, ready};
@@ -12,12 +14,29 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+pub(crate) use tls::{HandshakeError, Secured, Tls};
+
 /// A connected stream socket, registered with the runtime of the worker it lives on.
 #[derive(Debug)]
 pub(crate) struct Stream {
+    raw: Raw,
+    /// How it is encrypted, if it is.
+    tls: Option<Box<Tls>>,
+}
+
+/// The socket itself.
+#[derive(Debug)]
+struct Raw {
     fd: AsyncFd<Socket>,
     /// Readiness was cleared without reading, so the next read tries at once.
     unread: bool,
+}
+
+/// A stream on no runtime, on its way to another thread.
+#[derive(Debug)]
+pub(crate) struct Detached {
+    socket: Socket,
+    tls: Option<Box<Tls>>,
 }
 
 /// What can be learned about a peer without reading from it.
@@ -27,42 +46,11 @@ pub(crate) enum Watch {
     Gone,
 }
 
-impl Stream {
-    /// Registers a nonblocking socket with the current runtime.
-    ///
-    /// # Errors
-    /// The runtime refuses (file descriptors used up).
-    pub(crate) fn new(socket: Socket) -> io::Result<Stream> {
-        // SAFETY: `socket2::Socket` owns its descriptor and `as_raw_fd` always gives that one; the socket lives inside
-        // the `AsyncFd` and is only ever lent out as `&Socket`, which cannot close it.
-        #[allow(unsafe_code)]
-        let fd = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) }
-            .map_err(io::Error::from)?;
-        Ok(Stream { fd, unread: false })
-    }
-
-    /// Moves the socket to the current runtime.
-    ///
-    /// # Errors
-    /// As for [`Stream::new`]; the socket is closed then.
-    pub(crate) fn rehome(self) -> io::Result<Stream> {
-        Stream::new(self.fd.into_inner())
-    }
-
-    /// Takes the socket off its runtime.
-    pub(crate) fn into_socket(self) -> Socket {
-        self.fd.into_inner()
-    }
-
-    /// The socket, for its addresses and options.
-    pub(crate) fn socket(&self) -> &Socket {
-        self.fd.get_ref()
-    }
-
+impl Raw {
     /// Reads what is there. A read that does not fill the buffer has emptied the socket, so readiness is cleared
     /// without asking the kernel again; "closed by the peer" stays set and is seen by the next read.
     #[inline]
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         if std::mem::take(&mut self.unread) {
             match receive(self.fd.get_ref(), buffer) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -92,7 +80,7 @@ impl Stream {
     /// Writes as much as the kernel takes: the number of bytes, possibly 0 when it takes none now (the waker is
     /// registered then).
     #[inline]
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
         let mut sent = 0;
         while sent < bytes.len() {
             let mut guard = match self.fd.poll_write_ready(cx) {
@@ -116,25 +104,116 @@ impl Stream {
         Ok(sent)
     }
 
+    /// Reads without waiting: `None` when nothing is there.
+    fn try_receive(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        match receive(self.fd.get_ref(), buffer) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
+            other => Some(other),
+        }
+    }
+
+    /// Writes without waiting, as much as the kernel takes.
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() { Ok(0) } else { send(self.fd.get_ref(), bytes) }
+    }
+}
+
+impl Stream {
+    /// Registers a nonblocking socket with the current runtime.
+    ///
+    /// # Errors
+    /// The runtime refuses (file descriptors used up).
+    pub(crate) fn new(socket: Socket) -> io::Result<Stream> {
+        Stream::attach(Detached { socket, tls: None })
+    }
+
+    /// Registers a stream from elsewhere with the current runtime.
+    ///
+    /// # Errors
+    /// As for [`Stream::new`]; the socket is closed then.
+    pub(crate) fn attach(detached: Detached) -> io::Result<Stream> {
+        let Detached { socket, tls } = detached;
+        // SAFETY: `socket2::Socket` owns its descriptor and `as_raw_fd` always gives that one; the socket lives inside
+        // the `AsyncFd` and is only ever lent out as `&Socket`, which cannot close it.
+        #[allow(unsafe_code)]
+        let fd = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) }
+            .map_err(io::Error::from)?;
+        Ok(Stream { raw: Raw { fd, unread: false }, tls })
+    }
+
+    /// Takes the stream off its runtime.
+    pub(crate) fn detach(self) -> Detached {
+        Detached { socket: self.raw.fd.into_inner(), tls: self.tls }
+    }
+
+    /// Moves the socket to the current runtime.
+    ///
+    /// # Errors
+    /// As for [`Stream::new`]; the socket is closed then.
+    pub(crate) fn rehome(self) -> io::Result<Stream> {
+        Stream::attach(self.detach())
+    }
+
+    /// The socket, for its addresses and options.
+    pub(crate) fn socket(&self) -> &Socket {
+        self.raw.fd.get_ref()
+    }
+
+    /// Whether the handshake agreed on PostgreSQL's protocol by ALPN.
+    pub(crate) fn alpn_is_postgresql(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_postgresql())
+    }
+
+    /// Carries out a TLS handshake, from which on everything is encrypted. Not cancel safe.
+    ///
+    /// # Errors
+    /// Why it failed; the stream is of no use any more.
+    pub(crate) async fn secure(&mut self, tls: Tls) -> Result<Secured, HandshakeError> {
+        let mut tls = Box::new(tls);
+        tls.shake(&mut self.raw).await?;
+        let secured = tls.secured();
+        self.tls = Some(tls);
+        Ok(secured)
+    }
+
+    /// Reads what is there.
+    #[inline]
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match &mut self.tls {
+            None => self.raw.poll_read(cx, buffer),
+            Some(tls) => tls.poll_read(&mut self.raw, cx, buffer),
+        }
+    }
+
+    /// Writes as much as the kernel takes: the number of bytes, possibly 0 when it takes none now (the waker is
+    /// registered then). What was not taken has to be offered again, the same bytes.
+    #[inline]
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.raw.poll_write(cx, bytes),
+            Some(tls) => tls.poll_write(&mut self.raw, cx, bytes),
+        }
+    }
+
     /// Whether something is there to be read (or the peer is gone); registers the waker if not. Reads nothing.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.unread {
+        if self.raw.unread || self.tls.as_ref().is_some_and(|tls| tls.has_plain()) {
             return Poll::Ready(());
         }
-        self.fd.poll_read_ready(cx).map(|_| ())
+        self.raw.fd.poll_read_ready(cx).map(|_| ())
     }
 
     /// Sees whether a peer whose bytes we do not want now is still there. Bytes that arrive meanwhile stay in the
     /// kernel; readiness is cleared so that the next event, which may be its end, wakes the task again.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Watch> {
         loop {
-            match ready!(self.fd.poll_read_ready(cx)) {
+            match ready!(self.raw.fd.poll_read_ready(cx)) {
                 Err(_) => return Poll::Ready(Watch::Gone),
                 Ok(mut guard) => {
                     if guard.ready().is_read_closed() {
                         return Poll::Ready(Watch::Gone);
                     }
-                    self.unread = true;
+                    self.raw.unread = true;
                     guard.clear_ready();
                 }
             }
@@ -144,7 +223,7 @@ impl Stream {
     /// Whether the peer has closed or broken the connection, as far as one look without reading can tell.
     pub(crate) fn is_gone_now(&self) -> bool {
         let mut byte = [MaybeUninit::uninit(); 1];
-        match self.fd.get_ref().peek(&mut byte) {
+        match self.raw.fd.get_ref().peek(&mut byte) {
             Ok(n) => n == 0,
             Err(e) => e.kind() != io::ErrorKind::WouldBlock,
         }
@@ -152,9 +231,9 @@ impl Stream {
 
     /// Reads without waiting: `None` when nothing is there.
     pub(crate) fn try_read(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        match receive(self.fd.get_ref(), buffer) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
-            other => Some(other),
+        match &mut self.tls {
+            None => self.raw.try_receive(buffer),
+            Some(tls) => tls.try_read(&mut self.raw, buffer),
         }
     }
 
@@ -163,8 +242,8 @@ impl Stream {
     /// # Errors
     /// Why it failed.
     pub(crate) async fn connected(&self) -> io::Result<()> {
-        let _ready = self.fd.writable().await?;
-        match self.fd.get_ref().take_error()? {
+        let _ready = self.raw.fd.writable().await?;
+        match self.raw.fd.get_ref().take_error()? {
             Some(e) => Err(e),
             None => Ok(()),
         }
@@ -189,9 +268,12 @@ impl Stream {
     }
 
     /// No more bytes from us; what the peer sends can still be read.
-    pub(crate) fn shutdown_write(&self) {
+    pub(crate) fn shutdown_write(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close(&mut self.raw);
+        }
         // A peer that is gone already is as good as one that has been told.
-        let _ = self.fd.get_ref().shutdown(std::net::Shutdown::Write);
+        let _ = self.raw.fd.get_ref().shutdown(std::net::Shutdown::Write);
     }
 }
 

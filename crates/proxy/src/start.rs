@@ -14,6 +14,7 @@ use crate::control::Control;
 use crate::control_thread::{self, Averages};
 use crate::hub::{Hub, Parts};
 use crate::listener;
+use crate::security::Security;
 use crate::worker::{self, Worker};
 
 /// Workers on a machine with many cores, unless `workers` says otherwise.
@@ -41,6 +42,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// TLS cannot be had as the plan wants it.
+    #[error("{}", .0.join("\n"))]
+    Tls(Vec<String>),
     /// Another process listens on the Unix socket.
     #[error("unix socket is in use, cannot continue")]
     UnixSocketInUse,
@@ -58,6 +62,7 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`].
 pub fn start(plan: Plan, options: Options) -> Result<Control, StartError> {
+    let security = Security::load(&plan).map_err(StartError::Tls)?;
     let doors = listener::bind(&plan.general)?;
     let runtimes: Vec<Runtime> =
         (0..workers(&plan)).map(|_| runtime()).collect::<Result<_, _>>().map_err(StartError::Thread)?;
@@ -65,7 +70,7 @@ pub fn start(plan: Plan, options: Options) -> Result<Control, StartError> {
     let (console_door, inbox) = mpsc::unbounded_channel();
     let policy = Policy { mock_secret: options.mock_secret, scram_iterations: plan.general.scram_iterations };
     let workers = runtimes.iter().map(|runtime| Worker::new(runtime.handle().clone())).collect();
-    let parts = Parts { plan, workers, console: options.console, console_door, policy, doors };
+    let parts = Parts { plan, security, workers, console: options.console, console_door, policy, doors };
     let hub = Arc::new(Hub::new(parts));
     let control = Control { hub: hub.clone(), averages: Arc::new(Averages::new()) };
     for (id, runtime) in (0..).zip(runtimes) {

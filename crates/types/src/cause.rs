@@ -186,7 +186,7 @@ causes! {
     /// auth_query found nobody.
     NoSuchUser => Client, INVALID_AUTHORIZATION, "no such user", "";
     /// auth_query cannot be asked, or gave no answer of use.
-    AuthConfig => Client, CONFIG_FILE_ERROR, "bouncer config error",
+    AuthConfig => Client, CONFIG_FILE, "bouncer config error",
         "The pooler's log says what is wrong with auth_query, auth_user or auth_dbname.";
     /// auth_dbname is disabled.
     AuthDatabaseDisabled { name: Box<str> } => Client, CANNOT_CONNECT_NOW,
@@ -313,6 +313,8 @@ causes! {
     DatabaseRemoved => Client, ADMIN_SHUTDOWN, "database removed", "";
     /// The database line was changed.
     DatabaseChanged => Server, ADMIN_SHUTDOWN, "database configuration changed", "";
+    /// Suspended, and the client does not take its answer.
+    SuspendTimeout => Client, ADMIN_SHUTDOWN, "suspend_timeout", "";
     /// KILL_CLIENT.
     AdminDisconnect => Client, ADMIN_SHUTDOWN, "admin forced disconnect", "";
 

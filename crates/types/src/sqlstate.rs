@@ -33,8 +33,6 @@ impl SqlState {
     pub const UNDEFINED_OBJECT: SqlState = SqlState(*b"42704");
     /// insufficient_privilege.
     pub const INSUFFICIENT_PRIVILEGE: SqlState = SqlState(*b"42501");
-    /// config_file_error.
-    pub const CONFIG_FILE_ERROR: SqlState = SqlState(*b"F0000");
     /// out_of_memory.
     pub const OUT_OF_MEMORY: SqlState = SqlState(*b"53200");
     /// too_many_connections.

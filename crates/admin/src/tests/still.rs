@@ -79,6 +79,7 @@ impl Still {
 
 fn client(id: u64, database: &str, state: ClientState, link: Option<u64>) -> ClientView {
     ClientView {
+        tls: String::new(),
         id,
         user: "ada".into(),
         database: database.into(),
@@ -101,6 +102,7 @@ fn client(id: u64, database: &str, state: ClientState, link: Option<u64>) -> Cli
 
 fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
     ServerView {
+        tls: String::new(),
         id,
         user: "forced".into(),
         database: "app".into(),
@@ -252,6 +254,23 @@ impl Pooler for Still {
         self.paused
     }
 
+    fn is_suspended(&self) -> bool {
+        false
+    }
+
+    fn suspend(&self) -> Result<(), ControlError> {
+        self.tell("suspend".to_string())
+    }
+
+    fn dns_hosts(&self) -> Vec<plimsoll_proxy::DnsView> {
+        let ips = ["10.0.0.1", "::1"].map(|ip| ip.parse().expect("an address")).to_vec();
+        vec![plimsoll_proxy::DnsView { name: "db.example".to_string(), ttl: Duration::from_secs(9), ips }]
+    }
+
+    fn dns_zones(&self) -> Vec<plimsoll_proxy::ZoneView> {
+        vec![plimsoll_proxy::ZoneView { name: "example".to_string(), serial: 7, hosts: 1 }]
+    }
+
     fn pause(&self, database: Option<&str>) -> Result<(), ControlError> {
         self.tell(format!("pause {database:?}"))
     }
@@ -283,7 +302,12 @@ impl Pooler for Still {
     fn reload(&self, plan: Plan) -> Reloaded {
         *self.plan.borrow_mut() = Arc::new(plan);
         self.told.borrow_mut().push("reload".to_string());
-        Reloaded { plan: self.plan(), needs_restart: Vec::new(), removed: Cause::DatabaseRemoved }
+        Reloaded {
+            plan: self.plan(),
+            needs_restart: Vec::new(),
+            tls_refused: Vec::new(),
+            removed: Cause::DatabaseRemoved,
+        }
     }
 
     fn shutdown(&self, how: Shutdown) {

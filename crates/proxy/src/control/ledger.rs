@@ -268,6 +268,10 @@ fn auth_type(plan: &Plan) -> &'static str {
         AuthType::Plain => "plain",
         AuthType::Md5 => "md5",
         AuthType::Scram => "scram-sha-256",
+        AuthType::Cert => "cert",
+        AuthType::Hba => "hba",
+        AuthType::Ldap => "ldap",
+        AuthType::Pam => "pam",
     }
 }
 

@@ -9,7 +9,6 @@ use plimsoll_config::Compat;
 use plimsoll_types::{Cause, Severity, SqlState};
 use plimsoll_wire::encode::{self, Fields};
 use plimsoll_wire::{WireError, back, front, header};
-use socket2::Socket;
 
 use super::extended::{Extended, Step};
 use crate::ask;
@@ -17,7 +16,7 @@ use crate::console::{Level, Reply, Shutdown, Until};
 use crate::control::Control;
 use crate::entry::ClientEntry;
 use crate::listener::ClientGuard;
-use crate::socket::Stream;
+use crate::socket::{Detached, Stream};
 use crate::{linger, report, welcome};
 
 /// Longest message a console client may send, bytes with the type byte.
@@ -32,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A client that wants to the console and may, on its way to the control thread.
 pub(crate) struct ConsoleClient {
     /// Its socket, on no runtime.
-    pub(crate) socket: Socket,
+    pub(crate) stream: Detached,
     /// Its record.
     pub(crate) entry: Arc<ClientEntry>,
     /// What it may do.
@@ -53,15 +52,20 @@ enum Ended {
 
 /// Serves the client until it leaves.
 pub(super) async fn serve(control: Control, client: ConsoleClient) {
-    let ConsoleClient { socket, entry, level, guard, input } = client;
-    let stream = match Stream::new(socket) {
+    let ConsoleClient { stream, entry, level, guard, input } = client;
+    let stream = match Stream::attach(stream) {
         Ok(stream) => stream,
         Err(e) => return tracing::warn!("{}socket cannot be watched: {e}", entry.log_prefix()),
     };
     let hub = control.hub.clone();
-    let mut talk = Talk { control, stream, input, entry, level, extended: Extended::default() };
+    let mut talk =
+        Talk { control, stream, input, entry, level, extended: Extended::default(), suspended: Mine::No };
     let Err(ended) = talk.run().await;
-    let Talk { mut stream, entry, .. } = talk;
+    let Talk { mut stream, entry, control, suspended, .. } = talk;
+    if suspended == Mine::Yes {
+        // Nobody else would end it: RESUME comes over the connection that suspended.
+        control.wake_up();
+    }
     match ended {
         Ended::Left(cause) => {
             report::leaving(&hub, &entry, &cause);
@@ -84,6 +88,15 @@ struct Talk {
     entry: Arc<ClientEntry>,
     level: Level,
     extended: Extended,
+    /// Whether it has suspended everything.
+    suspended: Mine,
+}
+
+/// Whether a state is this client's doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mine {
+    Yes,
+    No,
 }
 
 /// A whole message.
@@ -156,7 +169,14 @@ impl Talk {
     }
 
     async fn answer(&mut self, text: &[u8]) -> Result<Vec<u8>, Ended> {
-        match self.control.hub.console.command(&self.control, self.level, text) {
+        let before = self.control.is_suspended();
+        let reply = self.control.hub.console.command(&self.control, self.level, text);
+        match (before, self.control.is_suspended()) {
+            (false, true) => self.suspended = Mine::Yes,
+            (true, false) => self.suspended = Mine::No,
+            (true, true) | (false, false) => {}
+        }
+        match reply {
             Reply::Now(bytes) => Ok(bytes),
             Reply::When(until, bytes) => match self.wait(&until).await {
                 Ok(()) => Ok(bytes),
@@ -200,7 +220,7 @@ impl Talk {
 
     /// Nobody waits any more for what a PAUSE was to bring about.
     fn undo(&self, until: &Until) {
-        let Until::Quiet(database) = until;
+        let Until::Quiet(database) = until else { return };
         // Where somebody else has resumed already there is nothing to undo.
         let _ = self.control.resume(database.as_deref());
     }
@@ -220,9 +240,13 @@ impl Talk {
                 return Ok(Message { tag: head.tag, bytes: std::mem::replace(&mut self.input, rest) });
             }
             let mut chunk = [0; CHUNK_BYTES];
-            let Talk { stream, entry, .. } = self;
+            let Talk { stream, entry, control, .. } = self;
             let n = std::future::poll_fn(|cx| {
                 poll_kill(cx, entry)?;
+                if std::mem::take(&mut entry.mail().cancelled) {
+                    // As in PgBouncer: a cancel request ends whatever stands still.
+                    let _nothing_stood_still = control.resume(None);
+                }
                 Poll::Ready(gone_if_none(ready!(stream.poll_read(cx, &mut chunk))))
             })
             .await?;

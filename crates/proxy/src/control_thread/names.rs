@@ -1,25 +1,38 @@
 //! Host names of servers and what they resolve to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::RData;
+use hickory_resolver::system_conf::{parse_resolv_conf, read_system_conf};
 use plimsoll_config::{Host, Plan};
 use tokio::task::JoinSet;
 
 use crate::hub::Hub;
 
-/// When a name that did not resolve is looked up again (PgBouncer's `dns_nxdomain_ttl`).
-const RETRY: Duration = Duration::from_secs(15);
+/// Nothing is looked up more often than this, whatever the name server and the plan say.
+const AT_LEAST: Duration = Duration::from_millis(500);
 
-/// A name and its addresses, or why there are none.
-pub(super) type Found = (String, std::io::Result<Vec<IpAddr>>);
+/// A name and what came of it.
+pub(super) enum Found {
+    /// Its addresses and how long they may be kept, or why there are none.
+    Addresses(String, Result<(Vec<IpAddr>, Duration), String>),
+    /// The serial number of a zone.
+    Serial(String, Option<u32>),
+}
 
 /// When which name is due, and the look-ups under way.
 #[derive(Default)]
 pub(super) struct Names {
     due: HashMap<String, Due>,
+    /// Serial numbers of the zones that names are in (`dns_zone_check_period`).
+    zones: BTreeMap<String, Option<u32>>,
+    zones_due: Option<Instant>,
     under_way: JoinSet<Found>,
 }
 
@@ -45,8 +58,28 @@ impl Names {
             };
             if is_due {
                 self.due.insert(name.clone(), Due::UnderWay);
-                self.under_way.spawn(look_up(name));
+                self.under_way.spawn(look_up(name, hub.plan()));
             }
+        }
+        self.check_zones(hub, now);
+    }
+
+    /// Asks for the serial numbers of all zones, as often as `dns_zone_check_period` says.
+    fn check_zones(&mut self, hub: &Arc<Hub>, now: Instant) {
+        let period = hub.plan().general.dns_zone_check_period;
+        if period.is_zero() {
+            (self.zones, self.zones_due) = (BTreeMap::new(), None);
+            return;
+        }
+        if self.zones_due.is_some_and(|due| now < due) {
+            return;
+        }
+        self.zones_due = Some(now + period);
+        let zones: HashSet<String> = self.due.keys().filter_map(|name| zone_of(name)).collect();
+        self.zones.retain(|zone, _| zones.contains(zone));
+        hub.directory.lock().zones = self.zones.clone();
+        for zone in zones {
+            self.under_way.spawn(look_up_serial(zone, hub.plan()));
         }
     }
 
@@ -63,22 +96,40 @@ impl Names {
     }
 
     /// Takes in what a look-up gave. A name that does not resolve any more keeps its last addresses.
-    pub(super) fn take_in(&mut self, hub: &Arc<Hub>, (name, found): Found) {
-        let again = match found {
-            Ok(ips) if !ips.is_empty() => {
-                hub.set_addresses(&name, ips);
-                hub.plan().general.dns_max_ttl
-            }
-            Ok(_) => {
-                tracing::warn!("DNS lookup failed: {name}: no address");
-                RETRY
+    pub(super) fn take_in(&mut self, hub: &Arc<Hub>, found: Found) {
+        let (name, addresses) = match found {
+            Found::Addresses(name, addresses) => (name, addresses),
+            Found::Serial(zone, serial) => return self.take_in_serial(zone, serial),
+        };
+        let plan = hub.plan();
+        let again = match addresses {
+            Ok((ips, ttl)) => {
+                let again = ttl.min(plan.general.dns_max_ttl);
+                hub.set_addresses(&name, ips, again);
+                again
             }
             Err(e) => {
                 tracing::warn!("DNS lookup failed: {name}: {e}");
-                RETRY
+                plan.general.dns_nxdomain_ttl
             }
         };
-        self.due.insert(name, Due::At(Instant::now() + again));
+        self.due.insert(name, Due::At(Instant::now() + again.max(AT_LEAST)));
+    }
+
+    /// A zone that has changed: all its names are looked up again.
+    fn take_in_serial(&mut self, zone: String, serial: Option<u32>) {
+        let before = self.zones.insert(zone.clone(), serial).flatten();
+        if serial.is_none() || before.is_none() || before == serial {
+            return;
+        }
+        let now = Instant::now();
+        for (name, due) in &mut self.due {
+            if zone_of(name).as_deref() == Some(&zone)
+                && let Due::At(at) = due
+            {
+                *at = now;
+            }
+        }
     }
 
     /// Takes in everything that is under way. Cancel safe.
@@ -110,10 +161,51 @@ fn auto_names(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-async fn look_up(name: String) -> Found {
-    let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-    let addresses = found.map(|addresses| in_order(addresses.map(|address| address.ip()).collect()));
-    (name, addresses)
+/// A resolver as the system, or `resolv_conf`, is set up now; /etc/hosts comes first. It is made for each look-up: what
+/// it could keep is kept here, and a change of these files is noticed.
+fn resolver(plan: &Plan) -> Result<TokioResolver, String> {
+    let (config, mut options) = match &plan.general.resolv_conf {
+        None => read_system_conf().map_err(|e| e.to_string())?,
+        Some(path) => {
+            let text = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            parse_resolv_conf(text).map_err(|e| format!("{}: {e}", path.display()))?
+        }
+    };
+    options.cache_size = 0;
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    builder.with_options(options).build().map_err(|e| e.to_string())
+}
+
+async fn look_up(name: String, plan: Arc<Plan>) -> Found {
+    let addresses = addresses(&name, &plan).await;
+    Found::Addresses(name, addresses)
+}
+
+async fn addresses(name: &str, plan: &Plan) -> Result<(Vec<IpAddr>, Duration), String> {
+    let found = resolver(plan)?.lookup_ip(name).await.map_err(|e| e.to_string())?;
+    let ips = in_order(found.iter().collect());
+    let ttl = found.valid_until().saturating_duration_since(Instant::now());
+    if ips.is_empty() { Err("no address".to_string()) } else { Ok((ips, ttl)) }
+}
+
+async fn look_up_serial(zone: String, plan: Arc<Plan>) -> Found {
+    let serial = serial(&zone, &plan).await;
+    Found::Serial(zone, serial)
+}
+
+async fn serial(zone: &str, plan: &Plan) -> Option<u32> {
+    let found = resolver(plan).ok()?.soa_lookup(format!("{zone}.")).await.ok()?;
+    found.answers().iter().find_map(|record| match &record.data {
+        RData::SOA(soa) => Some(soa.serial),
+        _ => None,
+    })
+}
+
+/// The zone a name is taken to be in: what follows its first label, as PgBouncer has it.
+fn zone_of(name: &str) -> Option<String> {
+    let (_, zone) = name.trim_end_matches('.').split_once('.')?;
+    (!zone.is_empty()).then(|| zone.to_string())
 }
 
 /// IPv4 first, every address once, and always in the same order: a name server that turns its list round with every

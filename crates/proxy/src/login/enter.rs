@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use plimsoll_auth::ScramKeys;
-use plimsoll_pool::Request;
+use plimsoll_pool::{Grant, Request};
 use plimsoll_session::{Params, Release, Session};
 use plimsoll_types::{Cause, Ticket};
 
 use super::goal::Goal;
+use super::look_up::{Known, Source};
 use super::{End, Entered, Login, Stage};
-use crate::directory::{DatabaseEntry, Found, PoolEntry, Welcome, database_client_limit, longest_wait};
+use crate::directory::{DatabaseEntry, Found, PoolEntry, Role, Welcome, database_client_limit, longest_wait};
 use crate::entry::{ClientEntry, Identity};
 use crate::hub::{Answer, Hub, Phase};
 use crate::server::ServerConn;
@@ -24,6 +25,7 @@ impl Login {
         &mut self,
         goal: Goal,
         params: Params,
+        known: Option<Known>,
         keys: Option<ScramKeys>,
     ) -> Result<Entered, End> {
         let database = match goal {
@@ -37,11 +39,15 @@ impl Login {
             Goal::Missing => Err(self.missing()),
         }
         .map_err(End::Refused)?;
-        let pool = self.hub.pool(&database, &self.user).ok_or(End::Refused(Cause::DatabaseRemoved))?;
-        if let Some(keys) = keys
-            && *pool.user == *self.user
-        {
-            pool.set_keys(keys);
+        let pool =
+            self.hub.pool(&database, &Role::Login(&self.user)).ok_or(End::Refused(Cause::DatabaseRemoved))?;
+        if *pool.user == *self.user {
+            if let Some(keys) = keys {
+                pool.set_keys(keys);
+            }
+            if let Some(Known { secret, from: Source::Query }) = known {
+                pool.set_secret(secret);
+            }
         }
         let entry = self.register(Some(pool.clone()));
         let settings = pool.settings(|| self.hub.plan(), &self.user);
@@ -103,6 +109,7 @@ impl Login {
             database: self.database.clone(),
             peer: self.peer.clone(),
             local: self.local.clone(),
+            secured: self.secured.take(),
         };
         self.guard.enter(self.id, identity, pool, self.since)
     }
@@ -126,7 +133,7 @@ impl Login {
         self.flush().await?;
         self.stage = Stage::Server;
         loop {
-            let conn = self.any_server(pool, entry).await?;
+            let Served { conn, .. } = self.any_server(pool, entry).await?;
             self.hub.give_back(conn, Release::Clean, self.hub.now());
             if let Some(welcome) = pool.welcome() {
                 self.stage = Stage::Client;
@@ -137,11 +144,12 @@ impl Login {
         }
     }
 
-    async fn any_server(
+    /// Waits for a server connection like a query.
+    pub(super) async fn any_server(
         &mut self,
         pool: &Arc<PoolEntry>,
         entry: &Arc<ClientEntry>,
-    ) -> Result<Box<ServerConn>, End> {
+    ) -> Result<Served, End> {
         let (hub, now) = (self.hub.clone(), self.hub.now());
         let settings = pool.settings(|| hub.plan(), &self.user);
         let (wait_max, wait_cause) =
@@ -149,7 +157,7 @@ impl Login {
         let worker = self.guard.worker();
         let request = Request { pool: pool.id, client: entry.id, worker, wait_max, wait_cause };
         let ticket = match hub.request(request, entry, now) {
-            Answer::Granted(conn, _) => return Ok(conn),
+            Answer::Granted(conn, grant) => return Ok(Served { conn, grant }),
             Answer::Refused(cause) => return Err(End::Refused(cause)),
             Answer::Queued(ticket) => ticket,
         };
@@ -158,12 +166,12 @@ impl Login {
         std::future::poll_fn(|cx| self.poll_mail(cx, place.entry)).await
     }
 
-    fn poll_mail(&mut self, cx: &mut Context<'_>, entry: &ClientEntry) -> Poll<Result<Box<ServerConn>, End>> {
+    fn poll_mail(&mut self, cx: &mut Context<'_>, entry: &ClientEntry) -> Poll<Result<Served, End>> {
         entry.set_waker(cx.waker());
         {
             let mut mail = entry.mail();
-            if let Some((conn, _)) = mail.grant.take() {
-                return Poll::Ready(Ok(conn));
+            if let Some((conn, grant)) = mail.grant.take() {
+                return Poll::Ready(Ok(Served { conn, grant }));
             }
             if let Some(cause) = mail.kill.take().or_else(|| mail.refused.take()) {
                 return Poll::Ready(Err(End::Refused(*cause)));
@@ -171,6 +179,12 @@ impl Login {
         }
         self.stream.poll_gone(cx).map(|_gone| Err(End::Left(Cause::ClientEof)))
     }
+}
+
+/// A server connection that a login has been given.
+pub(super) struct Served {
+    pub(super) conn: Box<ServerConn>,
+    pub(super) grant: Grant,
 }
 
 /// A place in a pool's queue, given up when it is dropped.

@@ -2,15 +2,25 @@
 
 use std::fmt::Write;
 
+use plimsoll_config::SslMode;
 use plimsoll_types::Cause;
 use plimsoll_wire::startup::{Packet, StartupError, parse};
 use plimsoll_wire::{encode, front};
 
 use super::startup::{self, Wanted};
 use super::{End, Login};
+use crate::entry::Peer;
+use crate::socket::{HandshakeError, Tls};
 
 /// The answer to SSLRequest and GSSENCRequest: not here.
 const NO: u8 = b'N';
+
+/// The answer to SSLRequest: go on with the handshake.
+const YES: u8 = b'S';
+
+/// The first byte of a TLS handshake (RFC 8446, 5.1): a client that begins with it, without asking (PostgreSQL 17,
+/// `sslnegotiation=direct`).
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What a first packet asks for.
 enum Step {
@@ -18,6 +28,10 @@ enum Step {
     More,
     /// Say no to encryption, then go on with the next packet.
     Decline,
+    /// Say yes to encryption, carry out the handshake, then go on with the next packet.
+    Agree,
+    /// The client has begun the handshake by itself.
+    Direct,
     /// Log in.
     Startup(Wanted),
 }
@@ -32,12 +46,59 @@ impl Login {
                     self.pending.push(NO);
                     self.flush().await?;
                 }
+                Step::Agree => {
+                    self.pending.push(YES);
+                    self.flush().await?;
+                    self.secure().await?;
+                }
+                Step::Direct => {
+                    self.secure().await?;
+                    if !self.is_postgresql() {
+                        let reason = "direct TLS without the ALPN protocol postgresql".into();
+                        return Err(End::Left(Cause::ClientTlsFailed { reason }));
+                    }
+                }
                 Step::Startup(wanted) => return Ok(wanted),
             }
         }
     }
 
+    /// Whether this client may be encrypted: TLS is set up, and it came over the network.
+    fn takes_tls(&self) -> bool {
+        self.security.client_tls.is_some() && matches!(self.peer, Peer::Tcp(_))
+    }
+
+    /// The handshake; what has been received belongs to it.
+    async fn secure(&mut self) -> Result<(), End> {
+        let Some(config) = self.security.client_tls.clone() else { return Ok(()) };
+        let failed = |reason: String| End::Left(Cause::ClientTlsFailed { reason: reason.into() });
+        let tls_failed = |e: rustls::Error| failed(plimsoll_tls::error_text(&e));
+        let tls = Tls::server(config, std::mem::take(&mut self.input)).map_err(tls_failed)?;
+        let secured = self.stream.secure(tls).await.map_err(|e| match e {
+            HandshakeError::Tls(e) => tls_failed(e),
+            HandshakeError::Io(e) => failed(e.to_string()),
+        })?;
+        self.secured = Some(secured);
+        Ok(())
+    }
+
+    /// Whether the client has come without the TLS that it must come with.
+    fn lacks_tls(&self) -> bool {
+        let must = match self.plan.general.client_tls.mode {
+            SslMode::Disable | SslMode::Allow | SslMode::Prefer => false,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => true,
+        };
+        must && self.secured.is_none() && matches!(self.peer, Peer::Tcp(_))
+    }
+
+    fn is_postgresql(&self) -> bool {
+        self.stream.alpn_is_postgresql()
+    }
+
     fn step(&mut self) -> Result<Step, End> {
+        if self.input.first() == Some(&TLS_HANDSHAKE) && self.secured.is_none() && self.takes_tls() {
+            return Ok(Step::Direct);
+        }
         let (packet, bytes) = match parse(&self.input) {
             Ok(None) => return Ok(Step::More),
             Ok(Some(found)) => found,
@@ -49,10 +110,13 @@ impl Login {
         let step = match packet {
             Packet::Ssl if more => return Err(End::Refused(Cause::DataAfterSslRequest)),
             Packet::GssEnc if more => return Err(End::Refused(Cause::DataAfterGssRequest)),
+            Packet::Ssl if self.secured.is_some() => return Err(End::Left(Cause::SslInsideSsl)),
+            Packet::Ssl if self.takes_tls() => Step::Agree,
             Packet::Ssl | Packet::GssEnc => Step::Decline,
             Packet::Cancel { key } => return Err(End::Cancel(key.to_vec())),
             Packet::Version2 => return Err(End::Refused(Cause::OldProtocol)),
             Packet::Unknown { head } => return Err(End::Refused(bad_header(&head))),
+            Packet::Startup { .. } if self.lacks_tls() => return Err(End::Refused(Cause::SslRequired)),
             Packet::Startup { minor, params } => {
                 match startup::read(minor, params, &self.hub.tracked, &self.plan, &self.peer) {
                     Ok(wanted) => Step::Startup(wanted),

@@ -65,7 +65,8 @@ impl Login {
         self.user = self.guard.name(&wanted.user, counted, limits).map_err(End::Refused)?;
         if self.plan.general.log_connections {
             let (prefix, database, user) = (self.log_prefix(), &wanted.database, &wanted.user);
-            tracing::info!("{prefix}login attempt: db={database} user={user} tls=no replication=no");
+            let tls = self.secured.as_ref().map_or("no", |secured| &secured.text);
+            tracing::info!("{prefix}login attempt: db={database} user={user} tls={tls} replication=no");
         }
         goal.map_err(End::Refused)
     }

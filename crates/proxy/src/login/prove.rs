@@ -1,15 +1,18 @@
 //! The dialogue that shows who the client is.
 
-use plimsoll_auth::{
-    Ask, CLIENT_MESSAGE_BYTES_MAX, ClientLogin, ClientReply, Done, Job, Method, ScramKeys, Stored,
-};
+use plimsoll_auth::hba::{self, Asker, HbaMethod};
+use plimsoll_auth::ident::IdentVerdict;
+use plimsoll_auth::{Ask, CLIENT_MESSAGE_BYTES_MAX, ClientLogin, ClientReply, Done, Job, Method, ScramKeys};
 use plimsoll_config::AuthType;
 use plimsoll_types::{Cause, Secret};
 use plimsoll_wire::{HEADER_BYTES, encode, front, header};
 
 use super::goal::{Goal, Trust};
+use super::look_up::Known;
 use super::{End, Login};
 use crate::connector::random;
+use crate::entry::Peer;
+use crate::system;
 
 /// Longest message of a login, header included.
 const MESSAGE_BYTES_MAX: u32 = {
@@ -17,28 +20,35 @@ const MESSAGE_BYTES_MAX: u32 = {
     (CLIENT_MESSAGE_BYTES_MAX + HEADER_BYTES) as u32
 };
 
+/// How a client shows who it is.
+enum Way {
+    /// By what it knows, or not at all.
+    Dialogue(Method),
+    /// By its system user.
+    Peer { map: Option<String> },
+    /// By its certificate.
+    Certificate { map: Option<String> },
+}
+
 impl Login {
-    /// Asks the client to show who it is, in the way `auth_type` says. What is to be sent before AuthenticationOk is
-    /// pending when it returns. Gives the SCRAM keys of the client, where they are worth keeping.
-    pub(super) async fn prove(&mut self, goal: &Goal) -> Result<Option<ScramKeys>, End> {
+    /// Asks the client to show who it is, in the way `auth_type` or the HBA file says. What is to be sent before
+    /// AuthenticationOk is pending when it returns. Gives the SCRAM keys of the client, where they are worth keeping.
+    pub(super) async fn prove(
+        &mut self,
+        goal: &Goal,
+        known: Option<&Known>,
+    ) -> Result<Option<ScramKeys>, End> {
         if let Goal::Console(_, Trust::Kin) = goal {
             return Ok(None);
         }
-        let method = match self.plan.general.auth_type {
-            AuthType::Any => {
-                self.needs_forced_user(goal)?;
-                Method::Any
-            }
-            AuthType::Trust => Method::Trust,
-            AuthType::Plain => Method::Plain,
-            AuthType::Md5 => Method::Md5,
-            AuthType::Scram => Method::Scram,
+        let method = match self.way(goal).map_err(End::Refused)? {
+            Way::Dialogue(method) => method,
+            Way::Peer { map } => return self.by_peer(map.as_deref(), known),
+            Way::Certificate { map } => return self.by_certificate(map.as_deref(), known),
         };
-        let secret = self.plan.logins.get(&*self.user);
-        let stored = secret.map(|secret| secret.expose_text().map_or_else(Stored::impossible, Stored::parse));
+        let stored = known.map(|known| &known.secret);
         let policy = self.hub.policy.lock().clone();
-        let (mut dialogue, mut reply) =
-            ClientLogin::start(method, &self.user, stored.as_ref(), &policy, random());
+        let (mut dialogue, mut reply) = ClientLogin::start(method, &self.user, stored, &policy, random());
         loop {
             reply = match reply {
                 ClientReply::Ask(ask) => {
@@ -64,8 +74,96 @@ impl Login {
         }
     }
 
+    /// How this client has to show who it is.
+    fn way(&self, goal: &Goal) -> Result<Way, Cause> {
+        Ok(Way::Dialogue(match self.plan.general.auth_type {
+            AuthType::Any => {
+                self.needs_forced_user(goal)?;
+                Method::Any
+            }
+            AuthType::Trust => Method::Trust,
+            AuthType::Plain => Method::Plain,
+            AuthType::Md5 => Method::Md5,
+            AuthType::Scram => Method::Scram,
+            AuthType::Cert => return Ok(Way::Certificate { map: None }),
+            AuthType::Hba => return self.way_by_rule(),
+            AuthType::Ldap => return Err(Cause::LdapFailed),
+            AuthType::Pam => return Err(Cause::PamFailed),
+        }))
+    }
+
+    /// What the first line of the HBA file that fits says.
+    fn way_by_rule(&self) -> Result<Way, Cause> {
+        let way = match &self.peer {
+            Peer::Unix { .. } => hba::Way::Local,
+            Peer::Tcp(addr) => hba::Way::Tcp {
+                ip: addr.ip(),
+                tls: if self.secured.is_some() { hba::Tls::Yes } else { hba::Tls::No },
+            },
+        };
+        let asker =
+            Asker { way, database: &self.database, user: &self.user, replication: hba::Replication::No };
+        let rule = self.security.hba.as_ref().and_then(|hba| hba.find(&asker)).ok_or(Cause::NoAuthMethod)?;
+        let map = rule.map.as_deref().map(str::to_string);
+        match &rule.method {
+            HbaMethod::Trust | HbaMethod::Md5 | HbaMethod::Password | HbaMethod::Scram => {
+                rule.method.dialogue().map(Way::Dialogue).ok_or(Cause::NoAuthMethod)
+            }
+            HbaMethod::Peer => Ok(Way::Peer { map }),
+            HbaMethod::Cert => Ok(Way::Certificate { map }),
+            HbaMethod::Reject => Err(Cause::LoginRejected),
+            HbaMethod::Ldap(_) => Err(Cause::LdapFailed),
+            HbaMethod::Pam => Err(Cause::PamFailed),
+        }
+    }
+
+    /// By the system user at the other end of a Unix socket.
+    fn by_peer(&self, map: Option<&str>, known: Option<&Known>) -> Result<Option<ScramKeys>, End> {
+        let refused = Err(End::Refused(Cause::PeerFailed));
+        let Some(uid) = self.peer_uid else { return refused };
+        let Some(name) = system::user_name(uid) else {
+            tracing::warn!("{}there is no system user with the id {uid}", self.log_prefix());
+            return refused;
+        };
+        let may = match map {
+            None => *self.user == *name,
+            Some(map) => match self.security.idents.check(map, &name, &self.user) {
+                IdentVerdict::Allowed => true,
+                IdentVerdict::NoSuchMap | IdentVerdict::NoMatch => {
+                    tracing::error!("{}ident map {map} cannot be matched", self.log_prefix());
+                    false
+                }
+            },
+        };
+        // As PgBouncer: who is nobody here does not get in, whoever it is on this machine.
+        if may && known.is_some() { Ok(None) } else { refused }
+    }
+
+    /// By the certificate it has shown, which has been verified in the handshake.
+    fn by_certificate(&self, map: Option<&str>, known: Option<&Known>) -> Result<Option<ScramKeys>, End> {
+        let refused = |words: &str| {
+            tracing::error!("{}{words}", self.log_prefix());
+            Err(End::Refused(Cause::CertFailed))
+        };
+        let certificate = self.secured.as_ref().and_then(|secured| secured.certificate.as_ref());
+        let Some(certificate) = certificate else { return refused("TLS client certificate required") };
+        let Some(name) = plimsoll_tls::common_name(certificate) else {
+            return refused("TLS certificate name mismatch");
+        };
+        let verdict = map.map(|map| (map, self.security.idents.check(map, &name, &self.user)));
+        match verdict {
+            None if name != *self.user => refused("TLS certificate name mismatch"),
+            Some((map, IdentVerdict::NoSuchMap | IdentVerdict::NoMatch)) => {
+                refused(&format!("ident map: {map} does not have a match"))
+            }
+            // As PgBouncer: who is nobody here does not get in, whatever its certificate.
+            None | Some((_, IdentVerdict::Allowed)) if known.is_none() => refused("no such user"),
+            None | Some((_, IdentVerdict::Allowed)) => Ok(None),
+        }
+    }
+
     /// With `auth_type = any` the name a client gives means nothing, so it must not choose the role at the server.
-    fn needs_forced_user(&self, goal: &Goal) -> Result<(), End> {
+    fn needs_forced_user(&self, goal: &Goal) -> Result<(), Cause> {
         let forced = match goal {
             Goal::Known(database) => database.config().user.is_some(),
             Goal::Auto => self.plan.auto_database.as_ref().is_some_and(|database| database.user.is_some()),
@@ -75,7 +173,7 @@ impl Login {
             return Ok(());
         }
         tracing::error!("{}auth_type = any needs a database with user=", self.log_prefix());
-        Err(End::Refused(Cause::TrustFailed))
+        Err(Cause::TrustFailed)
     }
 
     /// The next message, which must be a `p`.

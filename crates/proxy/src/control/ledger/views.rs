@@ -30,7 +30,7 @@ pub(super) fn who(hub: &Hub, client: &ClientEntry) -> WhoView {
         port: client.peer.port(),
         application: escaped(&application_of(hub, client)),
         remote_pid: client.peer.pid(),
-        tls_subject: None,
+        tls_subject: client.tls.as_ref().and_then(|tls| tls.subject.as_deref().map(escaped)),
     }
 }
 

@@ -42,6 +42,10 @@ fn decisions_have_no_effects() {
             "crates/session/Cargo.toml:2: session decides and does nothing else: tokio belongs to proxy or above"
         ]
     );
+    // One that only decides may know rustls: whose configurations it makes.
+    assert_eq!(problems_of("tls", "[dependencies]\nrustls.workspace = true\n"), [""; 0]);
+    assert_eq!(problems_of("auth", "[dependencies]\nrustls.workspace = true\n").len(), 1);
+    assert_eq!(problems_of("tls", "[dependencies]\ntokio.workspace = true\n").len(), 1);
     assert_eq!(problems_of("proxy", "[dependencies]\nserde_json = \"1\"\n").len(), 1);
     assert_eq!(problems_of("xtask", "[dependencies]\nserde = \"1\"\n").len(), 1);
 }
