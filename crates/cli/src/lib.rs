@@ -32,7 +32,9 @@ pub use args::Ask;
 use failure::Failure;
 use place::System;
 use report::Ends;
-pub use server::{ClearText, NoAnswer, ServerAt, ServerKnock, ServerLink, ServerRow, TryNext, Visit};
+pub use server::{
+    ClearText, NoAnswer, ServerAt, ServerKnock, ServerLink, ServerRow, ServerTls, TryNext, Visit, WithoutTls,
+};
 pub use text::harmless;
 
 /// Exit status of `leaks --check` when there is a leak.

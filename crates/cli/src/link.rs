@@ -1,7 +1,7 @@
 //! A conversation with the console: connect, log in, ask. Blocking sockets, every wait bounded.
 //!
-//! Protocol: PostgreSQL manual, "Message Flow" (start-up, simple query) and "Message Formats". There is no encryption
-//! here: the pooler offers none at its door, and the console is asked from the machine it runs on.
+//! Protocol: PostgreSQL manual, "Message Flow" (start-up, simple query) and "Message Formats". The console is
+//! asked without encryption, from the machine it runs on; a server is asked as the caller wants it.
 
 mod answer;
 mod login;
@@ -18,6 +18,7 @@ use crate::table::Table;
 pub use login::{ClearText, Visit};
 pub(crate) use login::{Knock, Password};
 pub(crate) use stream::Address;
+pub use stream::{ServerTls, WithoutTls};
 use stream::{Stream, StreamError};
 
 /// How long connecting may take.
@@ -51,6 +52,10 @@ impl Link {
         let at = address.to_string();
         let stream = Stream::connect(address, CONNECT_MAX, SILENCE_MAX)
             .map_err(|error| Failure::Unreachable { at: at.clone(), error })?;
+        let stream = match &visit.tls {
+            Some(tls) => stream.secured(tls).map_err(|what| Failure::Broken { at: at.clone(), what })?,
+            None => stream,
+        };
         let mut link = Link { stream, at, reported: Vec::new() };
         login::enter(&mut link, knock, visit)?;
         Ok(link)

@@ -1,6 +1,6 @@
 //! A few questions to a PostgreSQL server itself, for `plimsoll check`: log in as a pool would, read some rows, leave.
 //!
-//! There is no encryption here, so that a password never goes out in clear text unless the caller says it may.
+//! A password goes out in clear text only over TLS, or where the caller says it may.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use plimsoll_types::Secret;
 
 use crate::failure::{Failure, error_text};
 use crate::link::{Address, Knock, Link, Password};
-pub use crate::link::{ClearText, Visit};
+pub use crate::link::{ClearText, ServerTls, Visit, WithoutTls};
 use crate::text::harmless;
 
 /// Where a server listens.
@@ -124,7 +124,7 @@ mod tests {
     fn open(port: u16, clear_text: ClearText, secret: Option<&str>) -> Result<ServerLink, NoAnswer> {
         let at = ServerAt::Tcp("127.0.0.1".to_string(), port);
         let knock = ServerKnock { user: "app".to_string(), secret: secret.map(Secret::from_text) };
-        let visit = Visit { database: "shop".into(), application: "test".into(), clear_text };
+        let visit = Visit { database: "shop".into(), application: "test".into(), clear_text, tls: None };
         ServerLink::open(&at, &knock, &visit)
     }
 

@@ -1,6 +1,6 @@
 //! `plimsoll check FILE.ini`: everything that is wrong, and everything doubtful, in one go.
 //!
-//! `load` has the loader's word, `gather` and `ask` look at the world, `demand` adds the pools up server by server, and
+//! `load` has the loader's word, `gather`, `ask`, `secure` and `hba` look at the world, `demand` adds the pools up server by server, and
 //! `rules` judges: pure functions. `print` and `suggest` write it down.
 
 mod ask;
@@ -8,10 +8,12 @@ mod demand;
 mod facts;
 mod finding;
 mod gather;
+mod hba;
 mod load;
 mod places;
 mod print;
 mod rules;
+mod secure;
 mod suggest;
 
 use std::io::Write;

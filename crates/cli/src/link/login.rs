@@ -5,7 +5,7 @@ use plimsoll_types::Secret;
 use plimsoll_wire::back::{self, Authentication};
 use plimsoll_wire::encode;
 
-use super::{Link, answer};
+use super::{Link, ServerTls, answer};
 use crate::failure::{Failure, Said};
 
 /// The database that is the console.
@@ -62,14 +62,16 @@ pub(crate) struct Knock {
 }
 
 /// What is asked for at the door.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Visit {
     /// The database.
     pub database: String,
     /// What we say we are: `application_name`.
     pub application: String,
-    /// Whether a password may go out as it is.
+    /// Whether a password may go out as it is, where there is no TLS.
     pub clear_text: ClearText,
+    /// TLS, if it is wanted.
+    pub tls: Option<ServerTls>,
 }
 
 /// What to do when a password is asked for in clear text, on a connection that is not encrypted.
@@ -88,6 +90,7 @@ impl Visit {
             database: CONSOLE.to_string(),
             application: APPLICATION.to_string(),
             clear_text: ClearText::Sent,
+            tls: None,
         }
     }
 }
@@ -133,9 +136,9 @@ fn answer_challenge(
     let asked = back::authentication(message).map_err(|error| link.broken(error))?;
     let challenge = match asked {
         Authentication::Ok => Challenge::Ok,
-        Authentication::Cleartext => match visit.clear_text {
-            ClearText::Sent => Challenge::Cleartext,
-            ClearText::Withheld => {
+        Authentication::Cleartext => match (link.stream.is_encrypted(), visit.clear_text) {
+            (true, _) | (false, ClearText::Sent) => Challenge::Cleartext,
+            (false, ClearText::Withheld) => {
                 return Err(link.broken("it wants a password in clear text, which is not sent without TLS"));
             }
         },

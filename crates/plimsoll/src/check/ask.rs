@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use plimsoll_auth::Stored;
 use plimsoll_cli::{
-    ClearText, NoAnswer, ServerAt, ServerKnock, ServerLink, ServerRow, TryNext, Visit, harmless,
+    ClearText, NoAnswer, ServerAt, ServerKnock, ServerLink, ServerRow, ServerTls, TryNext, Visit, harmless,
 };
 use plimsoll_config::{Database, Plan, SslMode};
 use plimsoll_types::Secret;
@@ -47,27 +47,33 @@ struct Login<'a> {
     secret: Option<&'a Secret>,
 }
 
-/// Asks a target: with the first login that is let in.
-pub(super) fn ask(plan: &Plan, target: &Target, names: &BTreeMap<String, Vec<IpAddr>>) -> Answer {
+/// Asks a target: with the first login that is let in, over TLS where that is what the configuration wants.
+pub(super) fn ask(
+    plan: &Plan,
+    target: &Target,
+    names: &BTreeMap<String, Vec<IpAddr>>,
+    tls: Result<Option<ServerTls>, String>,
+) -> Answer {
     let silent = |why: String| Err(Silent { why, full: Full::No });
     let at = match target {
         Target::Tcp(ip, port) => ServerAt::Tcp(ip.to_string(), *port),
         Target::Unix(dir, port) => ServerAt::Unix(socket(dir, *port)),
         Target::Name(name, _) => return silent(format!("the name {name} has no address")),
     };
-    if let Some(why) = not_without_tls(plan, target) {
-        return silent(why);
-    }
+    let tls = match tls {
+        Ok(tls) => tls,
+        Err(why) => return silent(why),
+    };
     let clear_text = match (target.is_local(), plan.general.server_tls.mode) {
         (true, _) | (false, SslMode::Disable) => ClearText::Sent,
-        // Whoever is on the way could ask for it.
+        // Whoever is on the way could switch TLS off and ask for it.
         (false, _) => ClearText::Withheld,
     };
     let mut last = Silent { why: "no user is known that could ask".to_string(), full: Full::No };
     for login in logins(plan, target, names) {
         let knock = ServerKnock { user: login.user.to_string(), secret: login.secret.cloned() };
-        let visit =
-            Visit { database: login.database.to_string(), application: APPLICATION.to_string(), clear_text };
+        let (database, application) = (login.database.to_string(), APPLICATION.to_string());
+        let visit = Visit { database, application, clear_text, tls: tls.clone() };
         match ServerLink::open(&at, &knock, &visit).and_then(|mut link| questions(&mut link)) {
             Ok(said) => return Ok(said),
             Err(failure) => {
@@ -80,16 +86,6 @@ pub(super) fn ask(plan: &Plan, target: &Target, names: &BTreeMap<String, Vec<IpA
         }
     }
     Err(last)
-}
-
-/// The check speaks no TLS, and does not do in the open what the configuration wants to be done in private.
-fn not_without_tls(plan: &Plan, target: &Target) -> Option<String> {
-    match (target, plan.general.server_tls.mode) {
-        (Target::Unix(..), _) | (_, SslMode::Disable | SslMode::Allow | SslMode::Prefer) => None,
-        (_, mode @ (SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull)) => {
-            Some(format!("server_tls_sslmode = {} and the check speaks no TLS", mode.as_str()))
-        }
-    }
 }
 
 fn silence(login: &Login<'_>, failure: NoAnswer) -> Silent {
@@ -233,16 +229,6 @@ mod tests {
         // Whoever has no password comes behind those who have.
         let found = users("[databases]\nx = host=10.0.0.1 user=nobody\ny = host=10.0.0.1 user=a\n");
         assert_eq!(found, [pair("a", "y"), pair("nobody", "x")]);
-    }
-
-    #[test]
-    fn what_wants_tls_is_not_asked_without() {
-        let target = Target::Tcp("10.0.0.1".parse().expect("an address"), 5432);
-        for (mode, asked) in [("prefer", true), ("disable", true), ("require", false), ("verify-ca", false)] {
-            let plan = plan(&format!("server_tls_sslmode = {mode}\n[databases]\nx = host=10.0.0.1\n"));
-            assert_eq!(not_without_tls(&plan, &target).is_none(), asked, "{mode}");
-            assert_eq!(not_without_tls(&plan, &Target::Unix("/run".into(), 5432)), None);
-        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::finding::Place;
+
 /// Whether servers and names are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Reach {
@@ -24,6 +26,10 @@ pub(super) struct Facts {
     pub(super) reach: Reach,
     /// The files and folders that the configuration names, and the folders they are in.
     pub(super) files: BTreeMap<PathBuf, FileFact>,
+    /// What keeps TLS from being set up.
+    pub(super) tls_faults: Vec<TlsFault>,
+    /// What is to be said of HBA file and ident map.
+    pub(super) rules: Rules,
     /// As whom the pooler will run.
     pub(super) who: Who,
     /// Most file descriptors (the hard limit); `None` where it is not known.
@@ -36,6 +42,46 @@ pub(super) struct Facts {
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     /// What each target answered, if it was asked.
     pub(super) answers: BTreeMap<Target, Answer>,
+}
+
+/// Something about TLS that cannot be as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TlsFault {
+    /// The key.
+    pub(super) key: String,
+    /// What is wrong.
+    pub(super) message: String,
+}
+
+/// HBA file and ident map.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rules {
+    /// Lines that are not as they should be, and what becomes of them.
+    pub(super) broken: Vec<(Place, String)>,
+    /// Lines that let in more than they should.
+    pub(super) weak: Vec<Weak>,
+    /// Keys of files that cannot be read, and why.
+    pub(super) unread: Vec<(&'static str, String)>,
+}
+
+/// A line that lets in more than it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Weak {
+    /// Where.
+    pub(super) place: Place,
+    /// Why.
+    pub(super) weakness: Weakness,
+}
+
+/// What is weak about a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weakness {
+    /// Anybody gets in, from other machines.
+    Trust,
+    /// A password crosses the network as it is.
+    ClearText,
+    /// Nobody gets in: the method is not there yet.
+    NotThere,
 }
 
 /// Whether a pooler of this configuration is up.

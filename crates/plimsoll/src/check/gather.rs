@@ -11,7 +11,8 @@ use plimsoll_config::{Host, Plan};
 
 use super::facts::{Facts, FileFact, Reach, Rights, Running, Who, socket};
 use super::rules::folder_of;
-use super::{ask, demand};
+use super::secure::{Secure, host_of};
+use super::{ask, demand, hba};
 use crate::sys;
 
 /// How long to wait for a pooler that may be running on this machine.
@@ -21,8 +22,11 @@ const KEEPALIVE_TIME: &str = "/proc/sys/net/ipv4/tcp_keepalive_time";
 
 /// Everything the rules want to know.
 pub(super) fn facts(plan: &Plan, files: &[PathBuf], reach: Reach) -> Facts {
+    let secure = Secure::load(plan);
     let mut facts = Facts {
         reach,
+        tls_faults: secure.faults.clone(),
+        rules: hba::rules(plan, &mut |path: &Path| std::fs::read_to_string(path)),
         files: paths(plan, files).into_iter().map(|path| (path.clone(), look_at(&path))).collect(),
         who: who(plan),
         files_max: sys::raise_file_limit().ok().map(|limit| limit.hard),
@@ -34,8 +38,10 @@ pub(super) fn facts(plan: &Plan, files: &[PathBuf], reach: Reach) -> Facts {
         Reach::Online => {
             facts.running = running(plan);
             facts.names = names(plan);
+            let written: Vec<(String, Vec<IpAddr>)> = facts.names.clone().into_iter().collect();
             for target in demand::targets(plan, &facts.names) {
-                let answer = ask::ask(plan, &target, &facts.names);
+                let tls = secure.towards(&target, &host_of(&target, &written));
+                let answer = ask::ask(plan, &target, &facts.names, tls);
                 facts.answers.insert(target, answer);
             }
         }

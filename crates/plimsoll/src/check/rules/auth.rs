@@ -5,6 +5,7 @@ use plimsoll_config::{AuthType, Database, SslMode};
 use plimsoll_types::Secret;
 
 use super::super::demand;
+use super::super::facts::Weakness;
 use super::super::finding::{Finding, Place};
 use super::{Case, mistake, some, warning};
 
@@ -12,7 +13,44 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> =
         [doors(case), no_users(case), no_hba(case), not_by_scram(case)].into_iter().flatten().collect();
     found.extend(forced_users(case));
+    found.extend(hba_lines(case));
     found
+}
+
+/// What HBA file and ident map say, line by line.
+fn hba_lines(case: &Case<'_>) -> Vec<Finding> {
+    let rules = &case.facts.rules;
+    let unread = rules.unread.iter().map(|(key, why)| {
+        let message = format!("{key} cannot be read: {why}");
+        warning(
+            "hba-unreadable",
+            case.places.key(key),
+            message,
+            "correct the path, or let the pooler's user read the file",
+        )
+    });
+    let broken = rules.broken.iter().map(|(place, message)| {
+        warning("hba-line-broken", place.clone(), message.clone(), "correct the line (docs/hba.md)")
+    });
+    let weak = rules.weak.iter().map(|weak| {
+        let (id, message, todo) = match weak.weakness {
+            Weakness::Trust => {
+                ("auth-open", "trust lets in everybody this line means", "use scram-sha-256 or cert")
+            }
+            Weakness::ClearText => (
+                "auth-plain",
+                "password, and the line does not ask for TLS: passwords cross the network as they are",
+                "write hostssl, or use scram-sha-256",
+            ),
+            Weakness::NotThere => (
+                "auth-not-there-yet",
+                "the method is not there yet: nobody this line means gets in",
+                "use scram-sha-256 or cert",
+            ),
+        };
+        warning(id, weak.place.clone(), message, todo)
+    });
+    unread.chain(broken).chain(weak).collect()
 }
 
 /// Whether clients always come over TLS.

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use super::super::demand::{self, servers};
 use super::super::facts::{
-    FileFact, Full, Looks, Origin, Rank, Reach, Rights, Role, Running, Said, Sessions, Silent, Target, Who,
+    FileFact, Full, Looks, Origin, Rank, Reach, Rights, Role, Rules, Running, Said, Sessions, Silent, Target,
+    TlsFault, Weak, Weakness, Who,
 };
 use super::super::load::Loaded;
 use super::super::load::tests::loaded;
@@ -162,24 +163,43 @@ fn tls_is_verified_towards_other_machines() {
         );
         assert_eq!(found(&calm(&line), &Facts::default()), [], "{mode}");
     }
+    let client = "client_tls_sslmode = verify-full";
     let cases = [
-        ("server_tls_sslmode = verify-ca", vec![("tls-without-ca", 8)]),
-        ("client_tls_sslmode = require", vec![("tls-without-key", 8)]),
-        (
-            "client_tls_sslmode = verify-full\nclient_tls_key_file = k\nclient_tls_cert_file = c",
-            vec![("tls-without-ca", 8)],
-        ),
+        ("server_tls_sslmode = verify-ca", vec![("tls-any-authority", 8)]),
+        ("server_tls_sslmode = verify-full", vec![]),
+        (client, vec![("tls-any-authority", 8)]),
+        ("client_tls_sslmode = verify-ca\nclient_tls_ca_file = ca", vec![]),
         ("auth_type = cert", vec![("cert-without-verify", 8)]),
     ];
     for (lines, expected) in cases {
         assert_eq!(found(&calm(lines), &Facts::default()), expected, "{lines}");
     }
-    let mut facts = Facts::default();
-    facts.files.insert("ca".into(), FileFact::Missing);
-    assert_eq!(found(&remote(""), &facts), [("tls-file-missing", 10)]);
-    facts.files.insert("ca".into(), FileFact::Hidden("no".to_string()));
-    let hidden = findings(&remote(""), &facts);
-    assert!(hidden.iter().any(|found| (found.id, found.level) == ("tls-file-missing", Level::Warning)));
+    let fault = TlsFault { key: "client_tls_sslmode".to_string(), message: "no".to_string() };
+    let facts = Facts { tls_faults: vec![fault], ..Facts::default() };
+    assert_eq!(found(&calm("client_tls_sslmode = allow"), &facts), [("tls-settings", 8)]);
+}
+
+#[test]
+fn lines_of_the_hba_file_are_told_where_they_stand() {
+    let at = |line| Place { file: "hba".into(), line };
+    let weak = [Weakness::Trust, Weakness::ClearText, Weakness::NotThere];
+    let weak = (1..).zip(weak).map(|(line, weakness)| Weak { place: at(line), weakness }).collect();
+    let rules = Rules {
+        weak,
+        broken: vec![(at(9), "hba line 9".to_string())],
+        unread: vec![("auth_ident_file", "no".to_string())],
+    };
+    let facts = Facts { rules, ..Facts::default() };
+    assert_eq!(
+        found(&calm("auth_type = hba\nauth_hba_file = hba\nauth_ident_file = i"), &facts),
+        [
+            ("hba-unreadable", 10),
+            ("hba-line-broken", 9),
+            ("auth-open", 1),
+            ("auth-plain", 2),
+            ("auth-not-there-yet", 3)
+        ]
+    );
 }
 
 #[test]

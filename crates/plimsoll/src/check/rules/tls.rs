@@ -1,33 +1,19 @@
 //! Connections that can be overheard, or whose other end is not known.
 
-use plimsoll_config::{AuthType, SslMode, Tls};
+use plimsoll_config::{AuthType, SslMode};
 
 use super::super::demand::Server;
-use super::super::facts::FileFact;
-use super::super::finding::{Finding, Place};
+use super::super::finding::Finding;
 use super::{Case, mistake, some, warning};
-
-/// Keys of the files of one side: CA, certificate, private key.
-const CLIENT_FILES: [&str; 3] = ["client_tls_ca_file", "client_tls_cert_file", "client_tls_key_file"];
-const SERVER_FILES: [&str; 3] = ["server_tls_ca_file", "server_tls_cert_file", "server_tls_key_file"];
 
 pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = [unverified(case), certificates(case)].into_iter().flatten().collect();
-    found.extend(files(case, CLIENT_FILES, &case.plan.general.client_tls));
-    found.extend(files(case, SERVER_FILES, &case.plan.general.server_tls));
-    found.extend(no_authority(
-        case,
-        "client_tls_sslmode",
-        "client_tls_ca_file",
-        &case.plan.general.client_tls,
-    ));
-    found.extend(no_authority(
-        case,
-        "server_tls_sslmode",
-        "server_tls_ca_file",
-        &case.plan.general.server_tls,
-    ));
-    found.extend(no_key(case));
+    found.extend(authorities(case));
+    found.extend(case.facts.tls_faults.iter().map(|fault| {
+        let message = format!("{}: {}", fault.key, fault.message);
+        let todo = "without TLS as it is wanted Plimsoll does not start; where a file cannot be read, check as its user";
+        mistake("tls-settings", case.places.key(&fault.key), message, todo)
+    }));
     found
 }
 
@@ -79,51 +65,27 @@ fn certificates(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
-/// Files that are named and not there.
-fn files(case: &Case<'_>, keys: [&'static str; 3], tls: &Tls) -> Vec<Finding> {
-    if tls.mode == SslMode::Disable {
-        return Vec::new();
-    }
-    let paths = [&tls.ca_file, &tls.cert_file, &tls.key_file];
-    let judge = |(key, path): (&'static str, &Option<std::path::PathBuf>)| {
-        let path = path.as_ref()?;
-        let at: Place = case.places.key(key);
-        match case.facts.files.get(path)? {
-            FileFact::There(_) => None,
-            FileFact::Missing => {
-                let message = format!("{key}: there is no {}", path.display());
-                Some(mistake("tls-file-missing", at, message, "correct the path"))
-            }
-            FileFact::Hidden(why) => {
-                let message = format!("{key}: {} cannot be looked at: {why}", path.display());
-                Some(warning("tls-file-missing", at, message, "check as the pooler's user"))
-            }
-        }
-    };
-    keys.into_iter().zip(paths).filter_map(judge).collect()
-}
-
-fn no_authority(case: &Case<'_>, mode_key: &'static str, ca_key: &str, tls: &Tls) -> Option<Finding> {
-    let verifies = match tls.mode {
-        SslMode::VerifyCa | SslMode::VerifyFull => true,
-        SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require => false,
-    };
-    (verifies && tls.ca_file.is_none()).then(|| {
+/// Without a CA file the system's authorities are trusted: every public one, for every name.
+fn authorities(case: &Case<'_>) -> Vec<Finding> {
+    let general = &case.plan.general;
+    let mut found = Vec::new();
+    let is_verified = matches!(general.client_tls.mode, SslMode::VerifyCa | SslMode::VerifyFull);
+    if is_verified && general.client_tls.ca_file.is_none() {
         let message =
-            format!("{mode_key} = {} without {ca_key}: there is no CA to verify with", tls.mode.as_str());
-        mistake("tls-without-ca", case.places.key(mode_key), message, format!("set {ca_key}"))
-    })
-}
-
-/// Towards clients Plimsoll is the one who shows a certificate.
-fn no_key(case: &Case<'_>) -> Option<Finding> {
-    let tls = &case.plan.general.client_tls;
-    let is_whole = tls.cert_file.is_some() && tls.key_file.is_some();
-    (tls.mode != SslMode::Disable && !is_whole).then(|| {
-        let message = format!(
-            "client_tls_sslmode = {} without client_tls_cert_file and client_tls_key_file",
-            tls.mode.as_str()
-        );
-        mistake("tls-without-key", case.places.key("client_tls_sslmode"), message, "set both, or disable")
-    })
+            "clients are verified without client_tls_ca_file: a certificate of any public authority will do";
+        let at = case.places.key("client_tls_sslmode");
+        found.push(warning(
+            "tls-any-authority",
+            at,
+            message,
+            "set client_tls_ca_file to the authority of your clients",
+        ));
+    }
+    if general.server_tls.mode == SslMode::VerifyCa && general.server_tls.ca_file.is_none() {
+        let message = "server_tls_sslmode = verify-ca without server_tls_ca_file: a certificate of any public authority, for \
+                       any name, will do";
+        let at = case.places.key("server_tls_sslmode");
+        found.push(warning("tls-any-authority", at, message, "set server_tls_ca_file, or verify-full"));
+    }
+    found
 }
