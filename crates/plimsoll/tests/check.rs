@@ -8,10 +8,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use common::BINARY;
+use common::{BINARY, SOON};
 use plimsoll_testkit::{
     FakeServer, Ini, Packet, Postgres, PostgresOptions, ServerAuth, TempDir, binary_of, error_response,
-    free_port, run_beside,
+    eventually_ok, free_port, run_beside,
 };
 use serde_json::Value;
 
@@ -287,4 +287,74 @@ fn the_sessions_of_a_running_pooler_are_its_own() {
     // 12 beside 17: the eight that are there are among the twelve.
     assert_eq!(ids(&object), Vec::<&str>::new(), "{status}: {object}");
     assert!(object["servers"][0]["others_now"].as_u64().is_some_and(|others| others <= 1), "{object}");
+}
+
+/// A PostgreSQL that also speaks TLS, and its certificate, which is for 127.0.0.1 and signs itself.
+fn with_tls() -> (Postgres, String) {
+    let postgres = small(20, ServerAuth::Trust);
+    postgres.sql(
+        "COPY (SELECT 1) TO PROGRAM 'umask 077; openssl req -new -x509 -days 365 -nodes -batch -subj /CN=db \
+         -addext subjectAltName=IP:127.0.0.1 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
+         -keyout server.key -out server.crt'",
+    );
+    postgres.sql("ALTER SYSTEM SET ssl = on");
+    postgres.sql("SELECT pg_reload_conf()");
+    eventually_ok("PostgreSQL to speak TLS", SOON, || match postgres.sql("SHOW ssl").cell(0, "ssl") {
+        "on" => Ok(()),
+        other => Err(other.to_string()),
+    });
+    let certificate = postgres.sql("SELECT pg_read_file('server.crt') AS pem").cell(0, "pem").to_string();
+    (postgres, certificate)
+}
+
+#[test]
+fn servers_are_asked_over_tls_as_the_file_says() {
+    let ((secured, certificate), plain) = (with_tls(), small(20, ServerAuth::Trust));
+    let other = with_tls().1;
+    let asked = |postgres: &Postgres, mode: &str, authority: &str| {
+        let files = Files::new(calm(postgres).own("target_budget", "5"));
+        files.write("ca.crt", authority);
+        let text = fs::read_to_string(files.path("p.ini")).unwrap();
+        let ca = files.path("ca.crt").display().to_string();
+        files.write(
+            "p.ini",
+            &format!("{text}\n[pgbouncer]\nserver_tls_sslmode = {mode}\nserver_tls_ca_file = {ca}\n"),
+        );
+        let (_, object) = files.object(&[]);
+        object["servers"][0]["why_not"].as_str().map(str::to_string)
+    };
+    for mode in ["disable", "prefer", "require", "verify-ca", "verify-full"] {
+        assert_eq!(asked(&secured, mode, &certificate), None, "{mode}");
+    }
+    assert_eq!(asked(&plain, "prefer", &certificate), None);
+    assert_eq!(asked(&plain, "require", &certificate).as_deref(), Some("it has no TLS"));
+    let wrong = asked(&secured, "verify-ca", &other).expect("another authority");
+    assert!(wrong.contains("certificate verify failed"), "{wrong}");
+    let broken = asked(&secured, "verify-ca", "no PEM").expect("no authority");
+    assert!(broken.contains("TLS cannot be set up"), "{broken}");
+}
+
+#[test]
+fn what_keeps_tls_and_rules_from_holding_is_told() {
+    let postgres = small(20, ServerAuth::Trust);
+    let files = Files::new(calm(&postgres).set("client_tls_sslmode", "require").set("auth_type", "hba"));
+    files.write("hba", "local all all trust\nhost all all 10.0.0.0/8 trust\nhost all all nonsense\n");
+    let text = fs::read_to_string(files.path("p.ini")).unwrap();
+    files.write(
+        "p.ini",
+        &text.replace(
+            "[pgbouncer]\n",
+            &format!("[pgbouncer]\nauth_hba_file = {}\n", files.path("hba").display()),
+        ),
+    );
+    let (status, object) = files.object(&[]);
+    let lines: Vec<(&str, u64)> = object["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["file"].as_str().unwrap().ends_with("hba"))
+        .map(|finding| (finding["id"].as_str().unwrap(), finding["line"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(lines, [("auth-open", 2), ("hba-line-broken", 3)], "{object}");
+    assert_eq!((status, ids(&object).contains(&"tls-settings")), (1, true), "{object}");
 }
