@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use plimsoll_config::{Host, Plan};
 
-use super::facts::{Facts, FileFact, Reach, Rights, Running, Who, socket};
+use super::facts::{Answer, Facts, FileFact, Full, Reach, Rights, Running, Silent, Target, Who, socket};
 use super::rules::folder_of;
 use super::secure::{Secure, host_of};
 use super::{ask, demand, hba};
@@ -17,6 +17,8 @@ use crate::sys;
 
 /// How long to wait for a pooler that may be running on this machine.
 const RUNNING_MAX: Duration = Duration::from_secs(1);
+/// Servers that are asked at the same time.
+const AT_A_TIME: usize = 16;
 /// Seconds of silence before the system's first keepalive probe.
 const KEEPALIVE_TIME: &str = "/proc/sys/net/ipv4/tcp_keepalive_time";
 
@@ -38,15 +40,29 @@ pub(super) fn facts(plan: &Plan, files: &[PathBuf], reach: Reach) -> Facts {
         Reach::Online => {
             facts.running = running(plan);
             facts.names = names(plan);
-            let written: Vec<(String, Vec<IpAddr>)> = facts.names.clone().into_iter().collect();
-            for target in demand::targets(plan, &facts.names) {
-                let tls = secure.towards(&target, &host_of(&target, &written));
-                let answer = ask::ask(plan, &target, &facts.names, tls);
-                facts.answers.insert(target, answer);
-            }
+            facts.answers = answers(plan, &facts.names, &secure);
         }
     }
     facts
+}
+
+/// Asks all targets, a few at a time: each that does not answer costs seconds.
+fn answers(plan: &Plan, names: &BTreeMap<String, Vec<IpAddr>>, secure: &Secure) -> BTreeMap<Target, Answer> {
+    let written: Vec<(String, Vec<IpAddr>)> = names.clone().into_iter().collect();
+    let targets: Vec<Target> = demand::targets(plan, names).into_iter().collect();
+    let ask =
+        |target: &Target| ask::ask(plan, target, names, secure.towards(target, &host_of(target, &written)));
+    let mut answers = BTreeMap::new();
+    for some in targets.chunks(AT_A_TIME) {
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = some.iter().map(|target| (target, scope.spawn(|| ask(target)))).collect();
+            for (target, answer) in asked {
+                let lost = |_| Err(Silent { why: "the question was lost".to_string(), full: Full::No });
+                answers.insert(target.clone(), answer.join().unwrap_or_else(lost));
+            }
+        });
+    }
+    answers
 }
 
 /// Every file and folder that a rule looks at.
