@@ -46,7 +46,7 @@ fn holder(plimsoll: &Plimsoll, user: &str, database: &str) -> Client {
 
 #[test]
 fn max_client_conn_refuses_the_next_and_lets_the_one_after_in() {
-    let (_postgres, plimsoll) = house(|ini| ini.set("max_client_conn", "3"));
+    let (postgres, plimsoll) = house(|ini| ini.set("max_client_conn", "3"));
     eventually("the kit's own first knock to be forgotten", SOON, || {
         plimsoll.show("LISTS").find(&[("list", "used_clients"), ("items", "1")]).is_some()
     });
@@ -59,6 +59,7 @@ fn max_client_conn_refuses_the_next_and_lets_the_one_after_in() {
     // Nor is a cancel.
     clients[0].send(Batch::new().query("SELECT pg_sleep(600)").bytes()).unwrap();
     wait_for_pool(&plimsoll, "p0", &[("sv_active", 1)]);
+    postgres.wait_for_sessions("wait_event = 'PgSleep'", 1);
     clients[0].cancel_key().cancel().unwrap();
     assert_eq!(tags(&clients[0].cycle().unwrap()), "TEZ");
     drop(clients.pop());

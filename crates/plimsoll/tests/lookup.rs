@@ -201,3 +201,19 @@ fn passwords_are_never_asked_of_those_who_are_not_there() {
     client.send(&login.startup_packet()).unwrap();
     assert_eq!(client.read().unwrap().tag, b'E');
 }
+
+#[test]
+fn however_full_the_pools_are_there_is_a_place_to_look() {
+    let (_postgres, plimsoll) = lookups("md5", |ini| {
+        ini.set("default_pool_size", "1").set("max_db_connections", "1").set("max_user_connections", "1")
+    });
+    let login = plimsoll.login("looker", "p0").password("looker-secret");
+    let mut holder = login.client();
+    holder.query("BEGIN");
+    let mut hashed = plimsoll.login("hashed", "p1").password("hashed-secret").client();
+    assert_eq!(hashed.value("SELECT current_user"), "hashed");
+    // The pool that holds the one connection of its database and user is full as well.
+    let error = plimsoll.login("hashed", "p0").password("wrong").refusal();
+    assert_eq!(error.message, "password authentication failed");
+    holder.query("COMMIT");
+}

@@ -361,7 +361,7 @@ fn a_server_asks_us_for_a_certificate() {
     assert_eq!(client.value("SELECT current_user"), "app");
     // The cancel request takes the same way.
     client.send(Batch::new().query("SELECT pg_sleep(600)").bytes()).unwrap();
-    common::wait_for_pool(&plimsoll, "p0", &[("sv_active", 1)]);
+    postgres.wait_for_sessions("wait_event = 'PgSleep'", 1);
     client.cancel_key().cancel().unwrap();
     assert_eq!(tags(&client.cycle().unwrap()), "TEZ");
     assert_eq!(client.value("SELECT 1"), "1");

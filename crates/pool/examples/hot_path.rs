@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use plimsoll_pool::{
-    Action, Globals, Pick, PoolLimits, PoolSpec, Pools, Request, Requested, Returned, SlotState, WaitCause,
+    Action, Globals, Pick, PoolLimits, PoolSpec, Pools, Request, Requested, Returned, SlotState, Standing,
+    WaitCause,
 };
 use plimsoll_types::{ClientId, DatabaseId, Moment, PoolId, SlotId, UserId, WorkerId};
 
@@ -44,7 +45,10 @@ fn full_pool(workers: u64) -> (Pools, PoolId, VecDeque<SlotId>) {
     let mut pools = Pools::new(Globals { fairness_slack: Duration::from_millis(5) });
     let targets = vec![pools.add_target(Some(100))];
     let (database, user, pick) = (DatabaseId(0), UserId(0), Pick::RoundRobin);
-    let pool = pools.add_pool(PoolSpec { database, user, targets, pick, limits: limits() }, Moment(0));
+    let pool = pools.add_pool(
+        PoolSpec { database, user, targets, pick, standing: Standing::Ordinary, limits: limits() },
+        Moment(0),
+    );
     let mut held = VecDeque::new();
     for n in 0..u64::from(SIZE) {
         pools.handle_request(request(pool, n, workers), Moment(1));

@@ -3,7 +3,7 @@
 use plimsoll_types::{Cause, Moment, PoolId, SlotId, TargetId};
 
 use crate::hand::Arrival;
-use crate::nouns::{Action, SlotState};
+use crate::nouns::{Action, SlotState, Standing};
 use crate::pool::{Health, Service};
 use crate::slots::Fate;
 use crate::{Orphan, Pools};
@@ -53,7 +53,11 @@ impl Pools {
         if fate == Fate::CloseNeeded {
             return Some(Cause::CloseNeeded);
         }
-        if self.slots.shelf(id).staying() > pool.size_max() || self.slots.limits.any_over(&slot.groups) {
+        let staying = self.slots.shelf(id).staying();
+        // Beyond the limits it stays only as long as somebody waits for it.
+        let guaranteed =
+            pool.spec().standing == Standing::Guaranteed && staying <= 1 && !pool.queue.is_empty();
+        if staying > pool.size_max() || (!guaranteed && self.slots.limits.any_over(&slot.groups)) {
             return Some(Cause::Unneeded);
         }
         if arrival == Arrival::Returned && self.age_out(id, opened, now) {

@@ -47,7 +47,7 @@ use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, WorkerId};
 
 pub use crate::nouns::{
     Action, CancelVerdict, Failure, Globals, Grant, Moves, Pick, PoolCounts, PoolLimits, PoolSpec, Request,
-    Requested, Returned, SlotState, SlotView, WaitCause,
+    Requested, Returned, SlotState, SlotView, Standing, WaitCause,
 };
 use crate::pool::Pool;
 use crate::queue::Waiters;

@@ -42,6 +42,17 @@ pub enum Pick {
     UntilFailure,
 }
 
+/// Whether a pool has a place whatever the limits that it shares with others say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It has what is left.
+    #[default]
+    Ordinary,
+    /// Its first connection does not wait for `max_db_connections` and `max_user_connections`: nobody could log in
+    /// while those who are in use everything up. It counts, so that whatever is free goes.
+    Guaranteed,
+}
+
 /// What a pool is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSpec {
@@ -54,6 +65,8 @@ pub struct PoolSpec {
     pub targets: Vec<TargetId>,
     /// How one is chosen.
     pub pick: Pick,
+    /// Whether it has a place of its own.
+    pub standing: Standing,
     /// The limits.
     pub limits: PoolLimits,
 }
@@ -243,6 +256,26 @@ pub struct PoolCounts {
     pub cancels: u32,
     /// How long the oldest waiter has waited.
     pub oldest_wait: Duration,
+}
+
+impl PoolCounts {
+    /// The same of two pools together.
+    #[must_use]
+    pub fn with(self, other: PoolCounts) -> PoolCounts {
+        PoolCounts {
+            waiting: self.waiting + other.waiting,
+            opening: self.opening + other.opening,
+            idle: self.idle + other.idle,
+            used: self.used + other.used,
+            held: self.held + other.held,
+            being_canceled: self.being_canceled + other.being_canceled,
+            tested: self.tested + other.tested,
+            closing: self.closing + other.closing,
+            lost: self.lost + other.lost,
+            cancels: self.cancels + other.cancels,
+            oldest_wait: self.oldest_wait.max(other.oldest_wait),
+        }
+    }
 }
 
 /// A slot as the console shows it.

@@ -5,7 +5,7 @@ use plimsoll_types::{Cause, Moment, PoolId, SlotId, TargetId, WorkerId};
 
 use crate::Pools;
 use crate::hand::Arrival;
-use crate::nouns::{Action, Failure, Pick, SlotState};
+use crate::nouns::{Action, Failure, Pick, SlotState, Standing};
 use crate::pool::{Health, Welcome};
 use crate::slots::{Fate, Origin, Slot};
 
@@ -142,8 +142,9 @@ impl Pools {
         let Some(place) = self.slots.limits.target(target) else { return };
         let pool = self.pool(id);
         let groups = [place, pool.database, pool.user];
+        let guaranteed = pool.spec().standing == Standing::Guaranteed;
         debug_assert!(
-            groups.iter().all(|group| self.slots.limits.group(*group).has_room(0)),
+            guaranteed || groups.iter().all(|group| self.slots.limits.group(*group).has_room(0)),
             "no room to open"
         );
         let worker = match self.waiters.oldest(&pool.queue) {

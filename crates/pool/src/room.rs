@@ -21,6 +21,9 @@
 //!       connection here: busy pools drift towards equal waits, one connection at a time, and a pool with one
 //!       connection is as small as it gets.
 //!
+//! * A pool with a guaranteed place ([`Standing::Guaranteed`]) opens its first connection whatever the limits of
+//!   database and user say.
+//!
 //! So no pool starves while connections come back at all. One corner is left: a pool kept out by two limits at once,
 //! whose connections are never free in the same moment, waits until they are.
 
@@ -30,7 +33,7 @@ use plimsoll_types::{Cause, Moment, PoolId, TargetId};
 
 use crate::Pools;
 use crate::limits::{GroupId, Groups};
-use crate::nouns::{Pick, SlotState};
+use crate::nouns::{Pick, SlotState, Standing};
 use crate::pool::{Health, Pool};
 use crate::slots::{Shelf, Slot};
 
@@ -162,14 +165,14 @@ impl Pools {
     /// A target with room, if there is one.
     pub(crate) fn open_target(&self, id: PoolId, now: Moment) -> Option<TargetId> {
         let pool = self.pool(id);
-        targets(pool, now).find(|target| matches!(self.room(pool, *target, now), Room::Free))
+        targets(pool, now).find(|target| matches!(self.room(id, *target, now), Room::Free))
     }
 
     fn way(&self, id: PoolId, now: Moment) -> Way {
         let pool = self.pool(id);
         let mut way = Way::Closed;
         for target in targets(pool, now) {
-            match (self.room(pool, target, now), &way) {
+            match (self.room(id, target, now), &way) {
                 (Room::Free, _) => return Way::Open(target),
                 (Room::Soon, Way::Closed | Way::Evict(..)) => way = Way::Wait(target),
                 (Room::Taken(taken), Way::Closed) => {
@@ -192,7 +195,9 @@ impl Pools {
     }
 
     /// Whether the pool may open one more at `target`; places that are spoken for count as used.
-    fn room(&self, pool: &Pool, target: TargetId, now: Moment) -> Room {
+    fn room(&self, id: PoolId, target: TargetId, now: Moment) -> Room {
+        let pool = self.pool(id);
+        let first = pool.spec().standing == Standing::Guaranteed && self.slots.shelf(id).sized() == 0;
         let Some(place) = self.slots.limits.target(target) else { return Room::Taken([None; 3]) };
         let full = pool.health == Health::Full(target) && !pool.retry_is_due(now);
         let mut taken = [None; 3];
@@ -201,7 +206,7 @@ impl Pools {
             let claimed = self.patient.iter().filter(|claim| claim.groups.contains(&group)).count() as u32;
             let full = full && group == place;
             let limit = self.slots.limits.group(group);
-            if limit.has_room(claimed) && !full {
+            if (limit.has_room(claimed) && !full) || (first && group != place) {
                 continue;
             }
             if limit.will_have_room(claimed) && (!full || limit.closing > claimed) {
@@ -285,7 +290,7 @@ impl Pools {
             return None;
         }
         let pool = self.pool(id);
-        targets(pool, now).find_map(|target| match self.room(pool, target, now) {
+        targets(pool, now).find_map(|target| match self.room(id, target, now) {
             Room::Free | Room::Soon => None,
             Room::Taken(taken) => Some((target, self.victims(id, taken, Some(index))?)),
         })

@@ -16,7 +16,7 @@ use plimsoll_types::{
 
 use crate::{
     Action, Failure, Globals, Grant, Pick, PoolLimits, PoolSpec, Pools, Request, Requested, Returned,
-    SlotState, WaitCause,
+    SlotState, Standing, WaitCause,
 };
 
 /// A moment `ms` milliseconds after the start.
@@ -73,7 +73,7 @@ impl Bench {
 
     fn spec(database: u32, user: u32, targets: &[TargetId], limits: PoolLimits) -> PoolSpec {
         let (database, user, targets) = (DatabaseId(database), UserId(user), targets.to_vec());
-        PoolSpec { database, user, targets, pick: Pick::RoundRobin, limits }
+        PoolSpec { database, user, targets, pick: Pick::RoundRobin, standing: Standing::Ordinary, limits }
     }
 
     fn add_pool(&mut self, database: u32, user: u32, targets: &[TargetId], limits: PoolLimits) -> PoolId {

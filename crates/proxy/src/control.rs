@@ -118,27 +118,35 @@ impl Control {
         let plan = hub.plan();
         let pools = hub.directory.lock().pools();
         let core = hub.core.lock();
-        pools
-            .iter()
-            .map(|pool| {
-                let counts = core.pools.counts(pool.id, now);
-                let config = pool.database.config();
-                PoolView {
-                    database: pool.database.name.clone(),
-                    user: pool.user.clone(),
-                    clients_active: pool.clients.load(Ordering::Relaxed).saturating_sub(counts.waiting),
-                    clients_waiting: counts.waiting,
-                    cancels_active: pool.cancels_active.load(Ordering::Relaxed),
-                    cancels_waiting: pool.cancels_waiting.load(Ordering::Relaxed),
-                    counts,
-                    mode: pool_mode(&plan, &config, &pool.user),
-                    load_balance: (config.hosts.len() > 1).then_some(match config.load_balance {
-                        Some(plimsoll_config::LoadBalance::Disable) => "disable",
-                        Some(plimsoll_config::LoadBalance::RoundRobin) | None => "round-robin",
-                    }),
+        let mut views: Vec<PoolView> = Vec::new();
+        for pool in pools {
+            let counts = core.pools.counts(pool.id, now);
+            let config = pool.database.config();
+            let view = PoolView {
+                database: pool.database.name.clone(),
+                user: pool.user.clone(),
+                clients_active: pool.clients.load(Ordering::Relaxed).saturating_sub(counts.waiting),
+                clients_waiting: counts.waiting,
+                cancels_active: pool.cancels_active.load(Ordering::Relaxed),
+                cancels_waiting: pool.cancels_waiting.load(Ordering::Relaxed),
+                counts,
+                mode: pool_mode(&plan, &config, &pool.user),
+                load_balance: (config.hosts.len() > 1).then_some(match config.load_balance {
+                    Some(plimsoll_config::LoadBalance::Disable) => "disable",
+                    Some(plimsoll_config::LoadBalance::RoundRobin) | None => "round-robin",
+                }),
+            };
+            // What auth_query is asked with is the same pool to those who look, as in PgBouncer.
+            match views.last_mut() {
+                Some(last) if last.database == view.database && last.user == view.user => {
+                    last.clients_active += view.clients_active;
+                    last.clients_waiting += view.clients_waiting;
+                    last.counts = last.counts.clone().with(view.counts);
                 }
-            })
-            .collect()
+                Some(_) | None => views.push(view),
+            }
+        }
+        views
     }
 
     /// `SHOW DATABASES`, without the console's own.

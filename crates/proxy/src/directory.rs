@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use plimsoll_auth::{ScramKeys, Stored};
 use plimsoll_config::{Compat, Database, Host, LoadBalance, Plan, UserSettings};
-use plimsoll_pool::{Pick, PoolLimits, PoolSpec, Pools, WaitCause};
+use plimsoll_pool::{Pick, PoolLimits, PoolSpec, Pools, Standing, WaitCause};
 use plimsoll_session::{CleanWhen, Params, Settings};
 use plimsoll_types::{DatabaseId, Moment, PoolId, PoolMode, TargetId, UserId};
 
@@ -61,6 +61,8 @@ pub(crate) struct PoolEntry {
     pub(crate) database: Arc<DatabaseEntry>,
     /// Server login role.
     pub(crate) user: Arc<str>,
+    /// What for.
+    pub(crate) purpose: Purpose,
     /// Clients logged in.
     pub(crate) clients: AtomicU32,
     /// Goes up with each reload, so that clients notice.
@@ -150,7 +152,7 @@ impl PoolEntry {
 #[derive(Debug)]
 pub(crate) struct Directory {
     databases: HashMap<Arc<str>, Arc<DatabaseEntry>>,
-    pools: HashMap<(DatabaseId, Arc<str>), Arc<PoolEntry>>,
+    pools: HashMap<(DatabaseId, Purpose, Arc<str>), Arc<PoolEntry>>,
     users: HashMap<Arc<str>, UserId>,
     targets: HashMap<TargetAddr, TargetId>,
     addrs: Vec<TargetAddr>,
@@ -356,9 +358,9 @@ impl Directory {
         now: Moment,
     ) -> Arc<PoolEntry> {
         let config = database.config();
-        let role_name = match role {
-            Role::Login(login) => config.user.as_deref().unwrap_or(login),
-            Role::AuthUser(user) => user,
+        let (role_name, purpose) = match role {
+            Role::Login(login) => (config.user.as_deref().unwrap_or(login), Purpose::Clients),
+            Role::AuthUser(user) => (*user, Purpose::AuthQuery),
         };
         let why = match role {
             Role::Login(_) if config.user.is_some() => {
@@ -368,16 +370,17 @@ impl Directory {
             Role::AuthUser(_) => "auth_query is asked here".to_string(),
         };
         let role: Arc<str> = role_name.into();
-        if let Some(pool) = self.pools.get(&(database.id, role.clone())) {
+        if let Some(pool) = self.pools.get(&(database.id, purpose, role.clone())) {
             return pool.clone();
         }
         pools.set_database_limit(database.id, database_limit(plan, &config), now);
-        let spec = self.spec(pools, plan, database, &role, now);
+        let spec = self.spec(pools, plan, database, (&role, purpose), now);
         let id = pools.add_pool(spec, now);
         let entry = Arc::new(PoolEntry {
             id,
             database: database.clone(),
             user: role.clone(),
+            purpose,
             clients: AtomicU32::new(0),
             generation: AtomicU32::new(0),
             settings: Mutex::default(),
@@ -389,7 +392,7 @@ impl Directory {
             cancels_active: AtomicU32::new(0),
             why,
         });
-        self.pools.insert((database.id, role), entry.clone());
+        self.pools.insert((database.id, purpose, role), entry.clone());
         entry
     }
 
@@ -398,7 +401,7 @@ impl Directory {
         pools: &mut Pools,
         plan: &Plan,
         database: &Arc<DatabaseEntry>,
-        role: &Arc<str>,
+        (role, purpose): (&Arc<str>, Purpose),
         now: Moment,
     ) -> PoolSpec {
         let config = database.config();
@@ -413,7 +416,15 @@ impl Directory {
             (None | Some(LoadBalance::RoundRobin), true) => Pick::RoundRobin,
             (Some(LoadBalance::Disable), _) | (_, false) => Pick::UntilFailure,
         };
-        PoolSpec { database: database.id, user, targets, pick, limits: pool_limits(plan, &config, role) }
+        let mut limits = pool_limits(plan, &config, role);
+        let standing = match purpose {
+            Purpose::Clients => Standing::Ordinary,
+            Purpose::AuthQuery => {
+                limits.min_size = 0;
+                Standing::Guaranteed
+            }
+        };
+        PoolSpec { database: database.id, user, targets, pick, standing, limits }
     }
 
     fn addresses(&self, config: &Database) -> Vec<TargetAddr> {
@@ -459,7 +470,7 @@ impl Directory {
             let since = *entry.unused_since.lock().get_or_insert(now);
             if now.since(since) >= limit {
                 self.databases.remove(&entry.name);
-                self.pools.retain(|(database, _), _| *database != entry.id);
+                self.pools.retain(|(database, ..), _| *database != entry.id);
                 dropped.push(entry);
             }
         }
@@ -548,7 +559,7 @@ impl Directory {
         let uses = |host: &Host| matches!(host, Host::Tcp { host, .. } if host == name);
         for pool in self.pools() {
             if pool.database.config().hosts.iter().any(uses) {
-                let spec = self.spec(pools, plan, &pool.database, &pool.user, now);
+                let spec = self.spec(pools, plan, &pool.database, (&pool.user, pool.purpose), now);
                 pools.set_pool(pool.id, spec, now);
             }
         }
@@ -584,11 +595,11 @@ impl Directory {
         }
         for pool in self.pools() {
             if removed.iter().any(|d| d.id == pool.database.id) {
-                self.pools.remove(&(pool.database.id, pool.user.clone()));
+                self.pools.remove(&(pool.database.id, pool.purpose, pool.user.clone()));
                 continue;
             }
             pools.set_database_limit(pool.database.id, database_limit(plan, &pool.database.config()), now);
-            let spec = self.spec(pools, plan, &pool.database, &pool.user, now);
+            let spec = self.spec(pools, plan, &pool.database, (&pool.user, pool.purpose), now);
             pools.set_pool(pool.id, spec, now);
             pool.renew();
         }
@@ -603,6 +614,15 @@ pub(crate) struct Resolved {
     pub(crate) ips: Vec<IpAddr>,
     /// Until when that holds.
     pub(crate) until: Moment,
+}
+
+/// What a pool is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Purpose {
+    /// Clients' queries.
+    Clients,
+    /// Looking up secrets: clients who are in must not be able to keep others from it.
+    AuthQuery,
 }
 
 /// As whom a pool's connections log in.

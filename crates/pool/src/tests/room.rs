@@ -298,3 +298,22 @@ fn a_full_server_is_a_reason_to_evict() {
     bench.pools.handle_closed(idle, at(5));
     bench.opening();
 }
+
+#[test]
+fn a_guaranteed_place_does_not_wait_for_shared_limits() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(None);
+    let clients = bench.add_pool(0, 0, &[target], limits(2));
+    let spec = PoolSpec { standing: Standing::Guaranteed, ..Bench::spec(0, 1, &[target], limits(2)) };
+    let asking = bench.pools.add_pool(spec, at(0));
+    bench.pools.set_database_limit(DatabaseId(0), Some(1), at(0));
+    bench.hold(clients, HOME, 1);
+    // The database is full, and its one connection in use.
+    let ticket = bench.queued(asking, HOME, 2);
+    let slot = bench.opening();
+    bench.pools.handle_opened(slot, HOME, at(3));
+    assert_eq!(bench.grant().0, ticket);
+    // That was the one place: the second has to wait like anybody.
+    bench.queued(asking, HOME, 4);
+    bench.nothing();
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plimsoll_pool::{
     CancelVerdict, Failure, Globals, Pick, PoolSpec, Pools, Request, Requested, Returned, SlotState,
-    WaitCause,
+    Standing, WaitCause,
 };
 use plimsoll_types::{
     Cause, ClientId, DatabaseId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, UserId, WorkerId,
@@ -110,6 +110,7 @@ impl World {
             user: UserId(shape.user),
             targets: targets.map(|(_, (target, _))| *target).collect(),
             pick: if shape.until_failure { Pick::UntilFailure } else { Pick::RoundRobin },
+            standing: Standing::Ordinary,
             limits: shape.limits.clone(),
         }
     }
