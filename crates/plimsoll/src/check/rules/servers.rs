@@ -45,7 +45,7 @@ fn room(case: &Case<'_>, server: &Server<'_>, said: &Said) -> Option<Finding> {
         let at = case.places.first_key(&["default_pool_size", "reserve_pool_size", "max_db_connections"]);
         let pools = server.demand.pools;
         let message = format!(
-            "{pools} pools can need {cap} connections to {name}, which has room for {room}: {places}"
+            "the pools ({pools}) can need {cap} connections to {name}, which has room for {room}: {places}"
         );
         let todo = "set [plimsoll] target_budget: then clients wait here and no login is refused there";
         warning("pools-exceed-server", at, message, todo)
@@ -219,7 +219,7 @@ fn summary(case: &Case<'_>, server: &Server<'_>, said: &Said) -> Finding {
         false => format!("can need {} and more", server.demand.most),
     };
     let message = format!(
-        "{} is PostgreSQL {}: max_connections {}, of which {} are kept; {} pools {most}, {budget}; others have {others} \
+        "{} is PostgreSQL {}: max_connections {}, of which {} are kept; pools: {}, which together {most}; {budget}; others have {others} \
          sessions there now",
         server.name(),
         said.version,

@@ -38,7 +38,7 @@ fn orders(general: &General) -> [Order; 6] {
             id: "query-over-transaction",
             short: ("query_timeout", general.query_timeout),
             long: ("transaction_timeout", general.transaction_timeout),
-            why: "a query is always in a transaction, whose timer ends it first",
+            why: "between BEGIN and COMMIT the transaction's timer ends a query first",
         },
         Order {
             id: "idle-transaction-over-transaction",
@@ -115,8 +115,8 @@ fn users(case: &Case<'_>) -> Vec<Finding> {
         let transaction = user.transaction_timeout.unwrap_or(general.transaction_timeout);
         (!transaction.is_zero() && query > transaction).then(|| {
             let message = format!(
-                "for user {name}, query_timeout ({}) is longer than transaction_timeout ({}): a query is always in a \
-                 transaction, whose timer ends it first",
+                "for user {name}, query_timeout ({}) is longer than transaction_timeout ({}): between BEGIN \
+                 and COMMIT the transaction's timer ends a query first",
                 seconds(query),
                 seconds(transaction)
             );
