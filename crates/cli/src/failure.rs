@@ -114,7 +114,7 @@ fn more(mistakes: usize) -> String {
 }
 
 /// The system's words without its number.
-fn error_text(error: &std::io::Error) -> String {
+pub(crate) fn error_text(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "nobody listens there".to_string(),
         std::io::ErrorKind::NotFound => "there is no such socket".to_string(),

@@ -2,7 +2,8 @@
 //!
 //! [`Ask`] is what the program's command line takes in, [`ask`] answers it. `place` finds the console, `link` talks to
 //! it, `question` says what is asked and what matters to people in the answer; `sheet` and `draw` make a table of it,
-//! `json` makes objects, `watch` does it again and again. What comes back is taken by the names of its columns, as far
+//! `json` makes objects, `watch` does it again and again. `server` puts a few
+//! questions to a PostgreSQL server instead, for `plimsoll check`. What comes back is taken by the names of its columns, as far
 //! as they are needed, so that a console with more or fewer of them can be read as well.
 
 mod age;
@@ -17,6 +18,7 @@ mod link;
 mod place;
 mod question;
 mod report;
+mod server;
 mod sheet;
 mod sys;
 mod table;
@@ -30,7 +32,10 @@ pub use args::Ask;
 use failure::Failure;
 use place::System;
 use report::Ends;
-use text::harmless;
+pub use server::{
+    ClearText, NoAnswer, ServerAt, ServerKnock, ServerLink, ServerRow, ServerTls, TryNext, Visit, WithoutTls,
+};
+pub use text::harmless;
 
 /// Exit status of `leaks --check` when there is a leak.
 const LEAKS: u8 = 3;

@@ -1,7 +1,7 @@
 //! A conversation with the console: connect, log in, ask. Blocking sockets, every wait bounded.
 //!
-//! Protocol: PostgreSQL manual, "Message Flow" (start-up, simple query) and "Message Formats". There is no encryption
-//! here: the pooler offers none at its door, and the console is asked from the machine it runs on.
+//! Protocol: PostgreSQL manual, "Message Flow" (start-up, simple query) and "Message Formats". The console is
+//! asked without encryption, from the machine it runs on; a server is asked as the caller wants it.
 
 mod answer;
 mod login;
@@ -15,8 +15,10 @@ use plimsoll_wire::{back, encode};
 
 use crate::failure::{Failure, Said};
 use crate::table::Table;
+pub use login::{ClearText, Visit};
 pub(crate) use login::{Knock, Password};
 pub(crate) use stream::Address;
+pub use stream::{ServerTls, WithoutTls};
 use stream::{Stream, StreamError};
 
 /// How long connecting may take.
@@ -29,6 +31,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Link {
     stream: Stream,
     at: String,
+    /// Names of the parameters that were reported at login.
+    reported: Vec<String>,
 }
 
 impl Link {
@@ -37,12 +41,29 @@ impl Link {
     /// # Errors
     /// Nobody there, or not let in.
     pub(crate) fn open(address: &Address, knock: &Knock) -> Result<Link, Failure> {
+        Link::visit(address, knock, &Visit::console())
+    }
+
+    /// The same with a database of the caller's choice.
+    ///
+    /// # Errors
+    /// Nobody there, or not let in.
+    pub(crate) fn visit(address: &Address, knock: &Knock, visit: &Visit) -> Result<Link, Failure> {
         let at = address.to_string();
         let stream = Stream::connect(address, CONNECT_MAX, SILENCE_MAX)
             .map_err(|error| Failure::Unreachable { at: at.clone(), error })?;
-        let mut link = Link { stream, at };
-        login::enter(&mut link, knock)?;
+        let stream = match &visit.tls {
+            Some(tls) => stream.secured(tls).map_err(|what| Failure::Broken { at: at.clone(), what })?,
+            None => stream,
+        };
+        let mut link = Link { stream, at, reported: Vec::new() };
+        login::enter(&mut link, knock, visit)?;
         Ok(link)
+    }
+
+    /// Names of the parameters that were reported at login.
+    pub(crate) fn reported(&self) -> &[String] {
+        &self.reported
     }
 
     /// Asks for a table.

@@ -14,7 +14,7 @@ const CUT: char = '…';
 /// The text with everything that a terminal would obey, or that would change the order or the place of what is shown
 /// beside it, written out: control characters (C0, DEL, C1), line and paragraph separators, and the marks that turn
 /// the direction of writing (Unicode Standard Annex #9).
-pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+pub fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }

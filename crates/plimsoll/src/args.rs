@@ -20,7 +20,7 @@ pub(crate) enum Asked {
     /// Pool one database, without a file.
     Run(RunArgs),
     /// Look at an ini file and say what is wrong with it.
-    Check(PathBuf),
+    Check(CheckArgs),
     /// Ask a running pooler.
     Ask(Ask),
 }
@@ -77,6 +77,23 @@ pub(crate) struct RunArgs {
     pub(crate) verbose: u8,
 }
 
+/// Options of `check`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CheckArgs {
+    /// Configuration file in PgBouncer's ini format
+    #[arg(value_name = "FILE.ini")]
+    pub(crate) file: PathBuf,
+    /// Print the [plimsoll] section that would help, and keys of PgBouncer as comments; the report goes to standard error
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) suggest: bool,
+    /// One JSON object instead of lines
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Ask no server and no name service
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
 /// A PostgreSQL connection pooler that cannot be leaked dry
 #[derive(Parser)]
 #[command(name = "plimsoll", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -93,12 +110,13 @@ enum Command {
     Serve(ServeArgs),
     /// Pool one database on 127.0.0.1, without a file
     Run(RunArgs),
-    /// Say what is wrong with an ini file; exit status 0 when nothing is
-    Check {
-        /// Configuration file in PgBouncer's ini format
-        #[arg(value_name = "FILE.ini")]
-        file: PathBuf,
-    },
+    /// Say everything that is wrong or doubtful in an ini file, and beside its servers
+    ///
+    /// Exit status 0 when all is well, 1 for mistakes, 2 for warnings only.
+    #[command(
+        after_help = "Examples:\n  plimsoll check /etc/plimsoll/plimsoll.ini\n  plimsoll check --suggest pgbouncer.ini"
+    )]
+    Check(CheckArgs),
     #[command(flatten)]
     Ask(Ask),
 }
@@ -159,7 +177,7 @@ fn own(args: Vec<OsString>) -> Result<Asked, clap::Error> {
     match (own.command, own.serve) {
         (Some(Command::Serve(options)), _) | (None, Some(options)) => Ok(serve(options)),
         (Some(Command::Run(options)), _) => Ok(Asked::Run(options)),
-        (Some(Command::Check { file }), _) => Ok(Asked::Check(file)),
+        (Some(Command::Check(check)), _) => Ok(Asked::Check(check)),
         (Some(Command::Ask(ask)), _) => Ok(Asked::Ask(ask)),
         (None, None) => Err(command.error(
             clap::error::ErrorKind::MissingRequiredArgument,

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match asked {
         Asked::Serve(serve) => boot::serve(serve),
         Asked::Run(run) => run::run(&run),
-        Asked::Check(file) => check::check(&file),
+        Asked::Check(args) => check::check(&args),
         Asked::Ask(ask) => plimsoll_cli::ask(&ask),
     }
 }

@@ -5,7 +5,7 @@ use plimsoll_types::Secret;
 use plimsoll_wire::back::{self, Authentication};
 use plimsoll_wire::encode;
 
-use super::{Link, answer};
+use super::{Link, ServerTls, answer};
 use crate::failure::{Failure, Said};
 
 /// The database that is the console.
@@ -14,6 +14,8 @@ const CONSOLE: &str = "pgbouncer";
 const APPLICATION: &str = "plimsoll cli";
 /// The only SASL mechanism we speak.
 const MECHANISM: &str = "SCRAM-SHA-256";
+/// Most parameters that are remembered; PostgreSQL reports about 15.
+const REPORTED_MAX: usize = 256;
 
 /// Whether there is a password, and where it is from.
 #[derive(Clone, Debug)]
@@ -59,31 +61,66 @@ pub(crate) struct Knock {
     pub(crate) password: Password,
 }
 
+/// What is asked for at the door.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The database.
+    pub database: String,
+    /// What we say we are: `application_name`.
+    pub application: String,
+    /// Whether a password may go out as it is, where there is no TLS.
+    pub clear_text: ClearText,
+    /// TLS, if it is wanted.
+    pub tls: Option<ServerTls>,
+}
+
+/// What to do when a password is asked for in clear text, on a connection that is not encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClearText {
+    /// It is sent.
+    Sent,
+    /// It is not: give up.
+    Withheld,
+}
+
+impl Visit {
+    /// The console of a pooler.
+    pub(super) fn console() -> Visit {
+        Visit {
+            database: CONSOLE.to_string(),
+            application: APPLICATION.to_string(),
+            clear_text: ClearText::Sent,
+            tls: None,
+        }
+    }
+}
+
 /// Logs in on a fresh connection, up to the first ReadyForQuery.
-pub(super) fn enter(link: &mut Link, knock: &Knock) -> Result<(), Failure> {
+pub(super) fn enter(link: &mut Link, knock: &Knock, visit: &Visit) -> Result<(), Failure> {
     let mut bytes = [0; 40];
     getrandom::fill(&mut bytes).map_err(|error| link.broken(error))?;
     let mut dialogue = ServerLogin::new(&knock.user, knock.password.credential(), Random { bytes });
     let mut out = Vec::new();
     let startup: [(&[u8], &[u8]); 3] = [
         (b"user", knock.user.as_bytes()),
-        (b"database", CONSOLE.as_bytes()),
-        (b"application_name", APPLICATION.as_bytes()),
+        (b"database", visit.database.as_bytes()),
+        (b"application_name", visit.application.as_bytes()),
     ];
     encode::startup(&mut out, &startup);
     link.send(&out)?;
     loop {
         let message = link.read()?;
         match message.first() {
-            Some(&back::AUTHENTICATION) => answer_challenge(link, knock, &mut dialogue, &message)?,
+            Some(&back::AUTHENTICATION) => answer_challenge(link, knock, visit, &mut dialogue, &message)?,
             Some(&back::READY_FOR_QUERY) => return Ok(()),
             Some(&back::ERROR_RESPONSE) => return Err(refused(link, knock, answer::said(&message))),
-            Some(
-                &(back::PARAMETER_STATUS
-                | back::BACKEND_KEY_DATA
-                | back::NOTICE_RESPONSE
-                | back::NEGOTIATE_PROTOCOL_VERSION),
-            ) => {}
+            Some(&back::PARAMETER_STATUS) => {
+                let name = back::parameter_status(&message)
+                    .ok()
+                    .map(|(name, _)| String::from_utf8_lossy(name).into_owned());
+                link.reported.extend(name.filter(|_| link.reported.len() < REPORTED_MAX));
+            }
+            Some(&(back::BACKEND_KEY_DATA | back::NOTICE_RESPONSE | back::NEGOTIATE_PROTOCOL_VERSION)) => {}
             _ => return Err(link.broken("a message that has no place in a login")),
         }
     }
@@ -92,13 +129,19 @@ pub(super) fn enter(link: &mut Link, knock: &Knock) -> Result<(), Failure> {
 fn answer_challenge(
     link: &mut Link,
     knock: &Knock,
+    visit: &Visit,
     dialogue: &mut ServerLogin,
     message: &[u8],
 ) -> Result<(), Failure> {
     let asked = back::authentication(message).map_err(|error| link.broken(error))?;
     let challenge = match asked {
         Authentication::Ok => Challenge::Ok,
-        Authentication::Cleartext => Challenge::Cleartext,
+        Authentication::Cleartext => match (link.stream.is_encrypted(), visit.clear_text) {
+            (true, _) | (false, ClearText::Sent) => Challenge::Cleartext,
+            (false, ClearText::Withheld) => {
+                return Err(link.broken("it wants a password in clear text, which is not sent without TLS"));
+            }
+        },
         Authentication::Md5 { salt } => Challenge::Md5(salt),
         Authentication::Sasl { mechanisms } => Challenge::Sasl(mechanisms),
         Authentication::SaslContinue { data } => Challenge::SaslContinue(data),

@@ -5,9 +5,12 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll_wire::{HEADER_BYTES, WireError, header};
+use plimsoll_wire::{HEADER_BYTES, WireError, encode, header};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Longest message that is read, bytes: a row of the console is far below it.
@@ -54,6 +57,29 @@ impl From<io::Error> for StreamError {
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+/// TLS towards a server.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// How it is spoken, and who is trusted.
+    pub config: Arc<ClientConfig>,
+    /// Who the server says it is.
+    pub name: ServerName<'static>,
+    /// What to do with a server that has none.
+    pub without: WithoutTls,
+    /// The words for an error.
+    pub explain: fn(&rustls::Error) -> String,
+}
+
+/// What to do with a server that has no TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutTls {
+    /// Go on in the open.
+    GoOn,
+    /// Leave.
+    Leave,
 }
 
 impl Stream {
@@ -77,8 +103,51 @@ impl Stream {
                 socket.set_read_timeout(Some(silence_max))?;
                 socket.set_write_timeout(Some(silence_max))?;
             }
+            // It is not yet.
+            Stream::Tls(_) => {}
         }
         Ok(stream)
+    }
+
+    /// Asks for TLS and begins it (PostgreSQL manual, "SSL Session Encryption"). A Unix socket stays as it is.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub(super) fn secured(self, tls: &ServerTls) -> Result<Stream, String> {
+        let mut socket = match self {
+            Stream::Tcp(socket) => socket,
+            Stream::Unix(_) | Stream::Tls(_) => return Ok(self),
+        };
+        let mut out = Vec::new();
+        encode::ssl_request(&mut out);
+        let mut answer = [0; 1];
+        socket
+            .write_all(&out)
+            .and_then(|()| socket.read_exact(&mut answer))
+            .map_err(|error| error.to_string())?;
+        match (answer, tls.without) {
+            ([b'S'], _) => {}
+            ([b'N'], WithoutTls::GoOn) => return Ok(Stream::Tcp(socket)),
+            ([b'N'], WithoutTls::Leave) => return Err("it has no TLS".to_string()),
+            _ => return Err("its answer to the question for TLS is none".to_string()),
+        }
+        let mut connection = ClientConnection::new(tls.config.clone(), tls.name.clone())
+            .map_err(|error| (tls.explain)(&error))?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket).map_err(|error| {
+                let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+                inner.map_or_else(|| error.to_string(), tls.explain)
+            })?;
+        }
+        Ok(Stream::Tls(Box::new(StreamOwned::new(connection, socket))))
+    }
+
+    /// Whether nobody on the way can read along.
+    pub(super) fn is_encrypted(&self) -> bool {
+        match self {
+            Stream::Tls(_) => true,
+            Stream::Tcp(_) | Stream::Unix(_) => false,
+        }
     }
 
     /// Sends everything.
@@ -86,6 +155,10 @@ impl Stream {
         match self {
             Stream::Tcp(socket) => socket.write_all(bytes)?,
             Stream::Unix(socket) => socket.write_all(bytes)?,
+            Stream::Tls(stream) => {
+                stream.write_all(bytes)?;
+                stream.flush()?;
+            }
         }
         Ok(())
     }
@@ -95,6 +168,7 @@ impl Stream {
         match self {
             Stream::Tcp(socket) => read_message(socket),
             Stream::Unix(socket) => read_message(socket),
+            Stream::Tls(stream) => read_message(stream),
         }
     }
 }

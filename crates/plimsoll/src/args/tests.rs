@@ -65,7 +65,13 @@ fn run_has_a_port_a_size_and_a_budget() {
 
 #[test]
 fn check_has_a_file() {
-    assert_eq!(asked("plimsoll check a.ini"), Asked::Check("a.ini".into()));
+    let plain = CheckArgs { file: "a.ini".into(), suggest: false, json: false, offline: false };
+    assert_eq!(asked("plimsoll check a.ini"), Asked::Check(plain.clone()));
+    let suggest = CheckArgs { suggest: true, offline: true, ..plain.clone() };
+    assert_eq!(asked("plimsoll check --offline --suggest a.ini"), Asked::Check(suggest));
+    assert_eq!(asked("plimsoll check a.ini --json"), Asked::Check(CheckArgs { json: true, ..plain }));
+    let both = refused("plimsoll check a.ini --json --suggest");
+    assert_eq!(both.text.kind(), clap::error::ErrorKind::ArgumentConflict);
     assert_eq!(refused("plimsoll check").text.kind(), clap::error::ErrorKind::MissingRequiredArgument);
 }
 

@@ -1,0 +1,394 @@
+use std::collections::BTreeSet;
+
+use super::super::demand::{self, servers};
+use super::super::facts::{
+    FileFact, Full, Looks, Origin, Rank, Reach, Rights, Role, Rules, Running, Said, Sessions, Silent, Target,
+    TlsFault, Weak, Weakness, Who,
+};
+use super::super::load::Loaded;
+use super::super::load::tests::loaded;
+use super::super::suggest::suggestions;
+use super::*;
+
+/// Users of every kind.
+const USERS: &str = "\"app\" \"secret\"\n\"old\" \"md5aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\n";
+/// A file that no rule minds, but for the lines that are added.
+const CALM: &str = "[pgbouncer]\nlisten_addr = 127.0.0.1\nauth_file = users.txt\npool_mode = transaction\n\
+                    max_client_conn = 50\nidle_transaction_timeout = 60\ntcp_keepidle = 60\n";
+const LOCAL: &str = "[databases]\nshop = host=127.0.0.1\n[plimsoll]\ntarget_budget = 20\n";
+const REMOTE: &str = "server_tls_sslmode = verify-full\nserver_tls_ca_file = ca\n[databases]\nshop = host=10.0.0.1\n\
+                      [plimsoll]\ntarget_budget = 20\n";
+
+fn load(ini: &str) -> Loaded {
+    let loaded = loaded(&[("a.ini", ini), ("users.txt", USERS)]);
+    let mistakes: Vec<&Finding> =
+        loaded.findings.iter().filter(|found| found.level == Level::Mistake).collect();
+    assert!(mistakes.is_empty(), "{mistakes:?}");
+    loaded
+}
+
+/// What is found in a file, by rule and line; notes left out.
+fn found(ini: &str, facts: &Facts) -> Vec<(&'static str, u32)> {
+    findings(ini, facts)
+        .iter()
+        .filter(|found| found.level != Level::Note)
+        .map(|found| (found.id, found.place.line))
+        .collect()
+}
+
+fn findings(ini: &str, facts: &Facts) -> Vec<Finding> {
+    let loaded = load(ini);
+    let plan = loaded.plan.as_ref().expect("no mistakes");
+    let servers = servers(plan, facts);
+    judge(&Case { plan, places: &loaded.places, facts, servers: &servers })
+}
+
+fn calm(line: &str) -> String {
+    format!("{CALM}{line}\n{LOCAL}")
+}
+
+fn remote(line: &str) -> String {
+    format!("{CALM}{line}\n{REMOTE}")
+}
+
+fn target(text: &str) -> Target {
+    Target::Tcp(text.parse().expect("an address"), 5432)
+}
+
+fn said() -> Said {
+    Said {
+        identity: "one".to_string(),
+        version: "15.20".to_string(),
+        max_connections: 60,
+        kept: 3,
+        reported: vec!["TimeZone".to_string(), "intervalstyle".to_string()],
+        ..Said::default()
+    }
+}
+
+fn answered(said: Said) -> Facts {
+    let mut facts = Facts { reach: Reach::Online, ..Facts::default() };
+    facts.answers.insert(target("127.0.0.1"), Ok(said));
+    facts
+}
+
+fn file(mode: u32) -> FileFact {
+    FileFact::There(Rights { mode, uid: 10, gid: 20 })
+}
+
+#[test]
+fn a_calm_file_has_nothing_but_notes() {
+    assert_eq!(found(&calm(""), &Facts::default()), []);
+    assert_eq!(found(&remote(""), &Facts::default()), []);
+    assert_eq!(found(&calm(""), &answered(said())), []);
+}
+
+/// Line 8 is the line that is added.
+#[test]
+fn timers_have_an_order() {
+    let cases = [
+        (
+            "query_timeout = 9\ntransaction_timeout = 5",
+            vec![("query-over-transaction", 8), ("idle-transaction-over-transaction", 6)],
+        ),
+        ("query_timeout = 5\ntransaction_timeout = 90", vec![]),
+        ("client_idle_timeout = 30", vec![("idle-transaction-over-client-idle", 6)]),
+        ("server_lifetime = 300", vec![("server-idle-over-lifetime", 8)]),
+        ("server_lifetime = 0", vec![]),
+        ("server_connect_timeout = 61", vec![("connect-over-login", 8)]),
+        ("server_login_retry = 121", vec![("login-retry-over-wait", 8)]),
+        ("reserve_pool_size = 1\nreserve_pool_timeout = 121", vec![("reserve-never-used", 9)]),
+        ("reserve_pool_timeout = 121", vec![]),
+        ("query_wait_timeout = 0", vec![("query-wait-off", 8)]),
+        ("client_login_timeout = 0", vec![("client-login-off", 8)]),
+        ("server_connect_timeout = 0", vec![("server-connect-off", 8)]),
+        ("idle_transaction_timeout = 0", vec![("idle-transaction-off", 8)]),
+        ("idle_transaction_timeout = 0\ntransaction_timeout = 10", vec![]),
+        ("idle_transaction_timeout = 0\npool_mode = session", vec![]),
+        ("min_pool_size = 21", vec![("min-over-pool-size", 8)]),
+        ("default_pool_size = 0", vec![("pool-size-zero", 8)]),
+        ("[users]\napp = query_timeout=9 transaction_timeout=5", vec![("query-over-transaction", 9)]),
+        ("[users]\napp = transaction_timeout=5", vec![]),
+        ("[databases]\nx = host=127.0.0.1 query_wait_timeout=0", vec![("query-wait-off", 9)]),
+        ("[databases]\nx = host=127.0.0.1 pool_size=2 min_pool_size=3", vec![("min-over-pool-size", 9)]),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(found(&calm(lines), &Facts::default()), expected, "{lines}");
+    }
+}
+
+#[test]
+fn logins_are_as_strong_as_they_look() {
+    let cases = [
+        ("auth_type = trust", vec![]),
+        ("auth_type = trust\nlisten_addr = *", vec![("auth-open", 8)]),
+        ("auth_type = trust\nlisten_addr = 127.0.0.1, localhost, ::1", vec![]),
+        ("auth_type = any\nlisten_addr = 10.0.0.2", vec![("auth-open", 8), ("any-without-user", 11)]),
+        ("auth_type = plain\nlisten_addr = *", vec![("auth-plain", 8)]),
+        ("auth_type = plain", vec![]),
+        ("listen_addr = *", vec![("auth-md5", 8)]),
+        ("auth_type = scram-sha-256\nlisten_addr = *", vec![("md5-under-scram", 8)]),
+        ("auth_file =", vec![("no-users", 8)]),
+        ("auth_file =\nauth_user = x", vec![]),
+        ("auth_type = hba", vec![("hba-without-file", 8)]),
+        ("auth_type = hba\nauth_hba_file = hba", vec![]),
+        ("[databases]\nx = host=127.0.0.1 user=nobody", vec![("forced-user-without-password", 9)]),
+        ("[databases]\nx = host=127.0.0.1 user=app", vec![]),
+        ("[databases]\nx = host=127.0.0.1 user=nobody password=p", vec![]),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(found(&calm(lines), &Facts::default()), expected, "{lines}");
+    }
+    let tls = "auth_type = plain\nlisten_addr = *\nclient_tls_sslmode = require\nclient_tls_key_file = k\nclient_tls_cert_file = c";
+    assert_eq!(found(&calm(tls), &Facts::default()), []);
+}
+
+#[test]
+fn tls_is_verified_towards_other_machines() {
+    let modes = [
+        ("disable", Some("server-without-tls")),
+        ("allow", Some("server-tls-not-verified")),
+        ("prefer", Some("server-tls-not-verified")),
+        ("require", Some("server-tls-not-verified")),
+        ("verify-ca", None),
+    ];
+    for (mode, id) in modes {
+        let line = format!("server_tls_sslmode = {mode}\nserver_tls_ca_file = ca");
+        let remote =
+            format!("{CALM}{line}\n[databases]\nx = host=10.0.0.1\n[plimsoll]\ntarget_budget = 20\n");
+        assert_eq!(
+            found(&remote, &Facts::default()),
+            id.map(|id| (id, 8)).into_iter().collect::<Vec<_>>(),
+            "{mode}"
+        );
+        assert_eq!(found(&calm(&line), &Facts::default()), [], "{mode}");
+    }
+    let client = "client_tls_sslmode = verify-full";
+    let cases = [
+        ("server_tls_sslmode = verify-ca", vec![("tls-any-authority", 8)]),
+        ("server_tls_sslmode = verify-full", vec![]),
+        (client, vec![("tls-any-authority", 8)]),
+        ("client_tls_sslmode = verify-ca\nclient_tls_ca_file = ca", vec![]),
+        ("auth_type = cert", vec![("cert-without-verify", 8)]),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(found(&calm(lines), &Facts::default()), expected, "{lines}");
+    }
+    let fault = TlsFault { key: "client_tls_sslmode".to_string(), message: "no".to_string() };
+    let facts = Facts { tls_faults: vec![fault], ..Facts::default() };
+    assert_eq!(found(&calm("client_tls_sslmode = allow"), &facts), [("tls-settings", 8)]);
+}
+
+#[test]
+fn lines_of_the_hba_file_are_told_where_they_stand() {
+    let at = |line| Place { file: "hba".into(), line };
+    let weak = [Weakness::Trust, Weakness::ClearText, Weakness::NotThere];
+    let weak = (1..).zip(weak).map(|(line, weakness)| Weak { place: at(line), weakness }).collect();
+    let rules = Rules {
+        weak,
+        broken: vec![(at(9), "hba line 9".to_string())],
+        unread: vec![("auth_ident_file", "no".to_string())],
+    };
+    let facts = Facts { rules, ..Facts::default() };
+    assert_eq!(
+        found(&calm("auth_type = hba\nauth_hba_file = hba\nauth_ident_file = i"), &facts),
+        [
+            ("hba-unreadable", 10),
+            ("hba-line-broken", 9),
+            ("auth-open", 1),
+            ("auth-plain", 2),
+            ("auth-not-there-yet", 3)
+        ]
+    );
+}
+
+#[test]
+fn secrets_are_for_few_and_folders_are_there() {
+    let ini = calm(
+        "logfile = /log/p.log\npidfile = /run/p.pid\n[databases]\nx = host=127.0.0.1 user=app password=p",
+    );
+    let mut facts =
+        Facts { who: Who { name: "pg".to_string(), uid: 11, gids: vec![20] }, ..Facts::default() };
+    let mut now = |path: &str, fact: FileFact| {
+        facts.files.insert(path.into(), fact);
+        found(&ini, &facts)
+    };
+    assert_eq!(now("a.ini", file(0o640)), []);
+    assert_eq!(now("a.ini", file(0o644)), [("secret-readable", 11)]);
+    now("a.ini", file(0o640));
+    assert_eq!(now("users.txt", file(0o602)), [("secret-readable", 3), ("not-readable", 3)]);
+    assert_eq!(now("users.txt", file(0o400)), [("not-readable", 3)]);
+    assert_eq!(now("users.txt", file(0o440)), []);
+    assert_eq!(now("/log", FileFact::Missing), [("folder-missing", 8)]);
+    assert_eq!(now("/log", file(0o755)), [("not-writable", 8)]);
+    // A log that is there is what counts.
+    assert_eq!(now("/log/p.log", file(0o660)), []);
+    assert_eq!(now("/run", file(0o770)), []);
+    assert_eq!(now("/tmp", FileFact::Missing), [("folder-missing", 0)]);
+    assert_eq!(now("/tmp", FileFact::Hidden("no".to_string())), []);
+}
+
+#[test]
+fn limits_of_the_system_count() {
+    let facts = |files_max, keepalive| Facts {
+        files_max: Some(files_max),
+        system_keepalive: Some(Duration::from_secs(keepalive)),
+        ..Facts::default()
+    };
+    assert_eq!(found(&calm(""), &facts(50 + 20 + 26, 7200)), []);
+    assert_eq!(found(&calm(""), &facts(50 + 20 + 25, 7200)), [("file-limit", 5)]);
+    let quiet =
+        "auth_type = scram-sha-256\nauth_file = none.txt\nauth_user = x\nlisten_addr = *\ntcp_keepidle = 0";
+    assert_eq!(found(&calm(quiet), &facts(1000, 7200)), [("keepalive-too-long", 12)]);
+    assert_eq!(found(&calm(quiet), &facts(1000, 350)), []);
+    assert_eq!(found(&remote("tcp_keepidle = 0"), &facts(1000, 7200)), [("keepalive-too-long", 8)]);
+    // Nothing is between a client and a server on this machine.
+    assert_eq!(found(&calm("tcp_keepidle = 0"), &facts(1000, 7200)), []);
+}
+
+#[test]
+fn state_stays_with_its_client() {
+    assert_eq!(
+        found(&calm("max_prepared_statements = 0"), &Facts::default()),
+        [("prepared-statements-off", 8)]
+    );
+    assert_eq!(found(&calm("max_prepared_statements = 0\npool_mode = session"), &Facts::default()), []);
+    assert_eq!(
+        found(&calm("server_reset_query =\npool_mode = session"), &Facts::default()),
+        [("reset-query-empty", 8)]
+    );
+    let line = "track_extra_parameters = IntervalStyle, search_path";
+    assert_eq!(found(&calm(line), &answered(said())), [("parameter-not-reported", 8)]);
+    assert_eq!(found(&calm("track_extra_parameters = timezone"), &answered(said())), []);
+}
+
+/// Two users on one database: 40 connections at most.
+#[test]
+fn pools_fit_the_places_of_the_server() {
+    let ini = |budget: &str| {
+        format!("{CALM}[databases]\nshop = host=127.0.0.1\n[plimsoll]\ntarget_budget = {budget}\n")
+    };
+    let with = |max_connections, sessions| Said { max_connections, sessions, ..said() };
+    let others =
+        |count| vec![Sessions { role: "x".to_string(), from: Origin::Here, looks: Looks::Plain, count }];
+    assert_eq!(found(&ini("off"), &answered(with(43, vec![]))), []);
+    assert_eq!(found(&ini("off"), &answered(with(42, vec![]))), [("pools-exceed-server", 0)]);
+    assert_eq!(found(&ini("39"), &answered(with(42, vec![]))), []);
+    assert_eq!(found(&ini("40"), &answered(with(42, vec![]))), [("budget-exceeds-server", 11)]);
+    // More than the pools need can do no harm.
+    assert_eq!(found(&ini("90"), &answered(with(43, vec![]))), []);
+    assert_eq!(found(&ini("30"), &answered(with(53, others(20)))), []);
+    assert_eq!(found(&ini("30"), &answered(with(52, others(20)))), [("no-room-for-others", 11)]);
+    // 100 - 3, less 20 of others and 4 to spare.
+    let suggested = suggestions(&findings(&ini("off"), &answered(with(100, others(70)))));
+    assert_eq!((suggested[0].key, suggested[0].value.as_str()), ("target_budget", "23"));
+}
+
+#[test]
+fn without_an_answer_a_budget_is_wanted() {
+    let silent = |full| {
+        let mut facts = Facts { reach: Reach::Online, ..Facts::default() };
+        facts.answers.insert(target("127.0.0.1"), Err(Silent { why: "no \"reason\"".to_string(), full }));
+        facts
+    };
+    let off = format!("{CALM}[databases]\nshop = host=127.0.0.1\n");
+    assert_eq!(found(&off, &Facts::default()), [("no-target-budget", 0)]);
+    assert_eq!(found(&off, &silent(Full::No)), [("server-not-asked", 9), ("no-target-budget", 0)]);
+    assert_eq!(found(&calm(""), &silent(Full::Yes)), [("server-full", 10)]);
+    let any = format!("{CALM}[databases]\n* = host=127.0.0.1\n");
+    assert_eq!(found(&any, &answered(Said { max_connections: 600, ..said() })), [("no-target-budget", 0)]);
+    assert_eq!(found(CALM, &Facts::default()), []);
+}
+
+#[test]
+fn limits_of_roles_and_databases_count() {
+    let role = |limit, rank| Said { roles: [("app".to_string(), Role { limit, rank })].into(), ..said() };
+    assert_eq!(found(&calm(""), &answered(role(Some(20), Rank::Plain))), []);
+    assert_eq!(found(&calm(""), &answered(role(Some(19), Rank::Plain))), [("role-connection-limit", 0)]);
+    let of_database = |limit| Said { databases: [("shop".to_string(), limit)].into(), ..said() };
+    assert_eq!(found(&calm(""), &answered(of_database(20))), []);
+    assert_eq!(found(&calm(""), &answered(of_database(19))), [("database-connection-limit", 10)]);
+    let forced = calm("[databases]\nx = host=127.0.0.1 user=app");
+    assert_eq!(found(&forced, &answered(role(None, Rank::Superuser))), [("superuser-pool", 9)]);
+    // Only somebody who might log in: a note.
+    assert_eq!(found(&calm(""), &answered(role(None, Rank::Superuser))), []);
+}
+
+#[test]
+fn another_pooler_is_seen_unless_all_fit() {
+    let seen = |role: &str, from: Origin, looks| Sessions { role: role.to_string(), from, looks, count: 2 };
+    let elsewhere = || Origin::Elsewhere("10.0.0.9".to_string());
+    let with =
+        |sessions: Vec<Sessions>, max_connections| answered(Said { sessions, max_connections, ..said() });
+    let pooled = || vec![seen("x", elsewhere(), Looks::Pooled)];
+    let shared = || vec![seen("app", elsewhere(), Looks::Plain)];
+    for sessions in [pooled(), shared()] {
+        assert_eq!(found(&calm(""), &with(sessions.clone(), 42)), [("other-pooler", 12)]);
+        assert_eq!(found(&calm(""), &with(sessions, 43)), []);
+    }
+    let harmless = vec![
+        seen("x", elsewhere(), Looks::Plain),
+        seen("app", Origin::Here, Looks::Pooled),
+        seen("app", Origin::Hidden, Looks::Plain),
+    ];
+    assert_eq!(found(&calm(""), &with(harmless, 42)), []);
+}
+
+#[test]
+fn one_server_by_two_ways_has_two_budgets() {
+    let ini = format!(
+        "{CALM}[databases]\nx = host=127.0.0.1\ny = host=127.0.0.2\n[plimsoll]\ntarget_budget = 20\n"
+    );
+    let mut facts = answered(said());
+    facts.answers.insert(target("127.0.0.2"), Ok(said()));
+    facts.running = Running::Yes;
+    assert_eq!(found(&ini, &facts), [("one-server-many-targets", 12)]);
+    facts.answers.insert(target("127.0.0.2"), Ok(Said { identity: "two".to_string(), ..said() }));
+    assert_eq!(found(&ini, &facts), []);
+}
+
+#[test]
+fn every_rule_is_explained() {
+    let page = include_str!("../../../../../docs/check.md");
+    let sources = [
+        include_str!("auth.rs"),
+        include_str!("files.rs"),
+        include_str!("limits.rs"),
+        include_str!("servers.rs"),
+        include_str!("sessions.rs"),
+        include_str!("state.rs"),
+        include_str!("timers.rs"),
+        include_str!("tls.rs"),
+        include_str!("../load.rs"),
+    ];
+    let is_id = |word: &&str| {
+        word.contains('-')
+            && word.len() > 6
+            && word.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '5')
+    };
+    let no_rules = ["scram-sha-", "verify-full", "verify-ca"];
+    let ids: BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|source| source.split('"').skip(1).step_by(2))
+        .filter(is_id)
+        .filter(|word| !no_rules.contains(word))
+        .collect();
+    assert!(ids.len() > 45, "{ids:?}");
+    let missing: Vec<&&str> = ids.iter().filter(|id| !page.contains(&format!("`{id}`"))).collect();
+    assert!(missing.is_empty(), "docs/check.md does not explain {missing:?}");
+}
+
+#[test]
+fn no_finding_has_a_secret() {
+    let ini = calm("[databases]\nx = host=127.0.0.1 user=app password=hidden-word");
+    let mut facts = Facts::default();
+    for path in ["a.ini", "users.txt"] {
+        facts.files.insert(path.into(), file(0o666));
+    }
+    let all = format!("{:?}", findings(&ini, &facts));
+    assert!(all.contains("secret-readable"));
+    for word in ["hidden-word", "\"secret\"", "md5aaaa"] {
+        assert!(!all.contains(word), "{word}");
+    }
+    assert_eq!(demand::all(load(&ini).plan.as_ref().expect("a plan")).count(), 2);
+}
