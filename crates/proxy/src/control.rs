@@ -141,7 +141,7 @@ impl Control {
                 Some(last) if last.database == view.database && last.user == view.user => {
                     last.clients_active += view.clients_active;
                     last.clients_waiting += view.clients_waiting;
-                    last.counts = last.counts.clone().with(view.counts);
+                    last.counts = last.counts.with(view.counts);
                 }
                 Some(_) | None => views.push(view),
             }
