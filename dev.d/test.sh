@@ -1,4 +1,5 @@
 # ./dev test [ARGUMENTS of nextest]. Sourced by ./dev. With arguments the fuzz targets are left out.
+# ./dev test conformance --against pgbouncer: the tests of the contract with PgBouncer in our place.
 #
 # The tests find what they need by these variables, set here:
 #   PLIMSOLL_PG_BIN       folder with postgres, initdb, pgbench
@@ -19,6 +20,8 @@ need_packages() {
   command -v javac >/dev/null || wanted+=(default-jdk-headless)
   command -v node >/dev/null || wanted+=(nodejs)
   command -v npm >/dev/null || wanted+=(npm)
+  # What makes the certificates of the tests; PostgreSQL brings it along.
+  command -v openssl >/dev/null || wanted+=(openssl)
   # libFuzzer is C++.
   command -v c++ >/dev/null || wanted+=(g++)
   install_packages "the tests" "${wanted[@]}"
@@ -58,9 +61,30 @@ need_nextest() {
   cargo install cargo-nextest --locked --root "$ROOT/.dev/tools"
 }
 
+# Runs the tests of the contract with another program, so that it is the tests that are proven right. What is newer
+# than Debian's PgBouncer is left out: tests named modern_*.
+against() {
+  local program
+  case $1 in
+    pgbouncer) need_pgbouncer; program=$PLIMSOLL_PGBOUNCER ;;
+    */*) program=$1 ;;
+    *) die "--against wants pgbouncer or the path of a program" ;;
+  esac
+  say "The tests of the contract, against $("$program" --version | head -n 1)"
+  PLIMSOLL_TEST_BINARY=$program exec cargo nextest run --locked -p plimsoll --no-fail-fast \
+    -E 'binary(/^conformance/) and not test(/^modern_/)'
+}
+
 need_postgres "the tests"
 need_rust
 mkdir -p .dev
+if [ "${1:-}" = conformance ] && [ "${2:-}" = --against ]; then
+  need_nextest
+  if [ "$(id -u)" = 0 ]; then
+    export PLIMSOLL_TEST_USER=${PLIMSOLL_TEST_USER:-postgres}
+  fi
+  against "${3:-}"
+fi
 need_packages
 need_python_drivers
 need_node_drivers

@@ -312,10 +312,10 @@ fn skipped_warnings(path: &Path, skipped: &[(u32, &'static str)]) -> Vec<String>
 
 /// Which timers let a connection be silent for longer than a balancer remembers it, if keepalive does not help.
 fn silence_warning(general: &General) -> Option<String> {
-    let cause = if !general.tcp_keepalive {
+    let cause = if !general.tcp.keepalive {
         "tcp_keepalive is 0".to_string()
-    } else if general.tcp_keepidle > BALANCER_SECS {
-        format!("tcp_keepidle is {} s", general.tcp_keepidle)
+    } else if general.tcp.keepidle > BALANCER_SECS {
+        format!("tcp_keepidle is {} s", general.tcp.keepidle)
     } else {
         return None;
     };

@@ -149,6 +149,80 @@ impl Tls {
     }
 }
 
+/// Options of sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tcp {
+    /// `tcp_keepalive`.
+    pub keepalive: bool,
+    /// `tcp_keepcnt`; 0 leaves the system's.
+    pub keepcnt: u32,
+    /// `tcp_keepidle`, seconds; 0 leaves the system's.
+    pub keepidle: u32,
+    /// `tcp_keepintvl`, seconds; 0 leaves the system's.
+    pub keepintvl: u32,
+    /// `tcp_user_timeout`, milliseconds; 0 leaves the system's.
+    pub user_timeout: u32,
+    /// `tcp_socket_buffer`, bytes; 0 leaves the system's.
+    pub socket_buffer: u32,
+    /// `tcp_defer_accept`, seconds; 0 is off.
+    pub defer_accept: u32,
+}
+
+impl Default for Tcp {
+    fn default() -> Tcp {
+        Tcp {
+            keepalive: true,
+            keepcnt: 0,
+            keepidle: 0,
+            keepintvl: 0,
+            user_timeout: 0,
+            socket_buffer: 0,
+            defer_accept: 1,
+        }
+    }
+}
+
+/// How host names are looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// `dns_max_ttl`.
+    pub max_ttl: Duration,
+    /// `dns_nxdomain_ttl`.
+    pub nxdomain_ttl: Duration,
+    /// `dns_zone_check_period`; zero is off.
+    pub zone_check_period: Duration,
+    /// `resolv_conf`; `None` is the system's.
+    pub resolv_conf: Option<PathBuf>,
+}
+
+impl Default for Dns {
+    fn default() -> Dns {
+        Dns {
+            max_ttl: Duration::from_secs(15),
+            nxdomain_ttl: Duration::from_secs(15),
+            zone_check_period: Duration::ZERO,
+            resolv_conf: None,
+        }
+    }
+}
+
+/// The system's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Syslog {
+    /// `syslog`.
+    pub on: bool,
+    /// `syslog_facility`.
+    pub facility: String,
+    /// `syslog_ident`.
+    pub ident: String,
+}
+
+impl Default for Syslog {
+    fn default() -> Syslog {
+        Syslog { on: false, facility: "daemon".to_string(), ident: "pgbouncer".to_string() }
+    }
+}
+
 /// `[pgbouncer]`, typed. Durations of zero mean "off" as in PgBouncer, unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct General {
@@ -268,20 +342,6 @@ pub struct General {
     pub autodb_idle_timeout: Duration,
     /// `suspend_timeout`.
     pub suspend_timeout: Duration,
-    /// `dns_max_ttl`.
-    pub dns_max_ttl: Duration,
-    /// `dns_nxdomain_ttl`.
-    pub dns_nxdomain_ttl: Duration,
-    /// `dns_zone_check_period`; zero is off.
-    pub dns_zone_check_period: Duration,
-    /// `resolv_conf`; `None` is the system's.
-    pub resolv_conf: Option<PathBuf>,
-    /// `syslog`.
-    pub syslog: bool,
-    /// `syslog_facility`.
-    pub syslog_facility: String,
-    /// `syslog_ident`.
-    pub syslog_ident: String,
     /// `stats_period`.
     pub stats_period: Duration,
     /// `log_connections`.
@@ -294,20 +354,12 @@ pub struct General {
     pub log_stats: bool,
     /// `verbose`.
     pub verbose: u32,
-    /// `tcp_keepalive`.
-    pub tcp_keepalive: bool,
-    /// `tcp_keepcnt`; 0 leaves the system's.
-    pub tcp_keepcnt: u32,
-    /// `tcp_keepidle`, seconds; 0 leaves the system's.
-    pub tcp_keepidle: u32,
-    /// `tcp_keepintvl`, seconds; 0 leaves the system's.
-    pub tcp_keepintvl: u32,
-    /// `tcp_user_timeout`, milliseconds; 0 leaves the system's.
-    pub tcp_user_timeout: u32,
-    /// `tcp_socket_buffer`, bytes; 0 leaves the system's.
-    pub tcp_socket_buffer: u32,
-    /// `tcp_defer_accept`, seconds; 0 is off.
-    pub tcp_defer_accept: u32,
+    /// `tcp_*`.
+    pub tcp: Tcp,
+    /// `dns_*`, `resolv_conf`.
+    pub dns: Dns,
+    /// `syslog`, `syslog_*`.
+    pub syslog: Syslog,
     /// `login_notify_message`.
     pub login_notify_message: String,
 }
@@ -569,26 +621,15 @@ impl Default for General {
             pool_idle_timeout: Duration::ZERO,
             autodb_idle_timeout: Duration::from_secs(3600),
             suspend_timeout: Duration::from_secs(10),
-            dns_max_ttl: Duration::from_secs(15),
-            dns_nxdomain_ttl: Duration::from_secs(15),
-            dns_zone_check_period: Duration::ZERO,
-            resolv_conf: None,
-            syslog: false,
-            syslog_facility: "daemon".to_string(),
-            syslog_ident: "pgbouncer".to_string(),
             stats_period: Duration::from_secs(60),
             log_connections: true,
             log_disconnections: true,
             log_pooler_errors: true,
             log_stats: true,
             verbose: 0,
-            tcp_keepalive: true,
-            tcp_keepcnt: 0,
-            tcp_keepidle: 0,
-            tcp_keepintvl: 0,
-            tcp_user_timeout: 0,
-            tcp_socket_buffer: 0,
-            tcp_defer_accept: 1,
+            tcp: Tcp::default(),
+            dns: Dns::default(),
+            syslog: Syslog::default(),
             login_notify_message: String::new(),
         }
     }

@@ -7,94 +7,12 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use common::certificates::{Maker, with_tls};
 use common::{BINARY, SOON, house, pooler};
-use plimsoll_testkit::{Batch, Ini, Plimsoll, Postgres, TempDir, eventually_ok, tags};
-
-/// Commands that make keys and certificates, each in a folder of its own.
-struct Maker {
-    dir: TempDir,
-}
-
-impl Maker {
-    fn new() -> Maker {
-        Maker { dir: TempDir::new("certificates") }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-
-    #[track_caller]
-    fn openssl(&self, arguments: &str) {
-        let mut command = Command::new("openssl");
-        let output = command.args(arguments.split(' ')).current_dir(self.dir.path()).output();
-        let output = output.expect("openssl is there: ./dev test installs it");
-        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    /// The manual's quick way: signs itself, and says CA:TRUE.
-    fn self_signed(&self, name: &str, host: &str) {
-        self.openssl(&format!(
-            "req -new -x509 -days 365 -nodes -text -out {name}.crt -keyout {name}.key -subj /CN={host} \
-             -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
-        ));
-        self.readable(name);
-    }
-
-    /// The manual's root.
-    fn root(&self, name: &str) {
-        self.openssl(&format!(
-            "req -new -nodes -text -out {name}.csr -keyout {name}.key -subj /CN=root.of.{name} \
-             -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
-        ));
-        fs::write(self.path("ca.cnf"), "[v3_ca]\nbasicConstraints = critical,CA:true\n").unwrap();
-        self.openssl(&format!(
-            "x509 -req -in {name}.csr -text -days 3650 -extfile ca.cnf -extensions v3_ca -signkey {name}.key \
-             -out {name}.crt"
-        ));
-    }
-
-    /// The manual's certificate signed by a root, which has no extensions and so is X.509 version 1.
-    fn signed(&self, root: &str, name: &str, host: &str) {
-        self.openssl(&format!(
-            "req -new -nodes -text -out {name}.csr -keyout {name}.key -subj /CN={host} \
-             -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
-        ));
-        self.openssl(&format!(
-            "x509 -req -in {name}.csr -text -days 365 -CA {root}.crt -CAkey {root}.key -CAcreateserial -out {name}.crt"
-        ));
-        self.readable(name);
-    }
-
-    /// The pooler runs as another user than we do.
-    fn readable(&self, name: &str) {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(self.path(&format!("{name}.key")), fs::Permissions::from_mode(0o644)).unwrap();
-    }
-
-    /// A copy of a key as libpq wants its own: nobody else may read it.
-    fn own_key(&self, name: &str) -> String {
-        use std::os::unix::fs::PermissionsExt;
-        let own = self.path(&format!("{name}.own.key"));
-        fs::copy(self.path(&format!("{name}.key")), &own).unwrap();
-        fs::set_permissions(&own, fs::Permissions::from_mode(0o600)).unwrap();
-        own.display().to_string()
-    }
-}
-
-/// Keys of one side.
-fn with_tls(ini: Ini, side: &str, mode: &str, maker: &Maker, name: &str) -> Ini {
-    ini.set(&format!("{side}_tls_sslmode"), mode)
-        .set(&format!("{side}_tls_cert_file"), &maker.text(&format!("{name}.crt")))
-        .set(&format!("{side}_tls_key_file"), &maker.text(&format!("{name}.key")))
-}
+use plimsoll_testkit::{Batch, Ini, Plimsoll, Postgres, eventually_ok, tags};
 
 /// psql with a connection string of its own; what it printed, or its error.
 fn psql(plimsoll: &Plimsoll, parameters: &str, sql: &str) -> Result<String, String> {

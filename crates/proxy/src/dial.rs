@@ -19,27 +19,27 @@ const FULL_QUEUE: Duration = Duration::from_millis(20);
 /// Keepalive and friends, for both sides. A socket that refuses an option works without it.
 pub(crate) fn tune(socket: &Socket, general: &General) {
     let _ = socket.set_tcp_nodelay(true);
-    if general.tcp_keepalive {
+    if general.tcp.keepalive {
         let mut keepalive = TcpKeepalive::new();
-        if general.tcp_keepidle > 0 {
-            keepalive = keepalive.with_time(Duration::from_secs(general.tcp_keepidle.into()));
+        if general.tcp.keepidle > 0 {
+            keepalive = keepalive.with_time(Duration::from_secs(general.tcp.keepidle.into()));
         }
-        if general.tcp_keepintvl > 0 {
-            keepalive = keepalive.with_interval(Duration::from_secs(general.tcp_keepintvl.into()));
+        if general.tcp.keepintvl > 0 {
+            keepalive = keepalive.with_interval(Duration::from_secs(general.tcp.keepintvl.into()));
         }
-        if general.tcp_keepcnt > 0 {
-            keepalive = keepalive.with_retries(general.tcp_keepcnt);
+        if general.tcp.keepcnt > 0 {
+            keepalive = keepalive.with_retries(general.tcp.keepcnt);
         }
         let _ = socket.set_keepalive(true);
         let _ = socket.set_tcp_keepalive(&keepalive);
     }
-    if general.tcp_socket_buffer > 0 {
-        let bytes = general.tcp_socket_buffer as usize;
+    if general.tcp.socket_buffer > 0 {
+        let bytes = general.tcp.socket_buffer as usize;
         let _ = socket.set_send_buffer_size(bytes);
         let _ = socket.set_recv_buffer_size(bytes);
     }
-    if general.tcp_user_timeout > 0 {
-        let _ = socket.set_tcp_user_timeout(Some(Duration::from_millis(general.tcp_user_timeout.into())));
+    if general.tcp.user_timeout > 0 {
+        let _ = socket.set_tcp_user_timeout(Some(Duration::from_millis(general.tcp.user_timeout.into())));
     }
 }
 

@@ -1,17 +1,21 @@
 //! From names to pools: databases, roles, pools and targets, and how a plan becomes limits.
 
+mod terms;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use plimsoll_auth::{ScramKeys, Stored};
-use plimsoll_config::{Compat, Database, Host, LoadBalance, Plan, UserSettings};
-use plimsoll_pool::{Pick, PoolLimits, PoolSpec, Pools, Standing, WaitCause};
-use plimsoll_session::{CleanWhen, Params, Settings};
-use plimsoll_types::{DatabaseId, Moment, PoolId, PoolMode, TargetId, UserId};
+use plimsoll_config::{Database, Host, LoadBalance, Plan};
+use plimsoll_pool::{Pick, PoolSpec, Pools, Standing};
+use plimsoll_session::{Params, Settings};
+use plimsoll_types::{DatabaseId, Moment, PoolId, TargetId, UserId};
+
+pub(crate) use terms::{database_client_limit, longest_wait, pool_mode, pool_size, user_client_limit};
+use terms::{database_limit, pool_limits, session_settings, user_limit};
 
 use crate::entry::TargetAddr;
 use crate::stats::{Block, Counter, Totals};
@@ -164,103 +168,6 @@ pub(crate) struct Directory {
     pub(crate) user_clients: HashMap<Arc<str>, u32>,
     next_database: u32,
     workers: usize,
-}
-
-fn or_global(own: Option<u32>, global: u32) -> u32 {
-    match own {
-        Some(n) if n > 0 => n,
-        _ => global,
-    }
-}
-
-fn limit(n: u32) -> Option<u32> {
-    (n > 0).then_some(n)
-}
-
-fn user_of<'a>(plan: &'a Plan, name: &str) -> Option<&'a UserSettings> {
-    plan.users.get(name)
-}
-
-/// Pool mode in force: the role's, else the database's, else the global one.
-pub(crate) fn pool_mode(plan: &Plan, database: &Database, role: &str) -> PoolMode {
-    user_of(plan, role).and_then(|u| u.pool_mode).or(database.pool_mode).unwrap_or(plan.general.pool_mode)
-}
-
-/// Pool size in force.
-pub(crate) fn pool_size(plan: &Plan, database: &Database, role: &str) -> u32 {
-    user_of(plan, role)
-        .and_then(|u| u.pool_size)
-        .or(database.pool_size)
-        .unwrap_or(plan.general.default_pool_size)
-}
-
-fn session_settings(plan: &Plan, database: &Database, role: &str, login: &str) -> Settings {
-    let general = &plan.general;
-    let of_role = user_of(plan, role);
-    let of_login = user_of(plan, login);
-    let timeout = |own: Option<Option<Duration>>, global| own.flatten().unwrap_or(global);
-    Settings {
-        mode: pool_mode(plan, database, role),
-        prepared_max: general.max_prepared_statements,
-        packet_bytes_max: general.max_packet_size,
-        collect_bytes_max: plan.own.collect_max.unwrap_or(1 << 20),
-        clean: match (general.server_reset_query.is_empty(), general.server_reset_query_always) {
-            (true, _) => CleanWhen::Never,
-            (false, false) => CleanWhen::AfterSession,
-            (false, true) => CleanWhen::Always,
-        },
-        compat: plan.own.compat == Compat::Pgbouncer,
-        query_timeout: timeout(of_role.map(|u| u.query_timeout), general.query_timeout),
-        idle_transaction_timeout: timeout(
-            of_role.map(|u| u.idle_transaction_timeout),
-            general.idle_transaction_timeout,
-        ),
-        transaction_timeout: timeout(of_role.map(|u| u.transaction_timeout), general.transaction_timeout),
-        client_idle_timeout: timeout(of_login.map(|u| u.client_idle_timeout), general.client_idle_timeout),
-    }
-}
-
-/// Longest wait for a server connection: the login user's, else the database's, else the global one.
-pub(crate) fn query_wait_timeout(plan: &Plan, database: &Database, login: &str) -> Duration {
-    user_of(plan, login)
-        .and_then(|u| u.query_wait_timeout)
-        .or(database.query_wait_timeout)
-        .unwrap_or(plan.general.query_wait_timeout)
-}
-
-/// Longest wait for a server connection and what ends it: [`query_wait_timeout`] or `query_timeout` (zero is off),
-/// whichever is shorter.
-pub(crate) fn longest_wait(
-    plan: &Plan,
-    database: &Database,
-    login: &str,
-    query_timeout: Duration,
-) -> (Duration, WaitCause) {
-    let wait = query_wait_timeout(plan, database, login);
-    if !query_timeout.is_zero() && (wait.is_zero() || query_timeout < wait) {
-        (query_timeout, WaitCause::QueryTimeout)
-    } else {
-        (wait, WaitCause::QueryWaitTimeout)
-    }
-}
-
-fn pool_limits(plan: &Plan, database: &Database, role: &str) -> PoolLimits {
-    let general = &plan.general;
-    let reserve = user_of(plan, role).and_then(|u| u.reserve_pool_size).or(database.reserve_pool_size);
-    let checks = general.server_check_query.as_deref() != Some("");
-    PoolLimits {
-        size: pool_size(plan, database, role),
-        min_size: database.min_pool_size.unwrap_or(general.min_pool_size),
-        min_always: database.user.is_some(),
-        reserve_size: reserve.unwrap_or(general.reserve_pool_size),
-        reserve_timeout: general.reserve_pool_timeout,
-        lifetime: database.server_lifetime.unwrap_or(general.server_lifetime),
-        idle_timeout: general.server_idle_timeout,
-        check_delay: checks.then_some(general.server_check_delay),
-        login_retry: general.server_login_retry,
-        pool_idle_timeout: general.pool_idle_timeout,
-        round_robin: general.server_round_robin,
-    }
 }
 
 impl Directory {
@@ -640,30 +547,6 @@ pub(crate) enum Found {
     Known,
     /// The `*` line made it.
     Registered,
-}
-
-fn user_limit(plan: &Plan, role: &str) -> Option<u32> {
-    limit(or_global(
-        user_of(plan, role).and_then(|u| u.max_user_connections),
-        plan.general.max_user_connections,
-    ))
-}
-
-fn database_limit(plan: &Plan, config: &Database) -> Option<u32> {
-    limit(or_global(config.max_db_connections, plan.general.max_db_connections))
-}
-
-/// Most clients of a database; 0 is no limit.
-pub(crate) fn database_client_limit(plan: &Plan, config: &Database) -> u32 {
-    or_global(config.max_db_client_connections, plan.general.max_db_client_connections)
-}
-
-/// Most clients of a login user; 0 is no limit.
-pub(crate) fn user_client_limit(plan: &Plan, user: &str) -> u32 {
-    or_global(
-        user_of(plan, user).and_then(|u| u.max_user_client_connections),
-        plan.general.max_user_client_connections,
-    )
 }
 
 /// Adds what a call of the session machine counted.

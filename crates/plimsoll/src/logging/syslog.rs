@@ -44,15 +44,15 @@ pub(super) struct Syslog {
 impl Syslog {
     /// As a plan wants it; `None`: not at all.
     pub(super) fn of(general: &General) -> Option<Syslog> {
-        general.syslog.then(|| Syslog::new(Path::new(DEV_LOG), general))
+        general.syslog.on.then(|| Syslog::new(Path::new(DEV_LOG), general))
     }
 
     fn new(path: &Path, general: &General) -> Syslog {
-        let known = FACILITIES.iter().find(|(name, _)| *name == general.syslog_facility);
+        let known = FACILITIES.iter().find(|(name, _)| *name == general.syslog.facility);
         Syslog {
             path: path.to_path_buf(),
             facility: known.map_or(3, |(_, number)| *number),
-            ident: general.syslog_ident.clone(),
+            ident: general.syslog.ident.clone(),
             socket: None,
         }
     }
@@ -101,11 +101,9 @@ mod tests {
             let _ = std::fs::remove_file(&path);
             UnixDatagram::bind(&path).expect("a socket")
         };
-        let general = General {
-            syslog_facility: "local1".to_string(),
-            syslog_ident: "pooler".to_string(),
-            ..General::default()
-        };
+        let syslog =
+            plimsoll_config::Syslog { on: true, facility: "local1".to_string(), ident: "pooler".to_string() };
+        let general = General { syslog, ..General::default() };
         let mut syslog = Syslog::new(&path, &general);
         syslog.send("2026-11-20 16:01:45.240 UTC [778] LOG nobody hears this\n");
         for _ in 0..2 {

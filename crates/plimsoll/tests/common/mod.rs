@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test program uses its part of it")]
 
+pub(crate) mod certificates;
+pub(crate) mod contract;
+
 use plimsoll_testkit::{Client, Ini, Plimsoll, Postgres, PostgresOptions, Table, eventually_ok};
 use std::time::Duration;
 

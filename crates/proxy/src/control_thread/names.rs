@@ -66,7 +66,7 @@ impl Names {
 
     /// Asks for the serial numbers of all zones, as often as `dns_zone_check_period` says.
     fn check_zones(&mut self, hub: &Arc<Hub>, now: Instant) {
-        let period = hub.plan().general.dns_zone_check_period;
+        let period = hub.plan().general.dns.zone_check_period;
         if period.is_zero() {
             (self.zones, self.zones_due) = (BTreeMap::new(), None);
             return;
@@ -104,13 +104,13 @@ impl Names {
         let plan = hub.plan();
         let again = match addresses {
             Ok((ips, ttl)) => {
-                let again = ttl.min(plan.general.dns_max_ttl);
+                let again = ttl.min(plan.general.dns.max_ttl);
                 hub.set_addresses(&name, ips, again);
                 again
             }
             Err(e) => {
                 tracing::warn!("DNS lookup failed: {name}: {e}");
-                plan.general.dns_nxdomain_ttl
+                plan.general.dns.nxdomain_ttl
             }
         };
         self.due.insert(name, Due::At(Instant::now() + again.max(AT_LEAST)));
@@ -164,7 +164,7 @@ fn auto_names(plan: &Plan) -> Vec<String> {
 /// A resolver as the system, or `resolv_conf`, is set up now; /etc/hosts comes first. It is made for each look-up: what
 /// it could keep is kept here, and a change of these files is noticed.
 fn resolver(plan: &Plan) -> Result<TokioResolver, String> {
-    let (config, mut options) = match &plan.general.resolv_conf {
+    let (config, mut options) = match &plan.general.dns.resolv_conf {
         None => read_system_conf().map_err(|e| e.to_string())?,
         Some(path) => {
             let text = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;

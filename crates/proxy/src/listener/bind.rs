@@ -149,8 +149,8 @@ fn tcp(addr: SocketAddr, general: &General) -> io::Result<Listener> {
         // `0.0.0.0` and `[::]` stand side by side.
         socket.set_only_v6(true)?;
     }
-    if general.tcp_defer_accept > 0 {
-        defer_accept(&socket, general.tcp_defer_accept);
+    if general.tcp.defer_accept > 0 {
+        defer_accept(&socket, general.tcp.defer_accept);
     }
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(addr))?;
