@@ -27,8 +27,8 @@ pub use keys::set;
 pub use load::{ReadFile, load};
 pub use mistake::Mistake;
 pub use plan::{
-    AuthType, Change, Compat, Database, Disclose, Dns, General, Host, Ledger, LoadBalance, Own, Plan, SetAt,
-    Shown, SslMode, Statements, Syslog, Tcp, Tls, UserSettings,
+    AuthType, Change, Compat, Database, Disclose, Dns, General, Host, Ledger, LoadBalance, LogKeys, Own,
+    Plan, SetAt, Shown, SslMode, Statements, Syslog, Tcp, Tls, UserSettings,
 };
 pub use reference::reference;
 pub use url::from_url;

@@ -149,6 +149,25 @@ impl Tls {
     }
 }
 
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogKeys {
+    /// `log_connections`.
+    pub connections: bool,
+    /// `log_disconnections`.
+    pub disconnections: bool,
+    /// `log_pooler_errors`.
+    pub pooler_errors: bool,
+    /// `log_stats`.
+    pub stats: bool,
+}
+
+impl Default for LogKeys {
+    fn default() -> LogKeys {
+        LogKeys { connections: true, disconnections: true, pooler_errors: true, stats: true }
+    }
+}
+
 /// Options of sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tcp {
@@ -344,16 +363,10 @@ pub struct General {
     pub suspend_timeout: Duration,
     /// `stats_period`.
     pub stats_period: Duration,
-    /// `log_connections`.
-    pub log_connections: bool,
-    /// `log_disconnections`.
-    pub log_disconnections: bool,
-    /// `log_pooler_errors`.
-    pub log_pooler_errors: bool,
-    /// `log_stats`.
-    pub log_stats: bool,
     /// `verbose`.
     pub verbose: u32,
+    /// `log_*`.
+    pub log: LogKeys,
     /// `tcp_*`.
     pub tcp: Tcp,
     /// `dns_*`, `resolv_conf`.
@@ -622,11 +635,8 @@ impl Default for General {
             autodb_idle_timeout: Duration::from_secs(3600),
             suspend_timeout: Duration::from_secs(10),
             stats_period: Duration::from_secs(60),
-            log_connections: true,
-            log_disconnections: true,
-            log_pooler_errors: true,
-            log_stats: true,
             verbose: 0,
+            log: LogKeys::default(),
             tcp: Tcp::default(),
             dns: Dns::default(),
             syslog: Syslog::default(),

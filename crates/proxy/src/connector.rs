@@ -108,7 +108,7 @@ impl Opening {
             prepared: AtomicU32::new(0),
             record: Mutex::new(Record::new(self.slot, serial, 0, opened)),
         });
-        if self.plan.general.log_connections {
+        if self.plan.general.log.connections {
             tracing::info!("{}new connection to server (from {})", entry.log_prefix(), entry.local);
         }
         self.entry = Some(entry.clone());

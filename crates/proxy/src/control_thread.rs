@@ -93,7 +93,7 @@ impl Beats {
         if gone_by >= general.stats_period {
             self.averaged = Instant::now();
             control.averages.update(control.stats(), gone_by);
-            if general.log_stats {
+            if general.log.stats {
                 tracing::info!("{}", control.averages.log_line());
             }
         }

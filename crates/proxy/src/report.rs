@@ -30,7 +30,7 @@ pub(crate) fn fatal_in(hub: &Hub, entry: &ClientEntry, pool: &PoolEntry, cause: 
     };
     let (age, prefix) = (hub.now().since(entry.connected), entry.log_prefix());
     log_closing(&plan, &prefix, age, cause);
-    if plan.general.log_pooler_errors {
+    if plan.general.log.pooler_errors {
         tracing::warn!("{prefix}pooler error: {}; {detail}", reason(cause, plan.own.compat));
     }
     let mut out = Vec::new();
@@ -71,7 +71,7 @@ pub(crate) fn leaving(hub: &Hub, entry: &ClientEntry, cause: &Cause) {
 /// [`fatal`] for a client that has no entry yet; `prefix` begins its log lines, `age` is how long it has been here.
 pub(crate) fn fatal_to(plan: &Plan, prefix: &str, age: Duration, cause: &Cause) -> Vec<u8> {
     log_closing(plan, prefix, age, cause);
-    if plan.general.log_pooler_errors {
+    if plan.general.log.pooler_errors {
         tracing::warn!("{prefix}pooler error: {}", reason(cause, plan.own.compat));
     }
     error_response(cause, Severity::Fatal, plan.own.compat)
@@ -79,7 +79,7 @@ pub(crate) fn fatal_to(plan: &Plan, prefix: &str, age: Duration, cause: &Cause) 
 
 /// `closing because`, if such lines are wanted.
 pub(crate) fn log_closing(plan: &Plan, prefix: &str, age: Duration, cause: &Cause) {
-    if plan.general.log_disconnections {
+    if plan.general.log.disconnections {
         let why = match plan.own.compat {
             Compat::Plimsoll => cause.message(),
             Compat::Pgbouncer => cause.compat_message(),

@@ -160,7 +160,7 @@ impl Talk {
     /// Has a command carried out and gives its whole answer. What went wrong is logged before the client sees it.
     async fn command(&mut self, text: &[u8]) -> Result<Vec<u8>, Ended> {
         let reply = self.answer(text).await?;
-        if self.control.hub.plan().general.log_pooler_errors {
+        if self.control.hub.plan().general.log.pooler_errors {
             for message in errors(&reply) {
                 tracing::warn!("{}pooler error: {message}", self.entry.log_prefix());
             }

@@ -96,7 +96,7 @@ impl Login {
     }
 
     fn missing(&self) -> Cause {
-        if self.plan.general.log_connections {
+        if self.plan.general.log.connections {
             tracing::info!("{}login failed: db={} user={}", self.log_prefix(), self.database, self.user);
         }
         Cause::NoSuchDatabase { name: (&*self.database).into() }

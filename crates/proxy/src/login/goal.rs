@@ -63,7 +63,7 @@ impl Login {
         // For the log line of a refusal; the shared name follows.
         self.user = wanted.user.as_str().into();
         self.user = self.guard.name(&wanted.user, counted, limits).map_err(End::Refused)?;
-        if self.plan.general.log_connections {
+        if self.plan.general.log.connections {
             let (prefix, database, user) = (self.log_prefix(), &wanted.database, &wanted.user);
             let tls = self.secured.as_ref().map_or("no", |secured| &secured.text);
             tracing::info!("{prefix}login attempt: db={database} user={user} tls={tls} replication=no");
