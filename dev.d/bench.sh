@@ -1,8 +1,13 @@
-# ./dev bench [quick] [--rounds N] [--write]. Sourced by ./dev.
+# ./dev bench [quick | doors] [--rounds N] [--write]. Sourced by ./dev.
 
 need_postgres "the bench"
 command -v strace >/dev/null || install_packages "the bench (counting system calls)" strace
 need_pgbouncer
 need_rust
 build_release
+if [ "${1:-}" = doors ]; then
+  shift
+  command -v openssl >/dev/null || install_packages "the bench (a certificate)" openssl
+  exec python3 bench/doors.py --binary "$PLIMSOLL_BINARY" --pgbouncer "$PLIMSOLL_PGBOUNCER" "$@"
+fi
 exec python3 bench/compare.py --binary "$PLIMSOLL_BINARY" --pgbouncer "$PLIMSOLL_PGBOUNCER" "$@"

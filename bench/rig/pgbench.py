@@ -31,6 +31,7 @@ class Load:
     threads: int = 1
     script: tuple[str, ...] = ("-S",)
     log_share: float = 1.0
+    sslmode: str = "disable"
 
 
 @dataclass
@@ -67,7 +68,7 @@ def run(rig: Rig, port: int, load: Load, password: str = "", progress: Progress 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=_env(password),
+        env=_env(password, load.sslmode),
         start_new_session=True,
     ) as child:
         previous = signal.signal(signal.SIGALRM, lambda *_: child.kill())
@@ -130,10 +131,10 @@ def _where(port: int) -> list[str]:
     return ["-h", HERE, "-p", str(port), "-U", "app", "app"]
 
 
-def _env(password: str) -> dict[str, str]:
+def _env(password: str, sslmode: str = "disable") -> dict[str, str]:
     # No setting of whoever runs this (PGOPTIONS, PGSERVICE, ...) may reach the load.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return {**kept, "PGSSLMODE": "disable", "PGGSSENCMODE": "disable", "PGPASSWORD": password}
+    return {**kept, "PGSSLMODE": sslmode, "PGGSSENCMODE": "disable", "PGPASSWORD": password}
 
 
 def _is_progress(line: str, progress: Progress | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import ssl
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,13 @@ class Door:
     admin: str = "app"
     more: dict[str, str] = field(default_factory=dict)
     own: dict[str, str] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
+    plain: str = ""
+
+    @property
+    def password(self) -> str:
+        """What the admin logs in with; a secret in auth_file may be another."""
+        return self.plain or self.passwords.get(self.admin, "")
 
     def ini(self, auth_file: Path) -> str:
         """The file's text, for PgBouncer and, with `[plimsoll]` keys, for us."""
@@ -72,7 +80,7 @@ class Pooler:
 
     def connect(self, database: str = "app") -> Connection:
         """A session through it."""
-        return Connection(HERE, self.door.port, self.door.admin, database, self.door.passwords.get(self.door.admin, ""))
+        return Connection(HERE, self.door.port, self.door.admin, database, self.door.password, tls=self.door.tls)
 
     def console(self) -> Connection:
         """Its console."""

@@ -10,9 +10,11 @@ import hashlib
 import hmac
 import os
 import socket
+import ssl
 import struct
 
 PROTOCOL_3_0 = 196608
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 SCRAM = b"SCRAM-SHA-256"
 
 
@@ -32,9 +34,15 @@ class Connection:
         password: str = "",
         patience_s: float = 10.0,
         application: str = "plimsoll-dev",
+        tls: ssl.SSLContext | None = None,
     ):
         self.socket = socket.create_connection((host, port), patience_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.socket.sendall(SSL_REQUEST)
+            if self.socket.recv(1) != b"S":
+                raise WireError("there is no TLS here")
+            self.socket = tls.wrap_socket(self.socket)
         self.inbox = self.socket.makefile("rb")
         self.user, self.password, self.application = user, password, application
         try:

@@ -22,7 +22,7 @@ use crate::hub::Hub;
 use crate::server::ServerConn;
 use crate::socket::{Stream, server_cause};
 use crate::tally::Tally;
-use crate::{closer, dial};
+use crate::{closer, dial, random};
 
 /// Longest message a server may send while it logs us in, bytes.
 const LOGIN_MESSAGE_BYTES_MAX: u32 = 1 << 20;
@@ -155,11 +155,11 @@ impl Opening {
         for (name, value) in said.parameters {
             match tracked.index(&name) {
                 Some(index) => params.values[index] = Some(String::from_utf8_lossy(&value).into()),
-                None => untracked.push((name, value)),
+                None => encode::parameter_status(&mut untracked, &name, &value),
             }
         }
         let params = Arc::new(params);
-        self.pool.set_welcome(Arc::new(Welcome { params: params.clone(), untracked }));
+        self.pool.set_welcome(Arc::new(Welcome { params: params.clone(), untracked: untracked.into() }));
         params
     }
 
@@ -233,9 +233,7 @@ fn credential(plan: &Plan, pool: &PoolEntry) -> Credential {
 
 /// Fresh random bytes for a dialogue.
 pub(crate) fn random() -> Random {
-    let mut bytes = [0; 40];
-    getrandom::fill(&mut bytes).expect("the kernel gives random bytes once it has booted");
-    Random { bytes }
+    Random { bytes: random::bytes() }
 }
 
 fn challenge(message: &[u8]) -> Option<Challenge<'_>> {

@@ -30,7 +30,7 @@ pub(crate) fn tune(socket: &Socket, general: &General) {
         if general.tcp.keepcnt > 0 {
             keepalive = keepalive.with_retries(general.tcp.keepcnt);
         }
-        let _ = socket.set_keepalive(true);
+        // Switches it on, too.
         let _ = socket.set_tcp_keepalive(&keepalive);
     }
     if general.tcp.socket_buffer > 0 {

@@ -54,8 +54,8 @@ pub(crate) type Parameter = (Box<[u8]>, Box<[u8]>);
 pub(crate) struct Welcome {
     /// Tracked parameters as the server started with.
     pub(crate) params: Arc<Params>,
-    /// The others, in the server's order.
-    pub(crate) untracked: Vec<Parameter>,
+    /// ParameterStatus messages of the others, in the server's order.
+    pub(crate) untracked: Box<[u8]>,
 }
 
 /// A pool, as the shell sees it.

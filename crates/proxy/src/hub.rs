@@ -3,6 +3,7 @@
 //! Lock order: directory, core, a client's mailbox. No lock is held across an await.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -122,6 +123,28 @@ pub(crate) enum Answer {
     Refused(Cause),
 }
 
+/// Clients by cancel key. The keys are random and ours, so they are hashes already.
+pub(crate) type Clients = HashMap<[u8; 8], Arc<ClientEntry>, BuildHasherDefault<KeyHasher>>;
+
+/// Takes a cancel key as it is.
+#[derive(Default)]
+pub(crate) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        // The top bit of a key's first byte is always clear: it must not be among the low bits, which choose the place.
+        self.0.rotate_right(8)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.0 ^= u64::from_le_bytes(word);
+        }
+    }
+}
+
 /// See the module.
 pub(crate) struct Hub {
     start: Instant,
@@ -130,7 +153,7 @@ pub(crate) struct Hub {
     /// Names.
     pub(crate) directory: Mutex<Directory>,
     /// Clients that have said who they are, by cancel key.
-    pub(crate) clients: Mutex<HashMap<[u8; 8], Arc<ClientEntry>>>,
+    pub(crate) clients: Mutex<Clients>,
     /// Prepared statements.
     pub(crate) statements: SharedStatements,
     /// Workers.

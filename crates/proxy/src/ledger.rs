@@ -8,7 +8,7 @@ mod holders;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -31,6 +31,9 @@ pub(crate) use holders::{HINT, Holders};
 /// Of each statement so many bytes are kept, unless `ledger_statement_bytes` says otherwise.
 const STATEMENT_BYTES: usize = 1024;
 
+/// First holds of clients that are heard of between two rounds, whatever they were like.
+const FIRST_HOLDS_MAX: u32 = 500;
+
 /// A hold is looked at by the book when it is older than this, microseconds.
 const LOOKED_AT_US: u64 = 1_000_000;
 
@@ -42,6 +45,8 @@ pub(crate) struct Ledger {
     pub(crate) book: Mutex<Book>,
     /// How crowded the house is.
     pub(crate) crowd: Crowd,
+    /// First holds of clients since the last round.
+    first_holds: AtomicU32,
     holders: Mutex<HashMap<PoolId, (Moment, Arc<Holders>)>>,
     /// Of clients refused at max_client_conn.
     pub(crate) refused: AtomicU64,
@@ -54,6 +59,7 @@ impl Default for Ledger {
             statement_bytes: AtomicUsize::new(STATEMENT_BYTES),
             book: Mutex::new(Book::new(Thresholds::default())),
             crowd: Crowd::default(),
+            first_holds: AtomicU32::new(0),
             holders: Mutex::default(),
             refused: AtomicU64::new(0),
         }
@@ -79,6 +85,13 @@ impl Ledger {
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
+    }
+
+    /// Whether the first hold of a client is heard of in any case, so that its client has a site early. In a storm of
+    /// new clients, each of which does one query and leaves, only some are: what is heard costs as much as a login.
+    #[inline]
+    pub(crate) fn hears_a_first_hold(&self) -> bool {
+        self.first_holds.fetch_add(1, Ordering::Relaxed) < FIRST_HOLDS_MAX
     }
 
     /// After a reload.
@@ -161,6 +174,7 @@ pub(crate) fn observe(hub: &Hub) {
     if !hub.ledger.is_on() {
         return;
     }
+    hub.ledger.first_holds.store(0, Ordering::Relaxed);
     let (plan, now) = (hub.plan(), hub.now());
     let pressures = pressures(hub, &plan, now);
     hub.ledger.book.lock().begin_round(pressures, now);

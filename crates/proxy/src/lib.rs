@@ -21,6 +21,7 @@ mod linger;
 mod listener;
 mod login;
 mod options;
+mod random;
 mod relay;
 mod report;
 mod security;

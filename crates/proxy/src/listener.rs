@@ -169,10 +169,16 @@ fn arrival(
 ) -> io::Result<Arrival> {
     let (id, at) = (hub.next_client(), hub.now());
     match place {
-        Place::Tcp(_) => {
-            dial::tune(&socket, &hub.plan().general);
+        Place::Tcp(here) => {
+            let plan = hub.plan();
+            if !hub.doors.inherit(&plan.general) {
+                dial::tune(&socket, &plan.general);
+            }
             let peer = address.as_socket().ok_or(io::ErrorKind::NotConnected)?;
-            let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::NotConnected)?;
+            let local = match here.ip().is_unspecified() {
+                true => socket.local_addr()?.as_socket().ok_or(io::ErrorKind::NotConnected)?,
+                false => *here,
+            };
             Ok(Arrival {
                 socket,
                 id,

@@ -133,7 +133,7 @@ pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> 
             None
         }
         Ok(Err(End::Cancel(key))) => {
-            cancel::handle(&hub, &key).await;
+            Box::pin(cancel::handle(&hub, &key)).await;
             None
         }
         Ok(Err(End::Left(cause))) => {
@@ -141,7 +141,7 @@ pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> 
             None
         }
         Ok(Err(End::Refused(cause))) => {
-            login.refuse(cause).await;
+            Box::pin(login.refuse(cause)).await;
             None
         }
         Err(_elapsed) => {
@@ -149,7 +149,7 @@ pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> 
                 Stage::Client => Cause::LoginTimeout,
                 Stage::Server => Cause::LoginTimeoutServerDown,
             };
-            login.refuse(cause).await;
+            Box::pin(login.refuse(cause)).await;
             None
         }
     }

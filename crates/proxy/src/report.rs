@@ -64,8 +64,10 @@ pub(crate) fn detail_of_wait(
 
 /// A client left by itself: only the log hears of it.
 pub(crate) fn leaving(hub: &Hub, entry: &ClientEntry, cause: &Cause) {
-    let age = hub.now().since(entry.connected);
-    log_closing(&hub.plan(), &entry.log_prefix(), age, cause);
+    let plan = hub.plan();
+    if plan.general.log.disconnections {
+        log_closing(&plan, &entry.log_prefix(), hub.now().since(entry.connected), cause);
+    }
 }
 
 /// [`fatal`] for a client that has no entry yet; `prefix` begins its log lines, `age` is how long it has been here.

@@ -6,6 +6,9 @@ use plimsoll_wire::encode::{self, Fields};
 
 use crate::directory::Welcome;
 
+/// Room for the tracked parameters and what ends a welcome, in most cases; bytes.
+const TRACKED_BYTES: usize = 512;
+
 /// Status byte of ReadyForQuery outside a transaction.
 const IDLE: u8 = b'I';
 
@@ -18,10 +21,9 @@ pub(crate) fn client(
     params: &Params,
     end: &End<'_>,
 ) {
+    out.reserve(welcome.untracked.len() + TRACKED_BYTES);
     encode::authentication_ok(out);
-    for (name, value) in &welcome.untracked {
-        encode::parameter_status(out, name, value);
-    }
+    out.extend_from_slice(&welcome.untracked);
     for (name, value) in tracked.names().zip(&params.values) {
         if let Some(value) = value {
             encode::parameter_status(out, name.as_bytes(), value.as_bytes());

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use plimsoll_session::Steps;
 use plimsoll_types::{Cause, Moment, SlotId, WorkerId};
@@ -16,6 +17,10 @@ use crate::socket::server_cause;
 
 /// Bytes of the scratch buffer: as much as one read takes at most.
 pub(crate) const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// A worker's shortest timer. Each login sets one of its own, and one that is due before all others would wake the
+/// runtime, by a system call, just to tell it so.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Bytes of room that are kept for what is put together from pieces.
 const KEPT_BYTES: usize = 4 * SCRATCH_BYTES;
@@ -156,9 +161,12 @@ impl Worker {
 /// leaves the pool before anybody gets it. Runs as long as the process.
 pub(crate) async fn watch_idle(hub: Arc<Hub>, worker: WorkerId) {
     let idle = hub.workers[usize::from(worker.0)].idle.clone();
+    let mut beat = tokio::time::interval(BEAT);
     loop {
-        idle.notified().await;
-        sweep(&hub, worker);
+        tokio::select! {
+            () = idle.notified() => sweep(&hub, worker),
+            _ = beat.tick() => {}
+        }
     }
 }
 

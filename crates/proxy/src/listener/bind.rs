@@ -7,13 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use plimsoll_config::General;
+use plimsoll_config::{General, Tcp};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::dial;
 use crate::start::StartError;
 
-/// All listening sockets.
-pub(crate) struct Doors(Mutex<Vec<Listener>>);
+/// All listening sockets. They have the options of the plan they were made with, and what they accept inherits them
+/// (Linux): no calls are spent on that.
+pub(crate) struct Doors {
+    listeners: Mutex<Vec<Listener>>,
+    /// The options they were made with.
+    tcp: Tcp,
+}
 
 /// One listening socket.
 #[derive(Clone)]
@@ -56,12 +62,17 @@ impl std::fmt::Display for Place {
 impl Doors {
     /// All that are open.
     pub(super) fn listeners(&self) -> Vec<Listener> {
-        self.0.lock().clone()
+        self.listeners.lock().clone()
+    }
+
+    /// Whether what is accepted has the options of this plan.
+    pub(super) fn inherit(&self, general: &General) -> bool {
+        self.tcp == general.tcp
     }
 
     /// No more clients over TCP: when this returns, connecting is refused.
     pub(crate) fn close_tcp(&self) {
-        self.0.lock().retain(|listener| {
+        self.listeners.lock().retain(|listener| {
             if listener.place.is_tcp() {
                 // On Linux this ends listening at once, also where the acceptor still has the socket; it hears of
                 // it by an error and lets go.
@@ -73,7 +84,7 @@ impl Doors {
 
     /// The process ends: takes the Unix socket out of the file system, if it is still ours.
     pub(crate) fn remove_unix(&self) {
-        for listener in self.0.lock().iter() {
+        for listener in self.listeners.lock().iter() {
             if let Place::Unix { path, file, .. } = &listener.place
                 && file_id(path).is_ok_and(|id| id == *file)
             {
@@ -116,7 +127,7 @@ pub(crate) fn bind(general: &General) -> Result<Doors, StartError> {
     for listener in &listeners {
         tracing::info!("listening on {}", listener.place);
     }
-    Ok(Doors(Mutex::new(listeners)))
+    Ok(Doors { listeners: Mutex::new(listeners), tcp: general.tcp.clone() })
 }
 
 /// What a `listen_addr` stands for.
@@ -149,6 +160,8 @@ fn tcp(addr: SocketAddr, general: &General) -> io::Result<Listener> {
         // `0.0.0.0` and `[::]` stand side by side.
         socket.set_only_v6(true)?;
     }
+    // What is accepted inherits these.
+    dial::tune(&socket, general);
     if general.tcp.defer_accept > 0 {
         defer_accept(&socket, general.tcp.defer_accept);
     }

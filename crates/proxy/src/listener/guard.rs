@@ -8,6 +8,7 @@ use plimsoll_types::{Cause, ClientId, Moment, WorkerId};
 use crate::directory::{DatabaseEntry, PoolEntry};
 use crate::entry::{ClientEntry, Identity};
 use crate::hub::{Hub, Phase};
+use crate::random;
 
 /// Everything a client is counted in. Dropped, it counts the client out.
 pub(crate) struct ClientGuard {
@@ -215,8 +216,7 @@ fn register(hub: &Hub, id: ClientId, identity: Identity, connected: Moment) -> A
 
 /// Random, but with a process id that is positive for clients that read it as a signed number.
 fn new_key() -> [u8; 8] {
-    let mut key = [0; 8];
-    getrandom::fill(&mut key).expect("the kernel gives random bytes once it has booted");
+    let mut key = random::bytes::<8>();
     key[0] &= 0x7f;
     key
 }

@@ -53,7 +53,7 @@ impl Login {
         let settings = pool.settings(|| self.hub.plan(), &self.user);
         let welcome = match pool.welcome() {
             Some(welcome) => welcome,
-            None => self.first_welcome(&pool, &entry).await?,
+            None => Box::pin(self.first_welcome(&pool, &entry)).await?,
         };
         let params = self.params_of(params, &welcome);
         *entry.params.lock() = Some(params.clone());

@@ -49,10 +49,10 @@ impl Login {
                 Step::Agree => {
                     self.pending.push(YES);
                     self.flush().await?;
-                    self.secure().await?;
+                    Box::pin(self.secure()).await?;
                 }
                 Step::Direct => {
-                    self.secure().await?;
+                    Box::pin(self.secure()).await?;
                     if !self.is_postgresql() {
                         let reason = "direct TLS without the ALPN protocol postgresql".into();
                         return Err(End::Left(Cause::ClientTlsFailed { reason }));
@@ -68,7 +68,8 @@ impl Login {
         self.security.client_tls.is_some() && matches!(self.peer, Peer::Tcp(_))
     }
 
-    /// The handshake; what has been received belongs to it.
+    /// The handshake; what has been received belongs to it. Boxed by whoever calls it, so that logins without it stay
+    /// small: each is copied to where it lives.
     async fn secure(&mut self) -> Result<(), End> {
         let Some(config) = self.security.client_tls.clone() else { return Ok(()) };
         let failed = |reason: String| End::Left(Cause::ClientTlsFailed { reason: reason.into() });

@@ -72,7 +72,8 @@ impl Login {
         let pool = pool.ok_or(End::Refused(Cause::AuthConfig))?;
         self.flush().await?;
         self.stage = Stage::Server;
-        let row = self.ask(&pool, &question.auth_query).await?;
+        // Boxed, so that logins without it stay small.
+        let row = Box::pin(self.ask(&pool, &question.auth_query)).await?;
         self.stage = Stage::Client;
         match row {
             Row::Secret(secret) => Ok(Some(Known { secret, from: Source::Query })),

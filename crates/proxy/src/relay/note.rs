@@ -83,7 +83,10 @@ impl Relay {
         if !self.hub.ledger.is_on() {
             return;
         }
-        let hear = if uses == 1 { Hear::Always } else { Hear::IfRemarkable };
+        let hear = match uses == 1 && self.hub.ledger.hears_a_first_hold() {
+            true => Hear::Always,
+            false => Hear::IfRemarkable,
+        };
         let ended = {
             let mut record = conn.entry.record.lock();
             count(&mut record.progress, last.rows, last.received, now);

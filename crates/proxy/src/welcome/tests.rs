@@ -23,10 +23,6 @@ fn read(mut bytes: &[u8]) -> Vec<String> {
     out
 }
 
-fn pair(name: &str, value: &str) -> (Box<[u8]>, Box<[u8]>) {
-    (name.as_bytes().into(), value.as_bytes().into())
-}
-
 fn params(tracked: &Tracked, values: &[(&str, &str)]) -> Params {
     let mut params = Params::none(tracked);
     for (name, value) in values {
@@ -41,10 +37,10 @@ fn untracked_ones_first_then_the_tracked_under_their_own_names() {
     let tracked = Tracked::new(&["intervalstyle".to_string(), "search_path".to_string()]);
     let base =
         params(&tracked, &[("TimeZone", "UTC"), ("DateStyle", "ISO, MDY"), ("IntervalStyle", "postgres")]);
-    let welcome = Welcome {
-        params: Arc::new(base.clone()),
-        untracked: vec![pair("server_version", "15.8"), pair("is_superuser", "off")],
-    };
+    let mut untracked = Vec::new();
+    encode::parameter_status(&mut untracked, b"server_version", b"15.8");
+    encode::parameter_status(&mut untracked, b"is_superuser", b"off");
+    let welcome = Welcome { params: Arc::new(base.clone()), untracked: untracked.into() };
     let client_values = params(&tracked, &[("timezone", "CET"), ("application_name", "psql")]).or(&base);
     let mut out = Vec::new();
     client(&mut out, &tracked, &welcome, &client_values, &End { key: KEY, notice: "" });
