@@ -2,8 +2,9 @@
 //!
 //! Lock order: directory, core, a client's mailbox. No lock is held across an await.
 
+mod keys;
+
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -17,6 +18,8 @@ use plimsoll_pool::{Action, Failure, Globals, Grant, Pools, Request, Requested, 
 use plimsoll_session::{Release, Statement, StatementTable, Statements, Tracked};
 use plimsoll_types::{Cause, ClientId, Moment, PoolId, SlotId, Ticket, WorkerId};
 use tokio::sync::{Notify, mpsc};
+
+pub(crate) use keys::Clients;
 
 use crate::console::Console;
 use crate::control_thread::ConsoleClient;
@@ -121,28 +124,6 @@ pub(crate) enum Answer {
     Queued(Ticket),
     /// It does not come.
     Refused(Cause),
-}
-
-/// Clients by cancel key. The keys are random and ours, so they are hashes already.
-pub(crate) type Clients = HashMap<[u8; 8], Arc<ClientEntry>, BuildHasherDefault<KeyHasher>>;
-
-/// Takes a cancel key as it is.
-#[derive(Default)]
-pub(crate) struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        // The top bit of a key's first byte is always clear: it must not be among the low bits, which choose the place.
-        self.0.rotate_right(8)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for part in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..part.len()].copy_from_slice(part);
-            self.0 ^= u64::from_le_bytes(word);
-        }
-    }
 }
 
 /// See the module.
