@@ -94,7 +94,7 @@ fn refuse_console(deed: Deed, argument: &str) -> Result<(), Failure> {
 }
 
 fn refuse_while_paused(pooler: &dyn Pooler) -> Result<(), Failure> {
-    if pooler.is_paused() || pooler.is_suspended() { Err(ControlError::AlreadyPaused.into()) } else { Ok(()) }
+    if pooler.is_paused() { Err(ControlError::AlreadyPaused.into()) } else { Ok(()) }
 }
 
 /// `PAUSE [db]`: answered when no server connection is in use any more.
@@ -104,26 +104,6 @@ pub(crate) fn pause(pooler: &dyn Pooler, argument: &str) -> Result<Reply, Failur
     refuse_console(Deed::Pause, argument)?;
     pooler.pause(named(argument))?;
     Ok(Reply::When(Until::Quiet(named(argument).map(str::to_string)), answer::done("PAUSE")))
-}
-
-/// `SUSPEND`: answered at once, for nothing is read any more from then on.
-pub(crate) fn suspend(pooler: &dyn Pooler) -> Result<Reply, Failure> {
-    refuse_while_paused(pooler)?;
-    issued("SUSPEND", "");
-    pooler.suspend()?;
-    Ok(Reply::Now(answer::done("SUSPEND")))
-}
-
-/// `WAIT_CLOSE [db]`: answered when what RECONNECT or RELOAD wanted closed is closed.
-pub(crate) fn wait_close(pooler: &dyn Pooler, argument: &str) -> Result<Reply, Failure> {
-    issued("WAIT_CLOSE", argument);
-    refuse_console(Deed::WaitClose, argument)?;
-    if let Some(name) = named(argument)
-        && !pooler.databases().iter().any(|database| database.config.name == name)
-    {
-        return Err(ControlError::NoSuchDatabase(name.to_string()).into());
-    }
-    Ok(Reply::When(Until::Closed(named(argument).map(str::to_string)), answer::done("WAIT_CLOSE")))
 }
 
 /// `RESUME [db]`.

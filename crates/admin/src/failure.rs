@@ -20,7 +20,6 @@ pub(crate) enum Deed {
     Disable,
     Enable,
     Kill,
-    WaitClose,
 }
 
 impl Deed {
@@ -31,7 +30,6 @@ impl Deed {
             Deed::Disable => "disable",
             Deed::Enable => "enable",
             Deed::Kill => "kill",
-            Deed::WaitClose => "wait in",
         }
     }
 }
@@ -55,6 +53,8 @@ pub(crate) enum Failure {
     SetFailed(String),
     /// RELOAD with mistakes in the files; the mistakes are logged. How many there are.
     ReloadFailed(usize),
+    /// A command of PgBouncer's that is not there yet.
+    NotYet(&'static str),
     /// The pooler refused.
     Control(ControlError),
 }
@@ -99,6 +99,7 @@ impl Failure {
             Failure::InvalidClientId => "invalid client pointer supplied".into(),
             Failure::SetFailed(_) => "SET failed".into(),
             Failure::ReloadFailed(_) => "RELOAD failed, see logs for additional details".into(),
+            Failure::NotYet(what) => format!("{what} is not there yet").into(),
             Failure::Control(error) => control_message(error),
         }
     }
@@ -114,6 +115,7 @@ impl Failure {
             | Failure::AdminDatabase(..)
             | Failure::InvalidClientId
             | Failure::SetFailed(_)
+            | Failure::NotYet(_)
             | Failure::Control(_) => SqlState::PROTOCOL_VIOLATION,
         }
     }
@@ -124,7 +126,7 @@ impl Failure {
                 SqlState::SYNTAX_ERROR
             }
             Failure::AdminNeeded => SqlState::INSUFFICIENT_PRIVILEGE,
-            Failure::AdminDatabase(..) => SqlState::FEATURE_NOT_SUPPORTED,
+            Failure::AdminDatabase(..) | Failure::NotYet(_) => SqlState::FEATURE_NOT_SUPPORTED,
             Failure::InvalidClientId | Failure::SetFailed(_) => INVALID_PARAMETER_VALUE,
             Failure::ReloadFailed(_) => SqlState::CONFIG_FILE,
             Failure::Control(error) => control_sqlstate(error),
@@ -144,6 +146,7 @@ impl Failure {
             | Failure::DatabaseRequired
             | Failure::AdminDatabase(..)
             | Failure::InvalidClientId
+            | Failure::NotYet(_)
             | Failure::Control(_) => None,
         }
     }
@@ -161,7 +164,7 @@ impl Failure {
             Failure::InvalidClientId => Some("Write the id or ptr of a client: SHOW CLIENTS."),
             Failure::SetFailed(_) => Some("SHOW CONFIG lists all keys."),
             Failure::Control(error) => control_hint(error),
-            Failure::AdminDatabase(..) | Failure::ReloadFailed(_) => None,
+            Failure::AdminDatabase(..) | Failure::ReloadFailed(_) | Failure::NotYet(_) => None,
         }
     }
 }
@@ -174,17 +177,15 @@ fn control_message(error: &ControlError) -> Cow<'static, str> {
         ControlError::AlreadyPaused => "already suspended/paused".into(),
         ControlError::ShuttingDown => "pooler is shutting down".into(),
         ControlError::ClientNotFound => "client not found".into(),
-        ControlError::PausedDatabases => "cannot suspend with paused databases".into(),
     }
 }
 
 fn control_sqlstate(error: &ControlError) -> SqlState {
     match error {
         ControlError::NoSuchDatabase(_) => SqlState::INVALID_CATALOG,
-        ControlError::NotPaused(_)
-        | ControlError::PoolerNotPaused
-        | ControlError::AlreadyPaused
-        | ControlError::PausedDatabases => SqlState::NOT_IN_STATE,
+        ControlError::NotPaused(_) | ControlError::PoolerNotPaused | ControlError::AlreadyPaused => {
+            SqlState::NOT_IN_STATE
+        }
         ControlError::ShuttingDown => SqlState::ADMIN_SHUTDOWN,
         ControlError::ClientNotFound => SqlState::UNDEFINED_OBJECT,
     }
@@ -193,7 +194,6 @@ fn control_sqlstate(error: &ControlError) -> SqlState {
 fn control_hint(error: &ControlError) -> Option<&'static str> {
     match error {
         ControlError::NoSuchDatabase(_) => Some("SHOW DATABASES lists the names."),
-        ControlError::PausedDatabases => Some("RESUME them first: SHOW DATABASES says which they are."),
         ControlError::AlreadyPaused => Some("RESUME ends a pause of the whole pooler."),
         ControlError::ClientNotFound => Some("SHOW CLIENTS lists the ids."),
         ControlError::PoolerNotPaused => {

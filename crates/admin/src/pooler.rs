@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use plimsoll_config::Plan;
 use plimsoll_proxy::{
-    ClientView, Control, ControlError, DatabaseView, DnsView, HoldView, HouseView, ListsView, PoolView,
-    Reloaded, ServerView, Shutdown, SiteView, StatsView, VisitorView, WaiterView, ZoneView,
+    ClientView, Control, ControlError, DatabaseView, HoldView, HouseView, ListsView, PoolView, Reloaded,
+    ServerView, Shutdown, SiteView, StatsView, VisitorView, WaiterView,
 };
 
 macro_rules! pooler {
@@ -44,10 +44,6 @@ pooler! {
     fn visitors(&self) -> Vec<VisitorView>;
     fn house(&self) -> HouseView;
     fn is_paused(&self) -> bool;
-    fn is_suspended(&self) -> bool;
-    fn suspend(&self) -> Result<(), ControlError>;
-    fn dns_hosts(&self) -> Vec<DnsView>;
-    fn dns_zones(&self) -> Vec<ZoneView>;
     fn pause(&self, database: Option<&str>) -> Result<(), ControlError>;
     fn resume(&self, database: Option<&str>) -> Result<(), ControlError>;
     fn reconnect(&self, database: Option<&str>) -> Result<(), ControlError>;

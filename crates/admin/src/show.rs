@@ -9,12 +9,8 @@ mod config;
 mod databases;
 mod holds;
 mod lists;
-mod memory;
-mod names;
-mod peers;
 mod pools;
 mod sites;
-mod sockets;
 mod stats;
 mod totals;
 mod users;
@@ -27,6 +23,7 @@ use plimsoll_config::{Compat, Plan};
 use plimsoll_proxy::Level;
 use plimsoll_types::PoolMode;
 
+use crate::failure::Failure;
 use crate::pooler::Pooler;
 use crate::table::{Column, Row, Table, big, cell, text};
 use crate::version::version;
@@ -85,22 +82,14 @@ pub(crate) struct Show {
     rows: fn(&Scene<'_>) -> Vec<Row>,
 }
 
-/// All of PgBouncer's.
+/// All of PgBouncer's that we have.
 pub(crate) const SHOWS: &[Show] = &[
-    Show { name: "active_sockets", columns: sockets::COLUMNS, appended: &[], rows: sockets::active_rows },
     Show { name: "clients", columns: clients::COLUMNS, appended: &[], rows: clients::client_rows },
     Show { name: "config", columns: config::COLUMNS, appended: &[], rows: config::rows },
     Show { name: "databases", columns: databases::COLUMNS, appended: &[], rows: databases::rows },
-    Show { name: "dns_hosts", columns: names::HOSTS, appended: &[], rows: names::host_rows },
-    Show { name: "dns_zones", columns: names::ZONES, appended: &[], rows: names::zone_rows },
-    Show { name: "fds", columns: sockets::FDS, appended: &[], rows: sockets::fd_rows },
     Show { name: "lists", columns: lists::COLUMNS, appended: &[], rows: lists::rows },
-    Show { name: "mem", columns: memory::COLUMNS, appended: &[], rows: memory::rows },
-    Show { name: "peer_pools", columns: peers::POOLS, appended: &[], rows: peers::rows },
-    Show { name: "peers", columns: peers::PEERS, appended: &[], rows: peers::rows },
     Show { name: "pools", columns: pools::COLUMNS, appended: pools::APPENDED, rows: pools::rows },
     Show { name: "servers", columns: clients::COLUMNS, appended: &[], rows: clients::server_rows },
-    Show { name: "sockets", columns: sockets::COLUMNS, appended: &[], rows: sockets::rows },
     Show { name: "state", columns: STATE_COLUMNS, appended: &[], rows: state_rows },
     Show { name: "stats", columns: stats::COLUMNS, appended: &[], rows: stats::rows },
     Show { name: "stats_averages", columns: stats::AVERAGES, appended: &[], rows: stats::average_rows },
@@ -125,6 +114,18 @@ pub(crate) const LEDGER_SHOWS: &[Show] = &[
     Show { name: "waiters", columns: holds::WAITERS, appended: &[], rows: holds::waiter_rows },
 ];
 
+/// What PgBouncer has and we do not have yet.
+const MISSING: &[(&str, &str)] = &[
+    ("active_sockets", "SHOW ACTIVE_SOCKETS"),
+    ("dns_hosts", "SHOW DNS_HOSTS"),
+    ("dns_zones", "SHOW DNS_ZONES"),
+    ("fds", "SHOW FDS"),
+    ("mem", "SHOW MEM"),
+    ("peer_pools", "SHOW PEER_POOLS"),
+    ("peers", "SHOW PEERS"),
+    ("sockets", "SHOW SOCKETS"),
+];
+
 /// Settings of PostgreSQL that drivers ask for without need, and what they hear.
 const SETTINGS: &[(&str, &str)] = &[
     ("client_encoding", "UTF-8"),
@@ -141,17 +142,23 @@ pub(crate) fn is_session_setting(key: &str) -> bool {
 }
 
 /// The table behind `SHOW what`; `None` when there is nothing of this name.
-pub(crate) fn find(what: &str, scene: &Scene<'_>) -> Option<Table> {
+///
+/// # Errors
+/// [`Failure::NotYet`] for what PgBouncer has and we do not.
+pub(crate) fn find(what: &str, scene: &Scene<'_>) -> Result<Option<Table>, Failure> {
     let is_meant = |name: &str| name.eq_ignore_ascii_case(what);
     if let Some((name, value)) = SETTINGS.iter().find(|(name, _)| is_meant(name)) {
-        return Some(Table { columns: vec![text(name)], rows: vec![vec![cell(value)]] });
+        return Ok(Some(Table { columns: vec![text(name)], rows: vec![vec![cell(value)]] }));
+    }
+    if let Some((_, words)) = MISSING.iter().find(|(name, _)| is_meant(name)) {
+        return Err(Failure::NotYet(words));
     }
     let own = match scene.plan.own.compat {
         Compat::Plimsoll => OWN_SHOWS,
         Compat::Pgbouncer => &[],
     };
     let show = SHOWS.iter().chain(LEDGER_SHOWS).chain(own).find(|show| is_meant(show.name));
-    show.map(|show| table(show, scene))
+    Ok(show.map(|show| table(show, scene)))
 }
 
 /// `SHOW HOLDS FULL`.
@@ -188,8 +195,8 @@ fn version_rows(scene: &Scene<'_>) -> Vec<Row> {
 const STATE_COLUMNS: &[Column] = &[text("key"), text("value")];
 
 fn state_rows(scene: &Scene<'_>) -> Vec<Row> {
-    let (paused, suspended) = (scene.pooler.is_paused(), scene.pooler.is_suspended());
-    let state = [("active", !paused && !suspended), ("paused", paused), ("suspended", suspended)];
+    let paused = scene.pooler.is_paused();
+    let state = [("active", !paused), ("paused", paused), ("suspended", false)];
     state.into_iter().map(|(key, value)| vec![cell(key), yes_no(value)]).collect()
 }
 

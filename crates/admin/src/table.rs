@@ -11,8 +11,6 @@ pub(crate) enum Kind {
     Big,
     /// `numeric`.
     Numeric,
-    /// `bytea`.
-    Bytes,
 }
 
 impl Kind {
@@ -23,7 +21,6 @@ impl Kind {
             Kind::Int => 23,
             Kind::Big => 20,
             Kind::Numeric => 1700,
-            Kind::Bytes => 17,
         }
     }
 }
@@ -53,11 +50,6 @@ pub(crate) const fn big(name: &'static str) -> Column {
 /// A column of `numeric`.
 pub(crate) const fn numeric(name: &'static str) -> Column {
     Column { name, kind: Kind::Numeric }
-}
-
-/// A column of `bytea`.
-pub(crate) const fn bytes(name: &'static str) -> Column {
-    Column { name, kind: Kind::Bytes }
 }
 
 /// A value; `None` is NULL.

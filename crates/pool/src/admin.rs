@@ -56,13 +56,6 @@ impl Pools {
         self.pools_of(database).into_iter().all(|id| self.slots.shelf(id).staying() == 0)
     }
 
-    /// Whether every server connection that is to be closed is gone: what WAIT_CLOSE waits for.
-    pub fn is_renewed(&self, database: Option<DatabaseId>) -> bool {
-        let pools = self.pools_of(database);
-        let waits = |slot: &crate::slots::Slot| pools.contains(&slot.pool) && slot.fate == Fate::CloseNeeded;
-        !self.slots.table().iter().any(|(_, slot)| waits(slot))
-    }
-
     /// Every server connection is closed when it comes back, idle ones now.
     pub fn reconnect(&mut self, database: Option<DatabaseId>, now: Moment) {
         let now = self.tick(now);

@@ -1,7 +1,7 @@
 //! Opening a server connection: connect, log in, take in what the server says of itself, run connect_query.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -104,7 +104,6 @@ impl Opening {
             key: Mutex::default(),
             params: Mutex::new(None),
             tls: OnceLock::new(),
-            leave: AtomicBool::new(false),
             prepared: AtomicU32::new(0),
             record: Mutex::new(Record::new(self.slot, serial, 0, opened)),
         });

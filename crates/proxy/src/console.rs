@@ -52,8 +52,6 @@ impl std::fmt::Debug for Reply {
 pub enum Until {
     /// No server connection of the database (or any) is in use.
     Quiet(Option<String>),
-    /// No server connection of the database (or any) that is to be closed is left.
-    Closed(Option<String>),
 }
 
 /// The console. Called on the control thread only, so it may take its time without harming a query.
@@ -253,30 +251,6 @@ pub enum ControlError {
     ShuttingDown,
     /// `client not found`.
     ClientNotFound,
-    /// `cannot suspend with paused databases`.
-    PausedDatabases,
-}
-
-/// A host name and what it resolves to.
-#[derive(Clone, Debug)]
-pub struct DnsView {
-    /// The name.
-    pub name: String,
-    /// How long that holds.
-    pub ttl: Duration,
-    /// The addresses.
-    pub ips: Vec<std::net::IpAddr>,
-}
-
-/// A zone whose serial number is watched.
-#[derive(Clone, Debug)]
-pub struct ZoneView {
-    /// Its name.
-    pub name: String,
-    /// Its serial number; 0 while it is unknown.
-    pub serial: u32,
-    /// How many host names are in it.
-    pub hosts: u64,
 }
 
 /// How the process ends.

@@ -1,7 +1,6 @@
 //! What the console and `main` may look at and do. Cheap to clone; every call takes the locks it needs for a moment.
 
 mod ledger;
-pub(crate) mod standstill;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -231,13 +230,6 @@ impl Control {
     /// Whether what a command waits for has come true.
     pub(crate) fn has_come(&self, until: &Until) -> bool {
         match until {
-            Until::Closed(name) => {
-                let id = match name.as_deref().map(|name| self.database(name)).transpose() {
-                    Ok(database) => database.map(|database| database.id),
-                    Err(_) => return true,
-                };
-                self.hub.core.lock().pools.is_renewed(id)
-            }
             Until::Quiet(None) => self.hub.core.lock().pools.is_quiet(None),
             Until::Quiet(Some(name)) => match self.database(name) {
                 Ok(database) => self.hub.core.lock().pools.is_quiet(Some(database.id)),
@@ -264,7 +256,7 @@ impl Control {
         if self.hub.phase() != Phase::Running {
             return Err(ControlError::ShuttingDown);
         }
-        if self.is_suspended() || (id.is_none() && self.is_paused()) {
+        if id.is_none() && self.is_paused() {
             return Err(ControlError::AlreadyPaused);
         }
         self.hub.with_pools(|pools, now| pools.pause(id, now));
@@ -279,9 +271,6 @@ impl Control {
         let id = self.database_id(database)?;
         if self.hub.phase() != Phase::Running {
             return Err(ControlError::ShuttingDown);
-        }
-        if id.is_none() && self.wake_up() {
-            return Ok(());
         }
         if !self.hub.core.lock().pools.is_paused(id) {
             return Err(match database {
@@ -305,9 +294,6 @@ impl Control {
             }
         }
         self.hub.with_pools(|pools, now| pools.reconnect(id, now));
-        if self.hub.plan().general.server_fast_close {
-            self.hurry(id);
-        }
         Ok(())
     }
 

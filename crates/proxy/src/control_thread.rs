@@ -18,7 +18,6 @@ pub(crate) use averages::Averages;
 pub(crate) use console_client::ConsoleClient;
 
 use crate::control::Control;
-use crate::control::standstill;
 use crate::hub::{Hub, Phase};
 use crate::{ledger, listener};
 use names::Names;
@@ -66,13 +65,11 @@ pub(crate) async fn run(control: Control, mut inbox: mpsc::UnboundedReceiver<Con
 struct Beats {
     ticks: u32,
     averaged: Instant,
-    /// Since when everything is suspended.
-    suspended: Option<Instant>,
 }
 
 impl Beats {
     fn new() -> Beats {
-        Beats { ticks: 0, averaged: Instant::now(), suspended: None }
+        Beats { ticks: 0, averaged: Instant::now() }
     }
 
     fn beat(&mut self, control: &Control, names: &mut Names) {
@@ -85,8 +82,6 @@ impl Beats {
         if self.ticks.is_multiple_of(JANITOR_TICKS) {
             wake_due_clients(hub);
             names.look_up_due(hub);
-            hub.drop_unused_databases();
-            self.watch_suspension(hub);
         }
         let general = &hub.plan().general;
         let gone_by = self.averaged.elapsed();
@@ -96,21 +91,6 @@ impl Beats {
             if general.log.stats {
                 tracing::info!("{}", control.averages.log_line());
             }
-        }
-    }
-}
-
-impl Beats {
-    /// While everything is suspended for longer than `suspend_timeout`, those who do not read are let go.
-    fn watch_suspension(&mut self, hub: &Hub) {
-        if !hub.suspended.load(Ordering::Acquire) {
-            self.suspended = None;
-            return;
-        }
-        let since = *self.suspended.get_or_insert_with(Instant::now);
-        let limit = hub.plan().general.suspend_timeout;
-        if !limit.is_zero() && since.elapsed() >= limit {
-            standstill::end_stuck(hub);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 mod terms;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -30,8 +30,6 @@ pub(crate) struct DatabaseEntry {
     pub(crate) clients: AtomicU32,
     /// DISABLEd.
     pub(crate) disabled: AtomicBool,
-    /// Since when it has neither clients nor server connections; only looked after for auto-databases.
-    unused_since: Mutex<Option<Moment>>,
 }
 
 impl DatabaseEntry {
@@ -162,8 +160,6 @@ pub(crate) struct Directory {
     addrs: Vec<TargetAddr>,
     /// Host names and what they resolve to.
     names: HashMap<String, Resolved>,
-    /// Zones that are watched, with their serial numbers.
-    pub(crate) zones: BTreeMap<String, Option<u32>>,
     /// Clients by login user.
     pub(crate) user_clients: HashMap<Arc<str>, u32>,
     next_database: u32,
@@ -180,7 +176,6 @@ impl Directory {
             targets: HashMap::new(),
             addrs: Vec::new(),
             names: HashMap::new(),
-            zones: BTreeMap::new(),
             user_clients: HashMap::new(),
             next_database: 0,
             workers,
@@ -201,7 +196,6 @@ impl Directory {
             config: Mutex::new(Arc::new(config)),
             clients: AtomicU32::new(0),
             disabled: AtomicBool::new(false),
-            unused_since: Mutex::new(None),
         });
         self.databases.insert(name, entry.clone());
         entry
@@ -351,37 +345,6 @@ impl Directory {
             }
         }
         out
-    }
-
-    /// Host names and what they resolve to.
-    pub(crate) fn resolved(&self) -> impl Iterator<Item = (&str, &Resolved)> {
-        self.names.iter().map(|(name, resolved)| (name.as_str(), resolved))
-    }
-
-    /// Auto-databases that nobody has used for so long: they leave the directory, and their pools with them.
-    pub(crate) fn drop_unused(
-        &mut self,
-        pools: &mut Pools,
-        plan: &Plan,
-        now: Moment,
-    ) -> Vec<Arc<DatabaseEntry>> {
-        let limit = plan.general.autodb_idle_timeout;
-        let mut dropped = Vec::new();
-        for entry in self.databases() {
-            let written = plan.databases.iter().any(|line| *line.name == *entry.name);
-            let used = entry.clients.load(Ordering::Relaxed) > 0 || pools.database_used(entry.id) > 0;
-            if written || used || limit.is_zero() {
-                *entry.unused_since.lock() = None;
-                continue;
-            }
-            let since = *entry.unused_since.lock().get_or_insert(now);
-            if now.since(since) >= limit {
-                self.databases.remove(&entry.name);
-                self.pools.retain(|(database, ..), _| *database != entry.id);
-                dropped.push(entry);
-            }
-        }
-        dropped
     }
 
     fn ips_of(&self, host: &str) -> &[IpAddr] {

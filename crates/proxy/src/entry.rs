@@ -363,8 +363,6 @@ pub(crate) struct ServerEntry {
     pub(crate) params: Mutex<Option<Arc<Params>>>,
     /// How it is encrypted, once it is.
     pub(crate) tls: OnceLock<Box<str>>,
-    /// It is to be closed as soon as nothing is under way on it, whoever holds it (server_fast_close).
-    pub(crate) leave: AtomicBool,
     /// Named statements.
     pub(crate) prepared: AtomicU32,
     /// Its hold. Whoever holds the connection takes the lock for a moment with each query, whoever looks for as long as

@@ -168,8 +168,6 @@ pub(crate) struct Hub {
     pub(crate) gone: Notify,
     /// Rings when nothing more is to come.
     pub(crate) finished: Notify,
-    /// Whether nothing is read from clients and servers (SUSPEND).
-    pub(crate) suspended: AtomicBool,
     /// Whether the process has been told to end at once.
     pub(crate) exiting: AtomicBool,
     next_client: AtomicU64,
@@ -233,7 +231,6 @@ impl Hub {
             phase: AtomicU8::new(Phase::Running as u8),
             gone: Notify::new(),
             finished: Notify::new(),
-            suspended: AtomicBool::new(false),
             exiting: AtomicBool::new(false),
             next_client: AtomicU64::new(1),
             next_server: AtomicU64::new(1),
@@ -381,27 +378,6 @@ impl Hub {
         // Clients that do nothing look at their limits, too.
         self.clients.lock().values().for_each(|client| client.post(|_| {}));
         removed
-    }
-
-    /// Auto-databases that nobody has used for `autodb_idle_timeout` are gone.
-    pub(crate) fn drop_unused_databases(self: &Arc<Self>) {
-        let (plan, now) = (self.plan(), self.now());
-        let mut directory = self.directory.lock();
-        let mut core = self.core.lock();
-        let dropped = directory.drop_unused(&mut core.pools, &plan, now);
-        for database in dropped {
-            let gone: Vec<PoolId> =
-                core.entries.values().filter(|pool| pool.database.id == database.id).map(|p| p.id).collect();
-            for id in gone {
-                core.pools.remove_pool(id, Cause::DatabaseRemoved, now);
-                core.entries.remove(&id);
-            }
-            tracing::info!(
-                "dropping database '{}' as it does not exist anymore or inactive auto-database",
-                database.name
-            );
-        }
-        self.run_actions(&mut core, now);
     }
 
     /// A host name has been resolved; `ttl` is how long that holds.

@@ -38,13 +38,13 @@ mod worker;
 
 pub use ask::{Backend, Said, ServerFacts};
 pub use console::{
-    ClientState, ClientView, Console, ControlError, DatabaseView, DnsView, Level, ListsView, OfFacts,
-    PoolView, Reloaded, Reply, ServerView, Shutdown, StatsView, Until, ZoneView,
+    ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, PoolView,
+    Reloaded, Reply, ServerView, Shutdown, StatsView, Until,
 };
 pub use control::Control;
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, Totals};
 pub use views::{
-    HoldView, HouseView, NeedView, RECORD_BYTES, RecordBytes, SiteView, StatementView, TextFrom,
-    VerdictLevel, VerdictView, VisitorView, WaiterView, WhoView,
+    HoldView, HouseView, NeedView, SiteView, StatementView, TextFrom, VerdictLevel, VerdictView, VisitorView,
+    WaiterView, WhoView,
 };

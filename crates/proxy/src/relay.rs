@@ -155,10 +155,6 @@ impl Relay {
             self.resume_client(cx, scratch)?;
         }
         self.read_mail(cx, scratch)?;
-        if self.hub.suspended.load(Ordering::Relaxed) {
-            // RESUME wakes all clients.
-            return self.flush(cx);
-        }
         loop {
             match self.turn(cx, scratch)? {
                 // What follows may be much later than what was done.

@@ -364,24 +364,3 @@ pub(crate) fn escaped(claimed: &str) -> String {
 pub(crate) fn host_of(peer: &Peer) -> String {
     peer.addr()
 }
-
-/// What one of each takes at least, bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct RecordBytes {
-    /// A client between its queries: its task and its record.
-    pub client: usize,
-    /// A server connection: itself and its record.
-    pub server: usize,
-    /// A pool.
-    pub pool: usize,
-    /// A database.
-    pub database: usize,
-}
-
-/// What one of each takes at least, bytes; for `SHOW MEM`.
-pub const RECORD_BYTES: RecordBytes = RecordBytes {
-    client: size_of::<crate::relay::Relay>() + size_of::<crate::entry::ClientEntry>(),
-    server: size_of::<crate::server::ServerConn>() + size_of::<crate::entry::ServerEntry>(),
-    pool: size_of::<crate::directory::PoolEntry>(),
-    database: size_of::<crate::directory::DatabaseEntry>(),
-};

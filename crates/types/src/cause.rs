@@ -313,8 +313,6 @@ causes! {
     DatabaseRemoved => Client, ADMIN_SHUTDOWN, "database removed", "";
     /// The database line was changed.
     DatabaseChanged => Server, ADMIN_SHUTDOWN, "database configuration changed", "";
-    /// Suspended, and the client does not take its answer.
-    SuspendTimeout => Client, ADMIN_SHUTDOWN, "suspend_timeout", "";
     /// KILL_CLIENT.
     AdminDisconnect => Client, ADMIN_SHUTDOWN, "admin forced disconnect", "";
 

@@ -254,23 +254,6 @@ impl Pooler for Still {
         self.paused
     }
 
-    fn is_suspended(&self) -> bool {
-        false
-    }
-
-    fn suspend(&self) -> Result<(), ControlError> {
-        self.tell("suspend".to_string())
-    }
-
-    fn dns_hosts(&self) -> Vec<plimsoll_proxy::DnsView> {
-        let ips = ["10.0.0.1", "::1"].map(|ip| ip.parse().expect("an address")).to_vec();
-        vec![plimsoll_proxy::DnsView { name: "db.example".to_string(), ttl: Duration::from_secs(9), ips }]
-    }
-
-    fn dns_zones(&self) -> Vec<plimsoll_proxy::ZoneView> {
-        vec![plimsoll_proxy::ZoneView { name: "example".to_string(), serial: 7, hosts: 1 }]
-    }
-
     fn pause(&self, database: Option<&str>) -> Result<(), ControlError> {
         self.tell(format!("pause {database:?}"))
     }

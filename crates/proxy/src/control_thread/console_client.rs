@@ -58,14 +58,9 @@ pub(super) async fn serve(control: Control, client: ConsoleClient) {
         Err(e) => return tracing::warn!("{}socket cannot be watched: {e}", entry.log_prefix()),
     };
     let hub = control.hub.clone();
-    let mut talk =
-        Talk { control, stream, input, entry, level, extended: Extended::default(), suspended: Mine::No };
+    let mut talk = Talk { control, stream, input, entry, level, extended: Extended::default() };
     let Err(ended) = talk.run().await;
-    let Talk { mut stream, entry, control, suspended, .. } = talk;
-    if suspended == Mine::Yes {
-        // Nobody else would end it: RESUME comes over the connection that suspended.
-        control.wake_up();
-    }
+    let Talk { mut stream, entry, .. } = talk;
     match ended {
         Ended::Left(cause) => {
             report::leaving(&hub, &entry, &cause);
@@ -88,15 +83,6 @@ struct Talk {
     entry: Arc<ClientEntry>,
     level: Level,
     extended: Extended,
-    /// Whether it has suspended everything.
-    suspended: Mine,
-}
-
-/// Whether a state is this client's doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mine {
-    Yes,
-    No,
 }
 
 /// A whole message.
@@ -169,14 +155,7 @@ impl Talk {
     }
 
     async fn answer(&mut self, text: &[u8]) -> Result<Vec<u8>, Ended> {
-        let before = self.control.is_suspended();
-        let reply = self.control.hub.console.command(&self.control, self.level, text);
-        match (before, self.control.is_suspended()) {
-            (false, true) => self.suspended = Mine::Yes,
-            (true, false) => self.suspended = Mine::No,
-            (true, true) | (false, false) => {}
-        }
-        match reply {
+        match self.control.hub.console.command(&self.control, self.level, text) {
             Reply::Now(bytes) => Ok(bytes),
             Reply::When(until, bytes) => match self.wait(&until).await {
                 Ok(()) => Ok(bytes),
@@ -220,7 +199,7 @@ impl Talk {
 
     /// Nobody waits any more for what a PAUSE was to bring about.
     fn undo(&self, until: &Until) {
-        let Until::Quiet(database) = until else { return };
+        let Until::Quiet(database) = until;
         // Where somebody else has resumed already there is nothing to undo.
         let _ = self.control.resume(database.as_deref());
     }
@@ -240,13 +219,9 @@ impl Talk {
                 return Ok(Message { tag: head.tag, bytes: std::mem::replace(&mut self.input, rest) });
             }
             let mut chunk = [0; CHUNK_BYTES];
-            let Talk { stream, entry, control, .. } = self;
+            let Talk { stream, entry, .. } = self;
             let n = std::future::poll_fn(|cx| {
                 poll_kill(cx, entry)?;
-                if std::mem::take(&mut entry.mail().cancelled) {
-                    // As in PgBouncer: a cancel request ends whatever stands still.
-                    let _nothing_stood_still = control.resume(None);
-                }
                 Poll::Ready(gone_if_none(ready!(stream.poll_read(cx, &mut chunk))))
             })
             .await?;

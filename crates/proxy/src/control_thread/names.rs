@@ -1,6 +1,6 @@
 //! Host names of servers and what they resolve to.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ pub(super) enum Found {
 pub(super) struct Names {
     due: HashMap<String, Due>,
     /// Serial numbers of the zones that names are in (`dns_zone_check_period`).
-    zones: BTreeMap<String, Option<u32>>,
+    zones: HashMap<String, Option<u32>>,
     zones_due: Option<Instant>,
     under_way: JoinSet<Found>,
 }
@@ -68,7 +68,7 @@ impl Names {
     fn check_zones(&mut self, hub: &Arc<Hub>, now: Instant) {
         let period = hub.plan().general.dns.zone_check_period;
         if period.is_zero() {
-            (self.zones, self.zones_due) = (BTreeMap::new(), None);
+            (self.zones, self.zones_due) = (HashMap::new(), None);
             return;
         }
         if self.zones_due.is_some_and(|due| now < due) {
@@ -77,7 +77,6 @@ impl Names {
         self.zones_due = Some(now + period);
         let zones: HashSet<String> = self.due.keys().filter_map(|name| zone_of(name)).collect();
         self.zones.retain(|zone, _| zones.contains(zone));
-        hub.directory.lock().zones = self.zones.clone();
         for zone in zones {
             self.under_way.spawn(look_up_serial(zone, hub.plan()));
         }

@@ -89,7 +89,6 @@ impl Relay {
             }
             Then::Close { side, cause } => Err((side, cause)),
             Then::Continue | Then::NeedServer | Then::Collect { .. } | Then::Busy => {
-                self.leave_if_asked()?;
                 self.note_deadline();
                 if self.phase == Phase::Busy {
                     self.phase = Phase::Open;

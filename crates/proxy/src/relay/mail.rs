@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::time::Duration;
 
-use plimsoll_session::{Holding, Release, Settings};
+use plimsoll_session::{Release, Settings};
 use plimsoll_types::{Cause, Moment, Side, Ticket};
 use plimsoll_wire::encode;
 
@@ -44,22 +44,8 @@ impl Relay {
             }
             return Err((Side::Client, *cause));
         }
-        self.leave_if_asked()?;
         self.take_in_reload();
         self.look_at_clock(cx, now)
-    }
-
-    /// A server connection that is to go goes as soon as nothing is under way on it (server_fast_close).
-    pub(super) fn leave_if_asked(&self) -> Result<(), Ended> {
-        match &self.conn {
-            Some(conn)
-                if conn.entry.leave.load(Ordering::Relaxed)
-                    && self.session.holding(&conn.link) == Holding::Session =>
-            {
-                Err((Side::Server, Cause::DatabaseChanged))
-            }
-            Some(_) | None => Ok(()),
-        }
     }
 
     /// A reload may have changed the limits of clients that do nothing, or nothing that needs another server
