@@ -137,8 +137,9 @@ impl Pools {
         let Some(pool) = self.find_pool_mut(pool) else { return };
         pool.clients = match (clients, pool.clients) {
             (0, Clients::NoneSince(since)) => Clients::NoneSince(since),
+            (0, Clients::GivenUp) => Clients::GivenUp,
             (0, Clients::Some) => Clients::NoneSince(now),
-            (_, Clients::NoneSince(_) | Clients::Some) => Clients::Some,
+            (_, Clients::NoneSince(_) | Clients::GivenUp | Clients::Some) => Clients::Some,
         };
     }
 }

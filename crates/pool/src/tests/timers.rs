@@ -127,6 +127,31 @@ fn a_pool_without_clients_is_emptied() {
     bench.pools.handle_timeout(at(160_000));
     assert_eq!(bench.closing(), (slot, Cause::PoolIdleTimeout));
     assert_eq!(bench.pools.poll_timeout(), None);
+    assert_eq!(bench.pools.poll_given_up(), Some((pool, secs(60))));
+    assert!(!bench.pools.is_given_up(pool), "something is left of it");
+    bench.pools.handle_closed(slot, at(160_001));
+    assert!(bench.pools.is_given_up(pool));
+    // Told once.
+    bench.pools.handle_timeout(at(400_000));
+    assert_eq!(bench.pools.poll_given_up(), None);
+    bench.pools.set_clients(pool, 1, at(400_001));
+    assert!(!bench.pools.is_given_up(pool));
+}
+
+#[test]
+fn a_pool_is_not_emptied_while_a_connection_is_at_work() {
+    let (mut bench, pool) = Bench::with_pool(PoolLimits { pool_idle_timeout: secs(60), ..limits(3) });
+    bench.pools.set_clients(pool, 1, at(0));
+    let slot = bench.hold(pool, HOME, 1).slot;
+    bench.pools.set_clients(pool, 0, at(2));
+    bench.pools.handle_returned(slot, Returned::Dirty, at(2));
+    bench.pools.handle_timeout(at(70_000));
+    assert_eq!(bench.pools.poll_given_up(), None, "it is being cleaned");
+    bench.done();
+    bench.pools.handle_cleaned(slot, at(70_001));
+    bench.pools.handle_timeout(at(70_002));
+    assert_eq!(bench.closing(), (slot, Cause::PoolIdleTimeout));
+    assert_eq!(bench.pools.poll_given_up().map(|(id, _)| id), Some(pool));
 }
 
 #[test]
