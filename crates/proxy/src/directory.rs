@@ -26,6 +26,10 @@ pub(crate) struct DatabaseEntry {
     pub(crate) clients: AtomicU32,
     /// DISABLEd.
     pub(crate) disabled: AtomicBool,
+    /// Since when a database of the `*` line has had neither clients nor server connections.
+    pub(crate) idle_since: Mutex<Option<Moment>>,
+    /// What its pools counted that are gone.
+    pub(crate) retired: Mutex<Totals>,
 }
 
 impl DatabaseEntry {
@@ -143,6 +147,8 @@ pub(crate) struct Directory {
     addrs: Vec<TargetAddr>,
     /// Host names and what they resolve to.
     names: HashMap<String, Vec<IpAddr>>,
+    /// When each of them is looked up again; `None` while it is.
+    pub(crate) asked: HashMap<String, Option<Moment>>,
     /// Clients by login user.
     pub(crate) user_clients: HashMap<Arc<str>, u32>,
     next_database: u32,
@@ -256,6 +262,7 @@ impl Directory {
             targets: HashMap::new(),
             addrs: Vec::new(),
             names: HashMap::new(),
+            asked: HashMap::new(),
             user_clients: HashMap::new(),
             next_database: 0,
             workers,
@@ -276,6 +283,8 @@ impl Directory {
             config: Mutex::new(Arc::new(config)),
             clients: AtomicU32::new(0),
             disabled: AtomicBool::new(false),
+            idle_since: Mutex::new(None),
+            retired: Mutex::default(),
         });
         self.databases.insert(name, entry.clone());
         entry
@@ -400,7 +409,7 @@ impl Directory {
                 Host::Tcp { host, port } => match host.parse::<IpAddr>() {
                     Ok(ip) => out.push(TargetAddr::Tcp(SocketAddr::new(ip, *port))),
                     Err(_) => {
-                        let ips = self.names.get(host).map(Vec::as_slice).unwrap_or_default();
+                        let ips = self.addresses_of(host);
                         out.extend(ips.iter().map(|ip| TargetAddr::Tcp(SocketAddr::new(*ip, *port))));
                     }
                 },
@@ -426,6 +435,32 @@ impl Directory {
     /// The address of a target.
     pub(crate) fn target_addr(&self, target: TargetId) -> Option<TargetAddr> {
         self.addrs.get(target.0 as usize).cloned()
+    }
+
+    /// What a host name resolved to last.
+    pub(crate) fn addresses_of(&self, name: &str) -> &[IpAddr] {
+        self.names.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Pools that are `unused` and that nobody has in hand: only this table and the one of the core know them.
+    pub(crate) fn unused_pools(&self, unused: impl Fn(&PoolEntry) -> bool) -> Vec<Arc<PoolEntry>> {
+        let all = self.pools.values();
+        all.filter(|pool| Arc::strong_count(pool) <= 2 && unused(pool)).cloned().collect()
+    }
+
+    /// Forgets a pool, except for what it has counted.
+    pub(crate) fn remove_pool(&mut self, pool: &PoolEntry) {
+        self.pools.remove(&(pool.database.id, pool.user.clone()));
+        pool.database.retired.lock().add(&pool.totals());
+    }
+
+    /// Forgets a database; its pools.
+    pub(crate) fn remove_database(&mut self, database: &DatabaseEntry) -> Vec<Arc<PoolEntry>> {
+        self.databases.remove(&database.name);
+        let of_it = |pool: &Arc<PoolEntry>| pool.database.id == database.id;
+        let pools: Vec<_> = self.pools.values().filter(|pool| of_it(pool)).cloned().collect();
+        self.pools.retain(|_, pool| !of_it(pool));
+        pools
     }
 
     /// Host names that need resolving.

@@ -18,6 +18,7 @@ use plimsoll_types::{Cause, ClientId, Moment, PoolId, SlotId, Ticket, WorkerId};
 use tokio::sync::{Notify, mpsc};
 
 use crate::console::Console;
+use crate::control::Suspension;
 use crate::control_thread::ConsoleClient;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry};
 use crate::entry::{ClientEntry, ServerEntry};
@@ -149,6 +150,8 @@ pub(crate) struct Hub {
     pub(crate) entrance: Entrance,
     /// Sites, verdicts, history.
     pub(crate) ledger: Ledger,
+    /// SUSPEND.
+    pub(crate) suspension: Suspension,
     /// Client sockets open, console and cancel requests included.
     pub(crate) sockets: AtomicU32,
     /// Bytes of messages that are kept whole.
@@ -215,6 +218,7 @@ impl Hub {
             doors,
             entrance: Entrance::default(),
             ledger: Ledger::default(),
+            suspension: Suspension::default(),
             sockets: AtomicU32::new(0),
             collected: AtomicUsize::new(0),
             timed: AtomicBool::new(false),
@@ -360,6 +364,17 @@ impl Hub {
         // Clients that do nothing look at their limits, too.
         self.clients.lock().values().for_each(|client| client.post(|_| {}));
         removed
+    }
+
+    /// Pools nobody can find any more: their waiters are refused and their connections go.
+    pub(crate) fn remove_pools(self: &Arc<Self>, pools: &[Arc<PoolEntry>], cause: &Cause) {
+        let now = self.now();
+        let mut core = self.core.lock();
+        for pool in pools {
+            core.pools.remove_pool(pool.id, cause.clone(), now);
+            core.entries.remove(&pool.id);
+        }
+        self.run_actions(&mut core, now);
     }
 
     /// A host name has been resolved.

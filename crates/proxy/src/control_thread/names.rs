@@ -36,6 +36,7 @@ impl Names {
     pub(super) fn look_up_due(&mut self, hub: &Arc<Hub>) {
         let wanted = wanted(hub);
         self.due.retain(|name, due| matches!(due, Due::UnderWay) || wanted.binary_search(name).is_ok());
+        hub.directory.lock().asked.retain(|name, _| wanted.binary_search(name).is_ok());
         let now = Instant::now();
         for name in wanted {
             let is_due = match self.due.get(&name) {
@@ -45,6 +46,7 @@ impl Names {
             };
             if is_due {
                 self.due.insert(name.clone(), Due::UnderWay);
+                hub.directory.lock().asked.insert(name.clone(), None);
                 self.under_way.spawn(look_up(name));
             }
         }
@@ -78,6 +80,7 @@ impl Names {
                 RETRY
             }
         };
+        hub.directory.lock().asked.insert(name.clone(), Some(hub.now() + again));
         self.due.insert(name, Due::At(Instant::now() + again));
     }
 
