@@ -56,6 +56,7 @@ impl Control {
         if self.hub.core.lock().pools.any_paused() {
             return Err(ControlError::DatabasesPaused);
         }
+        tracing::info!("SUSPEND command issued");
         self.hub.suspension.set(Some(Suspended { since: self.hub.now(), by: None }));
         Ok(())
     }
