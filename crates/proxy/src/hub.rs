@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::console::Console;
 use crate::control::Suspension;
 use crate::control_thread::ConsoleClient;
-use crate::directory::{DatabaseEntry, Directory, PoolEntry};
+use crate::directory::{DatabaseEntry, Directory, PoolEntry, longest_wait};
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::ledger::{Flood, Ledger};
 use crate::listener::Doors;
@@ -71,6 +71,16 @@ impl Core {
     /// Server connections nobody is using.
     pub(crate) fn parked_mut(&mut self) -> impl Iterator<Item = &mut Box<ServerConn>> {
         self.parked.iter_mut().flatten()
+    }
+
+    /// Who waits already waits by the limits of a new plan.
+    fn renew_waits(&mut self, plan: &Arc<Plan>) {
+        let Core { pools, waiting, entries, .. } = self;
+        pools.renew_waits(|ticket, pool| {
+            let (client, pool) = (waiting.get(ticket.index as usize)?.as_ref()?, entries.get(&pool)?);
+            let settings = pool.settings(|| plan.clone(), &client.user);
+            Some(longest_wait(plan, &pool.database.config(), &client.user, settings.query_timeout))
+        });
     }
 
     fn take(&mut self, slot: SlotId) -> Option<Box<ServerConn>> {
@@ -355,6 +365,7 @@ impl Hub {
                 core.entries.remove(&pool.id);
             }
         }
+        core.renew_waits(&plan);
         self.run_actions(&mut core, now);
         drop(core);
         drop(directory);

@@ -212,3 +212,25 @@ fn time_never_goes_back() {
     bench.check();
     assert_eq!(bench.pools.slot(slots[1]).map(|view| view.used), Some(at(2000)));
 }
+
+#[test]
+fn limits_of_waiting_change_for_those_who_wait() {
+    let (mut bench, pool) = Bench::with_pool(limits(1));
+    bench.hold(pool, HOME, 1);
+    let ticket = bench.queued(pool, HOME, 1_000);
+    let other = bench.queued(pool, HOME, 2_000);
+    bench.pools.renew_waits(|asked, of| {
+        assert_eq!(of, pool);
+        (asked == ticket).then_some((secs(5), WaitCause::QueryTimeout))
+    });
+    assert_eq!(bench.pools.poll_timeout(), Some(at(6_000)), "counted from when it came");
+    bench.pools.handle_timeout(at(6_000));
+    let [Action::Refuse { ticket: refused, cause: Cause::QueryTimeoutWaiting, .. }] = bench.done()[..] else {
+        panic!("a refusal")
+    };
+    assert_eq!(refused, ticket);
+    bench.pools.renew_waits(|_, _| Some((Duration::ZERO, WaitCause::QueryWaitTimeout)));
+    bench.pools.handle_timeout(at(10_000_000));
+    bench.nothing();
+    bench.pools.handle_withdrawn(other, at(10_000_001));
+}
