@@ -18,7 +18,8 @@ impl Control {
     pub fn memory(&self) -> Vec<MemoryView> {
         let (hub, plan) = (&self.hub, self.hub.plan());
         let directory = hub.directory.lock();
-        let (databases, pools) = (directory.databases().len(), directory.pools().len());
+        // The console is among them, as in SHOW LISTS.
+        let (databases, pools) = (directory.databases().len() + 1, directory.pools().len() + 1);
         drop(directory);
         let clients = hub.clients.lock().len();
         let servers = hub.core.lock().servers().count();
