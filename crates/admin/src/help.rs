@@ -21,15 +21,15 @@ const COMMANDS: &str = "
 \tRELOAD
 \tPAUSE [<db>]
 \tRESUME [<db>]
-\tSUSPEND
 \tDISABLE <db>
 \tENABLE <db>
 \tRECONNECT [<db>]
-\tWAIT_CLOSE [<db>]
 \tKILL [<db>]
 \tKILL_CLIENT <client_id>
+\tSUSPEND
 \tSHUTDOWN
-\tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS";
+\tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS
+\tWAIT_CLOSE [<db>]";
 
 /// The list of commands that are there.
 pub(crate) fn usage(compat: Compat) -> String {

@@ -129,6 +129,22 @@ fn with_fast_close_sessions_end_as_soon_as_they_are_in_no_transaction() {
 }
 
 #[test]
+fn with_fast_close_a_reload_ends_sessions_of_what_has_moved() {
+    let postgres = Postgres::start();
+    let ini = Ini::new(&postgres).set("pool_mode", "session").set("server_fast_close", "1");
+    let plimsoll = pooler(ini.clone());
+    let mut moves = plimsoll.client("app", "p0");
+    let mut stays = plimsoll.client("app", "p1");
+    moves.query("SELECT 1");
+    let held = backend(&mut stays);
+    let moved = format!("host=127.0.0.1 port={} dbname=p2", postgres.port());
+    plimsoll.reload(&ini.database("p0", &moved));
+    is_told_of_the_change(&mut moves);
+    assert_eq!(plimsoll.client("app", "p0").value("SELECT current_database()"), "p2");
+    assert_eq!(backend(&mut stays), held);
+}
+
+#[test]
 fn without_fast_close_sessions_stay() {
     let (postgres, plimsoll) = house(|ini| ini.set("pool_mode", "session"));
     let mut client = plimsoll.client("app", "p0");

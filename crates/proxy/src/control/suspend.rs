@@ -25,6 +25,16 @@ struct Suspended {
     since: Moment,
     /// The console client that will resume, if it is known yet: it ends with it.
     by: Option<ClientId>,
+    flush: Flush,
+}
+
+/// Whether all that had come in before has been dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flush {
+    /// Not yet. Next: `Done`, at the latest after `suspend_timeout`.
+    Going,
+    /// Yes. Who comes now waits for RESUME.
+    Done,
 }
 
 impl Suspension {
@@ -57,7 +67,8 @@ impl Control {
             return Err(ControlError::DatabasesPaused);
         }
         tracing::info!("SUSPEND command issued");
-        self.hub.suspension.set(Some(Suspended { since: self.hub.now(), by: None }));
+        let suspended = Suspended { since: self.hub.now(), by: None, flush: Flush::Going };
+        self.hub.suspension.set(Some(suspended));
         Ok(())
     }
 
@@ -94,14 +105,19 @@ impl Control {
 
     /// Whether nothing is left to be sent, and nobody waits with a query that was read already.
     pub(crate) fn is_flushed(&self) -> bool {
-        unflushed(&self.hub).is_empty()
+        let flushed = unflushed(&self.hub).is_empty();
+        if flushed && let Some(suspended) = &mut *self.hub.suspension.state.lock() {
+            suspended.flush = Flush::Done;
+        }
+        flushed
     }
 
     /// `suspend_timeout`: clients that could not be dealt with are told so.
     pub(crate) fn end_late_flush(&self) {
         let hub = &self.hub;
         let Some(suspended) = *hub.suspension.state.lock() else { return };
-        if hub.now().since(suspended.since) < hub.plan().general.suspend_timeout {
+        let is_late = hub.now().since(suspended.since) >= hub.plan().general.suspend_timeout;
+        if suspended.flush == Flush::Done || self.is_flushed() || !is_late {
             return;
         }
         for client in unflushed(hub) {
