@@ -1,4 +1,5 @@
-//! The commands that do something: PAUSE, RESUME, RECONNECT, KILL, KILL_CLIENT, DISABLE, ENABLE, SHUTDOWN.
+//! The commands that do something: PAUSE, RESUME, SUSPEND, RECONNECT, WAIT_CLOSE, KILL, KILL_CLIENT, DISABLE, ENABLE,
+//! SHUTDOWN.
 
 use std::collections::BTreeSet;
 
@@ -94,7 +95,7 @@ fn refuse_console(deed: Deed, argument: &str) -> Result<(), Failure> {
 }
 
 fn refuse_while_paused(pooler: &dyn Pooler) -> Result<(), Failure> {
-    if pooler.is_paused() { Err(ControlError::AlreadyPaused.into()) } else { Ok(()) }
+    if pooler.is_paused() || pooler.is_suspended() { Err(ControlError::AlreadyPaused.into()) } else { Ok(()) }
 }
 
 /// `PAUSE [db]`: answered when no server connection is in use any more.
@@ -114,6 +115,21 @@ pub(crate) fn resume(pooler: &dyn Pooler, argument: &str) -> Result<Reply, Failu
     }
     pooler.resume(named(argument))?;
     Ok(Reply::Now(answer::done("RESUME")))
+}
+
+/// `SUSPEND`: answered when everything that came in is dealt with and sent.
+pub(crate) fn suspend(pooler: &dyn Pooler) -> Result<Reply, Failure> {
+    // Logged there: after the checks and before the effect.
+    pooler.suspend()?;
+    Ok(Reply::When(Until::Flushed, answer::done("SUSPEND")))
+}
+
+/// `WAIT_CLOSE [db]`: answered when no server connection is left that RECONNECT or RELOAD has marked.
+pub(crate) fn wait_close(pooler: &dyn Pooler, argument: &str) -> Result<Reply, Failure> {
+    issued("WAIT_CLOSE", argument);
+    refuse_console(Deed::WaitClose, argument)?;
+    pooler.wait_close(named(argument))?;
+    Ok(Reply::When(Until::Renewed(named(argument).map(str::to_string)), answer::done("WAIT_CLOSE")))
 }
 
 /// `RECONNECT [db]`.

@@ -16,6 +16,7 @@ const INVALID_PARAMETER_VALUE: SqlState = SqlState(*b"22023");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deed {
     Pause,
+    WaitClose,
     Reconnect,
     Disable,
     Enable,
@@ -26,6 +27,7 @@ impl Deed {
     fn as_str(self) -> &'static str {
         match self {
             Deed::Pause => "pause",
+            Deed::WaitClose => "wait in",
             Deed::Reconnect => "reconnect",
             Deed::Disable => "disable",
             Deed::Enable => "enable",
@@ -53,8 +55,6 @@ pub(crate) enum Failure {
     SetFailed(String),
     /// RELOAD with mistakes in the files; the mistakes are logged. How many there are.
     ReloadFailed(usize),
-    /// A command of PgBouncer's that is not there yet.
-    NotYet(&'static str),
     /// The pooler refused.
     Control(ControlError),
 }
@@ -99,7 +99,6 @@ impl Failure {
             Failure::InvalidClientId => "invalid client pointer supplied".into(),
             Failure::SetFailed(_) => "SET failed".into(),
             Failure::ReloadFailed(_) => "RELOAD failed, see logs for additional details".into(),
-            Failure::NotYet(what) => format!("{what} is not there yet").into(),
             Failure::Control(error) => control_message(error),
         }
     }
@@ -115,7 +114,6 @@ impl Failure {
             | Failure::AdminDatabase(..)
             | Failure::InvalidClientId
             | Failure::SetFailed(_)
-            | Failure::NotYet(_)
             | Failure::Control(_) => SqlState::PROTOCOL_VIOLATION,
         }
     }
@@ -126,7 +124,7 @@ impl Failure {
                 SqlState::SYNTAX_ERROR
             }
             Failure::AdminNeeded => SqlState::INSUFFICIENT_PRIVILEGE,
-            Failure::AdminDatabase(..) | Failure::NotYet(_) => SqlState::FEATURE_NOT_SUPPORTED,
+            Failure::AdminDatabase(..) => SqlState::FEATURE_NOT_SUPPORTED,
             Failure::InvalidClientId | Failure::SetFailed(_) => INVALID_PARAMETER_VALUE,
             Failure::ReloadFailed(_) => SqlState::CONFIG_FILE,
             Failure::Control(error) => control_sqlstate(error),
@@ -146,7 +144,6 @@ impl Failure {
             | Failure::DatabaseRequired
             | Failure::AdminDatabase(..)
             | Failure::InvalidClientId
-            | Failure::NotYet(_)
             | Failure::Control(_) => None,
         }
     }
@@ -164,7 +161,7 @@ impl Failure {
             Failure::InvalidClientId => Some("Write the id or ptr of a client: SHOW CLIENTS."),
             Failure::SetFailed(_) => Some("SHOW CONFIG lists all keys."),
             Failure::Control(error) => control_hint(error),
-            Failure::AdminDatabase(..) | Failure::ReloadFailed(_) | Failure::NotYet(_) => None,
+            Failure::AdminDatabase(..) | Failure::ReloadFailed(_) => None,
         }
     }
 }
@@ -175,6 +172,7 @@ fn control_message(error: &ControlError) -> Cow<'static, str> {
         ControlError::NotPaused(name) => format!("database {name} is not paused").into(),
         ControlError::PoolerNotPaused => "pooler is not paused/suspended".into(),
         ControlError::AlreadyPaused => "already suspended/paused".into(),
+        ControlError::DatabasesPaused => "cannot suspend with paused databases".into(),
         ControlError::ShuttingDown => "pooler is shutting down".into(),
         ControlError::ClientNotFound => "client not found".into(),
     }
@@ -183,9 +181,10 @@ fn control_message(error: &ControlError) -> Cow<'static, str> {
 fn control_sqlstate(error: &ControlError) -> SqlState {
     match error {
         ControlError::NoSuchDatabase(_) => SqlState::INVALID_CATALOG,
-        ControlError::NotPaused(_) | ControlError::PoolerNotPaused | ControlError::AlreadyPaused => {
-            SqlState::NOT_IN_STATE
-        }
+        ControlError::NotPaused(_)
+        | ControlError::PoolerNotPaused
+        | ControlError::AlreadyPaused
+        | ControlError::DatabasesPaused => SqlState::NOT_IN_STATE,
         ControlError::ShuttingDown => SqlState::ADMIN_SHUTDOWN,
         ControlError::ClientNotFound => SqlState::UNDEFINED_OBJECT,
     }
@@ -194,7 +193,10 @@ fn control_sqlstate(error: &ControlError) -> SqlState {
 fn control_hint(error: &ControlError) -> Option<&'static str> {
     match error {
         ControlError::NoSuchDatabase(_) => Some("SHOW DATABASES lists the names."),
-        ControlError::AlreadyPaused => Some("RESUME ends a pause of the whole pooler."),
+        ControlError::AlreadyPaused => Some("RESUME ends a pause of the whole pooler, or a suspension."),
+        ControlError::DatabasesPaused => {
+            Some("RESUME each database that is paused by its name first: SHOW DATABASES.")
+        }
         ControlError::ClientNotFound => Some("SHOW CLIENTS lists the ids."),
         ControlError::PoolerNotPaused => {
             Some("PAUSE and KILL of a database end with RESUME and its name: SHOW DATABASES.")

@@ -27,7 +27,7 @@ use plimsoll_proxy::{Console, Control, Level, Reply, ServerFacts};
 
 pub use reload::{Applied, Follow, Load};
 use version::server_version;
-pub use version::{PGBOUNCER_VERSION, version};
+pub use version::{COMPAT_VERSION, PGBOUNCER_VERSION, version};
 
 use commands::{Act, Verb};
 use doctor::Patient;
@@ -117,7 +117,10 @@ impl AdminConsole {
             return Ok(Some(Reply::Ask(Box::new(reply))));
         }
         let scene = self.scene(pooler, plan, level);
-        Ok(show::find(what, &scene)?.map(|table| Reply::Now(answer::table(&table))))
+        if what.eq_ignore_ascii_case("fds") {
+            require_admin(level)?;
+        }
+        Ok(show::find(what, &scene).map(|table| Reply::Now(answer::table(&table))))
     }
 
     fn scene<'a>(&self, pooler: &'a dyn Pooler, plan: &Arc<Plan>, level: Level) -> Scene<'a> {
@@ -182,8 +185,8 @@ impl AdminConsole {
             }
             Act::Resume => commands::resume(pooler, argument),
             Act::Shutdown => commands::shutdown(pooler, argument),
-            Act::Suspend => Err(Failure::NotYet("SUSPEND")),
-            Act::WaitClose => Err(Failure::NotYet("WAIT_CLOSE")),
+            Act::Suspend => commands::suspend(pooler),
+            Act::WaitClose => commands::wait_close(pooler, argument),
         }
     }
 }

@@ -1,12 +1,35 @@
 //! What the console needs of the pooler. [`Control`] is the one that counts; the tests have one that stands still.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plimsoll_config::Plan;
 use plimsoll_proxy::{
     ClientView, Control, ControlError, DatabaseView, HoldView, HouseView, ListsView, PoolView, Reloaded,
     ServerView, Shutdown, SiteView, StatsView, VisitorView, WaiterView,
 };
+
+/// A host name of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DnsHost {
+    pub(crate) name: String,
+    /// When it is looked up again.
+    pub(crate) again_in: Duration,
+    /// What it resolves to.
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+/// What something takes in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cache {
+    /// PgBouncer's name for it.
+    pub(crate) name: &'static str,
+    /// Bytes of one.
+    pub(crate) size: usize,
+    /// How many there are.
+    pub(crate) used: usize,
+}
 
 macro_rules! pooler {
     ($( fn $name:ident(&self $(, $arg:ident : $ty:ty)*) $(-> $out:ty)?; )*) => {
@@ -16,6 +39,12 @@ macro_rules! pooler {
 
             /// `KILL db`.
             fn kill(&self, database: &str) -> Result<(), ControlError>;
+
+            /// `SHOW DNS_HOSTS`, by name.
+            fn dns_hosts(&self) -> Vec<DnsHost>;
+
+            /// `SHOW MEM`.
+            fn memory(&self) -> Vec<Cache>;
         }
 
         impl Pooler for Control {
@@ -24,12 +53,29 @@ macro_rules! pooler {
             fn kill(&self, database: &str) -> Result<(), ControlError> {
                 Control::kill(self, Some(database))
             }
+
+            fn dns_hosts(&self) -> Vec<DnsHost> {
+                let hosts = Control::dns_hosts(self).into_iter();
+                hosts
+                    .map(|view| DnsHost {
+                        name: view.name,
+                        again_in: view.again_in,
+                        addresses: view.addresses,
+                    })
+                    .collect()
+            }
+
+            fn memory(&self) -> Vec<Cache> {
+                let caches = Control::memory(self).into_iter();
+                caches.map(|view| Cache { name: view.name, size: view.size, used: view.used }).collect()
+            }
         }
     };
 }
 
 pooler! {
     fn plan(&self) -> Arc<Plan>;
+    fn dns_zones(&self) -> Vec<(String, u32, usize)>;
     fn clients(&self) -> Vec<ClientView>;
     fn servers(&self) -> Vec<ServerView>;
     fn pools(&self) -> Vec<PoolView>;
@@ -44,6 +90,9 @@ pooler! {
     fn visitors(&self) -> Vec<VisitorView>;
     fn house(&self) -> HouseView;
     fn is_paused(&self) -> bool;
+    fn is_suspended(&self) -> bool;
+    fn suspend(&self) -> Result<(), ControlError>;
+    fn wait_close(&self, database: Option<&str>) -> Result<(), ControlError>;
     fn pause(&self, database: Option<&str>) -> Result<(), ControlError>;
     fn resume(&self, database: Option<&str>) -> Result<(), ControlError>;
     fn reconnect(&self, database: Option<&str>) -> Result<(), ControlError>;

@@ -7,10 +7,15 @@ mod backends;
 mod clients;
 mod config;
 mod databases;
+mod dns;
+mod fds;
 mod holds;
 mod lists;
+mod memory;
+mod peers;
 mod pools;
 mod sites;
+mod sockets;
 mod stats;
 mod totals;
 mod users;
@@ -23,7 +28,6 @@ use plimsoll_config::{Compat, Plan};
 use plimsoll_proxy::Level;
 use plimsoll_types::PoolMode;
 
-use crate::failure::Failure;
 use crate::pooler::Pooler;
 use crate::table::{Column, Row, Table, big, cell, text};
 use crate::version::version;
@@ -82,14 +86,22 @@ pub(crate) struct Show {
     rows: fn(&Scene<'_>) -> Vec<Row>,
 }
 
-/// All of PgBouncer's that we have.
+/// All of PgBouncer's.
 pub(crate) const SHOWS: &[Show] = &[
+    Show { name: "active_sockets", columns: sockets::COLUMNS, appended: &[], rows: sockets::active_rows },
     Show { name: "clients", columns: clients::COLUMNS, appended: &[], rows: clients::client_rows },
     Show { name: "config", columns: config::COLUMNS, appended: &[], rows: config::rows },
     Show { name: "databases", columns: databases::COLUMNS, appended: &[], rows: databases::rows },
+    Show { name: "dns_hosts", columns: dns::HOSTS, appended: &[], rows: dns::host_rows },
+    Show { name: "dns_zones", columns: dns::ZONES, appended: &[], rows: dns::zone_rows },
+    Show { name: "fds", columns: fds::COLUMNS, appended: &[], rows: fds::rows },
     Show { name: "lists", columns: lists::COLUMNS, appended: &[], rows: lists::rows },
+    Show { name: "mem", columns: memory::COLUMNS, appended: &[], rows: memory::rows },
+    Show { name: "peer_pools", columns: peers::POOLS, appended: &[], rows: peers::rows },
+    Show { name: "peers", columns: peers::PEERS, appended: &[], rows: peers::rows },
     Show { name: "pools", columns: pools::COLUMNS, appended: pools::APPENDED, rows: pools::rows },
     Show { name: "servers", columns: clients::COLUMNS, appended: &[], rows: clients::server_rows },
+    Show { name: "sockets", columns: sockets::COLUMNS, appended: &[], rows: sockets::rows },
     Show { name: "state", columns: STATE_COLUMNS, appended: &[], rows: state_rows },
     Show { name: "stats", columns: stats::COLUMNS, appended: &[], rows: stats::rows },
     Show { name: "stats_averages", columns: stats::AVERAGES, appended: &[], rows: stats::average_rows },
@@ -114,18 +126,6 @@ pub(crate) const LEDGER_SHOWS: &[Show] = &[
     Show { name: "waiters", columns: holds::WAITERS, appended: &[], rows: holds::waiter_rows },
 ];
 
-/// What PgBouncer has and we do not have yet.
-const MISSING: &[(&str, &str)] = &[
-    ("active_sockets", "SHOW ACTIVE_SOCKETS"),
-    ("dns_hosts", "SHOW DNS_HOSTS"),
-    ("dns_zones", "SHOW DNS_ZONES"),
-    ("fds", "SHOW FDS"),
-    ("mem", "SHOW MEM"),
-    ("peer_pools", "SHOW PEER_POOLS"),
-    ("peers", "SHOW PEERS"),
-    ("sockets", "SHOW SOCKETS"),
-];
-
 /// Settings of PostgreSQL that drivers ask for without need, and what they hear.
 const SETTINGS: &[(&str, &str)] = &[
     ("client_encoding", "UTF-8"),
@@ -142,23 +142,17 @@ pub(crate) fn is_session_setting(key: &str) -> bool {
 }
 
 /// The table behind `SHOW what`; `None` when there is nothing of this name.
-///
-/// # Errors
-/// [`Failure::NotYet`] for what PgBouncer has and we do not.
-pub(crate) fn find(what: &str, scene: &Scene<'_>) -> Result<Option<Table>, Failure> {
+pub(crate) fn find(what: &str, scene: &Scene<'_>) -> Option<Table> {
     let is_meant = |name: &str| name.eq_ignore_ascii_case(what);
     if let Some((name, value)) = SETTINGS.iter().find(|(name, _)| is_meant(name)) {
-        return Ok(Some(Table { columns: vec![text(name)], rows: vec![vec![cell(value)]] }));
-    }
-    if let Some((_, words)) = MISSING.iter().find(|(name, _)| is_meant(name)) {
-        return Err(Failure::NotYet(words));
+        return Some(Table { columns: vec![text(name)], rows: vec![vec![cell(value)]] });
     }
     let own = match scene.plan.own.compat {
         Compat::Plimsoll => OWN_SHOWS,
         Compat::Pgbouncer => &[],
     };
     let show = SHOWS.iter().chain(LEDGER_SHOWS).chain(own).find(|show| is_meant(show.name));
-    Ok(show.map(|show| table(show, scene)))
+    show.map(|show| table(show, scene))
 }
 
 /// `SHOW HOLDS FULL`.
@@ -195,8 +189,8 @@ fn version_rows(scene: &Scene<'_>) -> Vec<Row> {
 const STATE_COLUMNS: &[Column] = &[text("key"), text("value")];
 
 fn state_rows(scene: &Scene<'_>) -> Vec<Row> {
-    let paused = scene.pooler.is_paused();
-    let state = [("active", !paused), ("paused", paused), ("suspended", false)];
+    let (paused, suspended) = (scene.pooler.is_paused(), scene.pooler.is_suspended());
+    let state = [("active", !paused && !suspended), ("paused", paused), ("suspended", suspended)];
     state.into_iter().map(|(key, value)| vec![cell(key), yes_no(value)]).collect()
 }
 

@@ -11,6 +11,8 @@ pub(crate) enum Kind {
     Big,
     /// `numeric`.
     Numeric,
+    /// `bytea`.
+    Bytes,
 }
 
 impl Kind {
@@ -21,6 +23,7 @@ impl Kind {
             Kind::Int => 23,
             Kind::Big => 20,
             Kind::Numeric => 1700,
+            Kind::Bytes => 17,
         }
     }
 }
@@ -50,6 +53,11 @@ pub(crate) const fn big(name: &'static str) -> Column {
 /// A column of `numeric`.
 pub(crate) const fn numeric(name: &'static str) -> Column {
     Column { name, kind: Kind::Numeric }
+}
+
+/// A column of `bytea`.
+pub(crate) const fn bytes(name: &'static str) -> Column {
+    Column { name, kind: Kind::Bytes }
 }
 
 /// A value; `None` is NULL.

@@ -101,18 +101,39 @@ fn a_kill_without_a_name_is_for_every_database_that_has_a_pool() {
 }
 
 #[test]
-fn a_pause_is_answered_when_its_database_is_quiet() {
+fn what_takes_its_time_is_answered_when_it_is_done() {
     let (console, still) = (console(Compat::Plimsoll), Still::new(Compat::Plimsoll));
-    for (line, until) in [("PAUSE", None), ("PAUSE app", Some("app".to_string()))] {
+    let app = || Some("app".to_string());
+    for (line, until, tag) in [
+        ("PAUSE", Until::Quiet(None), "C PAUSE"),
+        ("PAUSE app", Until::Quiet(app()), "C PAUSE"),
+        ("SUSPEND;", Until::Flushed, "C SUSPEND"),
+        ("WAIT_CLOSE", Until::Renewed(None), "C WAIT_CLOSE"),
+        ("wait_close \"app\"", Until::Renewed(app()), "C WAIT_CLOSE"),
+    ] {
         match reply(&console, &still, Level::Admin, line) {
             Reply::When(waits_for, bytes) => {
-                assert_eq!(waits_for, Until::Quiet(until), "{line}");
-                assert_eq!(spell(&bytes), ["C PAUSE"]);
+                assert_eq!(waits_for, until, "{line}");
+                assert_eq!(spell(&bytes), [tag]);
             }
             other => panic!("{line}: {other:?}"),
         }
     }
-    assert_eq!(*still.told.borrow(), ["pause None", "pause Some(\"app\")"]);
+    let told =
+        ["pause None", "pause Some(\"app\")", "suspend", "wait_close None", "wait_close Some(\"app\")"];
+    assert_eq!(*still.told.borrow(), told);
+}
+
+#[test]
+fn nothing_can_be_paused_while_everything_is() {
+    for (paused, suspended) in [(true, false), (false, true)] {
+        let still = Still { paused, suspended, ..Still::new(Compat::Pgbouncer) };
+        for line in ["PAUSE", "PAUSE app", "KILL", "KILL app"] {
+            let expected = "E S=ERROR C=08P01 M=already suspended/paused";
+            assert_eq!(said(&console(Compat::Pgbouncer), &still, line), [expected], "{line}");
+        }
+        assert_eq!(*still.told.borrow(), [] as [&str; 0]);
+    }
 }
 
 #[test]
@@ -152,9 +173,9 @@ fn refusals_have_pgbouncers_words_and_three_fields() {
         ("kill_client 0xg", "invalid client pointer supplied"),
         ("set foo=1", "SET failed"),
         ("set pool_mode=nope", "SET failed"),
-        ("suspend", "SUSPEND is not there yet"),
-        ("wait_close", "WAIT_CLOSE is not there yet"),
-        ("show sockets", "SHOW SOCKETS is not there yet"),
+        ("wait_close pgbouncer", "cannot wait in admin db: pgbouncer"),
+        ("suspend app", "invalid command 'suspend app', use SHOW HELP;"),
+        ("show fds zz", "invalid command 'show fds zz', use SHOW HELP;"),
     ] {
         let expected = format!("E S=ERROR C=08P01 M={message}");
         assert_eq!(said(&console, &still, line), [expected], "{line}");
@@ -169,6 +190,9 @@ fn refusals_of_the_pooler_are_passed_on() {
         (ControlError::NotPaused("app".to_string()), "resume app", "database app is not paused"),
         (ControlError::PoolerNotPaused, "resume", "pooler is not paused/suspended"),
         (ControlError::AlreadyPaused, "pause", "already suspended/paused"),
+        (ControlError::AlreadyPaused, "suspend", "already suspended/paused"),
+        (ControlError::DatabasesPaused, "suspend", "cannot suspend with paused databases"),
+        (ControlError::NoSuchDatabase("zz".to_string()), "wait_close zz", "no such database: zz"),
         (ControlError::ShuttingDown, "resume", "pooler is shutting down"),
         (ControlError::ClientNotFound, "kill_client 9", "client not found"),
     ] {
@@ -185,7 +209,6 @@ fn in_our_own_shape_a_refusal_has_its_sqlstate_and_a_hint() {
         ("foo", "42601"),
         ("disable", "42601"),
         ("pause pgbouncer", "0A000"),
-        ("suspend", "0A000"),
         ("resume pgbouncer", "55000"),
         ("kill_client x", "22023"),
         ("set foo=1", "22023"),

@@ -17,7 +17,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("auth_file", None, Field::Path(|g| &mut g.auth_file)),
     key("auth_hba_file", Some(""), Field::Path(|g| &mut g.auth_hba_file)),
     key("auth_ident_file", None, Field::Path(|g| &mut g.auth_ident_file)),
-    key("auth_ldap_options", None, Field::Kept(Kind::Text)).harmless(NO_LDAP),
+    key("auth_ldap_options", None, Field::Kept(Kind::Text)).warned(NO_LDAP),
     key("auth_query", Some(AUTH_QUERY), Field::Text(|g| &mut g.auth_query)),
     key("auth_type", Some("md5"), Field::AuthType(|g| &mut g.auth_type)),
     key("auth_user", None, Field::OptionalText(|g| &mut g.auth_user)),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use plimsoll_admin::PGBOUNCER_VERSION;
+use plimsoll_admin::COMPAT_VERSION;
 use plimsoll_cli::Ask;
 use plimsoll_config::Compat;
 
@@ -123,7 +123,7 @@ enum Command {
 
 /// A connection pooler for PostgreSQL
 #[derive(Parser)]
-#[command(name = "PgBouncer", bin_name = "pgbouncer", version = PGBOUNCER_VERSION)]
+#[command(name = "PgBouncer", bin_name = "pgbouncer", version = COMPAT_VERSION)]
 struct Pgbouncer {
     #[command(flatten)]
     serve: ServeArgs,

@@ -30,6 +30,7 @@ enum Got {
 enum State {
     Running,
     Paused,
+    Suspended,
     ShuttingDown,
 }
 
@@ -50,24 +51,25 @@ fn decide(got: Got, state: State) -> (Step, &'static str) {
         (Got::Term, State::ShuttingDown) => {
             (Step::ShutDown(Shutdown::Immediate), "got SIGTERM while shutting down, fast exit")
         }
-        (Got::Term, State::Running | State::Paused) => (
+        (Got::Term, State::Running | State::Paused | State::Suspended) => (
             Step::ShutDown(Shutdown::WaitForClients),
             "got SIGTERM, shutting down, waiting for all clients disconnect",
         ),
         (Got::Int, State::ShuttingDown) => {
             (Step::ShutDown(Shutdown::Immediate), "got SIGINT while shutting down, fast exit")
         }
-        (Got::Int, State::Running | State::Paused) => (
+        (Got::Int, State::Running | State::Paused | State::Suspended) => (
             Step::ShutDown(Shutdown::WaitForServers),
             "got SIGINT, shutting down, waiting for all servers connections to be released",
         ),
         (Got::Hup, _) => (Step::Reload, "got SIGHUP, re-reading config"),
         (Got::Usr1, State::Running) => (Step::Pause, "got SIGUSR1, pausing all activity"),
-        (Got::Usr1, State::Paused | State::ShuttingDown) => {
+        (Got::Usr1, State::Paused | State::Suspended | State::ShuttingDown) => {
             (Step::Nothing, "got SIGUSR1, but already paused/suspended")
         }
         (Got::Usr2, State::ShuttingDown) => (Step::Nothing, "got SIGUSR2 while shutting down, ignoring"),
         (Got::Usr2, State::Paused) => (Step::Resume, "got SIGUSR2, continuing from PAUSE"),
+        (Got::Usr2, State::Suspended) => (Step::Resume, "got SIGUSR2, continuing from SUSPEND"),
         (Got::Usr2, State::Running) => (Step::Nothing, "got SIGUSR2, but not paused/suspended"),
     }
 }
@@ -131,10 +133,14 @@ impl Signals {
 }
 
 fn state(control: &Control) -> State {
-    match (control.is_shutting_down(), control.is_paused()) {
-        (true, _) => State::ShuttingDown,
-        (false, true) => State::Paused,
-        (false, false) => State::Running,
+    if control.is_shutting_down() {
+        State::ShuttingDown
+    } else if control.is_suspended() {
+        State::Suspended
+    } else if control.is_paused() {
+        State::Paused
+    } else {
+        State::Running
     }
 }
 

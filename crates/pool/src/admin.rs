@@ -1,10 +1,11 @@
 //! PAUSE, RESUME, RECONNECT, KILL, shutdown.
 
-use plimsoll_types::{Cause, DatabaseId, Moment};
+use plimsoll_types::{Cause, DatabaseId, Moment, PoolId};
 
 use crate::Pools;
-use crate::pool::Service;
-use crate::slots::Fate;
+use crate::nouns::SlotState;
+use crate::pool::{Clients, Service};
+use crate::slots::{Fate, Slot};
 
 impl Pools {
     /// Grants stop, idle servers are closed; held ones are closed when they come back. `None` pauses everything,
@@ -54,6 +55,25 @@ impl Pools {
     /// Whether no server connection is in use any more (opening, held, cleaning, checking, idle): what PAUSE waits for.
     pub fn is_quiet(&self, database: Option<DatabaseId>) -> bool {
         self.pools_of(database).into_iter().all(|id| self.slots.shelf(id).staying() == 0)
+    }
+
+    /// Whether a database is paused by its name: SUSPEND is not possible then.
+    pub fn any_paused(&self) -> bool {
+        !self.paused.databases.is_empty()
+    }
+
+    /// Whether everything that had to be closed (RECONNECT, a changed connection string) is gone: what WAIT_CLOSE waits
+    /// for. Lost connections are not waited for.
+    pub fn is_renewed(&self, database: Option<DatabaseId>) -> bool {
+        let in_scope = |slot: &Slot| database.is_none_or(|id| self.pool(slot.pool).spec().database == id);
+        let mut slots = self.slots.table().iter().map(|(_, slot)| slot);
+        !slots.any(|slot| slot.fate == Fate::CloseNeeded && slot.state() != SlotState::Lost && in_scope(slot))
+    }
+
+    /// Whether `pool_idle_timeout` has emptied the pool and nothing is left of it, so that it may be removed.
+    pub fn is_given_up(&self, pool: PoolId) -> bool {
+        let emptied = self.find_pool(pool).is_some_and(|pool| pool.clients == Clients::GivenUp);
+        emptied && self.slots.shelf(pool).total() == 0
     }
 
     /// Every server connection is closed when it comes back, idle ones now.

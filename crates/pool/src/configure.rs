@@ -1,11 +1,13 @@
 //! Limits and specs, which may change at any time. Nobody is cut off by a lower limit: idle connections above it go
 //! at once, those in use when they come back.
 
-use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, TargetId, UserId};
+use std::time::Duration;
+
+use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, TargetId, Ticket, UserId};
 
 use crate::Pools;
 use crate::limits::GroupId;
-use crate::nouns::{Globals, PoolSpec};
+use crate::nouns::{Globals, PoolSpec, WaitCause};
 use crate::pool::{Clients, Health, Pool, Service};
 use crate::slots::Fate;
 
@@ -131,14 +133,26 @@ impl Pools {
         self.fill(now);
     }
 
+    /// The limits of waiting have changed: `wait` tells the longest wait of a waiter of that pool and what ends it, or
+    /// `None` where it stays as it is. A wait that is over now ends with the next [`Pools::handle_timeout`].
+    pub fn renew_waits(&mut self, wait: impl Fn(Ticket, PoolId) -> Option<(Duration, WaitCause)>) {
+        let all: Vec<_> = self.waiters.table().iter().map(|(index, waiter)| (index, waiter.pool)).collect();
+        for (index, pool) in all {
+            if let Some((wait_max, cause)) = wait(self.waiters.ticket(index), pool) {
+                self.waiters.set_wait(index, wait_max, cause);
+            }
+        }
+    }
+
     /// How many clients are logged in to the pool (for min_pool_size and pool_idle_timeout).
     pub fn set_clients(&mut self, pool: PoolId, clients: u32, now: Moment) {
         let now = self.tick(now);
         let Some(pool) = self.find_pool_mut(pool) else { return };
         pool.clients = match (clients, pool.clients) {
             (0, Clients::NoneSince(since)) => Clients::NoneSince(since),
+            (0, Clients::GivenUp) => Clients::GivenUp,
             (0, Clients::Some) => Clients::NoneSince(now),
-            (_, Clients::NoneSince(_) | Clients::Some) => Clients::Some,
+            (_, Clients::NoneSince(_) | Clients::GivenUp | Clients::Some) => Clients::Some,
         };
     }
 }

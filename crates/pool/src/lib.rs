@@ -42,6 +42,7 @@ mod views;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, WorkerId};
 
@@ -74,6 +75,8 @@ pub struct Pools {
     /// Cancel connections whose slot is gone.
     orphans: BTreeMap<SlotId, Orphan>,
     actions: VecDeque<Action>,
+    /// Pools that `pool_idle_timeout` has emptied, and how long nobody used them; for [`Pools::poll_given_up`].
+    given_up: VecDeque<(PoolId, Duration)>,
     /// The latest moment anybody told us. Workers read the clock before they have the lock, so moments come a
     /// little out of order; here time never goes back.
     clock: Moment,
@@ -138,6 +141,7 @@ impl Pools {
             patient: Vec::new(),
             orphans: BTreeMap::new(),
             actions: VecDeque::new(),
+            given_up: VecDeque::new(),
             clock: Moment::default(),
             looked: Moment::default(),
             holds: 0,
@@ -149,6 +153,11 @@ impl Pools {
     /// Next thing to do; drain it after every other call.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// Next pool that `pool_idle_timeout` has emptied, and how long it had no client: PgBouncer logs a line for each.
+    pub fn poll_given_up(&mut self) -> Option<(PoolId, Duration)> {
+        self.given_up.pop_front()
     }
 
     /// Takes note of the time and answers it, never earlier than before.

@@ -53,6 +53,8 @@ pub(crate) enum Welcome {
 pub(crate) enum Clients {
     /// None since then.
     NoneSince(Moment),
+    /// None for `pool_idle_timeout`: what was idle has been closed, and the shell has been told.
+    GivenUp,
     /// Some.
     Some,
 }

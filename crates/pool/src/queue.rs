@@ -93,7 +93,7 @@ impl Waiters {
             worker: request.worker,
             since: now,
             turn: self.turns,
-            deadline: (!request.wait_max.is_zero()).then(|| now + request.wait_max),
+            deadline: deadline(now, request.wait_max),
             wait_cause: request.wait_cause,
             link: Link::LOOSE,
         });
@@ -104,6 +104,13 @@ impl Waiters {
         queue.by_worker[worker].push(&mut self.table, index);
         queue.len += 1;
         Ticket { index, generation }
+    }
+
+    /// A waiter waits no longer than this, counted from when it came.
+    pub(crate) fn set_wait(&mut self, index: u32, wait_max: Duration, cause: WaitCause) {
+        let waiter = self.table.row_mut(index);
+        waiter.deadline = deadline(waiter.since, wait_max);
+        waiter.wait_cause = cause;
     }
 
     /// Takes a waiter out of the queue of its pool.
@@ -131,4 +138,9 @@ impl Waiters {
         let behind = self.row(at_home).since.since(self.row(oldest).since);
         Some(if behind > slack { oldest } else { at_home })
     }
+}
+
+/// When a wait ends that began then; zero is for ever.
+fn deadline(since: Moment, wait_max: Duration) -> Option<Moment> {
+    (!wait_max.is_zero()).then(|| since + wait_max)
 }

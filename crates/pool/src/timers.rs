@@ -51,15 +51,24 @@ impl Pools {
 
     /// `pool_idle_timeout` and `server_idle_timeout`.
     fn close_unused(&mut self, id: PoolId, now: Moment) {
-        if self.pool_ends(self.pool(id)).is_some_and(|end| now >= end) {
-            self.close_idle(id, &Cause::PoolIdleTimeout, now);
-        }
+        self.give_up_pool(id, now);
         while let Some(index) = self.slots.shelf(id).idle().oldest() {
             let due = self.idle_ends(id, self.pool(id));
             if due.is_none_or(|due| now < due) {
                 break;
             }
             self.let_go(index, Cause::ServerIdleTimeout, now);
+        }
+    }
+
+    /// A pool without clients for `pool_idle_timeout` is emptied, as soon as nothing but idle connections is left in it.
+    fn give_up_pool(&mut self, id: PoolId, now: Moment) {
+        let pool = self.pool(id);
+        let Clients::NoneSince(since) = pool.clients else { return };
+        if self.pool_ends(id, pool).is_some_and(|end| now >= end) {
+            self.given_up.push_back((id, now.since(since)));
+            self.pool_mut(id).clients = Clients::GivenUp;
+            self.close_idle(id, &Cause::PoolIdleTimeout, now);
         }
     }
 
@@ -75,13 +84,15 @@ impl Pools {
     }
 
     /// When a pool without clients is emptied. Pools with a forced user are not.
-    fn pool_ends(&self, pool: &Pool) -> Option<Moment> {
+    fn pool_ends(&self, id: PoolId, pool: &Pool) -> Option<Moment> {
         let limits = pool.limits();
+        let shelf = self.slots.shelf(id);
         match pool.clients {
-            Clients::NoneSince(since) if !limits.pool_idle_timeout.is_zero() && !limits.min_always => {
-                Some(since + limits.pool_idle_timeout)
+            Clients::NoneSince(since) if shelf.staying() == shelf.idle().len() => {
+                let ends = !limits.pool_idle_timeout.is_zero() && !limits.min_always;
+                ends.then(|| since + limits.pool_idle_timeout)
             }
-            Clients::NoneSince(_) | Clients::Some => None,
+            Clients::NoneSince(_) | Clients::GivenUp | Clients::Some => None,
         }
     }
 
@@ -109,9 +120,8 @@ impl Pools {
     /// What is due in a pool, and when.
     fn dues(&self, id: PoolId, pool: &Pool) -> impl Iterator<Item = Moment> + use<> {
         let shelf = self.slots.shelf(id);
-        let pool_ends = self.pool_ends(pool).filter(|_| shelf.idle().len() > 0);
         [
-            pool_ends,
+            self.pool_ends(id, pool),
             self.idle_ends(id, pool),
             self.next_aged(id, pool).map(|(due, _)| due),
             self.attempt_due(id, pool, shelf).filter(|due| *due > self.looked),

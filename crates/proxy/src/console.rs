@@ -1,5 +1,6 @@
 //! The seam to the console: what `admin` implements, and what it may look at and do.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,10 @@ impl std::fmt::Debug for Reply {
 pub enum Until {
     /// No server connection of the database (or any) is in use.
     Quiet(Option<String>),
+    /// All that came in is dealt with and sent (SUSPEND).
+    Flushed,
+    /// No server connection of the database (or any) is left that has to be renewed (WAIT_CLOSE).
+    Renewed(Option<String>),
 }
 
 /// The console. Called on the control thread only, so it may take its time without harming a query.
@@ -234,6 +239,32 @@ pub struct ListsView {
     pub free_servers: u64,
     /// Server connections in use.
     pub used_servers: u64,
+    /// Host names of servers that are looked up.
+    pub dns_names: u64,
+    /// Those that are being looked up right now.
+    pub dns_pending: u64,
+}
+
+/// A host name as `SHOW DNS_HOSTS` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsHostView {
+    /// `hostname`.
+    pub name: String,
+    /// When it is looked up again.
+    pub again_in: Duration,
+    /// What it resolves to.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What something takes in memory, as `SHOW MEM` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryView {
+    /// PgBouncer's name for it.
+    pub name: &'static str,
+    /// Bytes of one.
+    pub size: usize,
+    /// How many there are.
+    pub used: usize,
 }
 
 /// Why an administrative command failed.
@@ -247,6 +278,8 @@ pub enum ControlError {
     PoolerNotPaused,
     /// `already suspended/paused`.
     AlreadyPaused,
+    /// `cannot suspend with paused databases`.
+    DatabasesPaused,
     /// `pooler is shutting down`.
     ShuttingDown,
     /// `client not found`.

@@ -1,6 +1,9 @@
 //! What the console and `main` may look at and do. Cheap to clone; every call takes the locks it needs for a moment.
 
 mod ledger;
+mod memory;
+mod suspend;
+mod tidy;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,14 +14,18 @@ use plimsoll_pool::SlotState;
 use plimsoll_types::{Cause, Moment};
 
 use crate::console::{
-    ClientState, ClientView, ControlError, DatabaseView, ListsView, PoolView, Reloaded, ServerView, Shutdown,
-    StatsView, Until,
+    ClientState, ClientView, ControlError, DatabaseView, DnsHostView, ListsView, PoolView, Reloaded,
+    ServerView, Shutdown, StatsView, Until,
 };
-use crate::directory::{DatabaseEntry, database_client_limit, pool_mode, pool_size};
+use crate::directory::{DatabaseEntry, Found, database_client_limit, pool_mode, pool_size};
 use crate::entry::ClientEntry;
 use crate::hub::{Hub, Phase};
 use crate::security::Security;
 use crate::stats::Totals;
+pub(crate) use suspend::Suspension;
+
+/// The database of the console.
+const CONSOLE: &str = "pgbouncer";
 
 /// A handle on the running pooler.
 #[derive(Clone)]
@@ -178,21 +185,19 @@ impl Control {
 
     /// `SHOW STATS`, by database, without the console's own.
     pub fn stats(&self) -> Vec<StatsView> {
-        let pools = self.hub.directory.lock().pools();
+        let directory = self.hub.directory.lock();
+        let (databases, pools) = (directory.databases(), directory.pools());
+        drop(directory);
         let mut out: Vec<StatsView> = Vec::new();
-        for pool in pools {
-            let total = pool.totals();
-            match out.iter_mut().find(|view| view.database == pool.database.name) {
-                Some(view) => view.total.add(&total),
-                None => out.push(StatsView {
-                    database: pool.database.name.clone(),
-                    total,
-                    average: Totals::default(),
-                }),
+        for database in databases {
+            // Of pools that are gone, too, so that no counter ever falls.
+            let mut total = *database.retired.lock();
+            let mine = pools.iter().filter(|pool| pool.database.id == database.id);
+            let mine: Vec<_> = mine.map(|pool| total.add(&pool.totals())).collect();
+            if !mine.is_empty() || total != Totals::default() {
+                let average = self.averages.of(&database.name);
+                out.push(StatsView { database: database.name.clone(), total, average });
             }
-        }
-        for view in &mut out {
-            view.average = self.averages.of(&view.database);
         }
         out
     }
@@ -214,7 +219,37 @@ impl Control {
             login_clients: clients.iter().filter(|c| c.state == ClientState::Login).count() as u64,
             free_servers: free,
             used_servers: slots.len() as u64 - free,
+            dns_names: directory.asked.len() as u64,
+            dns_pending: directory.asked.values().filter(|at| at.is_none()).count() as u64,
         }
+    }
+
+    /// `SHOW DNS_HOSTS`, by name.
+    pub fn dns_hosts(&self) -> Vec<DnsHostView> {
+        let (directory, now) = (self.hub.directory.lock(), self.hub.now());
+        let view = |(name, again): (&String, &Option<Moment>)| DnsHostView {
+            name: name.clone(),
+            again_in: again.map_or(Duration::ZERO, |again| again.since(now)),
+            addresses: directory.addresses_of(name).to_vec(),
+        };
+        let mut out: Vec<_> = directory.asked.iter().map(view).collect();
+        out.sort_by(|one, other| one.name.cmp(&other.name));
+        out
+    }
+
+    /// `SHOW DNS_ZONES`: each zone, its serial number (0 while it is unknown) and how many host names are in it.
+    pub fn dns_zones(&self) -> Vec<(String, u32, usize)> {
+        let directory = self.hub.directory.lock();
+        let hosts_in = |zone: &str| {
+            let rest =
+                |name: &String| name.trim_end_matches('.').split_once('.').map(|(_, rest)| rest.to_string());
+            directory.asked.keys().filter(|name| rest(name).as_deref() == Some(zone)).count()
+        };
+        let zones = directory.zones.iter();
+        let mut out: Vec<_> =
+            zones.map(|(zone, serial)| (zone.clone(), serial.unwrap_or(0), hosts_in(zone))).collect();
+        out.sort();
+        out
     }
 
     /// Sockets that went from one worker to another since the start.
@@ -235,7 +270,28 @@ impl Control {
                 Ok(database) => self.hub.core.lock().pools.is_quiet(Some(database.id)),
                 Err(_) => true,
             },
+            Until::Flushed => self.is_flushed(),
+            Until::Renewed(None) => self.hub.core.lock().pools.is_renewed(None),
+            Until::Renewed(Some(name)) => match self.database(name) {
+                Ok(database) => self.hub.core.lock().pools.is_renewed(Some(database.id)),
+                Err(_) => true,
+            },
         }
+    }
+
+    /// A database by name, made by the `*` line if there is one: PgBouncer does so for most commands.
+    fn database_or_auto(&self, name: &str) -> Result<Arc<DatabaseEntry>, ControlError> {
+        let plan = self.hub.plan();
+        let found = self.hub.directory.lock().database_or_auto(&plan, name);
+        let (entry, found) = found.ok_or_else(|| ControlError::NoSuchDatabase(name.to_string()))?;
+        if found == Found::Registered {
+            tracing::info!("registered new auto-database: {name}");
+        }
+        Ok(entry)
+    }
+
+    fn auto_id(&self, name: Option<&str>) -> Result<Option<plimsoll_types::DatabaseId>, ControlError> {
+        name.map(|name| Ok(self.database_or_auto(name)?.id)).transpose()
     }
 
     fn database(&self, name: &str) -> Result<Arc<DatabaseEntry>, ControlError> {
@@ -252,18 +308,18 @@ impl Control {
     /// # Errors
     /// No such database, or paused already.
     pub fn pause(&self, database: Option<&str>) -> Result<(), ControlError> {
-        let id = self.database_id(database)?;
+        let id = self.auto_id(database)?;
         if self.hub.phase() != Phase::Running {
             return Err(ControlError::ShuttingDown);
         }
-        if id.is_none() && self.is_paused() {
+        if id.is_none() && (self.is_paused() || self.is_suspended()) {
             return Err(ControlError::AlreadyPaused);
         }
         self.hub.with_pools(|pools, now| pools.pause(id, now));
         Ok(())
     }
 
-    /// `RESUME [db]`.
+    /// `RESUME [db]`: without a name it ends a pause of everything, or a suspension.
     ///
     /// # Errors
     /// No such database, or not paused.
@@ -271,6 +327,9 @@ impl Control {
         let id = self.database_id(database)?;
         if self.hub.phase() != Phase::Running {
             return Err(ControlError::ShuttingDown);
+        }
+        if id.is_none() && self.end_suspension() {
+            return Ok(());
         }
         if !self.hub.core.lock().pools.is_paused(id) {
             return Err(match database {
@@ -287,7 +346,7 @@ impl Control {
     /// # Errors
     /// No such database.
     pub fn reconnect(&self, database: Option<&str>) -> Result<(), ControlError> {
-        let id = self.database_id(database)?;
+        let id = self.auto_id(database)?;
         for pool in self.hub.directory.lock().pools() {
             if id.is_none_or(|id| id == pool.database.id) {
                 pool.clear_welcome();
@@ -297,12 +356,20 @@ impl Control {
         Ok(())
     }
 
+    /// `WAIT_CLOSE [db]`. The caller waits for [`Until::Renewed`].
+    ///
+    /// # Errors
+    /// No such database.
+    pub fn wait_close(&self, database: Option<&str>) -> Result<(), ControlError> {
+        self.auto_id(database).map(drop)
+    }
+
     /// `KILL [db]`: drops clients and servers and leaves the database paused.
     ///
     /// # Errors
     /// No such database.
     pub fn kill(&self, database: Option<&str>) -> Result<(), ControlError> {
-        let id = self.database_id(database)?;
+        let id = self.auto_id(database)?;
         self.hub.with_pools(|pools, now| pools.pause(id, now));
         self.kill_clients_of(database, &Cause::DatabaseRemoved);
         self.hub.with_pools(|pools, now| pools.refuse_waiters(id, Cause::DatabaseRemoved, now));
@@ -312,7 +379,7 @@ impl Control {
     fn kill_clients_of(&self, database: Option<&str>, cause: &Cause) {
         let victims: Vec<_> = {
             let clients = self.hub.clients.lock();
-            let all = clients.values().filter(|c| &*c.database != "pgbouncer");
+            let all = clients.values().filter(|c| &*c.database != CONSOLE);
             all.filter(|c| database.is_none_or(|name| *c.database == *name)).cloned().collect()
         };
         for client in victims {
@@ -339,7 +406,7 @@ impl Control {
     /// # Errors
     /// No such database.
     pub fn disable(&self, database: &str) -> Result<(), ControlError> {
-        self.database(database)?.disabled.store(true, Ordering::Relaxed);
+        self.database_or_auto(database)?.disabled.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -383,6 +450,8 @@ impl Control {
                 database.name
             );
             self.kill_clients_of(Some(&database.name), &Cause::DatabaseRemoved);
+            // Nobody could ever resume it.
+            self.hub.with_pools(|pools, now| pools.resume(Some(database.id), now));
         }
         if !reaches_alike {
             // There is no database whose absence could be told.
@@ -395,8 +464,9 @@ impl Control {
         Reloaded { plan: self.hub.plan(), needs_restart, tls_refused, removed: Cause::DatabaseRemoved }
     }
 
-    /// Ends the process; see [`Shutdown`].
+    /// Ends the process; see [`Shutdown`]. A suspension ends with it: clients that nobody listens to never leave.
     pub fn shutdown(&self, how: Shutdown) {
+        self.end_suspension();
         match how {
             Shutdown::WaitForClients => self.hub.set_phase(Phase::WaitForClients),
             Shutdown::WaitForServers => {

@@ -74,13 +74,18 @@ impl Beats {
 
     fn beat(&mut self, control: &Control, names: &mut Names) {
         let hub = &control.hub;
-        hub.with_pools(|pools, now| pools.handle_timeout(now));
+        control.tell_time();
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(LEDGER_TICKS) {
             ledger::observe(hub);
         }
         if self.ticks.is_multiple_of(JANITOR_TICKS) {
-            wake_due_clients(hub);
+            if control.is_suspended() {
+                control.end_late_flush();
+            } else {
+                wake_due_clients(hub);
+                control.tidy();
+            }
             names.look_up_due(hub);
         }
         let general = &hub.plan().general;

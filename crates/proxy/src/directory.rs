@@ -30,6 +30,10 @@ pub(crate) struct DatabaseEntry {
     pub(crate) clients: AtomicU32,
     /// DISABLEd.
     pub(crate) disabled: AtomicBool,
+    /// Since when a database of the `*` line has had neither clients nor server connections.
+    pub(crate) idle_since: Mutex<Option<Moment>>,
+    /// What its pools counted that are gone.
+    pub(crate) retired: Mutex<Totals>,
 }
 
 impl DatabaseEntry {
@@ -159,7 +163,11 @@ pub(crate) struct Directory {
     targets: HashMap<TargetAddr, TargetId>,
     addrs: Vec<TargetAddr>,
     /// Host names and what they resolve to.
-    names: HashMap<String, Resolved>,
+    names: HashMap<String, Vec<IpAddr>>,
+    /// When each of them is looked up again; `None` while it is.
+    pub(crate) asked: HashMap<String, Option<Moment>>,
+    /// Zones that are watched, with their serial numbers.
+    pub(crate) zones: HashMap<String, Option<u32>>,
     /// Clients by login user.
     pub(crate) user_clients: HashMap<Arc<str>, u32>,
     next_database: u32,
@@ -176,6 +184,8 @@ impl Directory {
             targets: HashMap::new(),
             addrs: Vec::new(),
             names: HashMap::new(),
+            asked: HashMap::new(),
+            zones: HashMap::new(),
             user_clients: HashMap::new(),
             next_database: 0,
             workers,
@@ -196,6 +206,8 @@ impl Directory {
             config: Mutex::new(Arc::new(config)),
             clients: AtomicU32::new(0),
             disabled: AtomicBool::new(false),
+            idle_since: Mutex::new(None),
+            retired: Mutex::default(),
         });
         self.databases.insert(name, entry.clone());
         entry
@@ -338,7 +350,7 @@ impl Directory {
                 Host::Tcp { host, port } => match host.parse::<IpAddr>() {
                     Ok(ip) => out.push(TargetAddr::Tcp(SocketAddr::new(ip, *port))),
                     Err(_) => {
-                        let ips = self.ips_of(host);
+                        let ips = self.addresses_of(host);
                         out.extend(ips.iter().map(|ip| TargetAddr::Tcp(SocketAddr::new(*ip, *port))));
                     }
                 },
@@ -347,17 +359,13 @@ impl Directory {
         out
     }
 
-    fn ips_of(&self, host: &str) -> &[IpAddr] {
-        self.names.get(host).map(|resolved| resolved.ips.as_slice()).unwrap_or_default()
-    }
-
     /// The host that a line of the file names for an address, for the certificate of the server to be held against.
     pub(crate) fn host_of(&self, config: &Database, addr: &TargetAddr) -> Option<String> {
         let TargetAddr::Tcp(wanted) = addr else { return None };
         let leads_there = |host: &&Host| match host {
             Host::Unix { .. } => false,
             Host::Tcp { host, port } => {
-                let resolved = self.ips_of(host);
+                let resolved = self.addresses_of(host);
                 *port == wanted.port()
                     && match host.parse::<IpAddr>() {
                         Ok(ip) => ip == wanted.ip(),
@@ -390,6 +398,32 @@ impl Directory {
         self.addrs.get(target.0 as usize).cloned()
     }
 
+    /// What a host name resolved to last.
+    pub(crate) fn addresses_of(&self, name: &str) -> &[IpAddr] {
+        self.names.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Pools that are `unused` and that nobody has in hand: only this table and the one of the core know them.
+    pub(crate) fn unused_pools(&self, unused: impl Fn(&PoolEntry) -> bool) -> Vec<Arc<PoolEntry>> {
+        let all = self.pools.values();
+        all.filter(|pool| Arc::strong_count(pool) <= 2 && unused(pool)).cloned().collect()
+    }
+
+    /// Forgets a pool, except for what it has counted.
+    pub(crate) fn remove_pool(&mut self, pool: &PoolEntry) {
+        self.pools.remove(&(pool.database.id, pool.purpose, pool.user.clone()));
+        pool.database.retired.lock().add(&pool.totals());
+    }
+
+    /// Forgets a database; its pools.
+    pub(crate) fn remove_database(&mut self, database: &DatabaseEntry) -> Vec<Arc<PoolEntry>> {
+        self.databases.remove(&database.name);
+        let of_it = |pool: &Arc<PoolEntry>| pool.database.id == database.id;
+        let pools: Vec<_> = self.pools.values().filter(|pool| of_it(pool)).cloned().collect();
+        self.pools.retain(|_, pool| !of_it(pool));
+        pools
+    }
+
     /// Host names that need resolving.
     pub(crate) fn host_names(&self) -> Vec<String> {
         let mut names: Vec<String> = self
@@ -418,14 +452,13 @@ impl Directory {
         pools: &mut Pools,
         plan: &Plan,
         name: &str,
-        resolved: Resolved,
+        ips: Vec<IpAddr>,
         now: Moment,
     ) {
-        let same = self.ips_of(name) == resolved.ips;
-        self.names.insert(name.to_string(), resolved);
-        if same {
+        if self.names.get(name) == Some(&ips) {
             return;
         }
+        self.names.insert(name.to_string(), ips);
         let uses = |host: &Host| matches!(host, Host::Tcp { host, .. } if host == name);
         for pool in self.pools() {
             if pool.database.config().hosts.iter().any(uses) {
@@ -475,15 +508,6 @@ impl Directory {
         }
         removed
     }
-}
-
-/// What a host name resolves to.
-#[derive(Clone, Debug)]
-pub(crate) struct Resolved {
-    /// IPv4 first, each once.
-    pub(crate) ips: Vec<IpAddr>,
-    /// Until when that holds.
-    pub(crate) until: Moment,
 }
 
 /// What a pool is for.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use plimsoll_auth::Policy;
@@ -22,8 +22,9 @@ use tokio::sync::{Notify, mpsc};
 pub(crate) use keys::Clients;
 
 use crate::console::Console;
+use crate::control::Suspension;
 use crate::control_thread::ConsoleClient;
-use crate::directory::{DatabaseEntry, Directory, PoolEntry, Resolved, Role};
+use crate::directory::{DatabaseEntry, Directory, PoolEntry, Role, longest_wait};
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::ledger::{Flood, Ledger};
 use crate::listener::Doors;
@@ -75,6 +76,16 @@ impl Core {
     /// Server connections nobody is using.
     pub(crate) fn parked_mut(&mut self) -> impl Iterator<Item = &mut Box<ServerConn>> {
         self.parked.iter_mut().flatten()
+    }
+
+    /// Who waits already waits by the limits of a new plan.
+    fn renew_waits(&mut self, plan: &Arc<Plan>) {
+        let Core { pools, waiting, entries, .. } = self;
+        pools.renew_waits(|ticket, pool| {
+            let (client, pool) = (waiting.get(ticket.index as usize)?.as_ref()?, entries.get(&pool)?);
+            let settings = pool.settings(|| plan.clone(), &client.user);
+            Some(longest_wait(plan, &pool.database.config(), &client.user, settings.query_timeout))
+        });
     }
 
     fn take(&mut self, slot: SlotId) -> Option<Box<ServerConn>> {
@@ -155,6 +166,8 @@ pub(crate) struct Hub {
     pub(crate) entrance: Entrance,
     /// Sites, verdicts, history.
     pub(crate) ledger: Ledger,
+    /// SUSPEND.
+    pub(crate) suspension: Suspension,
     /// Client sockets open, console and cancel requests included.
     pub(crate) sockets: AtomicU32,
     /// Bytes of messages that are kept whole.
@@ -223,6 +236,7 @@ impl Hub {
             doors,
             entrance: Entrance::default(),
             ledger: Ledger::default(),
+            suspension: Suspension::default(),
             sockets: AtomicU32::new(0),
             collected: AtomicUsize::new(0),
             timed: AtomicBool::new(false),
@@ -369,6 +383,7 @@ impl Hub {
                 core.entries.remove(&pool.id);
             }
         }
+        core.renew_waits(&plan);
         self.run_actions(&mut core, now);
         drop(core);
         drop(directory);
@@ -380,12 +395,23 @@ impl Hub {
         removed
     }
 
-    /// A host name has been resolved; `ttl` is how long that holds.
-    pub(crate) fn set_addresses(self: &Arc<Self>, name: &str, ips: Vec<IpAddr>, ttl: Duration) {
+    /// Pools nobody can find any more: their waiters are refused and their connections go.
+    pub(crate) fn remove_pools(self: &Arc<Self>, pools: &[Arc<PoolEntry>], cause: &Cause) {
+        let now = self.now();
+        let mut core = self.core.lock();
+        for pool in pools {
+            core.pools.remove_pool(pool.id, cause.clone(), now);
+            core.entries.remove(&pool.id);
+        }
+        self.run_actions(&mut core, now);
+    }
+
+    /// A host name has been resolved.
+    pub(crate) fn set_addresses(self: &Arc<Self>, name: &str, ips: Vec<IpAddr>) {
         let (plan, now) = (self.plan(), self.now());
         let mut directory = self.directory.lock();
         let mut core = self.core.lock();
-        directory.set_addresses(&mut core.pools, &plan, name, Resolved { ips, until: now + ttl }, now);
+        directory.set_addresses(&mut core.pools, &plan, name, ips, now);
         self.run_actions(&mut core, now);
     }
 

@@ -84,6 +84,8 @@ enum Stage {
     Client,
     /// For a server connection.
     Server,
+    /// For the other half of a TLS handshake, in which nothing can be said.
+    Handshake,
 }
 
 /// Where a login has led.
@@ -146,6 +148,11 @@ pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> 
         }
         Err(_elapsed) => {
             let cause = match login.stage {
+                Stage::Handshake => {
+                    let prefix = login.log_prefix();
+                    report::log_closing(&login.plan, &prefix, login.age(), &Cause::LoginTimeout);
+                    return None;
+                }
                 Stage::Client => Cause::LoginTimeout,
                 Stage::Server => Cause::LoginTimeoutServerDown,
             };

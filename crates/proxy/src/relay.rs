@@ -155,6 +155,10 @@ impl Relay {
             self.resume_client(cx, scratch)?;
         }
         self.read_mail(cx, scratch)?;
+        if self.hub.suspension.is_on() {
+            // Nothing is read from anybody; RESUME wakes all clients.
+            return self.flush(cx);
+        }
         loop {
             match self.turn(cx, scratch)? {
                 // What follows may be much later than what was done.

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ServerConfig};
 
 use crate::protocols::Versions;
 use crate::settings::{Check, Fault, Key, PemFile, Settings, Side, SslMode};
-use crate::verify::{Anchors, ClientVerifier, Demand, ServerVerifier};
+use crate::verify::{Anchors, ClientVerifier, Demand, ServerVerifier, Wanted};
 use crate::x509::{Certificate, PublicKey};
 use crate::{ciphers, groups, pem, protocols};
 
@@ -42,7 +42,14 @@ pub fn acceptor(settings: &Settings) -> Result<Arc<ServerConfig>, Vec<Fault>> {
     let (Some(identity), []) = (identity, faults.0.as_slice()) else { return Err(faults.0) };
     let (provider, versions) = offer.provider();
     let verifier: Arc<dyn ClientCertVerifier> = match anchors {
-        Some(anchors) => Arc::new(ClientVerifier::new(anchors, provider.signature_verification_algorithms)),
+        Some(anchors) => {
+            let wanted = match settings.mode.check() {
+                // HBA lines with `cert` ask for it; everybody else comes without.
+                Check::Nothing => Wanted::May,
+                Check::Chain | Check::ChainAndName => Wanted::Must,
+            };
+            Arc::new(ClientVerifier::new(anchors, provider.signature_verification_algorithms, wanted))
+        }
         None => WebPkiClientVerifier::no_client_auth(),
     };
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -165,11 +172,12 @@ impl Offer {
     }
 }
 
-/// Who is trusted; none if nobody is verified. A CA file that is not used is not read: PgBouncer does not either.
+/// Who is trusted; none if nobody is verified. A CA file for servers that is not used is not read: PgBouncer does not
+/// either. With one for clients they may show a certificate in every mode, which is verified then, as libtls does.
 fn anchors(settings: &Settings, side: Side, faults: &mut Faults) -> Option<Anchors> {
     match settings.mode.check() {
-        Check::Nothing => return None,
-        Check::Chain | Check::ChainAndName => {}
+        Check::Nothing if side == Side::Server || settings.ca.is_none() => return None,
+        Check::Nothing | Check::Chain | Check::ChainAndName => {}
     }
     let Some(file) = &settings.ca else {
         let what = match side {

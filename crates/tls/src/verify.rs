@@ -107,11 +107,21 @@ fn verify_name(leaf: &Certificate<'_>, name: &ServerName<'_>) -> Result<(), Erro
 pub(crate) struct ClientVerifier {
     anchors: Anchors,
     algorithms: WebPkiSupportedAlgorithms,
+    wanted: Wanted,
+}
+
+/// Whether a client has to show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// It does.
+    Must,
+    /// It may; then it must be a good one.
+    May,
 }
 
 impl ClientVerifier {
-    pub(crate) fn new(anchors: Anchors, algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self { anchors, algorithms }
+    pub(crate) fn new(anchors: Anchors, algorithms: WebPkiSupportedAlgorithms, wanted: Wanted) -> Self {
+        Self { anchors, algorithms, wanted }
     }
 }
 
@@ -122,6 +132,10 @@ impl fmt::Debug for ClientVerifier {
 }
 
 impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.wanted == Wanted::Must
+    }
+
     /// No hints, as PgBouncer: they cost bytes in each handshake, and some drivers keep a certificate back if its
     /// intermediate issuer is not among them.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {

@@ -187,7 +187,7 @@ causes! {
     NoSuchUser => Client, INVALID_AUTHORIZATION, "no such user", "";
     /// auth_query cannot be asked, or gave no answer of use.
     AuthConfig => Client, CONFIG_FILE, "bouncer config error",
-        "The pooler's log says what is wrong with auth_query, auth_user or auth_dbname.";
+        "The pooler's log says what became of auth_query; the server may have ended it, or auth_query, auth_user or auth_dbname may need a look.";
     /// auth_dbname is disabled.
     AuthDatabaseDisabled { name: Box<str> } => Client, CANNOT_CONNECT_NOW,
         format!("authentication database \"{name}\" is disabled"), "An administrator has to ENABLE it.";

@@ -50,7 +50,7 @@ fn client_state(client: &ClientView) -> Option<&'static str> {
     }
 }
 
-fn client_row(scene: &Scene<'_>, client: &ClientView, state: &str) -> Row {
+pub(super) fn client_row(scene: &Scene<'_>, client: &ClientView, state: &str) -> Row {
     let (wait_s, wait_us) = split(client.waiting_for);
     vec![
         cell("C"),
@@ -100,14 +100,14 @@ fn server_state(server: &ServerView, compat: Compat) -> Option<&'static str> {
     }
 }
 
-fn own_only(state: &'static str, compat: Compat) -> Option<&'static str> {
+pub(super) fn own_only(state: &'static str, compat: Compat) -> Option<&'static str> {
     match compat {
         Compat::Plimsoll => Some(state),
         Compat::Pgbouncer => None,
     }
 }
 
-fn server_row(scene: &Scene<'_>, server: &ServerView, state: &str) -> Row {
+pub(super) fn server_row(scene: &Scene<'_>, server: &ServerView, state: &str) -> Row {
     vec![
         cell("S"),
         cell(&server.user),

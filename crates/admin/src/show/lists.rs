@@ -5,8 +5,8 @@ use crate::table::{Column, Row, cell, int, text};
 
 pub(super) const COLUMNS: &[Column] = &[text("list"), int("items")];
 
-/// Peers, a cache of free clients and a cache of names do not exist here: their lines are there, because scripts
-/// look for them, and are truly 0.
+/// Peers, zones and a cache of free clients do not exist here: their lines are there, because scripts look for them,
+/// and are truly 0.
 pub(super) fn rows(scene: &Scene<'_>) -> Vec<Row> {
     let lists = scene.pooler.lists();
     let users = users::names(&scene.plan).len() as u64;
@@ -21,10 +21,10 @@ pub(super) fn rows(scene: &Scene<'_>) -> Vec<Row> {
         ("login_clients", lists.login_clients),
         ("free_servers", lists.free_servers),
         ("used_servers", lists.used_servers),
-        ("dns_names", 0),
+        ("dns_names", lists.dns_names),
         ("dns_zones", 0),
-        ("dns_queries", 0),
-        ("dns_pending", 0),
+        ("dns_queries", lists.dns_pending),
+        ("dns_pending", lists.dns_pending),
     ];
     items.into_iter().map(|(list, count)| vec![cell(list), cell(count)]).collect()
 }

@@ -59,11 +59,38 @@ const GOLDEN: &[(&str, &str)] = &[
     ("config", "key:25,value:25,default:25,changeable:25"),
     ("lists", "list:25,items:23"),
     ("state", "key:25,value:25"),
+    (
+        "sockets",
+        "type:25,user:25,database:25,replication:25,state:25,addr:25,port:23,local_addr:25,local_port:23,\
+         connect_time:25,request_time:25,wait:23,wait_us:23,close_needed:23,ptr:25,link:25,remote_pid:23,tls:25,\
+         application_name:25,prepared_statements:23,id:23,recv_pos:23,pkt_pos:23,pkt_remain:23,send_pos:23,\
+         send_remain:23,pkt_avail:23,send_avail:23",
+    ),
+    (
+        "active_sockets",
+        "type:25,user:25,database:25,replication:25,state:25,addr:25,port:23,local_addr:25,local_port:23,\
+         connect_time:25,request_time:25,wait:23,wait_us:23,close_needed:23,ptr:25,link:25,remote_pid:23,tls:25,\
+         application_name:25,prepared_statements:23,id:23,recv_pos:23,pkt_pos:23,pkt_remain:23,send_pos:23,\
+         send_remain:23,pkt_avail:23,send_avail:23",
+    ),
+    ("peers", "peer_id:23,host:25,port:23,pool_size:23"),
+    (
+        "peer_pools",
+        "peer_id:23,cl_active_cancel_req:23,cl_waiting_cancel_req:23,sv_active_cancel:23,sv_login:23",
+    ),
+    ("mem", "name:25,size:23,used:23,free:23,memtotal:23"),
+    ("dns_hosts", "hostname:25,ttl:20,addrs:25"),
+    ("dns_zones", "zonename:25,serial:20,count:23"),
+    (
+        "fds",
+        "fd:23,task:25,user:25,database:25,addr:25,port:23,cancel:20,link:23,client_encoding:25,std_strings:25,\
+         datestyle:25,timezone:25,password:25,scram_client_key:17,scram_server_key:17",
+    ),
 ];
 
 /// Columns and rows as they go over the wire; `-` is NULL.
 fn ask(compat: Compat, what: &str) -> (String, Vec<Vec<String>>) {
-    let reply = console(compat).answer(&Still::new(compat), Level::Stats, format!("SHOW {what}").as_bytes());
+    let reply = console(compat).answer(&Still::new(compat), Level::Admin, format!("SHOW {what}").as_bytes());
     let Reply::Now(bytes) = reply else { panic!("{what}: {reply:?}") };
     let mut columns = String::new();
     let mut rows = Vec::new();
@@ -139,14 +166,15 @@ fn our_own_columns_stand_behind_pgbouncers() {
 fn every_row_has_as_many_values_as_there_are_columns() {
     for (what, expected) in GOLDEN {
         let rows = rows(what);
-        assert!(!rows.is_empty(), "{what}");
+        let nothing_there = ["dns_zones", "fds", "peers", "peer_pools"].contains(what);
+        assert_eq!(rows.is_empty(), nothing_there, "{what}");
         assert!(rows.iter().all(|row| row.len() == expected.split(',').count()), "{what}: {rows:?}");
     }
 }
 
 #[test]
 fn the_version_is_that_of_whose_shape_it_is() {
-    assert_eq!(rows("version"), [["PgBouncer 1.25.2"]]);
+    assert_eq!(rows("version"), [[format!("PgBouncer 1.25.2 (Plimsoll {})", env!("CARGO_PKG_VERSION"))]]);
     assert_eq!(ask(Compat::Plimsoll, "version").1, [[format!("plimsoll {}", env!("CARGO_PKG_VERSION"))]]);
 }
 
@@ -208,6 +236,37 @@ fn servers_are_shown_by_the_state_of_their_slot() {
 }
 
 #[test]
+fn sockets_are_clients_and_servers_in_pgbouncers_words() {
+    let told = |what, compat| -> Vec<String> {
+        ask(compat, what).1.into_iter().map(|row| format!("{}/{}", row[0], row[4])).collect()
+    };
+    let servers = ["S/sv_active", "S/sv_used", "S/sv_idle", "S/sv_tested"].map(String::from);
+    let clients = ["C/cl_active", "C/cl_waiting", "C/cl_active", "C/cl_login"].map(String::from);
+    assert_eq!(told("sockets", Compat::Pgbouncer), [&clients[..], &servers[..]].concat());
+    assert!(told("sockets", Compat::Plimsoll).contains(&"S/sv_lost".to_string()));
+    // Who waits, who asks, who is about to come in.
+    assert_eq!(told("active_sockets", Compat::Pgbouncer), ["C/cl_waiting", "C/cl_active", "C/cl_login"]);
+    assert_eq!(rows("sockets")[0][21..].join(" "), "0 0 0 0 0 0 0");
+    assert_eq!(rows("sockets")[0][..4], rows("clients")[0][..4]);
+}
+
+#[test]
+fn descriptors_are_for_administrators() {
+    let still = Still::new(Compat::Pgbouncer);
+    let reply = console(Compat::Pgbouncer).answer(&still, Level::Stats, b"SHOW FDS");
+    let Reply::Now(bytes) = reply else { panic!("{reply:?}") };
+    assert_eq!(crate::tests::fields(&messages(&bytes)[0].1), "S=ERROR C=08P01 M=admin access needed");
+}
+
+#[test]
+fn names_and_memory_are_counted() {
+    assert_eq!(rows("dns_hosts"), [["db.example", "14", "10.0.0.1:0,[::1]:0"]]);
+    let memory = rows("mem");
+    assert_eq!(memory[0], ["client_cache", "600", "3", "0", "1800"]);
+    assert_eq!(memory[1][4], i32::MAX.to_string(), "as much as the column takes");
+}
+
+#[test]
 fn stats_have_every_counter_in_its_column() {
     let numbers = |from: u64| (from..from + 12).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
     let stats: Vec<String> = rows("stats").iter().map(|row| row.join(" ")).collect();
@@ -247,7 +306,7 @@ fn lists_have_all_lines() {
     assert_eq!(
         lists.join(" "),
         "databases=2 users=4 peers=0 pools=4 peer_pools=0 free_clients=0 used_clients=5 login_clients=6 \
-         free_servers=7 used_servers=8 dns_names=0 dns_zones=0 dns_queries=0 dns_pending=0"
+         free_servers=7 used_servers=8 dns_names=9 dns_zones=0 dns_queries=1 dns_pending=1"
     );
 }
 
@@ -269,6 +328,11 @@ fn users_are_those_of_the_configuration_and_keep_their_values_apart() {
 fn config_and_state_say_yes_and_no() {
     assert_eq!(rows("config"), [["auth_file", "-", "-", "yes"], ["listen_port", "6543", "6432", "no"]]);
     assert_eq!(rows("state"), [["active", "yes"], ["paused", "no"], ["suspended", "no"]]);
+    let still = Still { suspended: true, ..Still::new(Compat::Pgbouncer) };
+    let reply = console(Compat::Pgbouncer).answer(&still, Level::Stats, b"SHOW STATE");
+    let Reply::Now(bytes) = reply else { panic!("{reply:?}") };
+    let rows: Vec<_> = messages(&bytes)[1..4].iter().map(|(_, body)| read_row(body)).collect();
+    assert_eq!(rows, [["active", "no"], ["paused", "no"], ["suspended", "yes"]]);
 }
 
 #[test]

@@ -12,12 +12,13 @@ use plimsoll_proxy::{
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
 
-use crate::pooler::Pooler;
+use crate::pooler::{Cache, DnsHost, Pooler};
 
 /// A pooler with one database, one pool, two clients and two server connections. It writes down what it is told.
 pub(crate) struct Still {
     pub(crate) plan: RefCell<Arc<Plan>>,
     pub(crate) paused: bool,
+    pub(crate) suspended: bool,
     pub(crate) refusal: Option<ControlError>,
     pub(crate) told: RefCell<Vec<String>>,
 }
@@ -66,6 +67,7 @@ impl Still {
         Still {
             plan: RefCell::new(Arc::new(plan(compat))),
             paused: false,
+            suspended: false,
             refusal: None,
             told: RefCell::default(),
         }
@@ -124,6 +126,10 @@ fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
 }
 
 impl Pooler for Still {
+    fn dns_zones(&self) -> Vec<(String, u32, usize)> {
+        vec![("example".to_string(), 7, 1)]
+    }
+
     fn plan(&self) -> Arc<Plan> {
         self.plan.borrow().clone()
     }
@@ -208,6 +214,8 @@ impl Pooler for Still {
             login_clients: 6,
             free_servers: 7,
             used_servers: 8,
+            dns_names: 9,
+            dns_pending: 1,
         }
     }
 
@@ -252,6 +260,30 @@ impl Pooler for Still {
 
     fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.suspended
+    }
+
+    fn suspend(&self) -> Result<(), ControlError> {
+        self.tell("suspend".to_string())
+    }
+
+    fn wait_close(&self, database: Option<&str>) -> Result<(), ControlError> {
+        self.tell(format!("wait_close {database:?}"))
+    }
+
+    fn dns_hosts(&self) -> Vec<DnsHost> {
+        let addresses = ["10.0.0.1", "::1"].map(|ip| ip.parse().expect("an address")).to_vec();
+        vec![DnsHost { name: "db.example".to_string(), again_in: Duration::from_millis(14_900), addresses }]
+    }
+
+    fn memory(&self) -> Vec<Cache> {
+        vec![
+            Cache { name: "client_cache", size: 600, used: 3 },
+            Cache { name: "iobuf_cache", size: 1 << 20, used: 1 << 12 },
+        ]
     }
 
     fn pause(&self, database: Option<&str>) -> Result<(), ControlError> {

@@ -39,6 +39,40 @@ fn what_is_opened_during_a_pause_is_closed() {
 }
 
 #[test]
+fn a_database_is_renewed_when_all_that_was_marked_is_gone() {
+    let (mut bench, pool) = Bench::with_pool(limits(3));
+    let slots = bench.hold_many(pool, HOME, 3, 1);
+    bench.give_back(slots[0], 2);
+    assert!(bench.pools.is_renewed(DB), "nothing is marked");
+    bench.pools.reconnect(DB, at(3));
+    assert_eq!(bench.closing(), (slots[0], Cause::CloseNeeded));
+    assert!(!bench.pools.is_renewed(DB) && !bench.pools.is_renewed(None));
+    assert!(bench.pools.is_renewed(Some(DatabaseId(9))), "another one has nothing to do with it");
+    bench.pools.handle_closed(slots[0], at(4));
+    for slot in &slots[1..] {
+        assert!(!bench.pools.is_renewed(DB));
+        bench.give_back(*slot, 5);
+        assert_eq!(bench.closing(), (*slot, Cause::CloseNeeded));
+    }
+    bench.pools.handle_closed(slots[1], at(6));
+    assert!(!bench.pools.is_renewed(None));
+    // One that does not end is not waited for.
+    bench.pools.handle_lost(slots[2], at(7));
+    assert!(bench.pools.is_renewed(None));
+}
+
+#[test]
+fn a_database_paused_by_name_is_known() {
+    let (mut bench, _) = Bench::with_pool(limits(1));
+    bench.pools.pause(None, at(0));
+    assert!(!bench.pools.any_paused());
+    bench.pools.pause(DB, at(1));
+    assert!(bench.pools.any_paused());
+    bench.pools.resume(DB, at(2));
+    assert!(!bench.pools.any_paused());
+}
+
+#[test]
 fn waits_end_during_a_pause() {
     let (mut bench, pool) = Bench::with_pool(limits(3));
     bench.pools.pause(None, at(0));

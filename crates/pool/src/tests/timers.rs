@@ -127,6 +127,31 @@ fn a_pool_without_clients_is_emptied() {
     bench.pools.handle_timeout(at(160_000));
     assert_eq!(bench.closing(), (slot, Cause::PoolIdleTimeout));
     assert_eq!(bench.pools.poll_timeout(), None);
+    assert_eq!(bench.pools.poll_given_up(), Some((pool, secs(60))));
+    assert!(!bench.pools.is_given_up(pool), "something is left of it");
+    bench.pools.handle_closed(slot, at(160_001));
+    assert!(bench.pools.is_given_up(pool));
+    // Told once.
+    bench.pools.handle_timeout(at(400_000));
+    assert_eq!(bench.pools.poll_given_up(), None);
+    bench.pools.set_clients(pool, 1, at(400_001));
+    assert!(!bench.pools.is_given_up(pool));
+}
+
+#[test]
+fn a_pool_is_not_emptied_while_a_connection_is_at_work() {
+    let (mut bench, pool) = Bench::with_pool(PoolLimits { pool_idle_timeout: secs(60), ..limits(3) });
+    bench.pools.set_clients(pool, 1, at(0));
+    let slot = bench.hold(pool, HOME, 1).slot;
+    bench.pools.set_clients(pool, 0, at(2));
+    bench.pools.handle_returned(slot, Returned::Dirty, at(2));
+    bench.pools.handle_timeout(at(70_000));
+    assert_eq!(bench.pools.poll_given_up(), None, "it is being cleaned");
+    bench.done();
+    bench.pools.handle_cleaned(slot, at(70_001));
+    bench.pools.handle_timeout(at(70_002));
+    assert_eq!(bench.closing(), (slot, Cause::PoolIdleTimeout));
+    assert_eq!(bench.pools.poll_given_up().map(|(id, _)| id), Some(pool));
 }
 
 #[test]
@@ -186,4 +211,26 @@ fn time_never_goes_back() {
     bench.give_back(slots[1], 1999);
     bench.check();
     assert_eq!(bench.pools.slot(slots[1]).map(|view| view.used), Some(at(2000)));
+}
+
+#[test]
+fn limits_of_waiting_change_for_those_who_wait() {
+    let (mut bench, pool) = Bench::with_pool(limits(1));
+    bench.hold(pool, HOME, 1);
+    let ticket = bench.queued(pool, HOME, 1_000);
+    let other = bench.queued(pool, HOME, 2_000);
+    bench.pools.renew_waits(|asked, of| {
+        assert_eq!(of, pool);
+        (asked == ticket).then_some((secs(5), WaitCause::QueryTimeout))
+    });
+    assert_eq!(bench.pools.poll_timeout(), Some(at(6_000)), "counted from when it came");
+    bench.pools.handle_timeout(at(6_000));
+    let [Action::Refuse { ticket: refused, cause: Cause::QueryTimeoutWaiting, .. }] = bench.done()[..] else {
+        panic!("a refusal")
+    };
+    assert_eq!(refused, ticket);
+    bench.pools.renew_waits(|_, _| Some((Duration::ZERO, WaitCause::QueryWaitTimeout)));
+    bench.pools.handle_timeout(at(10_000_000));
+    bench.nothing();
+    bench.pools.handle_withdrawn(other, at(10_000_001));
 }

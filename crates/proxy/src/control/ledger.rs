@@ -12,7 +12,7 @@ use plimsoll_ledger::{HoldCopy, Level, Live, SiteId, is_sleeping};
 use plimsoll_pool::SlotState;
 use plimsoll_types::{Moment, PoolId};
 
-use super::Control;
+use super::{CONSOLE, Control};
 use crate::directory::{PoolEntry, pool_mode, pool_size};
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::hub::Hub;
@@ -21,9 +21,6 @@ use crate::views::{
     HoldView, HouseView, NeedView, SiteView, VerdictView, VisitorView, WaiterView, escaped, host_of,
 };
 use views::{Gathered, hold_view, letting_go, past_view, site_view, verdict_view, who};
-
-/// The database of the console.
-const CONSOLE: &str = "pgbouncer";
 
 impl Control {
     /// `SHOW HOLDS`: the oldest first; then what is being cleaned or closed.

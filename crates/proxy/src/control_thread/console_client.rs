@@ -60,7 +60,8 @@ pub(super) async fn serve(control: Control, client: ConsoleClient) {
     let hub = control.hub.clone();
     let mut talk = Talk { control, stream, input, entry, level, extended: Extended::default() };
     let Err(ended) = talk.run().await;
-    let Talk { mut stream, entry, .. } = talk;
+    let Talk { control, mut stream, entry, .. } = talk;
+    control.console_left(entry.id);
     match ended {
         Ended::Left(cause) => {
             report::leaving(&hub, &entry, &cause);
@@ -157,21 +158,28 @@ impl Talk {
     async fn answer(&mut self, text: &[u8]) -> Result<Vec<u8>, Ended> {
         match self.control.hub.console.command(&self.control, self.level, text) {
             Reply::Now(bytes) => Ok(bytes),
-            Reply::When(until, bytes) => match self.wait(&until).await {
-                Ok(()) => Ok(bytes),
-                Err(broken) => {
-                    self.undo(&until);
-                    match broken {
-                        Broken::Cancelled => Ok(cancelled(self.control.hub.plan().own.compat)),
-                        Broken::Ended(ended) => Err(ended),
-                    }
-                }
-            },
+            Reply::When(until, bytes) => self.answer_when(until, bytes).await,
             Reply::Ask(reply) => Ok(reply(ask::servers(&self.control.hub).await)),
             Reply::Exit => {
                 self.control.shutdown(Shutdown::Immediate);
                 // The connection closes when the process ends.
                 std::future::pending().await
+            }
+        }
+    }
+
+    async fn answer_when(&mut self, until: Until, bytes: Vec<u8>) -> Result<Vec<u8>, Ended> {
+        if until == Until::Flushed {
+            self.control.own_suspension(self.entry.id);
+        }
+        match self.wait(&until).await {
+            Ok(()) => Ok(bytes),
+            Err(broken) => {
+                self.undo(&until);
+                match broken {
+                    Broken::Cancelled => Ok(cancelled(self.control.hub.plan().own.compat)),
+                    Broken::Ended(ended) => Err(ended),
+                }
             }
         }
     }
@@ -197,11 +205,22 @@ impl Talk {
         Ok(())
     }
 
-    /// Nobody waits any more for what a PAUSE was to bring about.
+    /// Nobody waits any more for what a PAUSE or SUSPEND was to bring about.
     fn undo(&self, until: &Until) {
-        let Until::Quiet(database) = until;
+        let database = match until {
+            Until::Quiet(database) => database.as_deref(),
+            Until::Flushed => None,
+            Until::Renewed(_) => return,
+        };
         // Where somebody else has resumed already there is nothing to undo.
-        let _ = self.control.resume(database.as_deref());
+        let _ = self.control.resume(database);
+    }
+
+    /// A cancel request of an administrator who waits for nothing: PgBouncer ends a pause or suspension of everything.
+    fn take_cancel(&self) {
+        if self.level == Level::Admin && self.control.resume(None).is_ok() {
+            tracing::info!("{}cancel request, doing RESUME", self.entry.log_prefix());
+        }
     }
 
     async fn message(&mut self) -> Result<Message, Ended> {
@@ -220,12 +239,18 @@ impl Talk {
             }
             let mut chunk = [0; CHUNK_BYTES];
             let Talk { stream, entry, .. } = self;
-            let n = std::future::poll_fn(|cx| {
+            let read = std::future::poll_fn(|cx| {
                 poll_kill(cx, entry)?;
-                Poll::Ready(gone_if_none(ready!(stream.poll_read(cx, &mut chunk))))
+                if std::mem::take(&mut entry.mail().cancelled) {
+                    return Poll::Ready(Ok(None));
+                }
+                Poll::Ready(gone_if_none(ready!(stream.poll_read(cx, &mut chunk))).map(Some))
             })
             .await?;
-            self.input.extend_from_slice(&chunk[..n]);
+            match read {
+                Some(n) => self.input.extend_from_slice(&chunk[..n]),
+                None => self.take_cancel(),
+            }
         }
     }
 

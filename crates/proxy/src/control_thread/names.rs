@@ -49,6 +49,7 @@ impl Names {
     pub(super) fn look_up_due(&mut self, hub: &Arc<Hub>) {
         let wanted = wanted(hub);
         self.due.retain(|name, due| matches!(due, Due::UnderWay) || wanted.binary_search(name).is_ok());
+        hub.directory.lock().asked.retain(|name, _| wanted.binary_search(name).is_ok());
         let now = Instant::now();
         for name in wanted {
             let is_due = match self.due.get(&name) {
@@ -58,6 +59,7 @@ impl Names {
             };
             if is_due {
                 self.due.insert(name.clone(), Due::UnderWay);
+                hub.directory.lock().asked.insert(name.clone(), None);
                 self.under_way.spawn(look_up(name, hub.plan()));
             }
         }
@@ -77,6 +79,7 @@ impl Names {
         self.zones_due = Some(now + period);
         let zones: HashSet<String> = self.due.keys().filter_map(|name| zone_of(name)).collect();
         self.zones.retain(|zone, _| zones.contains(zone));
+        hub.directory.lock().zones = self.zones.clone();
         for zone in zones {
             self.under_way.spawn(look_up_serial(zone, hub.plan()));
         }
@@ -104,7 +107,7 @@ impl Names {
         let again = match addresses {
             Ok((ips, ttl)) => {
                 let again = ttl.min(plan.general.dns.max_ttl);
-                hub.set_addresses(&name, ips, again);
+                hub.set_addresses(&name, ips);
                 again
             }
             Err(e) => {
@@ -112,6 +115,7 @@ impl Names {
                 plan.general.dns.nxdomain_ttl
             }
         };
+        hub.directory.lock().asked.insert(name.clone(), Some(hub.now() + again));
         self.due.insert(name, Due::At(Instant::now() + again.max(AT_LEAST)));
     }
 

@@ -1,0 +1,127 @@
+//! What goes because nobody uses it any more: pools, databases made by the `*` line, and, with `server_fast_close`,
+//! sessions whose server connection has to be renewed.
+
+use std::sync::Arc;
+
+use plimsoll_ledger::HoldState;
+use plimsoll_pool::SlotState;
+use plimsoll_types::{Cause, Moment};
+
+use super::Control;
+use crate::directory::DatabaseEntry;
+use crate::entry::ServerEntry;
+use crate::hub::Hub;
+use crate::ledger::clients_by_id;
+
+impl Control {
+    /// Tells the pools the time, and the log which of them it was up for.
+    pub(crate) fn tell_time(&self) {
+        let hub = &self.hub;
+        let given_up = hub.with_pools(|pools, now| {
+            pools.handle_timeout(now);
+            std::iter::from_fn(|| pools.poll_given_up()).collect::<Vec<_>>()
+        });
+        for (id, age) in given_up {
+            let Some(pool) = hub.core.lock().pool(id).cloned() else { continue };
+            tracing::info!(
+                "cleaning up idle pool for user {} on db {} because: pool idle timeout (age= {}s)",
+                pool.user,
+                pool.database.name,
+                age.as_secs()
+            );
+        }
+    }
+
+    /// Removes what nobody has used for too long.
+    pub(crate) fn tidy(&self) {
+        self.remove_idle_pools();
+        self.remove_idle_databases();
+        self.close_fast();
+    }
+
+    /// Pools that `pool_idle_timeout` has emptied. One that somebody has in hand stays until the next look.
+    fn remove_idle_pools(&self) {
+        let hub = &self.hub;
+        let mut directory = hub.directory.lock();
+        let core = hub.core.lock();
+        let unused = directory.unused_pools(|pool| core.pools.is_given_up(pool.id));
+        drop(core);
+        if unused.is_empty() {
+            return;
+        }
+        for pool in &unused {
+            directory.remove_pool(pool);
+        }
+        hub.remove_pools(&unused, &Cause::PoolIdleTimeout);
+    }
+
+    /// `autodb_idle_timeout`: databases of the `*` line without clients and server connections. Paused ones stay.
+    fn remove_idle_databases(&self) {
+        let (hub, plan, now) = (&self.hub, self.hub.plan(), self.hub.now());
+        let timeout = plan.general.autodb_idle_timeout;
+        if timeout.is_zero() || plan.auto_database.is_none() {
+            return;
+        }
+        let mut directory = hub.directory.lock();
+        let automatic =
+            |entry: &Arc<DatabaseEntry>| plan.databases.iter().all(|line| *line.name != *entry.name);
+        for database in directory.databases().into_iter().filter(automatic) {
+            let since = idle_since(hub, &database, now);
+            if since.is_none_or(|since| now.since(since) < timeout) {
+                continue;
+            }
+            tracing::info!(
+                "dropping database '{}' as it does not exist anymore or inactive auto-database",
+                database.name
+            );
+            let pools = directory.remove_database(&database);
+            hub.remove_pools(&pools, &Cause::DatabaseRemoved);
+        }
+    }
+
+    /// `server_fast_close`: a session that is in no transaction ends, and with it its connection that has to be
+    /// renewed. In the other modes such a connection is closed when it comes back, which is as soon.
+    fn close_fast(&self) {
+        let hub = &self.hub;
+        if !hub.plan().general.server_fast_close {
+            return;
+        }
+        let marked = marked(hub);
+        if marked.is_empty() {
+            return;
+        }
+        let clients = clients_by_id(hub);
+        for server in marked {
+            let hold = server.record.lock().copy();
+            let Some(hold) = hold.filter(|hold| hold.progress.state == HoldState::IdleInSession) else {
+                continue;
+            };
+            if let Some(client) = clients.get(&hold.opening.client) {
+                client.post(|mail| mail.kill = Some(Box::new(Cause::DatabaseChanged)));
+            }
+        }
+    }
+}
+
+/// Since when nobody has had anything to do with a database; it is noted when it is seen for the first time.
+fn idle_since(hub: &Hub, database: &DatabaseEntry, now: Moment) -> Option<Moment> {
+    let core = hub.core.lock();
+    let has_clients = database.clients.load(std::sync::atomic::Ordering::Relaxed) > 0;
+    let in_use = has_clients
+        || core.pools.database_used(database.id) > 0
+        || core.pools.is_paused(Some(database.id))
+        || core.pools.is_paused(None);
+    let mut since = database.idle_since.lock();
+    *since = if in_use { None } else { Some(since.unwrap_or(now)) };
+    *since
+}
+
+/// Server connections in use that have to be renewed.
+fn marked(hub: &Hub) -> Vec<Arc<ServerEntry>> {
+    let core = hub.core.lock();
+    let is_marked = |server: &&Arc<ServerEntry>| {
+        let slot = core.pools.slot(server.slot);
+        slot.is_some_and(|slot| slot.close_needed && slot.state == SlotState::Held)
+    };
+    core.servers().filter(is_marked).cloned().collect()
+}
