@@ -113,6 +113,13 @@ fn clients_show_certificates() {
 
 #[test]
 fn rules_tell_who_may_come_how() {
+    // Below verify-ca clients may show a certificate, and lines of the file may want one.
+    for mode in ["verify-ca", "require"] {
+        rules_tell(mode);
+    }
+}
+
+fn rules_tell(mode: &str) {
     let maker = Maker::new();
     maker.root("root");
     maker.signed("root", "server", "localhost");
@@ -128,7 +135,7 @@ fn rules_tell_who_may_come_how() {
     fs::write(maker.path("hba"), hba).unwrap();
     fs::write(maker.path("ident"), "people alice app\npeople bob all\nnobody mallory app\n").unwrap();
     let (_postgres, plimsoll) = house(|ini| {
-        with_tls(ini, "client", "verify-ca", &maker, "server")
+        with_tls(ini, "client", mode, &maker, "server")
             .set("client_tls_ca_file", &maker.text("root.crt"))
             .set("auth_type", "hba")
             .set("auth_hba_file", &maker.text("hba"))

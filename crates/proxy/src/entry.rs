@@ -97,6 +97,8 @@ pub(crate) struct Mail {
     pub(crate) refused: Option<Box<Cause>>,
     /// It has to go.
     pub(crate) kill: Option<Box<Cause>>,
+    /// It has to go if it is a session at rest, so that nothing is cut off.
+    pub(crate) quit: Option<Box<Cause>>,
     /// Somebody sent a cancel request with its key while it held nothing; only console clients look.
     pub(crate) cancelled: bool,
 }

@@ -155,10 +155,6 @@ impl Relay {
             self.resume_client(cx, scratch)?;
         }
         self.read_mail(cx, scratch)?;
-        if self.hub.suspension.is_on() {
-            // Nothing is read from anybody; RESUME wakes all clients.
-            return self.flush(cx);
-        }
         loop {
             match self.turn(cx, scratch)? {
                 // What follows may be much later than what was done.
@@ -170,6 +166,10 @@ impl Relay {
 
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Turn, Ended> {
         self.flush(cx)?;
+        if self.hub.suspension.is_on() && self.is_at_rest() {
+            // Whoever resumes wakes us; what comes until then stays where it is.
+            return Ok(Turn::Wait);
+        }
         let looked = std::mem::replace(&mut self.looked, Looked::Usable);
         if looked == Looked::Usable
             && self.output.is_empty()
@@ -188,6 +188,15 @@ impl Relay {
             Poll::Ready(Watch::Gone) => Err((Side::Client, Cause::ClientEof)),
             Poll::Pending => Ok(Turn::Wait),
         }
+    }
+
+    /// Whether nothing is half done: nothing to be sent, and nothing kept that waits for more or for its turn.
+    fn is_at_rest(&self) -> bool {
+        let nothing_kept = |conn: &ServerConn| conn.output.is_empty() && conn.input.is_empty();
+        self.phase == Phase::Open
+            && self.input.is_empty()
+            && self.output.is_empty()
+            && self.conn.as_ref().is_none_or(|conn| nothing_kept(conn))
     }
 
     /// Sends what could not be sent before.

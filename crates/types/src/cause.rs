@@ -313,6 +313,8 @@ causes! {
     DatabaseRemoved => Client, ADMIN_SHUTDOWN, "database removed", "";
     /// The database line was changed.
     DatabaseChanged => Server, ADMIN_SHUTDOWN, "database configuration changed", "";
+    /// SUSPEND could not deal with it in `suspend_timeout`.
+    SuspendTimeout => Client, ADMIN_SHUTDOWN, "suspend_timeout", "";
     /// KILL_CLIENT.
     AdminDisconnect => Client, ADMIN_SHUTDOWN, "admin forced disconnect", "";
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use plimsoll_types::{Cause, ClientId, Moment, SqlState};
+use plimsoll_types::{Cause, ClientId, Moment};
 
 use super::{CONSOLE, Control};
 use crate::console::{ClientState, ControlError};
@@ -121,7 +121,7 @@ impl Control {
             return;
         }
         for client in unflushed(hub) {
-            client.post(|mail| mail.kill = Some(Box::new(late())));
+            client.post(|mail| mail.kill = Some(Box::new(Cause::SuspendTimeout)));
         }
     }
 }
@@ -138,9 +138,4 @@ fn has_more(hub: &Hub, client: &ClientEntry) -> bool {
     }
     let server = client.held().and_then(|(slot, _)| hub.core.lock().server(slot).cloned());
     server.is_some_and(|server| server.record.lock().progress.unread_bytes > 0)
-}
-
-/// What a client is told that could not be dealt with in time.
-fn late() -> Cause {
-    Cause::Server { sqlstate: SqlState::PROTOCOL_VIOLATION, message: "suspend_timeout".into() }
 }

@@ -1,17 +1,15 @@
 //! What goes because nobody uses it any more: pools, databases made by the `*` line, and, with `server_fast_close`,
 //! sessions whose server connection has to be renewed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use plimsoll_ledger::HoldState;
 use plimsoll_pool::SlotState;
-use plimsoll_types::{Cause, Moment};
+use plimsoll_types::{Cause, Moment, SlotId};
 
 use super::Control;
 use crate::directory::DatabaseEntry;
-use crate::entry::ServerEntry;
 use crate::hub::Hub;
-use crate::ledger::clients_by_id;
 
 impl Control {
     /// Tells the pools the time, and the log which of them it was up for.
@@ -90,14 +88,10 @@ impl Control {
         if marked.is_empty() {
             return;
         }
-        let clients = clients_by_id(hub);
-        for server in marked {
-            let hold = server.record.lock().copy();
-            let Some(hold) = hold.filter(|hold| hold.progress.state == HoldState::IdleInSession) else {
-                continue;
-            };
-            if let Some(client) = clients.get(&hold.opening.client) {
-                client.post(|mail| mail.kill = Some(Box::new(Cause::DatabaseChanged)));
+        for client in hub.clients.lock().values() {
+            if client.held().is_some_and(|(slot, _)| marked.contains(&slot)) {
+                // The client's own task knows whether it is at rest.
+                client.post(|mail| mail.quit = Some(Box::new(Cause::DatabaseChanged)));
             }
         }
     }
@@ -117,11 +111,8 @@ fn idle_since(hub: &Hub, database: &DatabaseEntry, now: Moment) -> Option<Moment
 }
 
 /// Server connections in use that have to be renewed.
-fn marked(hub: &Hub) -> Vec<Arc<ServerEntry>> {
+fn marked(hub: &Hub) -> HashSet<SlotId> {
     let core = hub.core.lock();
-    let is_marked = |server: &&Arc<ServerEntry>| {
-        let slot = core.pools.slot(server.slot);
-        slot.is_some_and(|slot| slot.close_needed && slot.state == SlotState::Held)
-    };
-    core.servers().filter(is_marked).cloned().collect()
+    let marked = core.pools.slots().filter(|slot| slot.close_needed && slot.state == SlotState::Held);
+    marked.map(|slot| slot.id).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::time::Duration;
 
-use plimsoll_session::{Release, Settings};
+use plimsoll_session::{Holding, Release, Settings};
 use plimsoll_types::{Cause, Moment, Side, Ticket};
 use plimsoll_wire::encode;
 
@@ -18,6 +18,7 @@ impl Relay {
     pub(super) fn read_mail(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ended> {
         let Some(mut mail) = self.entry.new_mail() else { return Ok(()) };
         let (grant, refused, kill) = (mail.grant.take(), mail.refused.take(), mail.kill.take());
+        let quit = mail.quit.take();
         drop(mail);
         let now = scratch.now(&self.hub);
         if let Some((mut conn, grant)) = grant {
@@ -44,8 +45,17 @@ impl Relay {
             }
             return Err((Side::Client, *cause));
         }
+        if let Some(cause) = quit.filter(|_| self.is_session_at_rest()) {
+            return Err((Side::Client, *cause));
+        }
         self.take_in_reload();
         self.look_at_clock(cx, now)
+    }
+
+    /// Whether the client keeps its server connection for nothing but session pooling.
+    fn is_session_at_rest(&self) -> bool {
+        let holding = self.conn.as_ref().map(|conn| self.session.holding(&conn.link));
+        self.is_at_rest() && holding == Some(Holding::Session)
     }
 
     /// A reload may have changed the limits of clients that do nothing, or nothing that needs another server
