@@ -28,7 +28,8 @@ pub use load::{ReadFile, load};
 pub use mistake::Mistake;
 pub use plan::{
     AuthType, Change, Compat, Database, Disclose, Dns, General, Host, Ledger, LoadBalance, LogKeys, Own,
-    Plan, SetAt, Shown, SslMode, Statements, Syslog, Tcp, Tls, UserSettings,
+    Plan, SetAt, Shown, Statements, Syslog, Tcp, Tls, UserSettings,
 };
+pub use plimsoll_types::SslMode;
 pub use reference::reference;
 pub use url::from_url;

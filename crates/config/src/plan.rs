@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plimsoll_types::{PoolMode, Secret};
+use plimsoll_types::{PoolMode, Secret, SslMode};
 
 /// Everything the program needs to know, validated.
 #[derive(Clone, Debug, Default)]
@@ -76,38 +76,6 @@ pub enum AuthType {
     Ldap,
     /// By PAM; nobody gets in, for it is not there yet.
     Pam,
-}
-
-/// `client_tls_sslmode`, `server_tls_sslmode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SslMode {
-    /// No TLS.
-    #[default]
-    Disable,
-    /// TLS where the other side wants it.
-    Allow,
-    /// TLS where the other side can.
-    Prefer,
-    /// TLS only.
-    Require,
-    /// TLS only, and the certificate must come from the CA.
-    VerifyCa,
-    /// TLS only, and the certificate must come from the CA and name the host.
-    VerifyFull,
-}
-
-impl SslMode {
-    /// The word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SslMode::Disable => "disable",
-            SslMode::Allow => "allow",
-            SslMode::Prefer => "prefer",
-            SslMode::Require => "require",
-            SslMode::VerifyCa => "verify-ca",
-            SslMode::VerifyFull => "verify-full",
-        }
-    }
 }
 
 /// The `*_tls_*` keys of one side, as written; what they mean is judged where TLS is set up.

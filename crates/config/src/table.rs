@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plimsoll_types::PoolMode;
+use plimsoll_types::{PoolMode, SslMode};
 
 use crate::mistake::Place;
-use crate::plan::{AuthType, General, SslMode};
+use crate::plan::{AuthType, General};
 use crate::value;
 
 /// Where in `General` a value lives.
@@ -134,14 +134,6 @@ const FACILITIES: [&str; 13] = [
     "auth", "authpriv", "cron", "daemon", "user", "local0", "local1", "local2", "local3", "local4", "local5",
     "local6", "local7",
 ];
-const SSL_MODES: [SslMode; 6] = [
-    SslMode::Disable,
-    SslMode::Allow,
-    SslMode::Prefer,
-    SslMode::Require,
-    SslMode::VerifyCa,
-    SslMode::VerifyFull,
-];
 const POOL_MODES: [PoolMode; 3] = [PoolMode::Session, PoolMode::Transaction, PoolMode::Statement];
 const AUTH_TYPES: [(&str, AuthType); 9] = [
     ("any", AuthType::Any),
@@ -223,8 +215,7 @@ impl Field {
                 put(at(general), some_text(text), text)
             }
             Field::SslMode(at) => {
-                let mode = SSL_MODES.into_iter().find(|mode| mode.as_str().eq_ignore_ascii_case(text));
-                let mode = mode.ok_or(Fault::Invalid(WANTS_SSL_MODE))?;
+                let mode = SslMode::parse(text).ok_or(Fault::Invalid(WANTS_SSL_MODE))?;
                 put(at(general), mode, mode.as_str())
             }
             Field::Facility(at) => {

@@ -22,7 +22,7 @@ use crate::hub::Hub;
 use crate::server::ServerConn;
 use crate::socket::{Stream, server_cause};
 use crate::tally::Tally;
-use crate::{closer, dial, random};
+use crate::{closer, dial, message, random};
 
 /// Longest message a server may send while it logs us in, bytes.
 const LOGIN_MESSAGE_BYTES_MAX: u32 = 1 << 20;
@@ -188,13 +188,10 @@ impl Incoming<'_> {
     /// The next whole message, taken off the buffer.
     async fn message(&mut self) -> Result<Vec<u8>, Failure> {
         loop {
-            let head = header(&self.buffer, LOGIN_MESSAGE_BYTES_MAX)
+            let taken = message::take(&mut self.buffer, LOGIN_MESSAGE_BYTES_MAX)
                 .map_err(|_| Failure::Connect(Cause::ServerProtocol { what: "bad length during login" }))?;
-            if let Some(head) = head
-                && self.buffer.len() >= head.total
-            {
-                let rest = self.buffer.split_off(head.total);
-                return Ok(std::mem::replace(&mut self.buffer, rest));
+            if let Some(message) = taken {
+                return Ok(message);
             }
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk).await.map_err(io_failure)? {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use plimsoll_config::{General, SslMode};
+use plimsoll_config::General;
 use plimsoll_types::Cause;
 use plimsoll_wire::encode;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
@@ -57,7 +57,7 @@ pub(crate) async fn secure(
     pool: &PoolEntry,
     target: &TargetAddr,
 ) -> Result<Option<Secured>, Cause> {
-    let (security, plan) = (hub.security(), hub.plan());
+    let security = hub.security();
     let (Some(config), TargetAddr::Tcp(addr)) = (&security.server_tls, target) else { return Ok(None) };
     let mut request = Vec::new();
     encode::ssl_request(&mut request);
@@ -67,12 +67,10 @@ pub(crate) async fn secure(
     match stream.read(&mut answer).await.map_err(|e| server_cause(&e))? {
         0 => return Err(Cause::ServerEof),
         _ if answer == [YES] => {}
-        _ if answer == [NO] => match plan.general.server_tls.mode {
-            SslMode::Disable | SslMode::Allow | SslMode::Prefer => return Ok(None),
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-                return Err(Cause::ServerRefusedSsl);
-            }
-        },
+        _ if answer == [NO] && security.server_mode().is_required() => {
+            return Err(Cause::ServerRefusedSsl);
+        }
+        _ if answer == [NO] => return Ok(None),
         _ => return Err(Cause::ServerProtocol { what: "no answer to SSLRequest" }),
     }
     let host = { hub.directory.lock().host_of(&pool.database.config(), target) };

@@ -20,6 +20,7 @@ mod ledger;
 mod linger;
 mod listener;
 mod login;
+mod message;
 mod options;
 mod random;
 mod relay;
@@ -42,6 +43,7 @@ pub use console::{
     Reloaded, Reply, ServerView, Shutdown, StatsView, Until,
 };
 pub use control::Control;
+pub use security::tls_settings;
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, Totals};
 pub use views::{

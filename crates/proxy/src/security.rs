@@ -36,8 +36,8 @@ impl Security {
     /// # Errors
     /// TLS cannot be had as the plan wants it: every reason, with the place of the key.
     pub(crate) fn load(plan: &Plan) -> Result<Security, Vec<String>> {
-        let (client, client_faults) = settings(&plan.general.client_tls);
-        let (server, server_faults) = settings(&plan.general.server_tls);
+        let (client, client_faults) = tls_settings(&plan.general.client_tls);
+        let (server, server_faults) = tls_settings(&plan.general.server_tls);
         let mut faults = Vec::new();
         faults.extend(client_faults.into_iter().map(|fault| told(plan, Side::Client, &fault)));
         faults.extend(server_faults.into_iter().map(|fault| told(plan, Side::Server, &fault)));
@@ -70,8 +70,13 @@ impl Security {
         }
     }
 
-    /// `server_tls_sslmode`.
-    pub(crate) fn server_mode(&self) -> plimsoll_tls::SslMode {
+    /// `client_tls_sslmode` in force: a plan whose TLS was refused may have another.
+    pub(crate) fn client_mode(&self) -> SslMode {
+        self.made_of[0].mode
+    }
+
+    /// `server_tls_sslmode` in force, likewise.
+    pub(crate) fn server_mode(&self) -> SslMode {
         self.made_of[1].mode
     }
 
@@ -88,7 +93,7 @@ fn made<T>(
     which: Side,
     faults: &mut Vec<String>,
 ) -> Option<Arc<T>> {
-    if settings.mode == plimsoll_tls::SslMode::Disable {
+    if settings.mode == SslMode::Disable {
         return None;
     }
     match make(settings) {
@@ -100,8 +105,9 @@ fn made<T>(
     }
 }
 
-/// The settings of one side with the files they name.
-fn settings(tls: &Tls) -> (Settings, Vec<Fault>) {
+/// The settings of one side with the files they name, and what cannot be read of them. Who verifies and names no
+/// authority trusts the system's.
+pub fn tls_settings(tls: &Tls) -> (Settings, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut file = |path: &Option<std::path::PathBuf>, key| {
         let path = path.as_deref()?;
@@ -119,20 +125,12 @@ fn settings(tls: &Tls) -> (Settings, Vec<Fault>) {
     let mut ca = file(&tls.ca_file, plimsoll_tls::Key::CaFile);
     let cert = file(&tls.cert_file, plimsoll_tls::Key::CertFile);
     let key = file(&tls.key_file, plimsoll_tls::Key::KeyFile);
-    let verifies = matches!(tls.mode, SslMode::VerifyCa | SslMode::VerifyFull);
-    if verifies && tls.ca_file.is_none() {
+    if tls.mode.verifies() && tls.ca_file.is_none() {
         let pem = read(Path::new(SYSTEM_CA_FILE)).ok();
         ca = pem.map(|pem| PemFile { name: SYSTEM_CA_FILE.to_string(), pem });
     }
     let settings = Settings {
-        mode: match tls.mode {
-            SslMode::Disable => plimsoll_tls::SslMode::Disable,
-            SslMode::Allow => plimsoll_tls::SslMode::Allow,
-            SslMode::Prefer => plimsoll_tls::SslMode::Prefer,
-            SslMode::Require => plimsoll_tls::SslMode::Require,
-            SslMode::VerifyCa => plimsoll_tls::SslMode::VerifyCa,
-            SslMode::VerifyFull => plimsoll_tls::SslMode::VerifyFull,
-        },
+        mode: tls.mode,
         protocols: tls.protocols.clone(),
         ciphers: tls.ciphers.clone(),
         tls13_ciphers: tls.tls13_ciphers.clone(),

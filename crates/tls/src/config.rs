@@ -11,7 +11,9 @@ use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::protocols::Versions;
-use crate::settings::{Check, Fault, Key, PemFile, Settings, Side, SslMode};
+use plimsoll_types::SslMode;
+
+use crate::settings::{Check, Fault, Key, PemFile, Settings, Side};
 use crate::verify::{Anchors, ClientVerifier, Demand, ServerVerifier, Wanted};
 use crate::x509::{Certificate, PublicKey};
 use crate::{ciphers, groups, pem, protocols};
@@ -43,7 +45,7 @@ pub fn acceptor(settings: &Settings) -> Result<Arc<ServerConfig>, Vec<Fault>> {
     let (provider, versions) = offer.provider();
     let verifier: Arc<dyn ClientCertVerifier> = match anchors {
         Some(anchors) => {
-            let wanted = match settings.mode.check() {
+            let wanted = match Check::of(settings.mode) {
                 // HBA lines with `cert` ask for it; everybody else comes without.
                 Check::Nothing => Wanted::May,
                 Check::Chain | Check::ChainAndName => Wanted::Must,
@@ -90,7 +92,7 @@ pub fn connector(settings: &Settings) -> Result<Arc<ClientConfig>, Vec<Fault>> {
         return Err(faults.0);
     }
     let (provider, versions) = offer.provider();
-    let demand = match (anchors, settings.mode.check()) {
+    let demand = match (anchors, Check::of(settings.mode)) {
         (Some(anchors), Check::ChainAndName) => Demand::ChainAndName(anchors),
         (Some(anchors), Check::Chain) => Demand::Chain(anchors),
         (None, Check::Nothing) | (Some(_), Check::Nothing) => Demand::Nothing,
@@ -175,7 +177,7 @@ impl Offer {
 /// Who is trusted; none if nobody is verified. A CA file for servers that is not used is not read: PgBouncer does not
 /// either. With one for clients they may show a certificate in every mode, which is verified then, as libtls does.
 fn anchors(settings: &Settings, side: Side, faults: &mut Faults) -> Option<Anchors> {
-    match settings.mode.check() {
+    match Check::of(settings.mode) {
         Check::Nothing if side == Side::Server || settings.ca.is_none() => return None,
         Check::Nothing | Check::Chain | Check::ChainAndName => {}
     }

@@ -20,6 +20,7 @@ mod verify;
 mod x509;
 
 pub use config::{acceptor, connector};
+pub use plimsoll_types::SslMode;
 pub use rustls;
-pub use settings::{Fault, Key, PemFile, Settings, Side, SslMode};
+pub use settings::{Fault, Key, PemFile, Settings, Side};
 pub use text::{common_name, error_text, server_name, subject};

@@ -2,62 +2,7 @@
 
 use std::fmt;
 
-/// `client_tls_sslmode` and `server_tls_sslmode`: whether there is TLS, and who is verified.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum SslMode {
-    /// No TLS.
-    #[default]
-    Disable,
-    /// TLS if the other side asks for it; nobody is verified.
-    Allow,
-    /// TLS if the other side can; nobody is verified.
-    Prefer,
-    /// TLS or nothing; nobody is verified.
-    Require,
-    /// TLS with a certificate that a CA of the CA file has signed.
-    VerifyCa,
-    /// The same, and towards servers the certificate must bear the host's name.
-    VerifyFull,
-}
-
-impl SslMode {
-    /// All of them, from lax to strict.
-    pub const ALL: [Self; 6] =
-        [Self::Disable, Self::Allow, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
-
-    /// As the configuration spells it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Disable => "disable",
-            Self::Allow => "allow",
-            Self::Prefer => "prefer",
-            Self::Require => "require",
-            Self::VerifyCa => "verify-ca",
-            Self::VerifyFull => "verify-full",
-        }
-    }
-
-    /// The mode of that name; none if there is no such mode. PgBouncer does not mind capitals.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mode| mode.as_str().eq_ignore_ascii_case(text))
-    }
-
-    pub(crate) fn check(self) -> Check {
-        match self {
-            Self::Disable | Self::Allow | Self::Prefer | Self::Require => Check::Nothing,
-            Self::VerifyCa => Check::Chain,
-            Self::VerifyFull => Check::ChainAndName,
-        }
-    }
-}
-
-impl fmt::Display for SslMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use plimsoll_types::SslMode;
 
 /// What is demanded of the other side's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +10,16 @@ pub(crate) enum Check {
     Nothing,
     Chain,
     ChainAndName,
+}
+
+impl Check {
+    pub(crate) fn of(mode: SslMode) -> Check {
+        match mode {
+            SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require => Check::Nothing,
+            SslMode::VerifyCa => Check::Chain,
+            SslMode::VerifyFull => Check::ChainAndName,
+        }
+    }
 }
 
 /// Whose connection it is.

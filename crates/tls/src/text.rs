@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, Error, OtherError};
 
-use crate::settings::{Check, SslMode};
+use plimsoll_types::SslMode;
+
+use crate::settings::Check;
 use crate::verify::{Refusal, date};
 use crate::x509::Certificate;
 
@@ -31,7 +33,7 @@ pub fn server_name(host: &str, mode: SslMode) -> Option<ServerName<'static>> {
         Some((address, _)) if address.contains(':') => address,
         Some(_) | None => host,
     };
-    match (ServerName::try_from(without_zone.to_owned()), mode.check()) {
+    match (ServerName::try_from(without_zone.to_owned()), Check::of(mode)) {
         (Ok(name), _) => Some(name),
         (Err(_), Check::ChainAndName) => None,
         (Err(_), Check::Nothing | Check::Chain) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()),

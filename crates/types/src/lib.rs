@@ -8,6 +8,7 @@ mod moment;
 mod pins;
 mod secret;
 mod sqlstate;
+mod ssl_mode;
 
 pub use cause::{Cause, Severity, Side, View};
 pub use id::{ClientId, DatabaseId, HoldId, PoolId, SlotId, TargetId, Ticket, UserId, WorkerId};
@@ -15,6 +16,7 @@ pub use moment::Moment;
 pub use pins::{Pin, Pins};
 pub use secret::Secret;
 pub use sqlstate::SqlState;
+pub use ssl_mode::SslMode;
 
 /// How long a client keeps a server connection (`pool_mode`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plimsoll_types::PoolMode;
+use plimsoll_types::{PoolMode, SslMode};
 
 use super::from_url;
-use crate::plan::{AuthType, Host, Plan, SslMode};
+use crate::plan::{AuthType, Host, Plan};
 
 fn plan(url: &str) -> Plan {
     from_url(url).unwrap_or_else(|mistake| panic!("{url}: {mistake}"))

@@ -1,20 +1,15 @@
 //! TLS as the configuration wants it: everything that keeps it from being set up, and how servers are asked over it.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plimsoll_cli::{ServerTls, WithoutTls};
 use plimsoll_config::{Plan, SslMode, Tls};
+use plimsoll_proxy::tls_settings;
 use plimsoll_tls::rustls::ClientConfig;
-use plimsoll_tls::{Fault, Key, PemFile, Settings, Side, acceptor, connector, error_text, server_name};
+use plimsoll_tls::{Fault, Settings, Side, acceptor, connector, error_text, server_name};
 
 use super::facts::{Target, TlsFault};
-
-/// Largest file of certificates or keys that is read, bytes.
-const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Where Debian and its kin keep the certificates of public authorities.
-const SYSTEM_CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Both sides.
 #[derive(Debug)]
@@ -46,7 +41,7 @@ impl Secure {
             (_, SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => WithoutTls::Leave,
         };
         let config = self.servers.clone().ok_or("TLS cannot be set up as server_tls_* want it")?;
-        let name = server_name(host, mode(self.mode))
+        let name = server_name(host, self.mode)
             .ok_or_else(|| format!("no certificate can bear the name {host}, and verify-full asks for it"))?;
         Ok(Some(ServerTls { config, name, without, explain: error_text }))
     }
@@ -74,64 +69,10 @@ fn made<T>(
         return (None, Vec::new());
     }
     let told = |fault: Fault| TlsFault { key: fault.key.name(side), message: fault.message };
-    match settings(tls).and_then(|settings| make(&settings)) {
+    let (settings, unread) = tls_settings(tls);
+    match if unread.is_empty() { make(&settings) } else { Err(unread) } {
         Ok(made) => (Some(made), Vec::new()),
         Err(faults) => (None, faults.into_iter().map(told).collect()),
-    }
-}
-
-/// The settings of one side with the files they name.
-fn settings(tls: &Tls) -> Result<Settings, Vec<Fault>> {
-    let mut faults = Vec::new();
-    let mut file = |path: &Option<PathBuf>, key| {
-        let path = path.as_deref()?;
-        match read(path) {
-            Ok(pem) => Some(PemFile { name: path.display().to_string(), pem }),
-            Err(error) => {
-                faults.push(Fault { key, message: format!("cannot read {}: {error}", path.display()) });
-                None
-            }
-        }
-    };
-    let ca = match &tls.ca_file {
-        // The pooler takes the system's.
-        None if matches!(tls.mode, SslMode::VerifyCa | SslMode::VerifyFull) => {
-            read(Path::new(SYSTEM_CA_FILE)).ok().map(|pem| PemFile { name: SYSTEM_CA_FILE.to_string(), pem })
-        }
-        path => file(path, Key::CaFile),
-    };
-    let (cert, key) = (file(&tls.cert_file, Key::CertFile), file(&tls.key_file, Key::KeyFile));
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    Ok(Settings {
-        mode: mode(tls.mode),
-        protocols: tls.protocols.clone(),
-        ciphers: tls.ciphers.clone(),
-        tls13_ciphers: tls.tls13_ciphers.clone(),
-        ecdhcurve: tls.ecdhcurve.clone(),
-        dheparams: tls.dheparams.clone(),
-        ca,
-        cert,
-        key,
-    })
-}
-
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    if std::fs::metadata(path)?.len() > FILE_BYTES_MAX {
-        return Err(std::io::Error::other("the file is too large"));
-    }
-    std::fs::read(path)
-}
-
-fn mode(mode: SslMode) -> plimsoll_tls::SslMode {
-    match mode {
-        SslMode::Disable => plimsoll_tls::SslMode::Disable,
-        SslMode::Allow => plimsoll_tls::SslMode::Allow,
-        SslMode::Prefer => plimsoll_tls::SslMode::Prefer,
-        SslMode::Require => plimsoll_tls::SslMode::Require,
-        SslMode::VerifyCa => plimsoll_tls::SslMode::VerifyCa,
-        SslMode::VerifyFull => plimsoll_tls::SslMode::VerifyFull,
     }
 }
 

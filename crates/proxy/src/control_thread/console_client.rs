@@ -17,7 +17,7 @@ use crate::control::Control;
 use crate::entry::ClientEntry;
 use crate::listener::ClientGuard;
 use crate::socket::{Detached, Stream};
-use crate::{linger, report, welcome};
+use crate::{linger, message, report, welcome};
 
 /// Longest message a console client may send, bytes with the type byte.
 const MESSAGE_BYTES_MAX: u32 = 64 * 1024;
@@ -225,17 +225,14 @@ impl Talk {
 
     async fn message(&mut self) -> Result<Message, Ended> {
         loop {
-            let head = header(&self.input, MESSAGE_BYTES_MAX).map_err(|e| {
+            let taken = message::take(&mut self.input, MESSAGE_BYTES_MAX).map_err(|e| {
                 Ended::Refused(match e {
                     WireError::TooLong => Cause::PacketTooLarge,
                     WireError::BadLength | WireError::BadBody => Cause::BadPacket,
                 })
             })?;
-            if let Some(head) = head
-                && self.input.len() >= head.total
-            {
-                let rest = self.input.split_off(head.total);
-                return Ok(Message { tag: head.tag, bytes: std::mem::replace(&mut self.input, rest) });
+            if let Some(bytes) = taken {
+                return Ok(Message { tag: bytes[0], bytes });
             }
             let mut chunk = [0; CHUNK_BYTES];
             let Talk { stream, entry, .. } = self;

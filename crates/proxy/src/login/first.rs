@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use plimsoll_config::SslMode;
 use plimsoll_types::Cause;
 use plimsoll_wire::startup::{Packet, StartupError, parse};
 use plimsoll_wire::{encode, front};
@@ -87,10 +86,7 @@ impl Login {
 
     /// Whether the client has come without the TLS that it must come with.
     fn lacks_tls(&self) -> bool {
-        let must = match self.plan.general.client_tls.mode {
-            SslMode::Disable | SslMode::Allow | SslMode::Prefer => false,
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => true,
-        };
+        let must = self.security.client_mode().is_required();
         must && self.secured.is_none() && matches!(self.peer, Peer::Tcp(_))
     }
 

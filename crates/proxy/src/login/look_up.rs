@@ -9,13 +9,14 @@ use plimsoll_config::AuthType;
 use plimsoll_ledger::{Hear, Provenance, Said, SaidKind};
 use plimsoll_session::Release;
 use plimsoll_types::Cause;
-use plimsoll_wire::{back, encode, header};
+use plimsoll_wire::{WireError, back, encode};
 
 use super::enter::Served;
 use super::goal::{Goal, Trust};
 use super::{CONSOLE, End, Login, Stage};
 use crate::directory::{DatabaseEntry, Found, PoolEntry, Role};
 use crate::entry::{ClientEntry, Identity};
+use crate::message;
 use crate::server::ServerConn;
 use crate::socket::server_cause;
 use crate::stats::Counter;
@@ -205,7 +206,7 @@ impl Lent<'_> {
         let mut answer = Answer { row: Ok(Row::None) };
         let mut chunk = [0; 4096];
         loop {
-            while let Some(message) = take_message(&mut conn.input)? {
+            while let Some(message) = message::take(&mut conn.input, ANSWER_BYTES_MAX).map_err(bad_length)? {
                 if message.first() == Some(&back::READY_FOR_QUERY) {
                     return answer.row.map_err(Answered::Bad);
                 }
@@ -289,13 +290,6 @@ impl Answer {
     }
 }
 
-/// The next whole message, taken off the buffer.
-fn take_message(input: &mut Vec<u8>) -> Result<Option<Vec<u8>>, Answered> {
-    let head = header(input, ANSWER_BYTES_MAX).map_err(|_| {
-        Answered::Broken(Cause::ServerProtocol { what: "bad length in the answer to auth_query" })
-    })?;
-    Ok(head.filter(|head| input.len() >= head.total).map(|head| {
-        let rest = input.split_off(head.total);
-        std::mem::replace(input, rest)
-    }))
+fn bad_length(_: WireError) -> Answered {
+    Answered::Broken(Cause::ServerProtocol { what: "bad length in the answer to auth_query" })
 }

@@ -5,14 +5,14 @@ use plimsoll_auth::ident::IdentVerdict;
 use plimsoll_auth::{Ask, CLIENT_MESSAGE_BYTES_MAX, ClientLogin, ClientReply, Done, Job, Method, ScramKeys};
 use plimsoll_config::AuthType;
 use plimsoll_types::{Cause, Secret};
-use plimsoll_wire::{HEADER_BYTES, encode, front, header};
+use plimsoll_wire::{HEADER_BYTES, encode, front};
 
 use super::goal::{Goal, Trust};
 use super::look_up::Known;
 use super::{End, Login};
 use crate::connector::random;
 use crate::entry::Peer;
-use crate::system;
+use crate::{message, system};
 
 /// Longest message of a login, header included.
 const MESSAGE_BYTES_MAX: u32 = {
@@ -185,13 +185,9 @@ impl Login {
                 Some(0) => return Err(End::Refused(Cause::StartupAgain)),
                 Some(_) => return Err(End::Refused(Cause::BadLoginPacket)),
             }
-            let head =
-                header(&self.input, MESSAGE_BYTES_MAX).map_err(|_| End::Refused(Cause::BadLoginPacket))?;
-            if let Some(head) = head
-                && self.input.len() >= head.total
-            {
-                let rest = self.input.split_off(head.total);
-                return Ok(Secret::new(std::mem::replace(&mut self.input, rest)));
+            let taken = message::take(&mut self.input, MESSAGE_BYTES_MAX);
+            if let Some(message) = taken.map_err(|_| End::Refused(Cause::BadLoginPacket))? {
+                return Ok(Secret::new(message));
             }
             self.fill().await?;
         }

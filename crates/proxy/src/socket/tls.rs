@@ -69,8 +69,8 @@ pub(crate) struct Tls {
     outgoing: Vec<u8>,
     /// Bytes of the writer that `outgoing` stands for and that have not been reported as sent.
     owed: usize,
-    /// The peer has said that nothing more is to come.
-    ended: bool,
+    /// How far it is.
+    progress: Progress,
 }
 
 /// How far a connection is.
@@ -86,7 +86,7 @@ enum Progress {
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Tls").field("progress", &self.progress).finish_non_exhaustive()
     }
 }
 
@@ -117,7 +117,15 @@ impl Tls {
     }
 
     fn new(end: End, incoming: Vec<u8>) -> Tls {
-        Tls { end, incoming, plain: Vec::new(), taken: 0, outgoing: Vec::new(), owed: 0, ended: false }
+        Tls {
+            end,
+            incoming,
+            plain: Vec::new(),
+            taken: 0,
+            outgoing: Vec::new(),
+            owed: 0,
+            progress: Progress::Handshaking,
+        }
     }
 
     fn common(&self) -> &CommonState {
@@ -163,7 +171,7 @@ impl Tls {
             if n > 0 {
                 return Poll::Ready(Ok(n));
             }
-            if self.ended {
+            if self.has_ended() {
                 return Poll::Ready(Ok(0));
             }
             let (received, n) = ready!(self.poll_receive(raw, cx, buffer))?;
@@ -181,7 +189,7 @@ impl Tls {
     /// Reads decrypted bytes, if any are there.
     pub(super) fn try_read(&mut self, raw: &mut Raw, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         let n = self.take_plain(buffer);
-        if n > 0 || self.ended {
+        if n > 0 || self.has_ended() {
             return Some(Ok(n));
         }
         loop {
@@ -195,11 +203,15 @@ impl Tls {
                 })
             });
             match received? {
-                Ok((received, 0)) if received > 0 && !self.ended => {}
+                Ok((received, 0)) if received > 0 && !self.has_ended() => {}
                 Ok((_, n)) => return Some(Ok(n)),
                 Err(e) => return Some(Err(e)),
             }
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.progress == Progress::Ended
     }
 
     fn take_plain(&mut self, buffer: &mut [u8]) -> usize {
@@ -253,7 +265,10 @@ impl Tls {
         };
         let filled = sink.filled;
         let (used, progress) = advanced?;
-        self.ended |= progress == Progress::Ended;
+        // The end is told once; whatever is asked later, it stays.
+        if self.progress != Progress::Ended {
+            self.progress = progress;
+        }
         let rest = &cipher[used..];
         if rest.is_empty() {
             self.incoming = Vec::new();
