@@ -1,6 +1,6 @@
 //! The contract of a drop-in, row by row, in tests that real PgBouncer passes too:
 //! `./dev test conformance --against pgbouncer` runs them with Debian's, so that it is the tests that are proven right.
-//! What Debian's version (1.18) does not have yet is left out there, by name: see [`MODERN`].
+//! What Debian's version (1.18) does not have yet is left out there, by name: `modern_*`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,10 +11,6 @@ use std::fs;
 use common::SOON;
 use common::contract::{against_others, fatal, house, house_with, start};
 use plimsoll_testkit::{Batch, Client, Ini, Packet, Postgres, PostgresOptions, ServerAuth, StopMode, tags};
-
-/// Tests of what came after PgBouncer 1.18. `./dev test conformance --against pgbouncer` leaves them out.
-#[allow(dead_code, reason = "read by dev.d/test.sh")]
-const MODERN: &str = "modern_";
 
 #[test]
 fn logins_are_refused_in_its_words() {

@@ -7,7 +7,6 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use common::certificates::{Maker, with_tls};
@@ -421,17 +420,12 @@ fn settings_that_cannot_be_had_are_mistakes() {
         ("client_tls_key_file", "", "key"),
         ("client_tls_key_file", &other, "is not that of"),
         ("client_tls_key_file", &server, "key"),
-        ("client_tls_sslmode", "verify-ca", "client_tls_ca_file"),
         ("server_tls_protocols", "tlsv1.1", "tlsv1.1"),
         ("auth_type", "cert", "verify-full"),
     ];
     for (key, value, words) in cases {
         let ini = with_tls(Ini::empty(), "client", "require", &maker, "server").set(key, value);
         let ini = ini.database("p0", "host=127.0.0.1");
-        if value == "verify-ca" && Path::new("/etc/ssl/certs/ca-certificates.crt").exists() {
-            // The system's authorities are taken then.
-            continue;
-        }
         let (status, log) = Plimsoll::start_and_fail(BINARY, &ini);
         assert_eq!(status.code(), Some(1), "{key} = {value}: {log}");
         let line =

@@ -43,6 +43,18 @@ pub(crate) fn tune(socket: &Socket, general: &General) {
     }
 }
 
+/// The same for a socket that was accepted from a listener with other options and has inherited those: what the plan
+/// leaves out is switched off first.
+pub(crate) fn retune(socket: &Socket, general: &General) {
+    if !general.tcp.keepalive {
+        let _ = socket.set_keepalive(false);
+    }
+    if general.tcp.user_timeout == 0 {
+        let _ = socket.set_tcp_user_timeout(None);
+    }
+    tune(socket, general);
+}
+
 /// What a server answers to SSLRequest (PostgreSQL manual, "SSL Session Encryption").
 const YES: u8 = b'S';
 const NO: u8 = b'N';

@@ -172,7 +172,7 @@ fn arrival(
         Place::Tcp(here) => {
             let plan = hub.plan();
             if !hub.doors.inherit(&plan.general) {
-                dial::tune(&socket, &plan.general);
+                dial::retune(&socket, &plan.general);
             }
             let peer = address.as_socket().ok_or(io::ErrorKind::NotConnected)?;
             let local = match here.ip().is_unspecified() {

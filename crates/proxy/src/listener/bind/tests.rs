@@ -58,6 +58,29 @@ fn closing_refuses_tcp_at_once() {
 }
 
 #[test]
+fn what_is_accepted_has_the_options_of_the_plan() {
+    let tcp = Tcp { keepalive: true, keepidle: 77, user_timeout: 5_000, ..Tcp::default() };
+    let with = General { tcp: tcp.clone(), ..loopback() };
+    let doors = bind(&with).expect("a port");
+    assert!(doors.inherit(&with));
+    let mut client = std::net::TcpStream::connect(tcp_address(&doors)).expect("a connection");
+    // With TCP_DEFER_ACCEPT nobody is there before the first byte.
+    std::io::Write::write_all(&mut client, b"x").expect("a byte");
+    let listener = doors.listeners().remove(0).socket;
+    listener.set_nonblocking(false).expect("blocking");
+    let (accepted, _) = listener.accept().expect("somebody");
+    assert!(accepted.tcp_nodelay().expect("an option"));
+    assert!(accepted.keepalive().expect("an option"));
+    assert_eq!(accepted.tcp_keepalive_time().expect("an option"), std::time::Duration::from_secs(77));
+    // A RELOAD has switched them off since.
+    let without = General { tcp: Tcp { keepalive: false, user_timeout: 0, ..tcp }, ..loopback() };
+    assert!(!doors.inherit(&without));
+    dial::retune(&accepted, &without);
+    assert!(!accepted.keepalive().expect("an option"));
+    assert_eq!(accepted.tcp_user_timeout().expect("an option"), None);
+}
+
+#[test]
 fn a_port_in_use_is_an_error_with_its_address() {
     let doors = bind(&loopback()).expect("a port");
     let port = tcp_address(&doors).port();
