@@ -383,7 +383,7 @@ impl Directory {
         if let Some(id) = self.targets.get(&addr) {
             return *id;
         }
-        let id = pools.add_target(plan.own.target_budget);
+        let id = pools.add_target(plan.own.target_budget.fixed());
         let index = id.0 as usize;
         if self.addrs.len() <= index {
             self.addrs.resize(index + 1, addr.clone());
@@ -491,7 +491,7 @@ impl Directory {
             }
         }
         for target in self.targets.values() {
-            pools.set_budget(*target, plan.own.target_budget, now);
+            pools.set_budget(*target, plan.own.target_budget.fixed(), now);
         }
         for (role, id) in &self.users {
             pools.set_user_limit(*id, user_limit(plan, role), now);
