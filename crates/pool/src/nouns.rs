@@ -225,6 +225,19 @@ pub enum Failure {
     Lost(Cause),
 }
 
+impl Failure {
+    /// Why.
+    pub fn cause(&self) -> &Cause {
+        match self {
+            Failure::Connect(cause)
+            | Failure::Login(cause)
+            | Failure::Full(cause)
+            | Failure::Limited(cause)
+            | Failure::Lost(cause) => cause,
+        }
+    }
+}
+
 /// What the shell has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {

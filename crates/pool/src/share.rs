@@ -11,6 +11,7 @@ use plimsoll_types::{Moment, PoolId};
 
 use crate::Pools;
 use crate::limits::{Groups, TARGET};
+use crate::nouns::Standing;
 use crate::room::Taken;
 use crate::slots::Slot;
 
@@ -54,16 +55,26 @@ impl Pools {
     /// once from a pool whose share is no smaller than what `id` will have, else after [`IDLE_GRACE`]. One that a floor
     /// keeps goes after that time to a pool without any: floors may add up to more than there is.
     pub(crate) fn may_evict(&self, id: PoolId, slot: &Slot, taken: &Taken, now: Moment) -> bool {
-        let unused = now >= slot.used + IDLE_GRACE;
+        let (unused, for_budget) = (now >= slot.used + IDLE_GRACE, taken[TARGET].is_some());
+        if for_budget && self.is_kept_free(slot.pool) {
+            return false;
+        }
         if !self.is_above_floor(slot.pool) {
             return unused && self.slots.shelf(id).staying() == 0;
         }
-        let for_budget = taken[TARGET].is_some();
         !for_budget || unused || self.is_fair(id, slot.pool, self.slots.shelf(slot.pool).staying())
+    }
+
+    /// Whether the last connection of a pool has a place in the budget that nobody else could use.
+    fn is_kept_free(&self, id: PoolId) -> bool {
+        self.pool(id).spec().standing == Standing::Guaranteed && self.slots.shelf(id).staying() <= 1
     }
 
     /// Whether the waiters of `id` come before those of the pool that the free connection belongs to.
     pub(crate) fn may_take(&self, id: PoolId, slot: &Slot, taken: &Taken, now: Moment) -> bool {
+        if taken[TARGET].is_some() && self.is_kept_free(slot.pool) {
+            return false;
+        }
         let has = self.slots.shelf(slot.pool).staying();
         let theirs = self.waiters.oldest(&self.pool(slot.pool).queue);
         let fair = self.is_above_floor(slot.pool)

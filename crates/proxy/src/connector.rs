@@ -164,8 +164,7 @@ impl Opening {
 
     /// Sees to it that nothing is left at the server before the slot is free again, and tells the pool.
     async fn give_up(mut self, failure: Failure, ending: Ending) {
-        let (Failure::Connect(cause) | Failure::Login(cause) | Failure::Full(cause) | Failure::Lost(cause)) =
-            &failure;
+        let cause = failure.cause();
         let stream = match (self.conn.take(), &self.entry) {
             (Some(conn), _) => Some(closer::abandon(&self.hub, conn, ending, cause).await),
             (None, Some(entry)) => {
@@ -252,9 +251,18 @@ fn refusal(message: &[u8]) -> Failure {
         SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
             Failure::Connect(cause)
         }
+        SqlState::TOO_MANY_CONNECTIONS if is_of_one_role(message) => Failure::Limited(cause),
         SqlState::TOO_MANY_CONNECTIONS => Failure::Full(cause),
         _ => Failure::Login(cause),
     }
+}
+
+/// Whether a refusal for want of a place (53300) is for the CONNECTION LIMIT of the role or the database, not for the
+/// server's own limits. Its text is in the server's language, so it is told by the function that raised it: field R,
+/// from PostgreSQL's `utils/init`, the same in versions 12 to 18.
+fn is_of_one_role(message: &[u8]) -> bool {
+    let raised_by = back::error_fields(message).find(|(code, _)| *code == b'R');
+    raised_by.is_some_and(|(_, name)| matches!(name, b"InitializeSessionUserId" | b"CheckMyDatabase"))
 }
 
 async fn login(plan: &Plan, pool: &PoolEntry, incoming: &mut Incoming<'_>) -> Result<Said, Failure> {
@@ -267,14 +275,12 @@ async fn login(plan: &Plan, pool: &PoolEntry, incoming: &mut Incoming<'_>) -> Re
         match message.first().copied() {
             Some(back::ERROR_RESPONSE) => {
                 let failure = refusal(&message);
-                if let Failure::Connect(cause) | Failure::Login(cause) | Failure::Full(cause) = &failure {
-                    tracing::warn!(
-                        "S: {}/{} login failed: FATAL: {}",
-                        pool.database.name,
-                        pool.user,
-                        cause.message()
-                    );
-                }
+                tracing::warn!(
+                    "S: {}/{} login failed: FATAL: {}",
+                    pool.database.name,
+                    pool.user,
+                    failure.cause().message()
+                );
                 return Err(failure);
             }
             Some(back::NOTICE_RESPONSE) => {}

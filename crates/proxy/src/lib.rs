@@ -34,6 +34,7 @@ mod start;
 mod stats;
 mod system;
 mod tally;
+mod targets;
 mod views;
 mod welcome;
 mod worker;

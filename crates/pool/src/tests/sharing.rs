@@ -127,7 +127,10 @@ fn a_pool_with_a_place_of_its_own_finds_it_in_the_budget() {
     bench.hold(other, HOME, 1);
     bench.queued(other, HOME, 2);
     bench.nothing();
-    bench.hold(login, HOME, 3);
+    let slot = bench.hold(login, HOME, 3).slot;
+    bench.give_back(slot, 4);
+    bench.pools.handle_timeout(at(60_000));
+    bench.nothing();
 }
 
 #[test]

@@ -155,7 +155,7 @@ impl Login {
         let (wait_max, wait_cause) =
             longest_wait(&self.plan, &pool.database.config(), &self.user, settings.query_timeout);
         let worker = self.guard.worker();
-        let request = Request { pool: pool.id, client: entry.id, worker, wait_max, wait_cause };
+        let request = Request { pool: pool.id, client: entry.id, worker, wait_max, wait_cause, class: 0 };
         let ticket = match hub.request(request, entry, now) {
             Answer::Granted(conn, grant) => return Ok(Served { conn, grant }),
             Answer::Refused(cause) => return Err(End::Refused(cause)),
