@@ -82,3 +82,30 @@ impl Places {
         self.find(section, name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::load;
+
+    #[test]
+    fn every_name_has_the_line_that_counts() {
+        let main = "[pgbouncer]\nserver_login_retry = 1\n%include b.ini\njoe = pool_size=1\n[plimsoll]\nworkers = 1\nworkers = 2\n";
+        let plan = load(Path::new("a.ini"), &mut |path| {
+            let included = "[databases]\nx = host=h\n* = host=h\n[users]\n".to_string();
+            Ok(if path == Path::new("a.ini") { main.to_string() } else { included })
+        })
+        .expect("good files");
+        let at = |place: Option<&super::Place>| place.map(ToString::to_string).unwrap_or_default();
+        assert_eq!(at(plan.place_of("pgbouncer", "server_login_retry")), "a.ini:2");
+        assert_eq!(at(plan.place_of("pgbouncer", "query_timeout")), "");
+        assert_eq!(at(plan.place_of("pgbouncer", "workers")), "");
+        assert_eq!(at(plan.place_of("nowhere", "workers")), "");
+        assert_eq!(at(plan.place_of("plimsoll", "workers")), "a.ini:7");
+        assert_eq!(at(plan.place_of_database("x")), "b.ini:2");
+        assert_eq!(at(plan.place_of_database("any")), "b.ini:3");
+        assert_eq!(at(plan.place_of_user("joe")), "a.ini:4");
+        assert_eq!(at(plan.place_of_user("jane")), "");
+    }
+}

@@ -63,3 +63,21 @@ fn show(plan: &mut Plan, key: &str, value: String) {
         line.value = Some(value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubts_are_warnings_of_every_load() {
+        let path = std::env::temp_dir().join(format!("plimsoll-source-{}.ini", std::process::id()));
+        let text = "[pgbouncer]\nlisten_addr = 127.0.0.1\n[plimsoll]\ncontrol_user = nobody\n";
+        std::fs::write(&path, text).expect("a file");
+        let source = Source::File { path: path.clone(), name: Compat::Plimsoll };
+        let warnings = source.load().map(|plan| plan.warnings);
+        std::fs::remove_file(&path).expect("it was there");
+        let warnings = warnings.expect("a good file");
+        let place = format!("{}:4: control_user nobody cannot log in", path.display());
+        assert!(warnings.len() == 1 && warnings[0].starts_with(&place), "{warnings:?}");
+    }
+}
