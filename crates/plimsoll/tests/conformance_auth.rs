@@ -151,15 +151,20 @@ fn asked(plimsoll: &Plimsoll, user: &str) -> (String, String) {
 fn who_is_not_there_is_asked_the_same() {
     let (_postgres, plimsoll) = three_secrets("scram-sha-256");
     let (salt, iterations) = asked(&plimsoll, "nobody");
-    assert_eq!((asked(&plimsoll, "nobody"), asked(&plimsoll, "salted").1), ((salt.clone(), iterations.clone()), iterations));
+    assert_eq!(
+        (asked(&plimsoll, "nobody"), asked(&plimsoll, "salted").1),
+        ((salt.clone(), iterations.clone()), iterations)
+    );
     assert_ne!(asked(&plimsoll, "somebody").0, salt);
 }
 
 #[test]
 fn a_database_is_missed_only_by_who_may_come_in() {
-    for (auth_type, wrong) in
-        [("plain", "password authentication failed"), ("md5", "password authentication failed"), ("scram-sha-256", "SASL authentication failed")]
-    {
+    for (auth_type, wrong) in [
+        ("plain", "password authentication failed"),
+        ("md5", "password authentication failed"),
+        ("scram-sha-256", "SASL authentication failed"),
+    ] {
         let (_postgres, plimsoll) = house(|ini| ini.set("auth_type", auth_type));
         fatal(&plimsoll.login("app", "nowhere").password("wrong").refusal(), wrong);
         fatal(&plimsoll.login("nobody", "nowhere").password("wrong").refusal(), wrong);
@@ -189,7 +194,18 @@ fn the_console_knows_its_users() {
     }
     let (status, output) = run_beside("psql", |command| {
         let (folder, port) = (plimsoll.dir().display().to_string(), plimsoll.port().to_string());
-        command.args(["-XAtw", "-h", &folder, "-p", &port, "-U", "pgbouncer", "pgbouncer", "-c", "SHOW VERSION"]);
+        command.args([
+            "-XAtw",
+            "-h",
+            &folder,
+            "-p",
+            &port,
+            "-U",
+            "pgbouncer",
+            "pgbouncer",
+            "-c",
+            "SHOW VERSION",
+        ]);
     });
     assert!(status.success() && output.contains("PgBouncer 1."), "{output}");
 }
@@ -218,7 +234,8 @@ fn asking(query: &str, change: impl FnOnce(Ini) -> Ini) -> (Postgres, Plimsoll) 
     let postgres = Postgres::start();
     postgres.sql("SET password_encryption = 'md5'; CREATE ROLE looked LOGIN PASSWORD 'looked-secret'");
     postgres.sql("CREATE ROLE looker LOGIN SUPERUSER");
-    let ini = Ini::new(&postgres).set("auth_type", "plain").set("auth_user", "looker").set("auth_query", query);
+    let ini =
+        Ini::new(&postgres).set("auth_type", "plain").set("auth_user", "looker").set("auth_query", query);
     let plimsoll = start(change(ini.login("looker", "x")));
     (postgres, plimsoll)
 }
@@ -292,7 +309,10 @@ fn rules_choose_by_the_way_in() {
 }
 
 fn stored(postgres: &Postgres, role: &str) -> String {
-    postgres.sql(&format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{role}'")).cell(0, "rolpassword").into()
+    postgres
+        .sql(&format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{role}'"))
+        .cell(0, "rolpassword")
+        .into()
 }
 
 #[test]

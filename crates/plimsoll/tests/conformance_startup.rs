@@ -42,10 +42,9 @@ fn typed_packets_out_of_turn_are_refused() {
     let password = Packet::typed(b'p').text("app-secret").bytes();
     let login = plimsoll.login("app", "p0");
     let twice = [login.startup_packet(), login.startup_packet()].concat();
-    for (bytes, message) in [
-        (password, "client password pkt before startup packet"),
-        (twice, "client re-sent startup pkt"),
-    ] {
+    for (bytes, message) in
+        [(password, "client password pkt before startup packet"), (twice, "client re-sent startup pkt")]
+    {
         fatal(&answer_to(&plimsoll, &bytes).expect(message), message);
         logged(&plimsoll, 0, message);
     }
@@ -161,7 +160,12 @@ fn welcome(client: &Client) -> String {
 
 /// The parameters of a welcome in their order.
 fn told(client: &Client) -> Vec<String> {
-    client.welcome.iter().filter(|message| message.tag == b'S').map(|message| message.strings()[0].clone()).collect()
+    client
+        .welcome
+        .iter()
+        .filter(|message| message.tag == b'S')
+        .map(|message| message.strings()[0].clone())
+        .collect()
 }
 
 #[test]
@@ -173,7 +177,9 @@ fn the_welcome_has_its_order() {
     assert!(seen.starts_with("RS") && seen.ends_with("SK"), "{seen}");
     assert_eq!(seen.matches('R').count(), 1);
     let names = told(&client);
-    for name in ["server_version", "server_encoding", "integer_datetimes", "is_superuser", "session_authorization"] {
+    for name in
+        ["server_version", "server_encoding", "integer_datetimes", "is_superuser", "session_authorization"]
+    {
         let at = names.iter().position(|known| known == name).unwrap_or_else(|| panic!("no {name}"));
         let tracked = names.iter().position(|known| known == "client_encoding").expect("it is told");
         assert!(at < tracked, "{names:?}");
