@@ -19,7 +19,7 @@ use crate::carry::Carry;
 use crate::directory::{Parameter, PoolEntry, Welcome};
 use crate::entry::{self, ServerEntry, TargetAddr};
 use crate::hub::Hub;
-use crate::server::ServerConn;
+use crate::server::{Closing, ServerConn};
 use crate::socket::{Stream, server_cause};
 use crate::tally::Tally;
 use crate::{closer, dial, message, random, report};
@@ -131,6 +131,7 @@ impl Opening {
             shown: None,
             home: self.worker,
             tally: Tally::none(),
+            closing: Closing::Untold,
         }));
         if let Some(query) = self.pool.database.config().connect_query.clone() {
             connect_query(&self.hub, conn, &query).await?;
