@@ -297,12 +297,12 @@ fn rules_choose_by_the_way_in() {
     let ini = Ini::new(&postgres).set("auth_type", "hba").set("auth_hba_file", &file.display().to_string());
     let plimsoll = start(ini.login("postgres", "x"));
     plimsoll.wait_for_log("hba line 4", SOON);
+    let mut client = plimsoll.login("app", "p0").password(PASSWORD).client();
+    assert_eq!((client.method, client.value("SELECT 1")), (Method::Plain, "1".into()));
     let local = |user: &str, database: &str| plimsoll.login(user, database).at(plimsoll.unix_address());
     fatal(&local("app", "p0").refusal(), "unix socket login rejected");
     assert_eq!(local("app", "p1").client().value("SELECT 1"), "1");
     assert_eq!(local("other", "p1").client().value("SELECT 1"), "1");
-    let mut client = plimsoll.login("app", "p0").password(PASSWORD).client();
-    assert_eq!((client.method, client.value("SELECT 1")), (Method::Plain, "1".into()));
     fatal(&plimsoll.login("app", "p1").refusal(), "login rejected");
     let client = plimsoll.login("app", "p2").password(PASSWORD).client();
     assert_eq!(client.method, Method::Scram);
