@@ -185,11 +185,14 @@ fn modern_kill_alone_spares_the_console() {
         }
     }
     assert_eq!(console.query("SHOW CLIENTS").count(&[("database", "pgbouncer")]), 1);
-    // All databases are paused.
+    // Each database that had clients is paused by itself.
     let mut held = plimsoll.client("app", "p0");
     held.send(Batch::new().query("SELECT 1").bytes()).unwrap();
     assert!(!held.hears_within(Duration::from_millis(200)));
-    console.query("RESUME");
+    says(&console.fail("RESUME"), "ERROR", "pooler is not paused/suspended");
+    console.query("RESUME p0");
+    console.query("RESUME p1");
+    assert_eq!(tags(&held.cycle().unwrap()), "TDCZ");
     plimsoll.still_works(&["p0", "p1"]);
 }
 

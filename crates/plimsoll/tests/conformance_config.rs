@@ -182,7 +182,7 @@ fn tls_that_cannot_be_had_is_a_notice() {
     plimsoll.still_works(&["p0"]);
 }
 
-/// 1.18 has the old key `reserve_pool` only, looks at no numbers of [users], and says F0000 nowhere.
+/// 1.18 answers `RELOAD` all the same, and does not look at the numbers of [users].
 #[test]
 fn modern_failed_reloads_have_a_sqlstate_of_their_own() {
     let (postgres, plimsoll) = house(|ini| ini);

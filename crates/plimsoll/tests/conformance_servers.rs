@@ -308,7 +308,7 @@ fn program() -> String {
     plimsoll_testkit::binary_of(common::BINARY).display().to_string()
 }
 
-/// 1.18 takes what follows dbname for a host name list only; it has no load_balance_hosts.
+/// 1.18 has no load_balance_hosts.
 #[test]
 fn modern_hosts_may_be_kept_to() {
     let (postgres, plimsoll) = house(|ini| ini);

@@ -26,6 +26,9 @@ fn first_packets_are_refused_in_its_words() {
         (Packet::untyped(V3).text("database").text("p0").raw(&[0]), "no username supplied"),
         (Packet::untyped(V3).text("user").text("").raw(&[0]), "no username supplied"),
         (Packet::untyped(131_072).text("user"), "old V2 protocol not supported"),
+        (Packet::untyped(0x0004_0000).text("user"), "bad packet header: '0000000d00040000'"),
+        (Packet::untyped(99).text("user"), "bad packet header: '0000000d00000063'"),
+        (Packet::untyped(V3).text("user").text(&"u".repeat(128)).raw(&[0]), "username too long"),
     ];
     for (packet, message) in cases {
         let mark = plimsoll.log_mark();
@@ -289,7 +292,7 @@ fn modern_options_are_read() {
     assert_eq!(told(&client).last().map(String::as_str), Some("intervalstyle"));
 }
 
-/// 1.18 drops whoever asks for more than 3.0: `bad packet` or `unsupported startup parameter`.
+/// 1.18 refuses both: `bad packet header: ...` and `unsupported startup parameter: _pq_.one`.
 #[test]
 fn modern_versions_and_options_are_negotiated_down() {
     let (_postgres, plimsoll) = house(|ini| ini);
@@ -315,26 +318,6 @@ fn modern_startup_packets_have_an_end() {
         let error = answer_to(&plimsoll, &packet.bytes()).expect("a reason");
         fatal(&error, "invalid startup packet layout: expected terminator as last byte");
     }
-}
-
-/// 1.18 closes without a word: `bad packet`.
-#[test]
-fn modern_unknown_versions_are_told_their_header() {
-    let (_postgres, plimsoll) = house(|ini| ini);
-    for (packet, header) in [
-        (Packet::untyped(0x0004_0000).text("user"), "0000000d00040000"),
-        (Packet::untyped(99).text("user"), "0000000d00000063"),
-    ] {
-        let error = answer_to(&plimsoll, &packet.bytes()).expect("a reason");
-        fatal(&error, &format!("bad packet header: '{header}'"));
-    }
-}
-
-/// 1.18 says it at startup too, but only from 64 bytes on; its words are the same.
-#[test]
-fn modern_names_have_a_longest_length() {
-    let (_postgres, plimsoll) = house(|ini| ini);
-    fatal(&plimsoll.login(&"u".repeat(128), "p0").refusal(), "username too long");
 }
 
 /// 1.18 has no login_notify_message.
