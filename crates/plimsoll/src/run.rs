@@ -32,8 +32,8 @@ fn explain(error: &StartError) -> String {
         StartError::Listen { source, .. } if source.kind() == ErrorKind::AddrInUse => {
             format!("{error}; choose another port with --port N")
         }
+        StartError::UnixSocketInUse => format!("{error}; choose another port with --port N"),
         StartError::Listen { .. }
-        | StartError::UnixSocketInUse
         | StartError::NothingToListenOn
         | StartError::Tls(_)
         | StartError::Thread(_) => error.to_string(),

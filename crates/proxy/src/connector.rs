@@ -11,18 +11,18 @@ use plimsoll_config::Plan;
 use plimsoll_ledger::Record;
 use plimsoll_pool::Failure;
 use plimsoll_session::{Ending, Link, Params, Round, RoundStep, error_of};
-use plimsoll_types::{Cause, SlotId, SqlState, TargetId, WorkerId};
+use plimsoll_types::{Cause, Moment, SlotId, SqlState, TargetId, WorkerId};
 use plimsoll_wire::back::{self, Authentication};
 use plimsoll_wire::{encode, header};
 
 use crate::carry::Carry;
 use crate::directory::{Parameter, PoolEntry, Welcome};
-use crate::entry::{ServerEntry, TargetAddr};
+use crate::entry::{self, ServerEntry, TargetAddr};
 use crate::hub::Hub;
-use crate::server::ServerConn;
+use crate::server::{Closing, ServerConn};
 use crate::socket::{Stream, server_cause};
 use crate::tally::Tally;
-use crate::{closer, dial, message, random};
+use crate::{closer, dial, message, random, report};
 
 /// Longest message a server may send while it logs us in, bytes.
 const LOGIN_MESSAGE_BYTES_MAX: u32 = 1 << 20;
@@ -81,17 +81,9 @@ fn io_failure(error: io::Error) -> Failure {
 
 impl Opening {
     async fn run(&mut self) -> Result<Box<ServerConn>, Failure> {
-        let stream = match dial::connect(&self.target, &self.plan.general).await {
-            Ok(stream) => stream,
-            Err(e) => {
-                let (pool, peer) = (&self.pool, self.target.peer());
-                tracing::warn!("S: {}/{}@{peer} connect failed: {e}", pool.database.name, pool.user);
-                return Err(Failure::Connect(match e.raw_os_error() {
-                    Some(libc::EMFILE | libc::ENFILE) => Cause::NoFileDescriptors,
-                    _ => Cause::ConnectFailed,
-                }));
-            }
-        };
+        let begun = self.hub.now();
+        let connected = dial::connect(&self.target, &self.plan.general).await;
+        let stream = connected.map_err(|error| self.not_connected(begun, &error))?;
         let (serial, opened) = (self.hub.next_server(), self.hub.now());
         let entry = Arc::new(ServerEntry {
             slot: self.slot,
@@ -139,11 +131,25 @@ impl Opening {
             shown: None,
             home: self.worker,
             tally: Tally::none(),
+            closing: Closing::Untold,
         }));
         if let Some(query) = self.pool.database.config().connect_query.clone() {
             connect_query(&self.hub, conn, &query).await?;
         }
         self.conn.take().ok_or(Failure::Connect(Cause::ServerStateUnknown))
+    }
+
+    /// Nobody there; who looks for `closing because: connect failed` finds it, and what the system says beside it.
+    fn not_connected(&self, begun: Moment, error: &io::Error) -> Failure {
+        let cause = match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Cause::NoFileDescriptors,
+            _ => Cause::ConnectFailed,
+        };
+        let (pool, peer, ptr) = (&self.pool, self.target.peer(), entry::server_ptr(self.hub.next_server()));
+        let prefix = format!("S-{ptr:#x}: {}/{}@{peer} ", pool.database.name, pool.user);
+        tracing::warn!("{prefix}connect failed: {error}");
+        report::log_closing(&self.plan, &prefix, self.hub.now().since(begun), &cause);
+        Failure::Connect(cause)
     }
 
     /// Splits what the server reported into tracked parameters and the rest, for new clients.

@@ -244,7 +244,8 @@ impl Drop for Relay {
             true => (Side::Server, Cause::ServerStateUnknown),
             false => (Side::Client, Cause::ClientEof),
         };
-        self.let_go(side, &cause, now);
+        let release = self.release(side, &cause);
+        self.let_go(release, &cause, now);
         self.hub.collected.fetch_sub(self.accounted, Ordering::Relaxed);
     }
 }

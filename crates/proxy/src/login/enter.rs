@@ -163,7 +163,9 @@ impl Login {
         };
         entry.set_waiting(now);
         let place = Place { hub: &hub, entry, ticket };
-        std::future::poll_fn(|cx| self.poll_mail(cx, place.entry)).await
+        let served = std::future::poll_fn(|cx| self.poll_mail(cx, place.entry)).await?;
+        pool.stats(usize::from(worker.0)).add(Counter::WaitTime, hub.now().micros_since(now));
+        Ok(served)
     }
 
     fn poll_mail(&mut self, cx: &mut Context<'_>, entry: &ClientEntry) -> Poll<Result<Served, End>> {

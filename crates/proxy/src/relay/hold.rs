@@ -131,6 +131,13 @@ impl Relay {
         self.hub.give_back(conn, release, now);
     }
 
+    /// The parameters the console shows of both during a hold, which may be as long as a session.
+    pub(super) fn share_parameters(&mut self) {
+        let Some(conn) = &mut self.conn else { return };
+        show(&mut conn.shown, conn.link.params(), &conn.entry.params);
+        show(&mut self.shown, self.session.params(), &self.entry.params);
+    }
+
     /// What the console shows of both, where it has changed.
     fn share_records(&mut self, conn: &mut ServerConn) {
         let prepared = u32::try_from(conn.link.prepared_count()).unwrap_or(u32::MAX);
