@@ -17,6 +17,7 @@
 //! | `cancel` | cancel requests and the race with the next client |
 //! | `timers` | everything that happens because time goes by |
 //! | `configure`, `admin` | limits and specs; PAUSE, RESUME, RECONNECT, KILL |
+//! | `explain` | what is in the way of a newcomer |
 //! | `views`, `check` | what the console sees; the recount |
 //! | `slots`, `limits`, `queue`, `pool` | the state: one function changes a slot's and keeps all counters |
 //! | `table`, `list` | rows with generations, lists through them |
@@ -27,6 +28,7 @@ mod check;
 mod clients;
 mod close;
 mod configure;
+mod explain;
 mod hand;
 mod learn;
 mod limits;
@@ -50,6 +52,7 @@ use std::time::Duration;
 
 use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, WorkerId};
 
+pub use crate::explain::{Admission, Obstacle};
 pub use crate::nouns::{
     Action, BudgetSource, CancelVerdict, Failure, Fairness, Globals, Grant, Moves, Pick, PoolCounts,
     PoolLimits, PoolSpec, Request, Requested, Retry, Returned, SlotState, SlotView, Standing, TargetView,

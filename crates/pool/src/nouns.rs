@@ -383,6 +383,25 @@ pub struct SlotView {
     pub home: WorkerId,
 }
 
+impl SlotView {
+    /// The slot alone, as counts.
+    pub fn counted(&self) -> PoolCounts {
+        let mut counts = PoolCounts::default();
+        let count = match self.state {
+            SlotState::Opening => &mut counts.opening,
+            SlotState::Idle if self.check_due => &mut counts.used,
+            SlotState::Idle => &mut counts.idle,
+            SlotState::Held => &mut counts.held,
+            SlotState::BeingCanceled => &mut counts.being_canceled,
+            SlotState::Cleaning | SlotState::Checking => &mut counts.tested,
+            SlotState::Closing => &mut counts.closing,
+            SlotState::Lost => &mut counts.lost,
+        };
+        *count = 1;
+        counts
+    }
+}
+
 /// A target as the console shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetView {

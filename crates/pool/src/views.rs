@@ -66,6 +66,11 @@ impl Pools {
         }
     }
 
+    /// Whether a pool opens connections to a target.
+    pub fn leads_to(&self, pool: PoolId, target: TargetId) -> bool {
+        self.find_pool(pool).is_some_and(|pool| pool.spec().targets.contains(&target))
+    }
+
     /// What is known of the places at a target, and who has them.
     pub fn target_view(&self, target: TargetId) -> Option<TargetView> {
         let places = self.slots.limits.places(target)?;

@@ -250,6 +250,11 @@ impl Directory {
         all
     }
 
+    /// The pool of a role for clients, if there is one.
+    pub(crate) fn find_pool(&self, database: DatabaseId, role: &Arc<str>) -> Option<Arc<PoolEntry>> {
+        self.pools.get(&(database, Purpose::Clients, role.clone())).cloned()
+    }
+
     /// Users known from the pools.
     pub(crate) fn user_count(&self) -> usize {
         self.users.len()

@@ -44,7 +44,7 @@ pub use console::{
     ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, PoolView,
     Reloaded, Reply, ServerView, Shutdown, StatsView, Until,
 };
-pub use control::Control;
+pub use control::{AdmissionView, Control, KeyView, SaidView, TargetView};
 pub use security::tls_settings;
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, Totals};

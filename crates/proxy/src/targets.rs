@@ -21,6 +21,7 @@ use audit::Audit;
 use question::Foreign;
 
 use crate::ask::{self, ASKING_WORKER};
+use crate::control::SaidView;
 use crate::directory::PoolEntry;
 use crate::entry::{ClientEntry, TargetAddr};
 use crate::hub::{Answer, Hub};
@@ -71,6 +72,20 @@ pub(crate) struct Look {
     pub(crate) pids: Vec<u32>,
     /// Whether foreign sessions were counted at all.
     pub(crate) counted: Counted,
+}
+
+impl Look {
+    /// For the console.
+    pub(crate) fn view(self, now: Moment) -> SaidView {
+        let by_user = self.by_user.into_iter().map(|it| (it.user, it.application, it.count));
+        SaidView {
+            ago: now.since(self.at),
+            max_connections: self.max_connections,
+            reserved: self.reserved,
+            foreign: (self.counted != Counted::No).then_some(self.foreign),
+            by_user: by_user.collect(),
+        }
+    }
 }
 
 /// Whether a look has counted the sessions of others.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn connect_failed() -> Failure {
+pub(super) fn connect_failed() -> Failure {
     Failure::Connect(Cause::ConnectFailed)
 }
 

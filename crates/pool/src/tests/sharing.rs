@@ -326,3 +326,28 @@ fn pools_share_by_their_weights_however_many_wait() {
     let [(light, _), (heavy, _)] = served[..] else { panic!("{served:?}") };
     assert!(heavy * 10 > light * 27 && heavy * 10 < light * 33, "{served:?}");
 }
+
+#[test]
+fn what_is_in_the_way_is_told() {
+    let (mut bench, pools) = pools_on(2, 2, 5);
+    let told = |bench: &Bench, pool| bench.pools.admission(pool, at(10)).expect("a pool");
+    assert_eq!(told(&bench, pools[0]), Admission::Opens);
+    let slots = bench.hold_many(pools[0], HOME, 2, 1);
+    let target = bench.pools.slot(slots[0]).expect("a slot").target;
+    let budget = Obstacle::Budget { target, max: 2, used: 2, reserved: 0 };
+    assert_eq!(told(&bench, pools[1]), Admission::Waits(vec![budget]));
+    bench.give_back(slots[0], 2);
+    assert_eq!(told(&bench, pools[0]), Admission::AtOnce);
+    bench.pools.pause(None, at(3));
+    bench.done();
+    assert_eq!(told(&bench, pools[0]), Admission::Waits(vec![Obstacle::Paused]));
+    let (mut bench, pool) = Bench::with_pool(limits(1));
+    bench.hold(pool, HOME, 1);
+    assert_eq!(told(&bench, pool), Admission::Waits(vec![Obstacle::PoolSize { max: 1, used: 1 }]));
+    let (mut bench, pool) = Bench::with_pool(limits(1));
+    bench.queued(pool, HOME, 1);
+    let slot = bench.opening();
+    bench.fail(slot, open::connect_failed(), 2);
+    let Admission::Waits(found) = told(&bench, pool) else { panic!("it waits") };
+    assert!(matches!(found[..], [Obstacle::Blocked { cause: Some(_), .. }]), "{found:?}");
+}
