@@ -30,6 +30,15 @@ fn three_secrets(auth_type: &str) -> (Postgres, Plimsoll) {
     (postgres, plimsoll)
 }
 
+/// How somebody is refused who is in no file.
+fn words_for_nobody(auth_type: &str) -> &'static str {
+    match auth_type {
+        "trust" => "\"trust\" authentication failed",
+        "scram-sha-256" => "SASL authentication failed",
+        _ => "password authentication failed",
+    }
+}
+
 /// What a user is asked for, or told.
 type Wanted = Result<Method, &'static str>;
 
@@ -93,11 +102,7 @@ fn each_secret_meets_each_type() {
                 Err(message) => fatal(&login.refusal(), message),
             }
         }
-        let unknown = match auth_type {
-            "trust" => "\"trust\" authentication failed",
-            "scram-sha-256" => sasl,
-            _ => password,
-        };
+        let unknown = words_for_nobody(auth_type);
         fatal(&plimsoll.login("nobody", "p0").password(PASSWORD).refusal(), unknown);
         if auth_type == "scram-sha-256" {
             plimsoll.wait_for_log("user has MD5 secret", SOON);

@@ -275,9 +275,9 @@ fn full_databases_and_users_evict_the_idle() {
 
 #[test]
 fn servers_are_checked_and_reset() {
-    let (postgres, plimsoll) = house(|ini| {
+    let (_postgres, plimsoll) = house(|ini| {
         ini.set("server_check_delay", "0")
-            .set("server_check_query", "SET application_name = 'checked'")
+            .set("server_check_query", "SET statement_timeout = '77s'")
             .set("server_reset_query", "SET work_mem = '66MB'")
             .set("server_reset_query_always", "1")
             .set("default_pool_size", "1")
@@ -285,11 +285,12 @@ fn servers_are_checked_and_reset() {
     let mut client = plimsoll.client("app", "p0");
     client.query("SELECT 1");
     assert_eq!(client.value("SHOW work_mem"), "66MB");
-    let mut console = plimsoll.console();
-    console.query("SET server_reset_query_always = 0");
+    // Without `always` it is for session pooling.
+    plimsoll.console().query("SET server_reset_query_always = 0");
     client.query("SET work_mem = '77MB'");
     assert_eq!(client.value("SHOW work_mem"), "77MB");
-    drop(postgres);
+    // The check goes with every hand-out.
+    assert_eq!(client.value("SHOW statement_timeout"), "77s");
 }
 
 #[test]
