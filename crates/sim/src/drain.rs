@@ -1,0 +1,147 @@
+//! The end of a history. The faults are over: servers are well, others have gone, pauses are lifted, limits leave
+//! everybody a place, whoever holds gives back. Then everybody must be answered, nothing may stay half done, and
+//! after everything is dismantled nothing may be left.
+
+use plimsoll_types::{ClientId, Moment, PoolId};
+
+use crate::history::{Answer, Ending, Farewell, Login, Mood};
+use crate::world::{ClientDoing, Connection, Doing, Event, Kept, LOST_MAX_US, World, broken, ensure};
+
+const S: u64 = 1_000_000;
+
+/// Whoever holds gives back within this, microseconds.
+const HOLD_US: u64 = S / 2;
+
+/// Nothing under way takes longer than this with servers that are well, microseconds.
+const UNDER_WAY_US: u64 = 5 * S;
+
+/// A server that is well.
+const WELL: Mood = Mood {
+    login: Login::Accept,
+    login_us: 1_000,
+    answer: Answer::Well,
+    answer_us: 200,
+    farewell: Farewell::Seen,
+    close_us: 300,
+};
+
+impl World {
+    pub(crate) fn end(&mut self) -> Kept {
+        self.heal();
+        self.settle()?;
+        self.answer_everybody()?;
+        self.let_things_end()?;
+        if self.shape.ending == Ending::Shutdown {
+            self.driver.refuse_all(self.now);
+            self.settle()?;
+        }
+        self.dismantle()
+    }
+
+    /// The faults are over. Where limits are as they should be they are left alone: a change would wake up who has
+    /// been forgotten.
+    fn heal(&mut self) {
+        for server in &mut self.servers {
+            server.mood = WELL;
+            server.host(0, 0);
+        }
+        for scope in self.paused.clone() {
+            self.resume(scope);
+        }
+        self.lift_limits();
+        let clients: Vec<ClientId> = self.clients.keys().copied().collect();
+        for id in clients {
+            let client = self.client(id);
+            client.rounds = 0;
+            client.plan.hold_us = client.plan.hold_us.min(HOLD_US);
+            if let ClientDoing::Holds(_, hold) = client.doing {
+                self.enter(HOLD_US, Event::Returns(id, hold));
+            }
+        }
+    }
+
+    /// No limit is nothing.
+    fn lift_limits(&mut self) {
+        let now = self.now;
+        for target in 0..self.budgets.len() {
+            if self.budgets[target] == Some(0) {
+                self.budgets[target] = Some(1);
+                self.driver.set_budget(plimsoll_types::TargetId(target as u32), Some(1), now);
+            }
+        }
+        for id in 0..3 {
+            if self.databases.get(&id) == Some(&Some(0)) {
+                self.databases.insert(id, Some(1));
+                self.driver.set_database_max(id, Some(1), now);
+            }
+            if self.users.get(&id) == Some(&Some(0)) {
+                self.users.insert(id, Some(1));
+                self.driver.set_user_max(id, Some(1), now);
+            }
+        }
+        for pool in self.pools.keys().copied().collect::<Vec<PoolId>>() {
+            let mut shape = self.pools[&pool].shape.clone();
+            shape.limits.size = shape.limits.size.max(1);
+            if self.targets_of(&shape).is_empty() {
+                shape.targets = 1;
+            }
+            if shape != self.pools[&pool].shape {
+                self.set_pool(pool, &shape);
+            }
+        }
+    }
+
+    /// Invariant 3, in the end: nobody is forgotten.
+    fn answer_everybody(&mut self) -> Kept {
+        let retry_us = self.pools.values().map(|model| model.shape.limits.login_retry_us).max().unwrap_or(0);
+        let bound_us = LOST_MAX_US + 2 * retry_us + (self.waiting.len() as u64 + 10) * 5 * S;
+        let end = Moment(self.now.0 + bound_us);
+        while !self.waiting.is_empty() && self.now < end {
+            self.run_until(Moment(self.now.0 + S / 10))?;
+        }
+        let forgotten: Vec<_> = self.waiting.values().map(|id| (id, &self.clients[id])).collect();
+        if forgotten.is_empty() {
+            return Ok(());
+        }
+        let slots: Vec<_> = self.driver.slots().map(|view| (view.pool, view.state)).collect();
+        let what = format!("after {} s still wait: {forgotten:?}, slots: {slots:?}", bound_us / S);
+        broken("liveness: every waiter is answered", what)
+    }
+
+    /// Nothing is under way for ever; who is still there goes.
+    fn let_things_end(&mut self) -> Kept {
+        self.run_until(Moment(self.now.0 + LOST_MAX_US + S))?;
+        let stuck = |connection: &&Connection| {
+            connection.doing != Doing::Idle && self.now.micros_since(connection.since) > UNDER_WAY_US
+        };
+        let stuck: Vec<_> = self.connections.values().filter(stuck).collect();
+        ensure(stuck.is_empty(), "liveness: nothing is under way for ever", || format!("{stuck:?}"))?;
+        let there: Vec<_> = self.clients.values().collect();
+        ensure(there.is_empty(), "liveness: everybody has gone", || format!("{there:?}"))?;
+        ensure(self.cancels.is_empty(), "liveness: cancels end", || format!("{:?}", self.cancels))?;
+        for (target, server) in self.servers.iter().enumerate() {
+            let counted = self.count(|connection| connection.target.0 as usize == target);
+            let ours = server.ours();
+            let pending = self.count(|connection| matches!(connection.doing, Doing::Closing));
+            ensure(ours + pending >= counted, "9: what the server sees, at rest", || {
+                format!("target {target} sees {ours}, we count {counted}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// All pools go: nothing may be left of them.
+    fn dismantle(&mut self) -> Kept {
+        for pool in self.pools.keys().copied().collect::<Vec<PoolId>>() {
+            self.remove_pool(pool);
+            self.settle()?;
+        }
+        self.run_until(Moment(self.now.0 + UNDER_WAY_US))?;
+        let slots: Vec<_> = self.driver.slots().collect();
+        ensure(slots.is_empty(), "the end: nothing is left", || format!("{slots:?}"))?;
+        let due = self.driver.due();
+        ensure(due.is_none(), "the end: nothing is left", || format!("something is due at {due:?}"))?;
+        let seen: u32 = self.servers.iter().map(crate::server::Server::ours).sum();
+        ensure(seen == 0, "the end: nothing is left", || format!("servers see {seen} of us"))
+    }
+}
