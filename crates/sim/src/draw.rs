@@ -105,7 +105,7 @@ fn limits(rng: &mut Rng) -> Limits {
         lifetime_us: rng.pick(&[0, 300 * MS, 10 * S, 3600 * S, 3600 * S, 3600 * S]),
         idle_us: rng.pick(&[0, 200 * MS, 60 * S]),
         check_us: rng.unless(40, |rng| rng.pick(&[0, 20 * MS, 500 * MS, 30 * S])),
-        login_retry_us: rng.pick(&[0, 100 * MS, 2 * S, 15 * S]),
+        login_retry_us: rng.pick(&[0, 100 * MS, 100 * MS, 2 * S, 2 * S, 15 * S]),
         pool_idle_us: rng.pick(&[0, 0, 400 * MS]),
         order: if rng.chance(20) { Order::Oldest } else { Order::Newest },
     }
@@ -156,7 +156,11 @@ fn arrival(rng: &mut Rng, shape: &Shape) -> Arrival {
         worker: rng.below(u32::from(shape.workers)) as u16,
         wait_us: rng.pick(&[0, 0, 0, 100 * MS, 3 * S]),
         take_us: rng.pick(&[0, 0, 20, 500]),
-        hold_us: if stalls { rng.pick(&[5 * S, 600 * S]) } else { rng.pick(&[50, 300, MS, MS, 10 * MS, 200 * MS]) },
+        hold_us: if stalls {
+            rng.pick(&[5 * S, 600 * S])
+        } else {
+            rng.pick(&[50, 300, MS, MS, 10 * MS, 200 * MS])
+        },
         back: match rng.below(100) {
             0..70 => Back::Clean,
             70..90 => Back::Dirty,

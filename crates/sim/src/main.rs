@@ -106,7 +106,10 @@ fn tell_shrunk(history: &History, runs: u32) {
     say(&format!("\ncut down in {runs} runs to {} steps:\n{history}\n", history.steps.len()));
     let outcome = run(history, None, Telling::Lines);
     let skipped = outcome.trace.len().saturating_sub(TRACE_LINES_MAX);
-    say(&format!("what happens in it ({skipped} lines left out):\n{}\n", outcome.trace[skipped..].join("\n")));
+    say(&format!(
+        "what happens in it ({skipped} lines left out):\n{}\n",
+        outcome.trace[skipped..].join("\n")
+    ));
     if let Some(rule) = outcome.broken {
         say(&format!("{}: {}\n\n", rule.rule, rule.what));
     }

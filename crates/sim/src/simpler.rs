@@ -64,10 +64,9 @@ pub(crate) fn simpler_steps(step: &Step) -> Vec<Step> {
             .collect(),
         What::AddPool(shape) => simpler_pools(shape).into_iter().map(What::AddPool).collect(),
         What::Vanish { .. } => vec![What::Vanish { nth: 0 }],
-        What::Die { notice_us, .. } => vec![
-            What::Die { nth: 0, notice_us: *notice_us },
-            What::Die { nth: 0, notice_us: 0 },
-        ],
+        What::Die { notice_us, .. } => {
+            vec![What::Die { nth: 0, notice_us: *notice_us }, What::Die { nth: 0, notice_us: 0 }]
+        }
         What::Crash { target, .. } => vec![What::Crash { target: *target, notice_us: 0 }],
         What::RemovePool { .. } => vec![What::RemovePool { nth: 0 }],
         What::Pause { .. } => vec![What::Pause { database: None }],

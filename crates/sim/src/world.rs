@@ -220,7 +220,9 @@ pub(crate) struct World {
     pub(crate) waiting: BTreeMap<Ticket, ClientId>,
     pub(crate) connections: BTreeMap<SlotId, Connection>,
     pub(crate) cancels: BTreeMap<u64, CancelModel>,
+    /// Slots that are gone, in the order in which they went, and looked up.
     pub(crate) gone: Vec<SlotId>,
+    pub(crate) gone_slots: BTreeSet<SlotId>,
     pub(crate) holds: BTreeSet<HoldId>,
     pub(crate) ledger: Ledger,
     pub(crate) tally: Tally,
@@ -256,6 +258,7 @@ impl World {
             connections: BTreeMap::new(),
             cancels: BTreeMap::new(),
             gone: Vec::new(),
+            gone_slots: BTreeSet::new(),
             holds: BTreeSet::new(),
             ledger: Ledger::new(),
             tally: Tally::default(),
@@ -342,7 +345,9 @@ impl World {
         self.driver.timeout(now);
         self.looked = now;
         let due = self.driver.due();
-        ensure(due.is_none_or(|due| due > now), "a timeout ends", || format!("{due:?} is due again at {now:?}"))
+        ensure(due.is_none_or(|due| due > now), "a timeout ends", || {
+            format!("{due:?} is due again at {now:?}")
+        })
     }
 
     fn come_true(&mut self, event: Event) -> Kept {

@@ -25,9 +25,11 @@ impl World {
                 return broken("cancel: who holds can cancel", format!("{hold:?} has {slot:?}"));
             }
             CancelVerdict::Wait => {
-                return ensure(size.is_none_or(|size| open >= 2 * size), "cancel: waits for something", || {
-                    format!("{open} cancels in {pool:?} of size {size:?}")
-                });
+                return ensure(
+                    size.is_none_or(|size| open >= 2 * size),
+                    "cancel: waits for something",
+                    || format!("{open} cancels in {pool:?} of size {size:?}"),
+                );
             }
             CancelVerdict::Go => {}
         }
@@ -52,9 +54,10 @@ impl World {
     pub(crate) fn cancel_proceeds(&mut self, number: u64) -> Kept {
         let Some(cancel) = self.cancels.get(&number).copied() else { return Ok(()) };
         let CancelModel { slot, hold, strike_us, .. } = cancel;
-        let holds = self.connections.get(&slot).is_some_and(
-            |connection| matches!(connection.doing, Doing::Held(_, held) if held == hold),
-        );
+        let holds = self
+            .connections
+            .get(&slot)
+            .is_some_and(|connection| matches!(connection.doing, Doing::Held(_, held) if held == hold));
         match cancel.stage {
             Stage::Connecting => {
                 let thinks = self.driver.is_held(slot, hold);

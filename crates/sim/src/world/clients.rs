@@ -149,11 +149,14 @@ impl World {
     }
 
     fn end_hold(&mut self, id: ClientId, slot: SlotId, back: Back) -> Kept {
-        self.set_condition(slot, match back {
-            Back::Clean => Condition::Clean,
-            Back::Dirty => Condition::Dirty,
-            Back::Unusable | Back::CutOff => Condition::Busy,
-        });
+        self.set_condition(
+            slot,
+            match back {
+                Back::Clean => Condition::Clean,
+                Back::Dirty => Condition::Dirty,
+                Back::Unusable | Back::CutOff => Condition::Busy,
+            },
+        );
         self.tell(|| format!("{id:?} gives {slot:?} back, {back}"));
         self.ledger.end(slot, self.now)?;
         self.hand_over(slot, back);

@@ -42,19 +42,22 @@ impl World {
             (_, None) => (Attempt::Refused, None),
         };
         let after_us = if attempt == Attempt::NoAnswer { CONNECT_TIMEOUT_US } else { mood.login_us };
-        self.connections.insert(slot, Connection {
-            pool,
-            target,
-            database,
-            user,
-            home,
-            doing: Doing::Opening(attempt),
-            since: self.now,
-            epoch: 0,
-            used: Used::NotSince,
-            cancels: 0,
-            backend,
-        });
+        self.connections.insert(
+            slot,
+            Connection {
+                pool,
+                target,
+                database,
+                user,
+                home,
+                doing: Doing::Opening(attempt),
+                since: self.now,
+                epoch: 0,
+                used: Used::NotSince,
+                cancels: 0,
+                backend,
+            },
+        );
         self.enter(after_us, Event::LoginEnds(slot, 0));
     }
 
@@ -165,7 +168,8 @@ impl World {
     }
 
     pub(crate) fn close_timeout(&mut self, slot: SlotId) {
-        let closing = self.connections.get(&slot).is_some_and(|connection| connection.doing == Doing::Closing);
+        let closing =
+            self.connections.get(&slot).is_some_and(|connection| connection.doing == Doing::Closing);
         if closing {
             self.set(slot, Doing::Lost);
             self.driver.lost(slot, self.now);
@@ -230,6 +234,7 @@ impl World {
         if self.connections.remove(&slot).is_some() {
             self.ledger.close(slot);
             self.gone.push(slot);
+            self.gone_slots.insert(slot);
         }
     }
 }

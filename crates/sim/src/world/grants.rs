@@ -60,7 +60,10 @@ impl World {
         let doing = self.clients.get(&client).map(|client| client.doing);
         match doing {
             Some(ClientDoing::Waits(wait)) if waiter == Some(client) && wait.ticket == ticket => Ok(wait),
-            _ => broken("3: only who waits is answered", format!("{ticket:?} {client:?}: {waiter:?} {doing:?}")),
+            _ => broken(
+                "3: only who waits is answered",
+                format!("{ticket:?} {client:?}: {waiter:?} {doing:?}"),
+            ),
         }
     }
 
@@ -73,7 +76,9 @@ impl World {
             let by_home = home == granted.worker && worker != granted.worker;
             let within = wait.since.micros_since(older.since) <= slack_us;
             ensure(by_home && within, "3: the oldest waiter comes first", || {
-                format!("{client:?} {wait:?} overtook {older:?} on {worker:?}, connection at home on {home:?}")
+                format!(
+                    "{client:?} {wait:?} overtook {older:?} on {worker:?}, connection at home on {home:?}"
+                )
             })?;
         }
         Ok(())
@@ -91,11 +96,9 @@ impl World {
         };
         self.ensure_fit(slot, &connection, pool, model)?;
         ensure(!self.holds.contains(&grant.hold), "2: one holder", || format!("{:?} twice", grant.hold))?;
-        ensure(
-            (grant.moves == Moves::Moves) == (connection.home != worker),
-            "2: home",
-            || format!("{slot:?} at home on {:?} {:?} to {worker:?}", connection.home, grant.moves),
-        )?;
+        ensure((grant.moves == Moves::Moves) == (connection.home != worker), "2: home", || {
+            format!("{slot:?} at home on {:?} {:?} to {worker:?}", connection.home, grant.moves)
+        })?;
         self.holds.insert(grant.hold);
         self.moves += u64::from(grant.moves == Moves::Moves);
         self.set(slot, Doing::Held(client, grant.hold));
@@ -139,7 +142,7 @@ impl World {
     fn open(&mut self, slot: SlotId, pool: PoolId, target: TargetId, home: WorkerId) -> Kept {
         self.tally.opens += 1;
         self.digest(4, u64::from(slot.index) ^ (u64::from(pool.0) << 32));
-        let known = self.connections.contains_key(&slot) || self.gone.contains(&slot);
+        let known = self.connections.contains_key(&slot) || self.gone_slots.contains(&slot);
         ensure(!known, "2: one state", || format!("{slot:?} again"))?;
         let Some(model) = self.pools.get(&pool).cloned() else {
             return broken("3: a removed pool opens nothing", format!("{pool:?}"));
@@ -150,13 +153,16 @@ impl World {
         let first = self.count(|other| other.pool == pool && other.doing != Doing::Lost) == 0;
         self.connect(slot, pool, target, home);
         let within = |rule, used: u32, max: Option<u32>| {
-            ensure(used <= max.unwrap_or(NO_CAP), rule, || format!("{used} of {max:?} at {target:?} for {pool:?}"))
+            ensure(used <= max.unwrap_or(NO_CAP), rule, || {
+                format!("{used} of {max:?} at {target:?} for {pool:?}")
+            })
         };
         let budget = self.budgets[target.0 as usize];
         within("1: budget", self.count(|other| other.target == target), budget)?;
         within("1: budget, as the server sees it", self.servers[target.0 as usize].ours(), budget)?;
         if !first || shape.place == Place::Ordinary {
-            let of_database = |other: &Connection| other.database == shape.database && other.doing != Doing::Lost;
+            let of_database =
+                |other: &Connection| other.database == shape.database && other.doing != Doing::Lost;
             let max = self.databases.get(&shape.database).copied().flatten();
             within("1: max_db_connections", self.count(of_database), max)?;
             let of_user = |other: &Connection| other.user == shape.user && other.doing != Doing::Lost;
