@@ -1,6 +1,7 @@
 //! The one place where the pool is called. [`Sabotage`] breaks it here on purpose, so that the simulator can be shown
 //! to notice.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plimsoll_pool::{
@@ -20,8 +21,8 @@ pub enum Sabotage {
     ForgetReturn,
     /// What must be cleaned is reported as clean.
     SkipCleaning,
-    /// Two grants that are given out together are exchanged.
-    SwapGrants,
+    /// A client that waits is secretly put behind the one that has just come.
+    SwapWaiters,
     /// A grant gets lost.
     LoseGrant,
     /// The connection is reported closed when its closing begins.
@@ -41,8 +42,9 @@ pub(crate) struct Driver {
     sabotage: Option<Sabotage>,
     skew_us: u64,
     calls: u64,
-    /// Put back by a sabotage.
-    held_back: Vec<Action>,
+    /// Who came last in a queue, and who is behind which ticket: for a sabotage.
+    last: Option<(Request, Ticket)>,
+    renamed: BTreeMap<Ticket, Ticket>,
 }
 
 fn us(us: u64) -> Duration {
@@ -89,7 +91,7 @@ fn spec(shape: &PoolShape, targets: &[TargetId]) -> PoolSpec {
 impl Driver {
     pub(crate) fn new(slack_us: u64, skew_us: u64, sabotage: Option<Sabotage>) -> Driver {
         let pools = Pools::new(globals(slack_us));
-        Driver { pools, sabotage, skew_us, calls: 0, held_back: Vec::new() }
+        Driver { pools, sabotage, skew_us, calls: 0, last: None, renamed: BTreeMap::new() }
     }
 
     fn does(&self, sabotage: Sabotage) -> bool {
@@ -115,11 +117,30 @@ impl Driver {
         let wait_cause = WaitCause::QueryWaitTimeout;
         let request = Request { pool, client, worker, wait_max: us(wait_us), wait_cause };
         let now = self.clock(now);
-        self.pools.handle_request(request, now)
+        let answer = self.pools.handle_request(request, now);
+        if let Requested::Queued(ticket) = answer
+            && self.does(Sabotage::SwapWaiters)
+        {
+            self.swap(request, ticket, now);
+        }
+        answer
+    }
+
+    /// Whoever came before this one is put behind it.
+    fn swap(&mut self, request: Request, ticket: Ticket, now: Moment) {
+        let before = self.last.replace((request, ticket));
+        let Some((first, waits)) = before.filter(|(first, _)| first.pool == request.pool) else { return };
+        self.pools.handle_withdrawn(waits, now);
+        if let Requested::Queued(behind) = self.pools.handle_request(first, now) {
+            self.renamed.insert(behind, waits);
+        }
     }
 
     pub(crate) fn withdrawn(&mut self, ticket: Ticket, now: Moment) {
         let now = self.clock(now);
+        let renamed = self.renamed.iter().find(|(_, known)| **known == ticket);
+        let ticket = renamed.map_or(ticket, |(ticket, _)| *ticket);
+        self.last = None;
         self.pools.handle_withdrawn(ticket, now);
     }
 
@@ -216,32 +237,19 @@ impl Driver {
     // What it wants done.
 
     pub(crate) fn next_action(&mut self, now: Moment) -> Option<Action> {
-        if let Some(action) = self.held_back.pop() {
-            return Some(action);
-        }
-        let action = self.pools.poll_action()?;
-        match (&action, self.sabotage) {
-            (Action::Grant { .. }, Some(Sabotage::LoseGrant)) => return self.next_action(now),
-            (Action::Grant { .. }, Some(Sabotage::SwapGrants)) => return Some(self.swap(action)),
-            (Action::Close { slot, .. }, Some(Sabotage::CloseEarly)) => self.pools.handle_closed(*slot, now),
-            _ => {}
+        let mut action = self.pools.poll_action()?;
+        match &mut action {
+            Action::Grant { .. } if self.does(Sabotage::LoseGrant) => return self.next_action(now),
+            Action::Grant { ticket, .. } | Action::Refuse { ticket, .. } => {
+                self.last = None;
+                *ticket = self.renamed.remove(ticket).unwrap_or(*ticket);
+            }
+            Action::Close { slot, .. } if self.does(Sabotage::CloseEarly) => {
+                self.pools.handle_closed(*slot, now);
+            }
+            Action::Open { .. } | Action::Check { .. } | Action::Clean { .. } | Action::Close { .. } => {}
         }
         Some(action)
-    }
-
-    /// The next grant goes before this one.
-    fn swap(&mut self, first: Action) -> Action {
-        match self.pools.poll_action() {
-            Some(second @ Action::Grant { .. }) => {
-                self.held_back.push(first);
-                second
-            }
-            Some(other) => {
-                self.held_back.push(other);
-                first
-            }
-            None => first,
-        }
     }
 
     // Configuration.
