@@ -24,7 +24,11 @@ pub(crate) use connections::LOST_MAX_US;
 const BEGINS: u64 = 1_000_000;
 
 /// No history here needs as many events; one that does goes round in circles.
-const EVENTS_MAX: u64 = 3_000_000;
+const EVENTS_MAX: u64 = 300_000;
+
+/// No more attempts to connect than this, beyond those that served a client, come in a second: eight pools that may
+/// retry every 10 ms make 800.
+const FRUITLESS_MAX: u64 = 1_200;
 
 /// An invariant that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,6 +233,8 @@ pub(crate) struct World {
     pub(crate) moves: u64,
     /// Counts clients, turns and cancels.
     pub(crate) numbers: u64,
+    /// The second that has begun: until when it lasts, and opens and grants when it began.
+    pub(crate) second: (Moment, u64, u64),
     /// When timeouts were looked at last.
     pub(crate) looked: Moment,
     pub(crate) trace: Option<Vec<String>>,
@@ -264,6 +270,7 @@ impl World {
             tally: Tally::default(),
             moves: 0,
             numbers: 0,
+            second: (Moment(0), 0, 0),
             looked: Moment(0),
             trace: None,
         };
@@ -407,6 +414,21 @@ impl World {
         while let Some(action) = self.driver.next_action(now) {
             self.act(action)?;
         }
+        self.ensure_calm()?;
         self.compare()
+    }
+
+    /// Servers are not stormed with logins that serve nobody.
+    fn ensure_calm(&mut self) -> Kept {
+        let Tally { opens, grants, .. } = self.tally;
+        let (end, opens_before, grants_before) = self.second;
+        if self.now >= end {
+            self.second = (Moment(self.now.0 + 1_000_000), opens, grants);
+            return Ok(());
+        }
+        let (opens, grants) = (opens - opens_before, grants - grants_before);
+        ensure(opens <= grants + FRUITLESS_MAX, "liveness: no storm of logins", || {
+            format!("{opens} opens for {grants} grants within a second")
+        })
     }
 }

@@ -6,7 +6,6 @@ use plimsoll_pool::{Failure, Returned, SlotState};
 use plimsoll_types::{Cause, HoldId, PoolId, SlotId, TargetId, WorkerId};
 
 use super::{ClientDoing, Connection, Doing, Kept, World, broken, ensure, nth};
-use crate::history::Place;
 
 impl World {
     pub(crate) fn count(&self, is: impl Fn(&Connection) -> bool) -> u32 {
@@ -14,9 +13,7 @@ impl World {
     }
 
     pub(crate) fn compare(&self) -> Kept {
-        if let Err(difference) = self.driver.check()
-            && !self.is_excused(&difference)
-        {
+        if let Err(difference) = self.driver.check() {
             return broken("2: the pool's recount", difference);
         }
         self.compare_slots()?;
@@ -28,13 +25,6 @@ impl World {
             _ => None,
         });
         self.ledger.compare(holding)
-    }
-
-    /// A pool with a guaranteed place passes the limits of its database and user, and the pool does not let others'
-    /// idle connections go for that: what is idle above such a limit is no news while there is one.
-    fn is_excused(&self, difference: &str) -> bool {
-        let guaranteed = self.pools.values().any(|model| model.shape.place == Place::Guaranteed);
-        guaranteed && difference.contains("is over its cap and has")
     }
 
     /// Invariant 2: each connection is in the state it is in, and no other exists.

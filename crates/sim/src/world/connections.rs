@@ -17,7 +17,7 @@ const QUERY_TIMEOUT_US: u64 = 2_000_000;
 const CLOSE_TIMEOUT_US: u64 = 2_000_000;
 
 /// `lost_max`, microseconds: longer than any backend here lives.
-pub(crate) const LOST_MAX_US: u64 = 60_000_000;
+pub(crate) const LOST_MAX_US: u64 = 32_000_000;
 
 impl World {
     /// The shell connects. A login that is under way has a place at the server from its first moment.
