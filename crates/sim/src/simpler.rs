@@ -187,11 +187,15 @@ pub(crate) fn simpler_shapes(shape: &Shape) -> Vec<Shape> {
     proposals.propose(|shape| shape.ending = Ending::Dismantle);
     if shape.pools.len() > 1 {
         for at in (0..shape.pools.len()).rev() {
-            proposals.propose(|shape| drop(shape.pools.remove(at)));
+            proposals.propose(|shape| {
+                shape.pools.remove(at);
+            });
         }
     }
     if shape.targets.len() > 1 {
-        proposals.propose(|shape| drop(shape.targets.pop()));
+        proposals.propose(|shape| {
+            shape.targets.pop();
+        });
     }
     for at in 0..shape.targets.len() {
         proposals.propose(|shape| shape.targets[at].budget = None);

@@ -42,7 +42,10 @@ fn a_dirty_connection_that_goes_on_to_the_next_client() {
 
 #[test]
 fn the_second_waiter_before_the_first() {
-    assert_found(Sabotage::SwapWaiters, &["3: the oldest waiter comes first", "3: only who waits is answered"]);
+    assert_found(
+        Sabotage::SwapWaiters,
+        &["3: the oldest waiter comes first", "3: only who waits is answered"],
+    );
 }
 
 #[test]

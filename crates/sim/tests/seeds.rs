@@ -3,7 +3,7 @@
 use plimsoll_sim::{Tally, Telling, draw, run, shrink};
 
 /// Steps of each history here; `./dev soak --sim` runs longer ones.
-const STEPS: u32 = 150;
+const STEPS: u32 = 250;
 
 /// Runs a seed; a rule that is broken is told with the history cut down.
 fn run_seed(seed: u64, steps: u32) -> Tally {
