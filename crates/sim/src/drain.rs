@@ -15,6 +15,15 @@ const HOLD_US: u64 = S / 2;
 /// Nothing under way takes longer than this with servers that are well, microseconds.
 const UNDER_WAY_US: u64 = 5 * S;
 
+/// With more clients than this nobody asks on and on.
+const LOAD_MAX: usize = 40;
+
+/// Clients that ask on and on think for so long in between at least, microseconds.
+const THINK_US: u64 = 20_000;
+
+/// Each waiter may take so long to be served beside others who ask on and on, microseconds.
+const LOADED_US: u64 = 2 * S;
+
 /// A server that is well.
 const WELL: Mood = Mood {
     login: Login::Accept,
@@ -29,6 +38,8 @@ impl World {
     pub(crate) fn end(&mut self) -> Kept {
         self.heal();
         self.settle()?;
+        self.serve_under_load()?;
+        self.stop_asking();
         self.answer_everybody()?;
         self.let_things_end()?;
         if self.shape.ending == Ending::Shutdown {
@@ -49,15 +60,56 @@ impl World {
             self.resume(scope);
         }
         self.lift_limits();
+        self.shorten_holds();
+    }
+
+    fn shorten_holds(&mut self) {
         let clients: Vec<ClientId> = self.clients.keys().copied().collect();
         for id in clients {
             let client = self.client(id);
-            client.rounds = 0;
             client.plan.hold_us = client.plan.hold_us.min(HOLD_US);
             if let ClientDoing::Holds(_, hold) = client.doing {
                 self.enter(HOLD_US, Event::Returns(id, hold));
             }
         }
+    }
+
+    fn stop_asking(&mut self) {
+        for client in self.clients.values_mut() {
+            client.rounds = 0;
+        }
+    }
+
+    /// Whoever waits now is served although everybody else goes on asking: no pool starves another. (One that is kept
+    /// out by two limits at once may have to wait until the load is over: so only where budgets are all there is.)
+    fn serve_under_load(&mut self) -> Kept {
+        let limits = self.databases.values().chain(self.users.values());
+        if limits.flatten().next().is_some() || self.clients.len() > LOAD_MAX {
+            return Ok(());
+        }
+        let newest = self.number();
+        let end = Moment(self.now.0 + self.patience_us() + self.waiting.len() as u64 * LOADED_US);
+        loop {
+            let mut unserved = 0;
+            for client in self.clients.values_mut() {
+                client.rounds = u8::MAX;
+                client.plan.think_us = client.plan.think_us.max(THINK_US);
+                unserved += u32::from(matches!(client.doing, ClientDoing::Waits(wait) if wait.turn < newest));
+            }
+            if unserved == 0 || self.now >= end {
+                return ensure(unserved == 0, "liveness: no pool starves another", || {
+                    let waiting: Vec<_> = self.waiting.values().map(|id| (id, &self.clients[id])).collect();
+                    format!("{unserved} of {waiting:?}")
+                });
+            }
+            self.run_until(Moment(self.now.0 + S / 10))?;
+        }
+    }
+
+    /// Nobody is without an answer for longer if there is nothing in the way.
+    fn patience_us(&self) -> u64 {
+        let retry_us = self.pools.values().map(|model| model.shape.limits.login_retry_us).max().unwrap_or(0);
+        LOST_MAX_US + 2 * retry_us + UNDER_WAY_US
     }
 
     /// No limit is nothing.
@@ -93,8 +145,7 @@ impl World {
 
     /// Invariant 3, in the end: nobody is forgotten.
     fn answer_everybody(&mut self) -> Kept {
-        let retry_us = self.pools.values().map(|model| model.shape.limits.login_retry_us).max().unwrap_or(0);
-        let patience_us = LOST_MAX_US + 2 * retry_us + UNDER_WAY_US;
+        let patience_us = self.patience_us();
         let (mut waiting, mut answered) = (self.waiting.len(), self.now);
         while !self.waiting.is_empty() && self.now.micros_since(answered) < patience_us {
             self.run_until(Moment(self.now.0 + S / 10))?;

@@ -10,6 +10,9 @@ use crate::server::Condition;
 /// How long the shell waits until the place of a connection that it has cut off is free.
 const CUT_OFF_US: u64 = 3_000_000;
 
+/// How long the end of a connection stays unseen that is with nobody.
+const UNSEEN_US: u64 = 200;
+
 impl World {
     pub(crate) fn arrive(&mut self, plan: Arrival) -> Kept {
         let pools: Vec<PoolId> = self.pools.keys().copied().collect();
@@ -137,6 +140,8 @@ impl World {
     pub(crate) fn hold_breaks(&mut self, id: ClientId, slot: SlotId) -> Kept {
         let Some(client) = self.clients.get(&id).copied() else { return Ok(()) };
         if let ClientDoing::GoneWhileGranted(..) = client.doing {
+            // It is on its way back unseen: whoever has it next finds out.
+            self.enter(UNSEEN_US, Event::Notice(slot));
             return Ok(());
         }
         if let ClientDoing::Granted(..) = client.doing {
