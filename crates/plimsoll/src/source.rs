@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use plimsoll_config::{Compat, Mistake, Plan};
+use plimsoll_config::{Budget, Compat, Mistake, Plan};
 
 use crate::args::RunArgs;
 
@@ -33,6 +33,9 @@ impl Source {
                     Compat::Pgbouncer => plan.own.compat = Compat::Pgbouncer,
                     Compat::Plimsoll => {}
                 }
+                // Logged with the other warnings, at start and at every reload.
+                let doubts = plimsoll_config::doubts(&plan);
+                plan.warnings.extend(doubts.iter().map(ToString::to_string));
                 Ok(plan)
             }
             Source::Url(run) => from_url(run).map_err(|mistake| vec![mistake]),
@@ -48,8 +51,8 @@ fn from_url(run: &RunArgs) -> Result<Plan, Mistake> {
         plan.general.default_pool_size = size;
         show(&mut plan, "default_pool_size", size.to_string());
     }
-    if run.budget.is_some() {
-        plan.own.target_budget = run.budget;
+    if let Some(budget) = run.budget {
+        plan.own.target_budget = Budget::Max(budget);
     }
     Ok(plan)
 }

@@ -121,7 +121,7 @@ pub(crate) async fn connect(target: &TargetAddr, general: &General) -> io::Resul
         tokio::time::sleep(FULL_QUEUE).await;
         begun = socket.connect(&addr);
     }
-    let stream = Stream::new(socket)?;
+    let stream = Stream::connecting(socket)?;
     match begun {
         Ok(()) => Ok(stream),
         Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => {

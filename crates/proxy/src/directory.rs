@@ -2,7 +2,6 @@
 
 mod terms;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -18,6 +17,7 @@ pub(crate) use terms::{database_client_limit, longest_wait, pool_mode, pool_size
 use terms::{database_limit, pool_limits, session_settings, user_limit};
 
 use crate::entry::TargetAddr;
+use crate::map::Map;
 use crate::stats::{Block, Counter, Totals};
 
 /// A configured database.
@@ -73,7 +73,7 @@ pub(crate) struct PoolEntry {
     pub(crate) clients: AtomicU32,
     /// Goes up with each reload, so that clients notice.
     pub(crate) generation: AtomicU32,
-    settings: Mutex<HashMap<Arc<str>, Arc<Settings>>>,
+    settings: Mutex<Map<Arc<str>, Arc<Settings>>>,
     welcome: Mutex<Option<Arc<Welcome>>>,
     keys: Mutex<Option<ScramKeys>>,
     secret: Mutex<Option<Stored>>,
@@ -157,19 +157,19 @@ impl PoolEntry {
 /// All names.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    databases: HashMap<Arc<str>, Arc<DatabaseEntry>>,
-    pools: HashMap<(DatabaseId, Purpose, Arc<str>), Arc<PoolEntry>>,
-    users: HashMap<Arc<str>, UserId>,
-    targets: HashMap<TargetAddr, TargetId>,
+    databases: Map<Arc<str>, Arc<DatabaseEntry>>,
+    pools: Map<(DatabaseId, Purpose, Arc<str>), Arc<PoolEntry>>,
+    users: Map<Arc<str>, UserId>,
+    targets: Map<TargetAddr, TargetId>,
     addrs: Vec<TargetAddr>,
     /// Host names and what they resolve to.
-    names: HashMap<String, Vec<IpAddr>>,
+    names: Map<String, Vec<IpAddr>>,
     /// When each of them is looked up again; `None` while it is.
-    pub(crate) asked: HashMap<String, Option<Moment>>,
+    pub(crate) asked: Map<String, Option<Moment>>,
     /// Zones that are watched, with their serial numbers.
-    pub(crate) zones: HashMap<String, Option<u32>>,
+    pub(crate) zones: Map<String, Option<u32>>,
     /// Clients by login user.
-    pub(crate) user_clients: HashMap<Arc<str>, u32>,
+    pub(crate) user_clients: Map<Arc<str>, u32>,
     next_database: u32,
     workers: usize,
 }
@@ -178,15 +178,15 @@ impl Directory {
     /// The databases of a plan; pools come when somebody asks for them.
     pub(crate) fn new(plan: &Plan, workers: usize) -> Directory {
         let mut directory = Directory {
-            databases: HashMap::new(),
-            pools: HashMap::new(),
-            users: HashMap::new(),
-            targets: HashMap::new(),
+            databases: Map::default(),
+            pools: Map::default(),
+            users: Map::default(),
+            targets: Map::default(),
             addrs: Vec::new(),
-            names: HashMap::new(),
-            asked: HashMap::new(),
-            zones: HashMap::new(),
-            user_clients: HashMap::new(),
+            names: Map::default(),
+            asked: Map::default(),
+            zones: Map::default(),
+            user_clients: Map::default(),
             next_database: 0,
             workers,
         };
@@ -383,7 +383,7 @@ impl Directory {
         if let Some(id) = self.targets.get(&addr) {
             return *id;
         }
-        let id = pools.add_target(plan.own.target_budget);
+        let id = pools.add_target(plan.own.target_budget.fixed());
         let index = id.0 as usize;
         if self.addrs.len() <= index {
             self.addrs.resize(index + 1, addr.clone());
@@ -491,7 +491,7 @@ impl Directory {
             }
         }
         for target in self.targets.values() {
-            pools.set_budget(*target, plan.own.target_budget, now);
+            pools.set_budget(*target, plan.own.target_budget.fixed(), now);
         }
         for (role, id) in &self.users {
             pools.set_user_limit(*id, user_limit(plan, role), now);

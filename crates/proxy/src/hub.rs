@@ -4,7 +4,6 @@
 
 mod keys;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -29,6 +28,7 @@ use crate::entry::{ClientEntry, ServerEntry};
 use crate::ledger::{Flood, Ledger};
 use crate::listener::Doors;
 use crate::login::Entrance;
+use crate::map::Map;
 use crate::security::Security;
 use crate::server::ServerConn;
 use crate::worker::Worker;
@@ -46,7 +46,7 @@ pub(crate) struct Core {
     /// Who waits, by ticket.
     waiting: Vec<Option<Arc<ClientEntry>>>,
     /// Pools by id.
-    entries: HashMap<PoolId, Arc<PoolEntry>>,
+    entries: Map<PoolId, Arc<PoolEntry>>,
 }
 
 fn place<T>(table: &mut Vec<Option<T>>, index: u32, value: Option<T>) -> Option<T> {
@@ -215,7 +215,7 @@ impl Hub {
             parked: Vec::new(),
             servers: Vec::new(),
             waiting: Vec::new(),
-            entries: HashMap::new(),
+            entries: Map::default(),
         };
         let hub = Hub {
             start: Instant::now(),

@@ -20,6 +20,7 @@ mod ledger;
 mod linger;
 mod listener;
 mod login;
+mod map;
 mod message;
 mod options;
 mod random;

@@ -165,10 +165,12 @@ pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> 
 impl Login {
     fn new(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> std::io::Result<Login> {
         let Arrival { socket, id, peer, peer_uid, local, at, terms } = arrival;
+        let plan = hub.plan();
+        let deferred = matches!(peer, Peer::Tcp(_)) && plan.general.tcp.defer_accept > 0;
         Ok(Login {
-            plan: hub.plan(),
+            plan,
             security: hub.security(),
-            stream: Stream::new(socket)?,
+            stream: if deferred { Stream::with_bytes(socket)? } else { Stream::new(socket)? },
             secured: None,
             input: Vec::new(),
             pending: Vec::new(),

@@ -6,6 +6,7 @@ mod tls;
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, RawFd};
 use std::task::{Context, Poll, ready};
 
 use plimsoll_types::Cause;
@@ -27,9 +28,32 @@ pub(crate) struct Stream {
 /// The socket itself.
 #[derive(Debug)]
 struct Raw {
-    fd: AsyncFd<Socket>,
-    /// Readiness was cleared without reading, so the next read tries at once.
+    /// Dropped before the socket is: what is registered is open.
+    watch: Option<AsyncFd<RawFd>>,
+    socket: Socket,
+    /// Readiness was cleared without reading, or what was there came before the socket was registered: the next read
+    /// tries at once.
     unread: bool,
+    room: Room,
+}
+
+/// What is known of the room for what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// There has always been some, so the runtime is not asked and does not listen for it: an event less for every
+    /// connection, and none to wait for before the first write.
+    Assumed,
+    /// It has been used up once, or the connect is still under way: the runtime tells when there is some.
+    Watched,
+}
+
+impl Room {
+    fn interest(self) -> Interest {
+        match self {
+            Room::Assumed => Interest::READABLE,
+            Room::Watched => Interest::READABLE | Interest::WRITABLE,
+        }
+    }
 }
 
 /// A stream on no runtime, on its way to another thread.
@@ -47,12 +71,46 @@ pub(crate) enum Watch {
 }
 
 impl Raw {
+    fn register(socket: Socket, room: Room) -> io::Result<Raw> {
+        let mut raw = Raw { watch: None, socket, unread: false, room };
+        raw.watch(room)?;
+        Ok(raw)
+    }
+
+    /// Tells the runtime what to listen for.
+    fn watch(&mut self, room: Room) -> io::Result<()> {
+        // A descriptor cannot be registered twice.
+        self.watch = None;
+        // SAFETY: the socket owns the descriptor and is dropped after `watch`; it is never replaced.
+        #[allow(unsafe_code)]
+        let watch = unsafe { AsyncFd::register_with_interest(self.socket.as_raw_fd(), room.interest()) }
+            .map_err(io::Error::from)?;
+        self.watch = Some(watch);
+        self.room = room;
+        Ok(())
+    }
+
+    fn watched(&self) -> io::Result<&AsyncFd<RawFd>> {
+        // None only after the runtime has refused it, and that error has been told.
+        self.watch.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// The socket is full for the first time: from now on the runtime tells when it is not. Who waits for bytes of the
+    /// peer was known to the old registration and is told to the new one.
+    #[cold]
+    fn watch_room(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.watch(Room::Watched)?;
+        self.unread = true;
+        let _ = self.watched()?.poll_read_ready(cx);
+        Ok(())
+    }
+
     /// Reads what is there. A read that does not fill the buffer has emptied the socket, so readiness is cleared
     /// without asking the kernel again; "closed by the peer" stays set and is seen by the next read.
     #[inline]
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         if std::mem::take(&mut self.unread) {
-            match receive(self.fd.get_ref(), buffer) {
+            match receive(&self.socket, buffer) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(n) if n == buffer.len() => {
                     self.unread = true;
@@ -61,9 +119,10 @@ impl Raw {
                 other => return Poll::Ready(other),
             }
         }
+        let watch = self.watched()?;
         loop {
-            let mut guard = ready!(self.fd.poll_read_ready(cx))?;
-            match receive(guard.get_inner(), buffer) {
+            let mut guard = ready!(watch.poll_read_ready(cx))?;
+            match receive(&self.socket, buffer) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Ok(n) => {
@@ -82,12 +141,27 @@ impl Raw {
     #[inline]
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
         let mut sent = 0;
+        while sent < bytes.len() && self.room == Room::Assumed {
+            match send(&self.socket, &bytes[sent..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => sent += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.watch_room(cx)?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        if sent == bytes.len() { Ok(sent) } else { self.poll_write_watched(cx, bytes, sent) }
+    }
+
+    /// Goes on writing at `sent`, with the runtime's help.
+    fn poll_write_watched(&self, cx: &mut Context<'_>, bytes: &[u8], mut sent: usize) -> io::Result<usize> {
+        let watch = self.watched()?;
         while sent < bytes.len() {
-            let mut guard = match self.fd.poll_write_ready(cx) {
+            let mut guard = match watch.poll_write_ready(cx) {
                 Poll::Ready(guard) => guard?,
                 Poll::Pending => return Ok(sent),
             };
-            match send(guard.get_inner(), &bytes[sent..]) {
+            match send(&self.socket, &bytes[sent..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     sent += n;
@@ -106,7 +180,7 @@ impl Raw {
 
     /// Reads without waiting: `None` when nothing is there.
     fn try_receive(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        match receive(self.fd.get_ref(), buffer) {
+        match receive(&self.socket, buffer) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
             other => Some(other),
         }
@@ -114,7 +188,7 @@ impl Raw {
 
     /// Writes without waiting, as much as the kernel takes.
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.is_empty() { Ok(0) } else { send(self.fd.get_ref(), bytes) }
+        if bytes.is_empty() { Ok(0) } else { send(&self.socket, bytes) }
     }
 }
 
@@ -127,23 +201,38 @@ impl Stream {
         Stream::attach(Detached { socket, tls: None })
     }
 
+    /// The same for one whose connect is under way; then [`Stream::connected`].
+    ///
+    /// # Errors
+    /// As for [`Stream::new`].
+    pub(crate) fn connecting(socket: Socket) -> io::Result<Stream> {
+        Ok(Stream { raw: Raw::register(socket, Room::Watched)?, tls: None })
+    }
+
+    /// The same for one that has been accepted with TCP_DEFER_ACCEPT: its first bytes are there already, as a rule.
+    ///
+    /// # Errors
+    /// As for [`Stream::new`].
+    pub(crate) fn with_bytes(socket: Socket) -> io::Result<Stream> {
+        let mut stream = Stream::new(socket)?;
+        stream.raw.unread = true;
+        Ok(stream)
+    }
+
     /// Registers a stream from elsewhere with the current runtime.
     ///
     /// # Errors
     /// As for [`Stream::new`]; the socket is closed then.
     pub(crate) fn attach(detached: Detached) -> io::Result<Stream> {
         let Detached { socket, tls } = detached;
-        // SAFETY: `socket2::Socket` owns its descriptor and `as_raw_fd` always gives that one; the socket lives inside
-        // the `AsyncFd` and is only ever lent out as `&Socket`, which cannot close it.
-        #[allow(unsafe_code)]
-        let fd = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) }
-            .map_err(io::Error::from)?;
-        Ok(Stream { raw: Raw { fd, unread: false }, tls })
+        Ok(Stream { raw: Raw::register(socket, Room::Assumed)?, tls })
     }
 
     /// Takes the stream off its runtime.
     pub(crate) fn detach(self) -> Detached {
-        Detached { socket: self.raw.fd.into_inner(), tls: self.tls }
+        let Raw { watch, socket, .. } = self.raw;
+        drop(watch);
+        Detached { socket, tls: self.tls }
     }
 
     /// Moves the socket to the current runtime.
@@ -156,7 +245,7 @@ impl Stream {
 
     /// The socket, for its addresses and options.
     pub(crate) fn socket(&self) -> &Socket {
-        self.raw.fd.get_ref()
+        &self.raw.socket
     }
 
     /// Whether the handshake agreed on PostgreSQL's protocol by ALPN.
@@ -218,14 +307,18 @@ impl Stream {
         if self.raw.unread || self.tls.as_ref().is_some_and(|tls| tls.has_plain()) {
             return Poll::Ready(());
         }
-        self.raw.fd.poll_read_ready(cx).map(|_| ())
+        match &self.raw.watch {
+            Some(watch) => watch.poll_read_ready(cx).map(|_| ()),
+            None => Poll::Ready(()),
+        }
     }
 
     /// Sees whether a peer whose bytes we do not want now is still there. Bytes that arrive meanwhile stay in the
     /// kernel; readiness is cleared so that the next event, which may be its end, wakes the task again.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Watch> {
+        let Some(watch) = &self.raw.watch else { return Poll::Ready(Watch::Gone) };
         loop {
-            match ready!(self.raw.fd.poll_read_ready(cx)) {
+            match ready!(watch.poll_read_ready(cx)) {
                 Err(_) => return Poll::Ready(Watch::Gone),
                 Ok(mut guard) => {
                     if guard.ready().is_read_closed() {
@@ -241,7 +334,7 @@ impl Stream {
     /// Whether the peer has closed or broken the connection, as far as one look without reading can tell.
     pub(crate) fn is_gone_now(&self) -> bool {
         let mut byte = [MaybeUninit::uninit(); 1];
-        match self.raw.fd.get_ref().peek(&mut byte) {
+        match self.raw.socket.peek(&mut byte) {
             Ok(n) => n == 0,
             Err(e) => e.kind() != io::ErrorKind::WouldBlock,
         }
@@ -260,8 +353,8 @@ impl Stream {
     /// # Errors
     /// Why it failed.
     pub(crate) async fn connected(&self) -> io::Result<()> {
-        let _ready = self.raw.fd.writable().await?;
-        match self.raw.fd.get_ref().take_error()? {
+        let _ready = self.raw.watched()?.writable().await?;
+        match self.raw.socket.take_error()? {
             Some(e) => Err(e),
             None => Ok(()),
         }
@@ -291,7 +384,7 @@ impl Stream {
             tls.close(&mut self.raw);
         }
         // A peer that is gone already is as good as one that has been told.
-        let _ = self.raw.fd.get_ref().shutdown(std::net::Shutdown::Write);
+        let _ = self.raw.socket.shutdown(std::net::Shutdown::Write);
     }
 }
 

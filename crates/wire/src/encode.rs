@@ -134,6 +134,8 @@ pub fn negotiate_protocol_version(out: &mut Vec<u8>, unknown: &[&[u8]]) {
 
 /// ParameterStatus.
 pub fn parameter_status(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    // A login has a dozen of them: room is made once for each.
+    out.reserve(name.len() + value.len() + 7);
     message(out, back::PARAMETER_STATUS, |out| {
         cstr(out, name);
         cstr(out, value);

@@ -14,6 +14,7 @@ use plimsoll_config::{Host, Plan};
 use tokio::task::JoinSet;
 
 use crate::hub::Hub;
+use crate::map::Map;
 
 /// Nothing is looked up more often than this, whatever the name server and the plan say.
 const AT_LEAST: Duration = Duration::from_millis(500);
@@ -31,7 +32,7 @@ pub(super) enum Found {
 pub(super) struct Names {
     due: HashMap<String, Due>,
     /// Serial numbers of the zones that names are in (`dns_zone_check_period`).
-    zones: HashMap<String, Option<u32>>,
+    zones: Map<String, Option<u32>>,
     zones_due: Option<Instant>,
     under_way: JoinSet<Found>,
 }
@@ -70,7 +71,7 @@ impl Names {
     fn check_zones(&mut self, hub: &Arc<Hub>, now: Instant) {
         let period = hub.plan().general.dns.zone_check_period;
         if period.is_zero() {
-            (self.zones, self.zones_due) = (HashMap::new(), None);
+            (self.zones, self.zones_due) = (Map::default(), None);
             return;
         }
         if self.zones_due.is_some_and(|due| now < due) {

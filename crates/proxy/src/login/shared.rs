@@ -1,12 +1,13 @@
 //! What all logins share.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use parking_lot::Mutex;
 use plimsoll_session::Params;
 use tokio::sync::Semaphore;
+
+use crate::map::Set;
 
 /// How many passwords are hashed at a time.
 const HASHING_MAX: usize = 2;
@@ -40,7 +41,7 @@ pub(super) struct ParamsTable(Mutex<Sets>);
 
 #[derive(Default)]
 struct Sets {
-    all: HashSet<Arc<Params>>,
+    all: Set<Arc<Params>>,
     /// When so many are there, those that nobody has any more are forgotten.
     look_at: usize,
 }
