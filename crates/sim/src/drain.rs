@@ -4,6 +4,7 @@
 
 use plimsoll_types::{ClientId, Moment, PoolId};
 
+use crate::driver::BACKOFF;
 use crate::history::{Answer, Ending, Farewell, Login, Mood};
 use crate::world::{ClientDoing, Connection, Doing, Event, Kept, LOST_MAX_US, World, broken, ensure};
 
@@ -16,13 +17,13 @@ const HOLD_US: u64 = S / 2;
 const UNDER_WAY_US: u64 = 5 * S;
 
 /// With more clients than this nobody asks on and on.
-const LOAD_MAX: usize = 40;
+const LOAD_MAX: usize = 24;
 
 /// Clients that ask on and on think for so long in between at least, microseconds.
-const THINK_US: u64 = 20_000;
+const THINK_US: u64 = 50_000;
 
 /// Each waiter may take so long to be served beside others who ask on and on, microseconds.
-const LOADED_US: u64 = 2 * S;
+const LOADED_US: u64 = S;
 
 /// A server that is well.
 const WELL: Mood = Mood {
@@ -58,6 +59,9 @@ impl World {
         }
         for scope in self.paused.clone() {
             self.resume(scope);
+        }
+        for target in self.asked.clone() {
+            self.look_at(target);
         }
         self.lift_limits();
         self.shorten_holds();
@@ -109,7 +113,7 @@ impl World {
     /// Nobody is without an answer for longer if there is nothing in the way.
     fn patience_us(&self) -> u64 {
         let retry_us = self.pools.values().map(|model| model.shape.limits.login_retry_us).max().unwrap_or(0);
-        LOST_MAX_US + 2 * retry_us + UNDER_WAY_US
+        LOST_MAX_US + 2 * BACKOFF * retry_us + UNDER_WAY_US
     }
 
     /// No limit is nothing.

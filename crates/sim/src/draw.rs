@@ -1,8 +1,8 @@
 //! A history from a seed.
 
 use crate::history::{
-    Answer, Arrival, Back, Cancel, Course, Ending, Farewell, History, Limits, Login, Minimum, Mood, Order,
-    Picks, Place, PoolShape, Shape, Step, TargetShape, What,
+    Answer, Arrival, Back, Backoff, Cancel, Course, Ending, Farewell, History, Limits, Login, Minimum, Mood,
+    Newcomers, Order, Picks, Place, PoolShape, Shape, Step, TargetShape, Turns, What,
 };
 use crate::rng::Rng;
 
@@ -43,6 +43,7 @@ fn shape(rng: &mut Rng) -> Shape {
         workers: rng.pick(&[1, 2, 2, 3, 4]),
         slack_us: rng.pick(&[0, 5 * MS, 5 * MS, 100 * MS]),
         skew_us: rng.pick(&[0, 0, 0, 20]),
+        logins_max: rng.pick(&[1, 2, 4, 4, 100]),
         tick_us: rng.pick(&[0, 0, 100 * MS]),
         targets: (0..targets).map(|_| target(rng)).collect(),
         pools: (0..pools).map(|_| pool(rng)).collect(),
@@ -68,6 +69,7 @@ fn mood(rng: &mut Rng, bad: u32) -> Mood {
             Login::Nobody,
             Login::StartingUp,
             Login::WrongPassword,
+            Login::RoleFull,
             Login::HangOutside,
             Login::HangInside,
         ])
@@ -110,6 +112,11 @@ fn limits(rng: &mut Rng) -> Limits {
         idle_us: rng.pick(&[0, 200 * MS, 60 * S]),
         check_us: rng.unless(40, |rng| rng.pick(&[0, 20 * MS, 500 * MS, 30 * S])),
         login_retry_us: rng.pick(&[0, 100 * MS, 100 * MS, 2 * S, 2 * S, 15 * S]),
+        backoff: rng.pick(&[Backoff::Fixed, Backoff::Doubling]),
+        newcomers: rng.pick(&[Newcomers::Wait, Newcomers::AreRefused]),
+        guaranteed: rng.pick(&[0, 0, 0, 1, 2]),
+        weight: rng.pick(&[1, 1, 1, 2, 5]),
+        turns: rng.pick(&[Turns::Arrival, Turns::Arrival, Turns::Application]),
         pool_idle_us: rng.pick(&[0, 0, 400 * MS]),
         order: if rng.chance(20) { Order::Oldest } else { Order::Newest },
     }
@@ -158,6 +165,7 @@ fn arrival(rng: &mut Rng, shape: &Shape) -> Arrival {
     Arrival {
         pool: rng.below(shape.pools.len() as u32 + 1),
         worker: rng.below(u32::from(shape.workers)) as u16,
+        application: rng.below(3),
         wait_us: rng.pick(&[0, 0, 0, 100 * MS, 3 * S]),
         take_us: rng.pick(&[0, 0, 20, 500]),
         hold_us: if stalls {
@@ -192,6 +200,8 @@ fn fault(rng: &mut Rng) -> What {
         20..45 => What::Mood { target, mood: mood(rng, 0) },
         45..55 => What::Crash { target, notice_us: notice(rng) },
         55..75 => What::Die { nth: rng.below(64), notice_us: notice(rng) },
+        75..85 => What::Look { target },
+        85..88 => What::SecretChanged { nth: rng.below(8) },
         _ => What::Foreign {
             target,
             ordinary: rng.pick(&[0, 0, 1, 3, 10]),

@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plimsoll_pool::{
-    Action, CancelVerdict, Failure, Globals, Pick, PoolCounts, PoolLimits, PoolSpec, Pools, Request,
-    Requested, Returned, SlotView, Standing, WaitCause,
+    Action, CancelVerdict, Failure, Fairness, Globals, Pick, PoolCounts, PoolLimits, PoolSpec, Pools,
+    Request, Requested, Retry, Returned, SlotView, Standing, Unreachable, WaitCause,
 };
 use plimsoll_types::{
     Cause, ClientId, DatabaseId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, UserId, WorkerId,
 };
 
-use crate::history::{Limits, Minimum, Order, Picks, Place, PoolShape};
+use crate::history::{
+    Arrival, Backoff, Limits, Minimum, Newcomers, Order, Picks, Place, PoolShape, Shape, Turns,
+};
+
+/// A wait that doubles with each failure grows to so many times what it was.
+pub(crate) const BACKOFF: u64 = 4;
 
 /// A mistake that is made on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +56,8 @@ fn us(us: u64) -> Duration {
     Duration::from_micros(us)
 }
 
-fn globals(slack_us: u64) -> Globals {
-    Globals { fairness_slack: us(slack_us) }
+fn globals(slack_us: u64, logins_max: u32) -> Globals {
+    Globals { fairness_slack: us(slack_us), connect_concurrency: logins_max, ..Globals::default() }
 }
 
 fn limits(limits: &Limits) -> PoolLimits {
@@ -65,7 +70,24 @@ fn limits(limits: &Limits) -> PoolLimits {
         lifetime: us(limits.lifetime_us),
         idle_timeout: us(limits.idle_us),
         check_delay: limits.check_us.map(us),
-        login_retry: us(limits.login_retry_us),
+        retry: match limits.backoff {
+            Backoff::Fixed => Retry::Fixed(us(limits.login_retry_us)),
+            Backoff::Doubling => Retry::Doubling {
+                min: us(limits.login_retry_us),
+                max: us(limits.login_retry_us * BACKOFF),
+                refused: us(limits.login_retry_us * BACKOFF),
+            },
+        },
+        unreachable: match limits.newcomers {
+            Newcomers::Wait => Unreachable::Wait,
+            Newcomers::AreRefused => Unreachable::Refuse,
+        },
+        guaranteed: limits.guaranteed,
+        weight: limits.weight,
+        fairness: match limits.turns {
+            Turns::Arrival => Fairness::Fifo,
+            Turns::Application => Fairness::Application,
+        },
         pool_idle_timeout: us(limits.pool_idle_us),
         round_robin: limits.order == Order::Oldest,
     }
@@ -89,8 +111,9 @@ fn spec(shape: &PoolShape, targets: &[TargetId]) -> PoolSpec {
 }
 
 impl Driver {
-    pub(crate) fn new(slack_us: u64, skew_us: u64, sabotage: Option<Sabotage>) -> Driver {
-        let pools = Pools::new(globals(slack_us));
+    pub(crate) fn new(shape: &Shape, sabotage: Option<Sabotage>) -> Driver {
+        let pools = Pools::new(globals(shape.slack_us, shape.logins_max));
+        let skew_us = shape.skew_us;
         Driver { pools, sabotage, skew_us, calls: 0, last: None, renamed: BTreeMap::new() }
     }
 
@@ -111,11 +134,12 @@ impl Driver {
         pool: PoolId,
         client: ClientId,
         worker: WorkerId,
-        wait_us: u64,
+        plan: &Arrival,
         now: Moment,
     ) -> Requested {
         let wait_cause = WaitCause::QueryWaitTimeout;
-        let request = Request { pool, client, worker, wait_max: us(wait_us), wait_cause };
+        let (wait_max, class) = (us(plan.wait_us), plan.application);
+        let request = Request { pool, client, worker, wait_max, wait_cause, class };
         let now = self.clock(now);
         let answer = self.pools.handle_request(request, now);
         if let Requested::Queued(ticket) = answer
@@ -254,8 +278,16 @@ impl Driver {
 
     // Configuration.
 
-    pub(crate) fn set_slack(&mut self, slack_us: u64) {
-        self.pools.set_globals(globals(slack_us));
+    pub(crate) fn set_slack(&mut self, slack_us: u64, logins_max: u32) {
+        self.pools.set_globals(globals(slack_us, logins_max));
+    }
+
+    pub(crate) fn set_asked(&mut self, target: TargetId, places: Option<u32>, now: Moment) {
+        self.pools.set_asked(target, places, now);
+    }
+
+    pub(crate) fn secret_changed(&mut self, pool: PoolId, now: Moment) {
+        self.pools.handle_secret_changed(pool, now);
     }
 
     pub(crate) fn add_target(&mut self, budget: Option<u32>) -> TargetId {

@@ -20,6 +20,8 @@ pub struct Shape {
     pub slack_us: u64,
     /// How far the clocks of workers that wait for the lock are behind.
     pub skew_us: u64,
+    /// `connect_concurrency`.
+    pub logins_max: u32,
     /// Timeouts are looked at on a grid of this; 0: exactly when they are due.
     pub tick_us: u64,
     /// The servers.
@@ -82,6 +84,8 @@ pub enum Login {
     StartingUp,
     /// 28P01.
     WrongPassword,
+    /// 53300 for the role alone.
+    RoleFull,
     /// The SYN is lost.
     HangOutside,
     /// The backend never answers, and has a place.
@@ -162,10 +166,47 @@ pub struct Limits {
     pub check_us: Option<u64>,
     /// `server_login_retry`.
     pub login_retry_us: u64,
+    /// Whether that grows with each failure.
+    pub backoff: Backoff,
+    /// Whether newcomers wait while nothing answers.
+    pub newcomers: Newcomers,
+    /// `guaranteed_pool_size`.
+    pub guaranteed: u32,
+    /// `weight`.
+    pub weight: u32,
+    /// `queue_fairness`.
+    pub turns: Turns,
     /// `pool_idle_timeout`.
     pub pool_idle_us: u64,
     /// `server_round_robin`.
     pub order: Order,
+}
+
+/// How long nobody connects after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backoff {
+    /// Always the same time.
+    Fixed,
+    /// Twice as long each time, up to four times as long.
+    Doubling,
+}
+
+/// What newcomers do while nothing answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newcomers {
+    /// They wait.
+    Wait,
+    /// They are told the reason.
+    AreRefused,
+}
+
+/// Whose turn it is in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turns {
+    /// Who came first.
+    Arrival,
+    /// One of each application in turn.
+    Application,
 }
 
 /// When `min_pool_size` is kept.
@@ -241,6 +282,16 @@ pub enum What {
         ordinary: u32,
         /// How many superusers do.
         superusers: u32,
+    },
+    /// Somebody looks at a server how many places it has for us.
+    Look {
+        /// Which.
+        target: u32,
+    },
+    /// A password may have changed.
+    SecretChanged {
+        /// Of which pool.
+        nth: u32,
     },
     /// A budget changes.
     Budget {
@@ -321,6 +372,8 @@ pub struct Arrival {
     pub pool: u32,
     /// Where it lives.
     pub worker: u16,
+    /// Which application it belongs to.
+    pub application: u32,
     /// How long it waits at most; 0: for ever.
     pub wait_us: u64,
     /// How long after a grant it takes it up.

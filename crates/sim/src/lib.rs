@@ -35,8 +35,8 @@ mod world;
 pub use draw::draw;
 pub use driver::Sabotage;
 pub use history::{
-    Answer, Arrival, Back, Cancel, Course, Ending, Farewell, History, Limits, Login, Minimum, Mood, Order,
-    Picks, Place, PoolShape, Shape, Step, TargetShape, What,
+    Answer, Arrival, Back, Backoff, Cancel, Course, Ending, Farewell, History, Limits, Login, Minimum, Mood,
+    Newcomers, Order, Picks, Place, PoolShape, Shape, Step, TargetShape, Turns, What,
 };
 pub use run::{Outcome, Telling, run};
 pub use shrink::{Shrunk, shrink};

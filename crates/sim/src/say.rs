@@ -55,8 +55,9 @@ impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "world: {} workers, slack {}, clocks behind by up to {}, timeouts every {}, ending: {:?}",
+            "world: {} workers, {} logins at a time, slack {}, clocks behind by up to {}, timeouts every {}, ending: {:?}",
             self.workers,
+            self.logins_max,
             Us(self.slack_us),
             Us(self.skew_us),
             Us(self.tick_us),
@@ -124,7 +125,17 @@ impl fmt::Display for Limits {
         if let Some(check_us) = self.check_us {
             write!(f, ", check after {}", Us(check_us))?;
         }
-        write!(f, ", retry {}, pool idle {}", Us(self.login_retry_us), Us(self.pool_idle_us))?;
+        write!(
+            f,
+            ", retry {} {:?}, pool idle {}",
+            Us(self.login_retry_us),
+            self.backoff,
+            Us(self.pool_idle_us)
+        )?;
+        if self.guaranteed > 0 {
+            write!(f, ", guaranteed {}", self.guaranteed)?;
+        }
+        write!(f, ", weight {}, turns by {:?}, newcomers {:?}", self.weight, self.turns, self.newcomers)?;
         write!(f, ", {:?} first", self.order)
     }
 }
@@ -153,6 +164,8 @@ impl fmt::Display for What {
             What::Foreign { target, ordinary, superusers } => {
                 write!(f, "target #{target} has {ordinary} sessions of others and {superusers} of superusers")
             }
+            What::Look { target } => write!(f, "target #{target} is asked how many places it has"),
+            What::SecretChanged { nth } => write!(f, "pool #{nth} may have another password"),
             What::Stale { nth } => write!(f, "the id of gone slot #{nth} is used"),
             other => write_admin(f, other),
         }
@@ -181,7 +194,11 @@ fn write_admin(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
 
 impl fmt::Display for Arrival {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a client on worker {} asks pool #{}", self.worker, self.pool)?;
+        write!(
+            f,
+            "a client of application {} on worker {} asks pool #{}",
+            self.application, self.worker, self.pool
+        )?;
         if self.wait_us > 0 {
             write!(f, ", waits up to {}", Us(self.wait_us))?;
         }

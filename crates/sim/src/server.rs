@@ -96,6 +96,11 @@ impl Server {
         self.ordinary = ordinary.min(free);
     }
 
+    /// How many of us have a place here, as long as the others stay as they are.
+    pub(crate) fn room_for_us(&self) -> u32 {
+        self.places.saturating_sub(self.reserved + self.ordinary + self.superusers)
+    }
+
     pub(crate) fn backend(&self, id: BackendId) -> Option<&Backend> {
         self.backends.get(&id)
     }

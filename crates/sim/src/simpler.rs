@@ -2,8 +2,8 @@
 //! to an end.
 
 use crate::history::{
-    Answer, Arrival, Back, Cancel, Course, Ending, Farewell, Limits, Login, Minimum, Mood, Order, Picks,
-    Place, PoolShape, Shape, Step, What,
+    Answer, Arrival, Back, Backoff, Cancel, Course, Ending, Farewell, Limits, Login, Minimum, Mood,
+    Newcomers, Order, Picks, Place, PoolShape, Shape, Step, Turns, What,
 };
 
 /// Proposals: changed copies that differ from the original.
@@ -73,7 +73,9 @@ pub(crate) fn simpler_steps(step: &Step) -> Vec<Step> {
         What::Resume { .. } => vec![What::Resume { database: None }],
         What::Reconnect { .. } => vec![What::Reconnect { database: None }],
         What::RefuseWaiters { .. } => vec![What::RefuseWaiters { database: None }],
-        What::Foreign { .. }
+        What::SecretChanged { .. } => vec![What::SecretChanged { nth: 0 }],
+        What::Look { .. }
+        | What::Foreign { .. }
         | What::Budget { .. }
         | What::DatabaseMax { .. }
         | What::UserMax { .. }
@@ -110,6 +112,7 @@ fn simpler_arrivals(plan: &Arrival) -> Vec<Arrival> {
     proposals.propose(|plan| plan.hold_us = less(plan.hold_us));
     proposals.propose(|plan| plan.back = Back::Clean);
     proposals.propose(|plan| plan.worker = 0);
+    proposals.propose(|plan| plan.application = 0);
     proposals.propose(|plan| plan.pool = 0);
     proposals.list
 }
@@ -154,6 +157,11 @@ fn simpler_pools(pool: &PoolShape) -> Vec<PoolShape> {
         idle_us: 0,
         check_us: None,
         login_retry_us: 0,
+        backoff: Backoff::Fixed,
+        newcomers: Newcomers::Wait,
+        guaranteed: 0,
+        weight: 1,
+        turns: Turns::Arrival,
         pool_idle_us: 0,
         order: Order::Newest,
     };
@@ -166,6 +174,11 @@ fn simpler_pools(pool: &PoolShape) -> Vec<PoolShape> {
         Limits { idle_us: 0, ..old.clone() },
         Limits { check_us: None, ..old.clone() },
         Limits { login_retry_us: 0, ..old.clone() },
+        Limits { backoff: Backoff::Fixed, ..old.clone() },
+        Limits { newcomers: Newcomers::Wait, ..old.clone() },
+        Limits { guaranteed: 0, ..old.clone() },
+        Limits { weight: 1, ..old.clone() },
+        Limits { turns: Turns::Arrival, ..old.clone() },
         Limits { pool_idle_us: 0, ..old.clone() },
         Limits { order: Order::Newest, ..old.clone() },
         Limits { size: 1.min(old.size), ..old.clone() },
@@ -182,6 +195,7 @@ pub(crate) fn simpler_shapes(shape: &Shape) -> Vec<Shape> {
     let mut proposals = Proposals::of(shape);
     proposals.propose(|shape| shape.workers = 1);
     proposals.propose(|shape| shape.slack_us = 0);
+    proposals.propose(|shape| shape.logins_max = 100);
     proposals.propose(|shape| shape.skew_us = 0);
     proposals.propose(|shape| shape.tick_us = 0);
     proposals.propose(|shape| shape.ending = Ending::Dismantle);

@@ -114,6 +114,7 @@ pub(crate) struct Wait {
     pub(crate) ticket: Ticket,
     pub(crate) since: Moment,
     pub(crate) turn: u64,
+    pub(crate) application: u32,
     /// When it ends; `None`: never.
     pub(crate) ends: Option<Moment>,
 }
@@ -157,6 +158,7 @@ pub(crate) enum Attempt {
     Refused,
     Full,
     WrongPassword,
+    RoleFull,
 }
 
 /// Whether a connection has been used since it was last known to work.
@@ -216,6 +218,8 @@ pub(crate) struct World {
     pub(crate) slack_us: u64,
     pub(crate) servers: Vec<Server>,
     pub(crate) budgets: Vec<Option<u32>>,
+    /// Servers that were looked at.
+    pub(crate) asked: BTreeSet<TargetId>,
     pub(crate) databases: BTreeMap<u32, Option<u32>>,
     pub(crate) users: BTreeMap<u32, Option<u32>>,
     pub(crate) pools: BTreeMap<PoolId, PoolModel>,
@@ -248,13 +252,14 @@ pub(crate) fn nth<T: Copy>(some: &[T], n: u32) -> Option<T> {
 impl World {
     pub(crate) fn new(shape: &Shape, sabotage: Option<Sabotage>) -> World {
         let mut world = World {
-            driver: Driver::new(shape.slack_us, shape.skew_us, sabotage),
+            driver: Driver::new(shape, sabotage),
             now: Moment(BEGINS),
             agenda: Agenda::new(),
             shape: shape.clone(),
             slack_us: shape.slack_us,
             servers: Vec::new(),
             budgets: Vec::new(),
+            asked: BTreeSet::new(),
             databases: BTreeMap::new(),
             users: BTreeMap::new(),
             pools: BTreeMap::new(),
@@ -388,7 +393,9 @@ impl World {
                 self.fault(what);
                 Ok(())
             }
-            What::Budget { .. }
+            What::Look { .. }
+            | What::SecretChanged { .. }
+            | What::Budget { .. }
             | What::DatabaseMax { .. }
             | What::UserMax { .. }
             | What::Slack { .. }

@@ -41,6 +41,12 @@ impl World {
     pub(crate) fn administer(&mut self, what: &What) {
         let now = self.now;
         match what {
+            What::Look { target } => self.look_at(TargetId(target % self.servers.len() as u32)),
+            What::SecretChanged { nth } => {
+                if let Some(pool) = self.pool(*nth) {
+                    self.driver.secret_changed(pool, now);
+                }
+            }
             What::Budget { target, max } => {
                 let target = target % self.servers.len() as u32;
                 self.budgets[target as usize] = *max;
@@ -56,7 +62,7 @@ impl World {
             }
             What::Slack { slack_us } => {
                 self.slack_us = *slack_us;
-                self.driver.set_slack(*slack_us);
+                self.driver.set_slack(*slack_us, self.shape.logins_max);
             }
             What::RenewWaits { wait_us } => self.renew_waits(*wait_us),
             What::AddPool(shape) if self.pools.len() < POOLS_MAX => self.add_pool(shape),
@@ -79,6 +85,13 @@ impl World {
             What::RefuseWaiters { database } => self.driver.refuse_waiters(*database, now),
             _ => {}
         }
+    }
+
+    /// Somebody asks a server how many places it has for us.
+    pub(crate) fn look_at(&mut self, target: TargetId) {
+        self.asked.insert(target);
+        let places = self.servers[target.0 as usize].room_for_us();
+        self.driver.set_asked(target, Some(places), self.now);
     }
 
     pub(crate) fn resume(&mut self, database: Option<u32>) {

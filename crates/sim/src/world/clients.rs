@@ -44,7 +44,7 @@ impl World {
         client.rounds = client.rounds.saturating_sub(1);
         let Client { pool, worker, plan, .. } = *client;
         self.tally.requests += 1;
-        match self.driver.request(pool, id, worker, plan.wait_us, self.now) {
+        match self.driver.request(pool, id, worker, &plan, self.now) {
             Requested::Granted(grant) => {
                 let waits = self.waits_of(pool).count();
                 ensure(waits == 0, "3: nobody overtakes", || format!("{id:?} overtook {waits} in {pool:?}"))?;
@@ -54,7 +54,8 @@ impl World {
             Requested::Queued(ticket) => {
                 let turn = self.number();
                 let ends = (plan.wait_us > 0).then(|| Moment(self.now.0 + plan.wait_us));
-                let wait = Wait { ticket, since: self.now, turn, ends };
+                let application = plan.application;
+                let wait = Wait { ticket, since: self.now, turn, application, ends };
                 self.client(id).doing = ClientDoing::Waits(wait);
                 let fresh = self.waiting.insert(ticket, id).is_none();
                 ensure(fresh, "3: a ticket is one client's", || format!("{ticket:?} twice"))

@@ -30,7 +30,7 @@ impl World {
             Login::Accept | Login::AcceptAndDie | Login::WrongPassword | Login::HangInside => {
                 Some(server.admit(slot))
             }
-            Login::Nobody | Login::StartingUp | Login::HangOutside => None,
+            Login::Nobody | Login::StartingUp | Login::HangOutside | Login::RoleFull => None,
         };
         let (attempt, backend) = match (mood.login, place) {
             (_, Some(Admission::Full)) => (Attempt::Full, None),
@@ -38,6 +38,7 @@ impl World {
             (Login::WrongPassword, Some(Admission::In(id))) => (Attempt::WrongPassword, Some(id)),
             (Login::HangInside, Some(Admission::In(id))) => (Attempt::NoAnswer, Some(id)),
             (_, Some(Admission::In(id))) => (Attempt::In, Some(id)),
+            (Login::RoleFull, None) => (Attempt::RoleFull, None),
             (Login::HangOutside, None) => (Attempt::NoAnswer, None),
             (_, None) => (Attempt::Refused, None),
         };
@@ -90,6 +91,7 @@ impl World {
                 self.tally.full += 1;
                 Failure::Full(Cause::MaxClientConn)
             }
+            Attempt::RoleFull => Failure::Limited(Cause::MaxClientConn),
             Attempt::WrongPassword => Failure::Login(Cause::WrongPasswordType),
         };
         self.end_backend(slot, 0);

@@ -4,7 +4,7 @@ use plimsoll_pool::{Action, Grant, Moves};
 use plimsoll_types::{Cause, ClientId, PoolId, SlotId, TargetId, Ticket, WorkerId};
 
 use super::{ClientDoing, Connection, Doing, Event, Kept, PoolModel, Used, Wait, World, broken, ensure};
-use crate::history::Place;
+use crate::history::{Place, Turns};
 use crate::server::Condition;
 
 /// What an uncapped pool may have: the model wants a number.
@@ -72,7 +72,11 @@ impl World {
         let Some(granted) = self.clients.get(&client) else { return Ok(()) };
         let home = self.known(slot)?.home;
         let slack_us = self.slack_us + self.shape.skew_us;
-        for (worker, older) in self.waits_of(granted.pool).filter(|(_, other)| other.turn < wait.turn) {
+        let in_turn =
+            self.pools.get(&granted.pool).is_some_and(|model| model.shape.limits.turns == Turns::Application);
+        let rivals =
+            |other: &Wait| other.turn < wait.turn && (!in_turn || other.application == wait.application);
+        for (worker, older) in self.waits_of(granted.pool).filter(|(_, other)| rivals(other)) {
             let by_home = home == granted.worker && worker != granted.worker;
             let within = wait.since.micros_since(older.since) <= slack_us;
             ensure(by_home && within, "3: the oldest waiter comes first", || {
