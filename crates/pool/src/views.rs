@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plimsoll_types::{DatabaseId, Moment, PoolId, SlotId, TargetId, UserId};
+use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, TargetId, UserId};
 
 use crate::Pools;
 use crate::nouns::{BudgetSource, PoolCounts, SlotState, SlotView, TargetView};
@@ -64,6 +64,11 @@ impl Pools {
             close_needed: slot.fate == Fate::CloseNeeded,
             home: slot.home(),
         }
+    }
+
+    /// Why the pool's last attempt to connect failed; `None`: it succeeded, or there was none.
+    pub fn last_failure(&self, pool: PoolId) -> Option<&Cause> {
+        self.find_pool(pool)?.failure.as_ref()
     }
 
     /// Whether a pool opens connections to a target.

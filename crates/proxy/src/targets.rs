@@ -190,6 +190,14 @@ async fn look_at(hub: &Arc<Hub>, plan: &Plan, target: TargetId, addr: &TargetAdd
                         addr = addr.peer()
                     );
                 }
+                let before = known.look.as_ref().map(|before| before.counted);
+                if look.counted == Counted::Roughly && before != Some(Counted::Roughly) {
+                    tracing::warn!(
+                        "target {}: control_user may not see the sessions of others; they are counted by database. \
+                         GRANT pg_read_all_stats to it",
+                        addr.peer()
+                    );
+                }
                 (known.look, known.trouble) = (Some(look), None);
             });
             hub.set_asked(target, places);
