@@ -377,6 +377,10 @@ impl World {
             Event::Cancel(number) => self.cancel_proceeds(number)?,
             Event::Looks => {
                 self.look()?;
+                // Whoever asks a server once goes on asking: the pool counts on it.
+                for target in self.asked.clone() {
+                    self.look_at(target);
+                }
                 self.enter(1_000_000, Event::Looks);
             }
         }
