@@ -41,10 +41,11 @@ fn foreigners(postgres: &Postgres, most: usize, stop: &Arc<AtomicBool>) -> JoinH
         let mut more = true;
         while !stop.load(Ordering::Relaxed) {
             match more {
-                true => held.push(login.client()),
+                // Where nobody looks at the server it may be full: this program has to live with that.
+                true => held.extend(login.try_client()),
                 false => drop(held.pop()),
             }
-            more = if held.len() >= most { false } else { held.is_empty() || more };
+            more = held.len() < most && (held.is_empty() || more);
             thread::sleep(Duration::from_millis(300));
         }
     })
@@ -241,8 +242,8 @@ fn the_server_is_asked_what_it_has() {
     plimsoll.client("app", "p0").query("SELECT 1");
     eventually_ok("the limits to be known", SOON, || {
         let targets = plimsoll.show("TARGETS");
-        let seen = (targets.number(0, "budget"), targets.cell(0, "source").to_string());
-        if seen == (24, "server".to_string()) { Ok(()) } else { Err(format!("{seen:?}")) }
+        let seen = (targets.cell(0, "budget"), targets.cell(0, "source"));
+        if seen == ("24", "server") { Ok(()) } else { Err(format!("{seen:?}")) }
     });
 }
 

@@ -22,7 +22,11 @@ const STATES: [SlotState; 8] = [
 ];
 
 /// Fails with what differs.
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, counted: T, kept: T) -> Result<(), String> {
+fn same<T: PartialEq + std::fmt::Debug>(
+    what: std::fmt::Arguments<'_>,
+    counted: T,
+    kept: T,
+) -> Result<(), String> {
     if counted == kept { Ok(()) } else { Err(format!("{what}: {counted:?} by recount, {kept:?} kept")) }
 }
 
@@ -40,7 +44,7 @@ impl Pools {
         self.check_limits()?;
         self.check_slots()?;
         same(
-            "shelves",
+            format_args!("shelves"),
             self.slots.shelves().map(|(id, _)| id).collect(),
             self.all_pools().map(|(id, _)| id).collect::<Vec<_>>(),
         )?;
@@ -51,7 +55,7 @@ impl Pools {
             self.check_service(id, pool)?;
             waiting += pool.queue.len() as usize;
         }
-        same("waiters", waiting, self.waiters.table().len())
+        same(format_args!("waiters"), waiting, self.waiters.table().len())
     }
 
     /// Invariant 1: no limit is passed, and where one has been lowered, nothing idle is kept above it.
@@ -66,15 +70,15 @@ impl Pools {
                 closing += more_closing;
                 idle += u32::from(slot.state() == SlotState::Idle);
             }
-            same(&format!("used of {id:?}"), used, group.used)?;
-            same(&format!("closing of {id:?}"), closing, group.closing)?;
+            same(format_args!("used of {id:?}"), used, group.used)?;
+            same(format_args!("closing of {id:?}"), closing, group.closing)?;
             let is_over = self.slots.limits.is_over(id);
             over += u32::from(is_over);
             ensure((!is_over || idle == 0).then_some(()), || {
                 format!("{id:?} is over its cap and has {idle} idle")
             })?;
         }
-        same("groups over their cap", over, self.slots.limits.over())
+        same(format_args!("groups over their cap"), over, self.slots.limits.over())
     }
 
     /// Invariants 2 and 4 of each slot.
@@ -83,7 +87,11 @@ impl Pools {
         for (index, slot) in self.slots.table().iter() {
             let name = || format!("slot {index} in state {:?}", slot.state());
             ensure(self.find_pool(slot.pool), || format!("{}: no pool", name()))?;
-            same(&name(), slot.holder().is_some(), slot.state() == SlotState::Held)?;
+            same(
+                format_args!("slot {index} in state {:?}", slot.state()),
+                slot.holder().is_some(),
+                slot.state() == SlotState::Held,
+            )?;
             if let Some((_, hold)) = slot.holder() {
                 ensure(holds.insert(hold).then_some(()), || format!("{hold:?} twice"))?;
                 ensure((hold.0 <= self.holds).then_some(()), || format!("{hold:?} from the future"))?;
@@ -106,7 +114,7 @@ impl Pools {
     fn check_shelf(&self, id: PoolId, shelf: &Shelf) -> Result<(), String> {
         for state in STATES {
             let counted = self.slots_of(id).filter(|(_, slot)| slot.state() == state).count();
-            same(&format!("{state:?} of {id:?}"), counted, shelf.count(state) as usize)?;
+            same(format_args!("{state:?} of {id:?}"), counted, shelf.count(state) as usize)?;
         }
         let idle: BTreeSet<u32> = self
             .slots_of(id)
@@ -114,22 +122,22 @@ impl Pools {
             .map(|(index, _)| index)
             .collect();
         let listed: Vec<u32> = shelf.idle().iter(self.slots.table()).collect();
-        same(&format!("length of idle list of {id:?}"), listed.len(), shelf.idle().len() as usize)?;
+        same(format_args!("length of idle list of {id:?}"), listed.len(), shelf.idle().len() as usize)?;
         let by_use = listed.is_sorted_by_key(|index| self.slots.row(*index).used);
         ensure(by_use.then_some(()), || format!("idle list of {id:?} is not in order of use"))?;
-        same(&format!("idle list of {id:?}"), idle.clone(), listed.into_iter().collect())?;
+        same(format_args!("idle list of {id:?}"), idle.clone(), listed.into_iter().collect())?;
         let mut at_workers = BTreeSet::new();
         for (worker, list) in shelf.idle_lists() {
             for index in list.iter(self.slots.table()) {
-                same(&format!("home of idle slot {index}"), self.slots.row(index).home(), worker)?;
+                same(format_args!("home of idle slot {index}"), self.slots.row(index).home(), worker)?;
                 ensure(at_workers.insert(index).then_some(()), || format!("slot {index} is listed twice"))?;
             }
         }
-        same(&format!("idle lists of workers of {id:?}"), idle, at_workers)?;
+        same(format_args!("idle lists of workers of {id:?}"), idle, at_workers)?;
         let own: u32 = self.slots_of(id).map(|(_, slot)| slot.cancels).sum();
         let orphaned: u32 =
             self.orphans.values().filter(|orphan| orphan.pool == id).map(|orphan| orphan.cancels).sum();
-        same(&format!("cancels of {id:?}"), own + orphaned, self.pool(id).cancels)
+        same(format_args!("cancels of {id:?}"), own + orphaned, self.pool(id).cancels)
     }
 
     /// Invariant 3: each waiter is in the queue of its pool and worker, in the order of coming.
@@ -141,10 +149,10 @@ impl Pools {
             ensure(mine.then_some(()), || format!("a stranger in the queue of {id:?}"))?;
             let in_order = rows.is_sorted_by_key(|waiter| (waiter.since, waiter.turn));
             ensure(in_order.then_some(()), || format!("queue of {id:?} is not in order"))?;
-            same("length of a queue", rows.len(), list.len() as usize)?;
+            same(format_args!("length of a queue"), rows.len(), list.len() as usize)?;
             listed += list.len();
         }
-        same(&format!("waiters of {id:?}"), listed, pool.queue.len())
+        same(format_args!("waiters of {id:?}"), listed, pool.queue.len())
     }
 
     /// Nobody waits beside an idle connection, and whoever needs another knows what it waits for.

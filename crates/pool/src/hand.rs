@@ -26,7 +26,9 @@ impl Pools {
         if let Some(cause) = self.reason_to_close(index, arrival, now) {
             return self.close(index, cause, now);
         }
-        if !self.hungry.is_empty() && self.yield_place(index, now) {
+        // A login that somebody waits for serves at least once, else two pools could log in for each other for ever.
+        let awaited = arrival == Arrival::Opened && !self.pool(self.slots.row(index).pool).queue.is_empty();
+        if !self.hungry.is_empty() && !awaited && self.yield_place(index, now) {
             return;
         }
         let slot = self.slots.row(index);

@@ -86,7 +86,10 @@ impl Pools {
     fn note_failure(&mut self, id: PoolId, target: TargetId, failure: &Failure) {
         let (Failure::Connect(cause) | Failure::Lost(cause) | Failure::Login(cause)) = failure else {
             let (Failure::Full(cause) | Failure::Limited(cause)) = failure else { return };
-            self.pool_mut(id).failure = Some(cause.clone());
+            let pool = self.pool_mut(id);
+            // It answered: what is in the way now is a place, and that can be made.
+            (pool.health, pool.failed_in_row, pool.retry_wait) = (Health::Well, 0, Duration::ZERO);
+            pool.failure = Some(cause.clone());
             return;
         };
         let jitter = self.jitter();
@@ -174,6 +177,10 @@ impl Pools {
             slot.origin = Origin::Reserve;
         }
         let slot = self.slots.insert(slot);
+        if guaranteed {
+            // It may have passed a limit: what is idle under that goes.
+            self.squeeze(now);
+        }
         self.actions.push_back(Action::Open { slot, pool: id, target, worker });
     }
 

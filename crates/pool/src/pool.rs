@@ -186,7 +186,17 @@ impl Pool {
         match self.health {
             Health::Well => None,
             Health::Failing | Health::Refusing { .. } if self.has_untried_target() => None,
-            Health::Failing | Health::Refusing { .. } => Some(self.attempt? + self.retry_wait.max(RETRY_MIN)),
+            Health::Failing | Health::Refusing { .. } => {
+                Some(self.attempt? + self.retry_wait().max(RETRY_MIN))
+            }
+        }
+    }
+
+    /// How long nobody tries after the last failure, by the limits that hold now.
+    fn retry_wait(&self) -> Duration {
+        match self.limits().retry {
+            Retry::Fixed(wait) => wait,
+            Retry::Doubling { max, refused, .. } => self.retry_wait.min(max.max(refused)),
         }
     }
 

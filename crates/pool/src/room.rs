@@ -104,7 +104,10 @@ impl Pools {
         let oldest =
             |pool: &Pool| self.waiters.oldest(&pool.queue).map(|waiter| self.waiters.row(waiter).turn);
         let wanting = self.all_pools().filter(|(id, pool)| self.wants(*id, pool, now));
-        let mut wanting: Vec<_> = wanting.map(|(id, pool)| (self.level(id), oldest(pool), id)).collect();
+        // Those with a place of their own come first: what they take is no longer kept for them elsewhere.
+        let ordinary = |pool: &Pool| pool.spec().standing != Standing::Guaranteed;
+        let mut wanting: Vec<_> =
+            wanting.map(|(id, pool)| (ordinary(pool), self.level(id), oldest(pool), id)).collect();
         wanting.sort_unstable();
         self.hungry.clear();
         self.patient.clear();
@@ -212,7 +215,7 @@ impl Pools {
                 continue;
             }
             let mut claimed = 0;
-            if !first {
+            if !first || !self.keeps_places(place) {
                 claimed = self.patient.iter().filter(|claim| claim.groups.contains(&group)).count() as u32;
             }
             if !first && kind == TARGET {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use plimsoll_types::{Moment, PoolId};
 
 use crate::Pools;
-use crate::limits::{Groups, TARGET};
+use crate::limits::{GroupId, Groups, TARGET};
 use crate::nouns::Standing;
 use crate::room::Taken;
 use crate::slots::Slot;
@@ -56,7 +56,7 @@ impl Pools {
     /// keeps goes after that time to a pool without any: floors may add up to more than there is.
     pub(crate) fn may_evict(&self, id: PoolId, slot: &Slot, taken: &Taken, now: Moment) -> bool {
         let (unused, for_budget) = (now >= slot.used + IDLE_GRACE, taken[TARGET].is_some());
-        if for_budget && self.is_kept_free(slot.pool) {
+        if self.is_kept_free(slot, taken) {
             return false;
         }
         if !self.is_above_floor(slot.pool) {
@@ -65,14 +65,35 @@ impl Pools {
         !for_budget || unused || self.is_fair(id, slot.pool, self.slots.shelf(slot.pool).staying())
     }
 
-    /// Whether the last connection of a pool has a place in the budget that nobody else could use.
-    fn is_kept_free(&self, id: PoolId) -> bool {
-        self.pool(id).spec().standing == Standing::Guaranteed && self.slots.shelf(id).staying() <= 1
+    /// Whether a connection has a place in the budget that nobody else could use, and is in the way of nothing else.
+    fn is_kept_free(&self, slot: &Slot, taken: &Taken) -> bool {
+        let in_the_way = taken.iter().skip(TARGET + 1).flatten().any(|group| slot.groups.contains(group));
+        taken[TARGET].is_some()
+            && !in_the_way
+            && self.pool(slot.pool).spec().standing == Standing::Guaranteed
+            && self.slots.shelf(slot.pool).staying() <= 1
+            && self.keeps_places(slot.groups[TARGET])
+    }
+
+    /// Whether a budget is large enough to keep places for those that are to have one, and leave some to others.
+    pub(crate) fn keeps_places(&self, place: GroupId) -> bool {
+        let max = self.slots.limits.group(place).max;
+        max.is_none_or(|max| (self.guaranteed_at(place).count() as u32) < max)
+    }
+
+    /// Pools with a place of their own that lead to a target.
+    fn guaranteed_at(&self, place: GroupId) -> impl Iterator<Item = PoolId> {
+        let leads_there = move |id: &PoolId| {
+            let pool = self.find_pool(*id);
+            let targets = pool.map_or(&[][..], |pool| &pool.spec().targets);
+            targets.iter().any(|target| self.slots.limits.target(*target) == Some(place))
+        };
+        self.guaranteed.iter().copied().filter(leads_there)
     }
 
     /// Whether the waiters of `id` come before those of the pool that the free connection belongs to.
     pub(crate) fn may_take(&self, id: PoolId, slot: &Slot, taken: &Taken, now: Moment) -> bool {
-        if taken[TARGET].is_some() && self.is_kept_free(slot.pool) {
+        if self.is_kept_free(slot, taken) {
             return false;
         }
         let has = self.slots.shelf(slot.pool).staying();
@@ -106,14 +127,13 @@ impl Pools {
         ends.filter(|end| *end > self.looked).min()
     }
 
-    /// Places at a target that are kept for pools with a place of their own ([`crate::Standing::Guaranteed`]).
+    /// Places at a target that are kept for pools with a place of their own ([`Standing::Guaranteed`]).
     pub(crate) fn reserved(&self, groups: &Groups) -> u32 {
-        let waits = |id: &&PoolId| self.find_pool(**id).is_some() && self.slots.shelf(**id).sized() == 0;
-        let leads_there = |id: &&PoolId| {
-            let targets = &self.pool(**id).spec().targets;
-            targets.iter().any(|target| self.slots.limits.target(*target) == Some(groups[TARGET]))
-        };
-        self.guaranteed.iter().filter(waits).filter(leads_there).count() as u32
+        if self.guaranteed.is_empty() || !self.keeps_places(groups[TARGET]) {
+            return 0;
+        }
+        let has_none = |id: &PoolId| self.slots.shelf(*id).sized() == 0;
+        self.guaranteed_at(groups[TARGET]).filter(has_none).count() as u32
     }
 }
 

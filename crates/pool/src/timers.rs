@@ -38,6 +38,7 @@ impl Pools {
         }
         self.fill(now);
         self.fill_minimum(now);
+        self.next_in_turn(now);
     }
 
     fn end_waits(&mut self, now: Moment) {

@@ -5,7 +5,7 @@
 use plimsoll_types::{ClientId, Moment, PoolId};
 
 use crate::driver::BACKOFF;
-use crate::history::{Answer, Ending, Farewell, Login, Mood, Place};
+use crate::history::{Answer, Ending, Farewell, Login, Mood};
 use crate::world::{ClientDoing, Connection, Doing, Event, Kept, LOST_MAX_US, World, broken, ensure};
 
 const S: u64 = 1_000_000;
@@ -140,8 +140,6 @@ impl World {
         for pool in self.pools.keys().copied().collect::<Vec<PoolId>>() {
             let mut shape = self.pools[&pool].shape.clone();
             shape.limits.size = shape.limits.size.max(1);
-            // A place of its own may be the only one there is.
-            shape.place = Place::Ordinary;
             if self.targets_of(&shape).is_empty() {
                 shape.targets = 1;
             }
