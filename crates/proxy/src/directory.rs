@@ -164,7 +164,7 @@ pub(crate) struct Directory {
     addrs: Vec<TargetAddr>,
     /// Host names and what they resolve to.
     names: Map<String, Vec<IpAddr>>,
-    /// When each of them is looked up again; `None` while it is.
+    /// Until when what is known of each of them is fresh; `None` while it is looked up.
     pub(crate) asked: Map<String, Option<Moment>>,
     /// Zones that are watched, with their serial numbers.
     pub(crate) zones: Map<String, Option<u32>>,
@@ -377,6 +377,32 @@ impl Directory {
             Host::Tcp { host, .. } => Some(host.clone()),
             Host::Unix { .. } => None,
         }
+    }
+
+    /// The name behind an address that somebody is about to connect to, if what is known of it is out of date.
+    pub(crate) fn outdated_name(&self, config: &Database, addr: &TargetAddr, now: Moment) -> Option<String> {
+        let name = self.host_of(config, addr)?;
+        match self.asked.get(&name) {
+            None => None,
+            Some(Some(fresh_until)) if *fresh_until > now => None,
+            Some(_) => Some(name),
+        }
+    }
+
+    /// Names without an address for whose pools `is_waiting` holds.
+    pub(crate) fn names_missed(&self, is_waiting: impl Fn(&PoolEntry) -> bool) -> Vec<String> {
+        let missing: Vec<&String> =
+            self.asked.keys().filter(|name| self.addresses_of(name).is_empty()).collect();
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let waiting: Vec<_> = self.pools.values().filter(|pool| is_waiting(pool)).collect();
+        let leads_to = |pool: &Arc<PoolEntry>, name: &str| {
+            let uses = |host: &Host| matches!(host, Host::Tcp { host, .. } if host == name);
+            pool.database.config().hosts.iter().any(uses)
+        };
+        let is_missed = |name: &&&String| waiting.iter().any(|pool| leads_to(pool, name));
+        missing.iter().filter(is_missed).map(|name| (*name).clone()).collect()
     }
 
     fn target(&mut self, pools: &mut Pools, plan: &Plan, addr: TargetAddr) -> TargetId {
