@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plimsoll_config::Plan;
-use plimsoll_pool::SlotState;
 use plimsoll_types::{Cause, Moment};
 
 use crate::console::{
@@ -207,8 +206,6 @@ impl Control {
         let clients = self.clients();
         let directory = self.hub.directory.lock();
         let core = self.hub.core.lock();
-        let slots: Vec<_> = core.pools.slots().collect();
-        let free = slots.iter().filter(|slot| slot.state == SlotState::Idle).count() as u64;
         let plan = self.hub.plan();
         let users = directory.user_count().max(plan.logins.len());
         ListsView {
@@ -217,8 +214,7 @@ impl Control {
             pools: directory.pools().len() as u64 + 1,
             used_clients: clients.iter().filter(|c| c.state != ClientState::Login).count() as u64,
             login_clients: clients.iter().filter(|c| c.state == ClientState::Login).count() as u64,
-            free_servers: free,
-            used_servers: slots.len() as u64 - free,
+            used_servers: core.pools.slots().count() as u64,
             dns_names: directory.asked.len() as u64,
             dns_pending: directory.asked.values().filter(|at| at.is_none()).count() as u64,
         }
