@@ -16,15 +16,30 @@ use crate::console::{
     ClientState, ClientView, ControlError, DatabaseView, DnsHostView, ListsView, PoolView, Reloaded,
     ServerView, Shutdown, StatsView, Until,
 };
-use crate::directory::{DatabaseEntry, Found, database_client_limit, pool_mode, pool_size};
+use crate::directory::{DatabaseEntry, Directory, Found, database_client_limit, pool_mode, pool_size};
 use crate::entry::ClientEntry;
-use crate::hub::{Hub, Phase};
+use crate::hub::{Core, Hub, Phase};
 use crate::security::Security;
 use crate::stats::Totals;
 pub(crate) use suspend::Suspension;
 
 /// The database of the console.
 const CONSOLE: &str = "pgbouncer";
+
+/// All databases, without those of the `*` line that were used and have neither clients nor server connections: they
+/// are only remembered until `autodb_idle_timeout` drops them.
+fn shown_databases(directory: &Directory, core: &Core, plan: &Plan) -> Vec<Arc<DatabaseEntry>> {
+    let mut databases = directory.databases();
+    let pools = directory.pools();
+    databases.retain(|database| {
+        plan.databases.iter().any(|line| *line.name == *database.name)
+            || database.clients.load(Ordering::Relaxed) > 0
+            || core.pools.database_used(database.id) > 0
+            || core.pools.is_paused(Some(database.id))
+            || !pools.iter().any(|pool| pool.database.id == database.id)
+    });
+    databases
+}
 
 /// A handle on the running pooler.
 #[derive(Clone)]
@@ -158,9 +173,9 @@ impl Control {
     pub fn databases(&self) -> Vec<DatabaseView> {
         let hub = &self.hub;
         let plan = hub.plan();
-        let databases = hub.directory.lock().databases();
+        let directory = hub.directory.lock();
         let core = hub.core.lock();
-        databases
+        shown_databases(&directory, &core, &plan)
             .iter()
             .map(|entry| {
                 let config = entry.config();
@@ -209,7 +224,7 @@ impl Control {
         let plan = self.hub.plan();
         let users = directory.user_count().max(plan.logins.len());
         ListsView {
-            databases: directory.databases().len() as u64 + 1,
+            databases: shown_databases(&directory, &core, &plan).len() as u64 + 1,
             users: users as u64,
             pools: directory.pools().len() as u64 + 1,
             used_clients: clients.iter().filter(|c| c.state != ClientState::Login).count() as u64,
