@@ -156,6 +156,12 @@ fn clients_and_servers_are_shown_as_they_are() {
     assert_eq!(clients.cell(row(waiter.port()), "state"), "waiting");
     assert_eq!(clients.cell(row(idle.port()), "state"), "idle");
     assert_eq!(clients.cell(row(console.port()), "database"), "pgbouncer");
+    let mut named = plimsoll
+        .login("admin", "pgbouncer")
+        .password("admin-secret")
+        .parameter("application_name", "watch")
+        .client();
+    assert_eq!(named.query("SHOW CLIENTS").count(&[("application_name", "watch")]), 1);
     let servers = console.query("SHOW SERVERS");
     let row = servers.find(&[("remote_pid", &held.to_string())]).expect("its server");
     assert_eq!((servers.cell(row, "type"), servers.cell(row, "state")), ("S", "active"));
@@ -249,6 +255,7 @@ fn pause_and_resume() {
     plimsoll.still_works(&["p0", "p1"]);
     let mut console = plimsoll.console();
     assert_eq!(console.query("PAUSE p0").command, "PAUSE");
+    plimsoll.wait_for_log("closing because: pause mode", SOON);
     let mut waiting = paused(&postgres, &plimsoll, "p0");
     plimsoll.still_works(&["p1"]);
     let databases = console.query("SHOW DATABASES");

@@ -171,7 +171,7 @@ fn an_auto_database_nobody_uses_is_dropped() {
     stays.query("SELECT 1");
     plimsoll.client("app", "p2").query("SELECT 1");
     plimsoll.client("app", "p0").query("SELECT 1");
-    let line = "dropping database 'p2' as it does not exist anymore or inactive auto-database";
+    let line = "WARNING dropping database 'p2' as it does not exist anymore or inactive auto-database";
     plimsoll.wait_for_log(line, SOON);
     let databases = console.query("SHOW DATABASES");
     assert_eq!(databases.count(&[("name", "p2")]), 0);

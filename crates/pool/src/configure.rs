@@ -87,7 +87,7 @@ impl Pools {
         (found.database, found.user, found.service) = (database, user, service);
         self.mark_strangers(pool);
         if self.pool(pool).service == Service::Paused {
-            self.close_idle(pool, &Cause::CloseNeeded, now);
+            self.close_idle(pool, &Cause::PauseMode, now);
         }
         self.shrink(pool, now);
         self.serve(pool, now);

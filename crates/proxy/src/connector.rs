@@ -121,6 +121,9 @@ impl Opening {
             Failure::Connect(cause)
         })?;
         if let Some(secured) = secured {
+            if self.plan.general.log.connections {
+                tracing::info!("{}SSL established: {}", entry.log_prefix(), secured.text);
+            }
             // Nobody else writes it.
             let _ = entry.tls.set(secured.text.into());
         }

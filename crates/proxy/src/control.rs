@@ -456,7 +456,7 @@ impl Control {
         self.hub.set_security(security);
         let removed = self.hub.apply(plan);
         for database in removed {
-            tracing::info!(
+            tracing::warn!(
                 "dropping database '{}' as it does not exist anymore or inactive auto-database",
                 database.name
             );

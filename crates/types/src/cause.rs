@@ -336,6 +336,8 @@ causes! {
     ServerStateUnknown => Server, OK, "server state unknown", "";
     /// RECONNECT or a change of the configuration.
     CloseNeeded => Server, OK, "close_needed", "";
+    /// PAUSE.
+    PauseMode => Server, OK, "pause mode", "";
     /// The pool has been without a client for pool_idle_timeout.
     PoolIdleTimeout => Server, OK, "pool idle timeout", "";
     /// The process ends.
