@@ -1,6 +1,25 @@
-# ./dev soak [--seconds N]. Sourced by ./dev.
+# ./dev soak [--seconds N], ./dev soak --sim [SEEDS]. Sourced by ./dev.
 
-need_postgres "the soak"
+# Seeded histories of the decision crates, all cores at once, a process for each stretch of seeds. A seed that breaks a
+# rule is printed with its history cut down.
+soak_sim() {
+  local seeds=${1:-1000000} steps=400 stretch=2000 target=${CARGO_TARGET_DIR:-$ROOT/target}
+  [[ $seeds =~ ^[1-9][0-9]*$ ]] || die "soak --sim wants a number of seeds, not '$seeds'"
+  cargo build --locked --profile sim -p plimsoll-sim
+  say "sim: $seeds seeds of $steps steps on $(nproc) cores"
+  local begun=$SECONDS status=0 first
+  for ((first = 0; first < seeds; first += stretch)); do
+    echo "$first..$((first + stretch < seeds ? first + stretch : seeds))"
+  done | xargs -P "$(nproc)" -I RANGE "$target/sim/plimsoll-sim" --seeds RANGE --steps "$steps" || status=1
+  say "sim: $seeds seeds in $((SECONDS - begun)) s: $([ $status = 0 ] && echo "no rule was broken" || echo "FAILED")"
+  return $status
+}
+
 need_rust
+if [ "${1:-}" = --sim ]; then
+  soak_sim "${2:-}"
+  exit
+fi
+need_postgres "the soak"
 build_release
 exec python3 bench/soak.py --binary "$PLIMSOLL_BINARY" "$@"

@@ -6,6 +6,7 @@
 //! line   = call | set
 //! call   = blanks WORD [ blanks WORD ] blanks [ ";" blanks ]
 //! show   = blanks "show" blanks WORD blanks WORD blanks [ ";" blanks ]      (ours)
+//! explain = blanks "explain" blanks "admission" blanks WORD [ blanks WORD ] blanks [ ";" blanks ]   (ours)
 //! set    = blanks "set" blanks WORD [blanks] ("=" | "to") [blanks] (WORD | STRING) blanks [ ";" blanks ]
 //! WORD   = '"' … '"' with "" for a quote, or letters, digits and underscores
 //! STRING = "'" … "'" with '' for a quote
@@ -37,6 +38,13 @@ pub(crate) enum Line {
         /// Of whom, or how.
         of: String,
     },
+    /// `EXPLAIN ADMISSION database [user]`: not PgBouncer's. Without a user: of the same name as the database.
+    Explain {
+        /// The database a client would ask for.
+        database: String,
+        /// As whom.
+        user: String,
+    },
     /// `SET key = value`.
     Set {
         /// The key as written, unquoted.
@@ -55,6 +63,7 @@ pub(crate) fn parse(text: &str) -> Result<Line, Failure> {
     let line = call(text)
         .or_else(|| set(text))
         .or_else(|| show(text))
+        .or_else(|| explain(text))
         .ok_or_else(|| Failure::InvalidCommand(text.to_string()))?;
     if fits(&line) { Ok(line) } else { Err(Failure::BadArguments) }
 }
@@ -63,6 +72,9 @@ fn fits(line: &Line) -> bool {
     match line {
         Line::Call { command, argument } => {
             command.len() <= COMMAND_BYTES_MAX && argument.len() <= ARGUMENT_BYTES_MAX
+        }
+        Line::Explain { database, user } => {
+            database.len() <= ARGUMENT_BYTES_MAX && user.len() <= ARGUMENT_BYTES_MAX
         }
         Line::Show { what, of } => what.len() <= ARGUMENT_BYTES_MAX && of.len() <= ARGUMENT_BYTES_MAX,
         Line::Set { key, value } => {
@@ -100,6 +112,14 @@ fn show(text: &str) -> Option<Line> {
     let (of, rest) = word(blanks(rest))?;
     let takes_two = ["holds", "why"].iter().any(|known| what.eq_ignore_ascii_case(known));
     (takes_two && ended(rest)).then_some(Line::Show { what, of })
+}
+
+fn explain(text: &str) -> Option<Line> {
+    let rest = keyword(blanks(text), "explain")?;
+    let (what, rest) = word(blanks(rest))?;
+    let (database, rest) = word(blanks(rest))?;
+    let (user, rest) = word(blanks(rest)).unwrap_or_else(|| (database.clone(), rest));
+    (what.eq_ignore_ascii_case("admission") && ended(rest)).then_some(Line::Explain { database, user })
 }
 
 /// Nothing more than one semicolon.

@@ -14,6 +14,8 @@ const OWN_SHOWS: &str = "
 \tSHOW HOLDS JOIN
 \tSHOW HOLDS FULL
 \tSHOW WHY <client_id>
+\tSHOW TARGETS|POOL_KEYS
+\tEXPLAIN ADMISSION <db> [<user>]
 \tSHOW MOVES";
 
 const COMMANDS: &str = "

@@ -8,6 +8,7 @@
 mod answer;
 mod commands;
 mod doctor;
+mod explain;
 mod failure;
 mod grammar;
 mod help;
@@ -83,6 +84,11 @@ impl AdminConsole {
             Line::Show { what, of } => {
                 let reply = self.show_of(pooler, plan, level, &what, &of);
                 return reply.ok_or_else(|| Failure::InvalidCommand(text.to_string()));
+            }
+            Line::Explain { database, user } => {
+                require_admin(level)?;
+                let lines = explain::admission(pooler, &database, &user);
+                return Ok(Reply::Now(answer::table(&show::sentences(lines))));
             }
             Line::Call { command, argument } => (command, argument),
         };

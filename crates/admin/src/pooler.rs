@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use plimsoll_config::Plan;
 use plimsoll_proxy::{
-    ClientView, Control, ControlError, DatabaseView, HoldView, HouseView, ListsView, PoolView, Reloaded,
-    ServerView, Shutdown, SiteView, StatsView, VisitorView, WaiterView,
+    AdmissionView, ClientView, Control, ControlError, DatabaseView, HoldView, HouseView, KeyView, ListsView,
+    PoolView, Reloaded, ServerView, Shutdown, SiteView, StatsView, TargetView, VisitorView, WaiterView,
 };
 
 /// A host name of a server.
@@ -89,6 +89,9 @@ pooler! {
     fn history(&self) -> Vec<HoldView>;
     fn visitors(&self) -> Vec<VisitorView>;
     fn house(&self) -> HouseView;
+    fn targets(&self) -> Vec<TargetView>;
+    fn pool_keys(&self) -> Vec<KeyView>;
+    fn admission(&self, database: &str, user: &str) -> AdmissionView;
     fn is_paused(&self) -> bool;
     fn is_suspended(&self) -> bool;
     fn suspend(&self) -> Result<(), ControlError>;

@@ -78,6 +78,10 @@ impl Settings {
         })?;
         let reloaded = pooler.reload(plan);
         (self.follow)(&pooler.plan(), Applied::Set);
+        // What an earlier SET left unfinished has been told to whoever set it.
+        if !key.to_ascii_lowercase().contains("_tls") {
+            return Ok(Tls::AsWanted);
+        }
         Ok(tls_stays(&reloaded))
     }
 }

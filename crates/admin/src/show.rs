@@ -17,6 +17,7 @@ mod pools;
 mod sites;
 mod sockets;
 mod stats;
+mod targets;
 mod totals;
 mod users;
 
@@ -120,8 +121,10 @@ pub(crate) const LEDGER_SHOWS: &[Show] = &[
     Show { name: "history", columns: holds::HISTORY, appended: &[], rows: holds::history_rows },
     Show { name: "holds", columns: holds::HOLDS, appended: &[], rows: holds::hold_rows },
     Show { name: "leaks", columns: sites::LEAKS, appended: &[], rows: sites::leak_rows },
+    Show { name: "pool_keys", columns: targets::POOL_KEYS, appended: &[], rows: targets::key_rows },
     Show { name: "pins", columns: holds::PINS, appended: &[], rows: holds::pin_rows },
     Show { name: "sites", columns: sites::SITES, appended: &[], rows: sites::site_rows },
+    Show { name: "targets", columns: targets::TARGETS, appended: &[], rows: targets::target_rows },
     Show { name: "visitors", columns: holds::VISITORS, appended: &[], rows: holds::visitor_rows },
     Show { name: "waiters", columns: holds::WAITERS, appended: &[], rows: holds::waiter_rows },
 ];

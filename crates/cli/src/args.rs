@@ -75,6 +75,17 @@ pub enum Ask {
         #[command(flatten)]
         table: TableArgs,
     },
+    /// What would happen to a new client, what stops it, and where that is set
+    #[command(after_help = "Example:\n  plimsoll explain shop app")]
+    Explain {
+        /// The database it would ask for
+        database: String,
+        /// As whom
+        user: String,
+        /// What every answer in lines takes
+        #[command(flatten)]
+        lines: LineArgs,
+    },
     /// One client's story in sentences
     #[command(
         after_help = "Examples:\n  plimsoll why 1234      a client's id, or a pid of pg_stat_activity\n  plimsoll why 0x2a01    its ptr of SHOW CLIENTS"

@@ -200,6 +200,10 @@ impl<'a> Question<'a> {
     pub(crate) fn of(ask: &'a Ask) -> Question<'a> {
         match ask {
             Ask::Doctor(lines) => of_lines("SHOW DOCTOR".to_string(), Shape::Sections, lines),
+            Ask::Explain { database, user, lines } => {
+                let command = format!("EXPLAIN ADMISSION {} {}", quoted(database), quoted(user));
+                of_lines(command, Shape::Sentences, lines)
+            }
             Ask::Why { who, lines } => of_lines(format!("SHOW WHY {who}"), Shape::Sentences, lines),
             Ask::Holds { join: true, table, .. } => of_table("HOLDS JOIN", "holds", JOINED, table),
             Ask::Holds { full: true, table, .. } => of_table("HOLDS FULL", "holds", HOLDS, table),
@@ -220,6 +224,11 @@ impl<'a> Question<'a> {
             }
         }
     }
+}
+
+/// A name as the console reads it.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn of_lines<'a>(command: String, shape: Shape<'a>, args: &'a LineArgs) -> Question<'a> {

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use plimsoll_types::Secret;
 
-use crate::mistake::{Mistake, Place};
+use crate::mistake::Mistake;
+use crate::place::Place;
 use crate::plan::{Database, Host, LoadBalance};
-use crate::slot::{self, Row, Slot};
+use crate::slot::{self, Row, Slot, WEIGHT_MAX};
 use crate::table::Fault;
+use crate::target::BUDGET_MAX;
 
 /// The console's name.
 pub(crate) const RESERVED: &str = "pgbouncer";
@@ -48,6 +50,8 @@ pub(crate) static KEYS: &[Row<Draft>] = &[
     ("pool_mode", Slot::PoolMode(|d| &mut d.database.pool_mode)),
     ("load_balance_hosts", Slot::Own(take_load_balance)),
     ("connect_query", Slot::Text(|d| &mut d.database.connect_query)),
+    ("weight", Slot::Range(|d| &mut d.database.weight, 1, WEIGHT_MAX)),
+    ("guaranteed_pool_size", Slot::Range(|d| &mut d.database.guaranteed_pool_size, 0, BUDGET_MAX)),
 ];
 
 /// Reads what stands behind `name =`.

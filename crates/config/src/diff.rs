@@ -105,6 +105,8 @@ fn limits_alike(a: &Database, b: &Database) -> bool {
         && a.max_db_client_connections == b.max_db_client_connections
         && a.server_lifetime == b.server_lifetime
         && a.query_wait_timeout == b.query_wait_timeout
+        && a.weight == b.weight
+        && a.guaranteed_pool_size == b.guaranteed_pool_size
 }
 
 fn settings_differ(old: &Plan, new: &Plan) -> bool {
@@ -116,6 +118,7 @@ fn settings_differ(old: &Plan, new: &Plan) -> bool {
     old.general != new.general
         || old.own != new.own
         || old.users != new.users
+        || old.targets != new.targets
         || old.shown != new.shown
         || !logins_alike
 }

@@ -21,30 +21,56 @@ pub(crate) enum Line<'a> {
     Broken(&'static str),
 }
 
+/// How the names of a section are written where they stand without quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Letters, digits and `_.-*`, as PgBouncer has it.
+    Names,
+    /// `HOST:PORT` as well: with `:`, `/`, `@`, and an address in brackets.
+    Targets,
+}
+
 /// All lines that are neither empty nor comments, with their numbers from 1.
 ///
 /// A section header may have something behind it on its line; PgBouncer reads that as the next line.
-pub(crate) fn lines(text: &str) -> Vec<(u32, Line<'_>)> {
-    let mut found = Vec::new();
-    for (number, line) in (1..).zip(text.split('\n')) {
-        let mut rest = line.trim();
-        while let Some((item, behind)) = next(rest) {
-            found.push((number, item));
-            rest = behind.trim_start();
+pub(crate) struct Lines<'a> {
+    lines: std::str::Split<'a, char>,
+    /// Of the line that `rest` is of.
+    number: u32,
+    rest: &'a str,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn new(text: &'a str) -> Lines<'a> {
+        Lines { lines: text.split('\n'), number: 0, rest: "" }
+    }
+
+    /// The next line; what its key may look like depends on the section that the lines before it have opened.
+    pub(crate) fn next(&mut self, keys: Keys) -> Option<(u32, Line<'a>)> {
+        loop {
+            if let Some((line, behind)) = next(self.rest, keys) {
+                self.rest = behind.trim_start();
+                return Some((self.number, line));
+            }
+            self.rest = self.lines.next()?.trim();
+            self.number = self.number.saturating_add(1);
         }
     }
-    found
 }
 
 /// What a line, without blanks at its ends, begins with, and what is left of it.
-fn next(line: &str) -> Option<(Line<'_>, &str)> {
+fn next(line: &str, keys: Keys) -> Option<(Line<'_>, &str)> {
     if line.is_empty() || line.starts_with([';', '#']) {
         return None;
     }
     if line.contains('\0') {
         return Some((Line::Broken("a zero byte cannot be part of a configuration"), ""));
     }
-    if let Some(header) = line.strip_prefix('[') {
+    let in_brackets = match keys {
+        Keys::Names => None,
+        Keys::Targets => address_in_brackets(line),
+    };
+    if let (Some(header), None) = (line.strip_prefix('['), in_brackets) {
         return Some(match header.split_once(']') {
             Some((name, behind)) => (Line::Section(name), behind),
             None => (Line::Broken("a section header ends in ]"), ""),
@@ -53,11 +79,17 @@ fn next(line: &str) -> Option<(Line<'_>, &str)> {
     if let Some(path) = line.strip_prefix("%include").filter(|path| path.starts_with([' ', '\t'])) {
         return Some((Line::Include(path.trim()), ""));
     }
-    Some((pair(line), ""))
+    Some((pair(line, keys), ""))
 }
 
-fn pair(line: &str) -> Line<'_> {
-    let Some((key, behind)) = key(line) else {
+/// How long the `[ADDRESS]` at the beginning of a line is, bytes; `None` if it is none. No section has such a name.
+fn address_in_brackets(line: &str) -> Option<usize> {
+    let (address, _) = line.strip_prefix('[')?.split_once(']')?;
+    address.contains(':').then_some(address.len() + 2)
+}
+
+fn pair(line: &str, keys: Keys) -> Line<'_> {
+    let Some((key, behind)) = key(line, keys) else {
         return Line::Broken(
             "a name of other characters than letters, digits and _.-* must stand in double quotes",
         );
@@ -72,12 +104,16 @@ fn pair(line: &str) -> Line<'_> {
 }
 
 /// The key at the beginning of a line, and what is behind it.
-fn key(line: &str) -> Option<(Cow<'_, str>, &str)> {
+fn key(line: &str, keys: Keys) -> Option<(Cow<'_, str>, &str)> {
     match line.chars().next() {
         Some(quote @ ('"' | '\'')) => quoted(&line[1..], quote),
         _ => {
-            let end =
-                line.find(|c: char| !(c.is_ascii_alphanumeric() || "_.-*".contains(c))).unwrap_or(line.len());
+            let (skip, others) = match keys {
+                Keys::Names => (0, "_.-*"),
+                Keys::Targets => (address_in_brackets(line).unwrap_or(0), "_.-*:/@"),
+            };
+            let is_other = |c: char| !(c.is_ascii_alphanumeric() || others.contains(c));
+            let end = line[skip..].find(is_other).map_or(line.len(), |end| skip + end);
             (end > 0).then(|| (Cow::Borrowed(&line[..end]), &line[end..]))
         }
     }
@@ -106,7 +142,16 @@ pub(crate) fn quoted(text: &str, quote: char) -> Option<(Cow<'_, str>, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Line, lines};
+    use super::{Keys, Line, Lines};
+
+    fn lines_of(text: &str, keys: Keys) -> Vec<(u32, Line<'_>)> {
+        let mut lines = Lines::new(text);
+        std::iter::from_fn(|| lines.next(keys)).collect()
+    }
+
+    fn lines(text: &str) -> Vec<(u32, Line<'_>)> {
+        lines_of(text, Keys::Names)
+    }
 
     fn pair(number: u32, key: &'static str, value: &'static str) -> (u32, Line<'static>) {
         (number, Line::Pair { key: key.into(), value })
@@ -138,6 +183,20 @@ mod tests {
         assert_eq!(lines("\"we ird\"\"x\" = a"), vec![pair(1, "we ird\"x", "a")]);
         assert_eq!(lines("'it''s'=a"), vec![pair(1, "it's", "a")]);
         assert_eq!(lines("\"\"\"\" = a"), vec![pair(1, "\"", "a")]);
+    }
+
+    #[test]
+    fn targets_have_colons_and_brackets() {
+        for key in ["10.0.0.5:5432", "[::1]:5432", "[fe80::1%eth0]:1", "/tmp:5432", "@x:1", "db-1.a_b:1"] {
+            assert_eq!(
+                lines_of(&format!("{key} = a"), Keys::Targets),
+                vec![(1, Line::Pair { key: key.into(), value: "a" })]
+            );
+            assert!(!matches!(lines(&format!("{key} = a"))[..], [(1, Line::Pair { .. })]), "{key}");
+        }
+        assert_eq!(lines_of("[users]", Keys::Targets), vec![(1, Line::Section("users"))]);
+        assert!(matches!(lines_of("[::1", Keys::Targets)[..], [(1, Line::Broken(_))]));
+        assert!(matches!(lines_of("a b:1 = x", Keys::Targets)[..], [(1, Line::Broken(_))]));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod connstr;
 mod database;
 mod diff;
+mod doubts;
 mod ini;
 mod keys;
 mod load;
@@ -13,23 +14,28 @@ mod mistake;
 mod near;
 mod own;
 mod peer;
+mod place;
 mod plan;
 mod reference;
 mod slot;
 mod table;
+mod target;
 mod url;
 mod user;
 mod userlist;
 mod value;
 
 pub use diff::{carry, diff};
+pub use doubts::{Doubt, doubts};
 pub use keys::set;
 pub use load::{ReadFile, load};
 pub use mistake::Mistake;
+pub use place::{Place, Places};
 pub use plan::{
     AuthType, Change, Compat, Database, Disclose, Dns, General, Host, Ledger, LoadBalance, LogKeys, Own,
-    Plan, SetAt, Shown, Statements, Syslog, Tcp, Tls, UserSettings,
+    Plan, QueueFairness, SetAt, Shown, Statements, Syslog, Tcp, Tls, UserSettings,
 };
 pub use plimsoll_types::SslMode;
 pub use reference::reference;
+pub use target::{Budget, TargetLine};
 pub use url::from_url;

@@ -1,13 +1,14 @@
 //! From files to a [`Plan`]: sections, `%include`, what belongs together, auth_file.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::ini::{self, Line};
-use crate::mistake::{Mistake, Place};
+use crate::ini::{Keys, Line, Lines};
+use crate::mistake::Mistake;
+use crate::place::{Place, SECTIONS, Section};
 use crate::plan::{Database, General, Plan, SetAt};
-use crate::{database, keys, near, own, peer, user, userlist};
+use crate::{database, keys, near, own, peer, target, user, userlist};
 
 /// Reads a file for the parser.
 pub type ReadFile<'a> = dyn FnMut(&Path) -> std::io::Result<String> + 'a;
@@ -36,34 +37,11 @@ pub fn load(path: &Path, read: &mut ReadFile<'_>) -> Result<Plan, Vec<Mistake>> 
         mistakes: Vec::new(),
         section: Section::None,
         had_pgbouncer: None,
-        seen: BTreeMap::new(),
         files: 0,
     };
     loader.file(&main, 0, &Place::new(&main, 0));
     loader.finish(&main)
 }
-
-/// The section a line stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Section {
-    /// Before the first header.
-    None,
-    Pgbouncer,
-    Plimsoll,
-    Databases,
-    Users,
-    Peers,
-    /// One that nobody knows: told once, its lines are left alone.
-    Unknown,
-}
-
-const SECTIONS: [(&str, Section); 5] = [
-    ("pgbouncer", Section::Pgbouncer),
-    ("plimsoll", Section::Plimsoll),
-    ("databases", Section::Databases),
-    ("users", Section::Users),
-    ("peers", Section::Peers),
-];
 
 struct Loader<'a, 'b> {
     read: &'a mut ReadFile<'b>,
@@ -72,8 +50,6 @@ struct Loader<'a, 'b> {
     section: Section,
     /// Where `[pgbouncer]` stood first.
     had_pgbouncer: Option<Place>,
-    /// Where each name was set last.
-    seen: BTreeMap<(Section, String), Place>,
     files: u32,
 }
 
@@ -88,7 +64,9 @@ impl Loader<'_, '_> {
                 return;
             }
         };
-        for (number, line) in ini::lines(&text) {
+        let mut lines = Lines::new(&text);
+        // The section can change with every line, in an included file too.
+        while let Some((number, line)) = lines.next(self.keys()) {
             let place = Place::new(path, number);
             match line {
                 Line::Section(name) => self.section(name, place),
@@ -99,6 +77,20 @@ impl Loader<'_, '_> {
                     self.mistakes.push(place.mistake(words));
                 }
             }
+        }
+    }
+
+    /// How the names of this section are written.
+    fn keys(&self) -> Keys {
+        match self.section {
+            Section::Targets => Keys::Targets,
+            Section::None
+            | Section::Pgbouncer
+            | Section::Plimsoll
+            | Section::Databases
+            | Section::Users
+            | Section::Peers
+            | Section::Unknown => Keys::Names,
         }
     }
 
@@ -129,11 +121,16 @@ impl Loader<'_, '_> {
                 Some(first) => self.plan.warnings.push(format!(
                     "{place}: [pgbouncer] begins again (first at line {}): PgBouncer would set its keys back to \
                      their defaults here, Plimsoll keeps them",
-                    first.line()
+                    first.line
                 )),
                 None => self.had_pgbouncer = Some(place),
             },
-            Section::None | Section::Plimsoll | Section::Databases | Section::Users | Section::Peers => {}
+            Section::None
+            | Section::Plimsoll
+            | Section::Databases
+            | Section::Users
+            | Section::Peers
+            | Section::Targets => {}
         }
     }
 
@@ -145,6 +142,8 @@ impl Loader<'_, '_> {
             Section::Databases => self.database(key, value, &place),
             Section::Users => self.user(key, value, &place),
             Section::Peers => self.peer(key, value, &place),
+            // Has a name of its own, and may not be there twice.
+            Section::Targets => return self.target(key, value, place),
             Section::Unknown => return,
         };
         match taken {
@@ -155,12 +154,10 @@ impl Loader<'_, '_> {
 
     /// The later line wins, as in PgBouncer; it is worth a warning.
     fn note_twice(&mut self, key: &str, place: Place) {
-        let warning =
-            |before: &Place| format!("{place}: \"{key}\" was set before at {before}; this line counts");
-        if let Some(before) = self.seen.get(&(self.section, key.to_string())) {
-            self.plan.warnings.push(warning(before));
+        if let Some(before) = self.plan.places.note(self.section, key, place.clone()) {
+            let warning = format!("{place}: \"{key}\" was set before at {before}; this line counts");
+            self.plan.warnings.push(warning);
         }
-        self.seen.insert((self.section, key.to_string()), place);
     }
 
     fn pgbouncer(&mut self, key: &str, value: &str, place: &Place) -> Result<(), Vec<Mistake>> {
@@ -216,6 +213,25 @@ impl Loader<'_, '_> {
         Ok(())
     }
 
+    fn target(&mut self, name: &str, value: &str, place: Place) {
+        let line = match target::parse(name, value, &place) {
+            Ok(line) => line,
+            Err(mistakes) => return self.mistakes.extend(mistakes),
+        };
+        let name = line.to_string();
+        match self.plan.places.find(Section::Targets, &name) {
+            // Which of two budgets was meant is not ours to guess.
+            Some(before) => {
+                let message = format!("target {name} was set before at {before}: one line for each");
+                self.mistakes.push(place.mistake(message));
+            }
+            None => {
+                self.plan.places.note(Section::Targets, &name, place);
+                self.plan.targets.push(line);
+            }
+        }
+    }
+
     fn user(&mut self, name: &str, value: &str, place: &Place) -> Result<(), Vec<Mistake>> {
         let settings = user::parse(value, place)?;
         self.plan.users.insert(name.to_string(), settings);
@@ -235,13 +251,12 @@ impl Loader<'_, '_> {
             let message = "nowhere to listen on: listen_addr and unix_socket_dir are both empty";
             self.mistakes.push(whole.mistake(message));
         }
-        if let (Some(one), Some(all)) = (self.plan.own.collect_max, self.plan.own.collect_memory)
-            && one > all
-        {
-            let place = self.place_of(Section::Plimsoll, "collect_memory", &whole);
-            let message = format!("collect_memory ({all} bytes) is less than collect_max ({one} bytes)");
+        for (key, message) in own::contradictions(&self.plan.own) {
+            let place = self.place_of(Section::Plimsoll, key, &whole);
             self.mistakes.push(place.mistake(message));
         }
+        // Their order says nothing, and a line that was moved is no change.
+        self.plan.targets.sort_by(|a, b| (&a.host, a.port).cmp(&(&b.host, b.port)));
         self.plan.warnings.extend(silence_warning(&self.plan.general));
         if let Some(line) = self.plan.shown.iter_mut().find(|line| line.key == "conffile") {
             line.value = Some(main.display().to_string());
@@ -257,7 +272,7 @@ impl Loader<'_, '_> {
     }
 
     fn place_of(&self, section: Section, key: &str, otherwise: &Place) -> Place {
-        self.seen.get(&(section, key.to_string())).unwrap_or(otherwise).clone()
+        self.plan.places.find(section, key).unwrap_or(otherwise).clone()
     }
 
     /// A database without `host=` is reached through the folder of our own socket, as in PgBouncer.

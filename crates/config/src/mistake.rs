@@ -1,8 +1,7 @@
 //! What is wrong, and where.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 /// One mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,31 +29,3 @@ impl fmt::Display for Mistake {
 }
 
 impl std::error::Error for Mistake {}
-
-/// A line of a file.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    file: Arc<Path>,
-    line: u32,
-}
-
-impl Place {
-    pub(crate) fn new(file: &Arc<Path>, line: u32) -> Place {
-        Place { file: file.clone(), line }
-    }
-
-    pub(crate) fn mistake(&self, message: impl Into<String>) -> Mistake {
-        Mistake { file: self.file.to_path_buf(), line: self.line, message: message.into() }
-    }
-
-    pub(crate) fn line(&self) -> u32 {
-        self.line
-    }
-}
-
-impl fmt::Display for Place {
-    /// `FILE:LINE`, as PgBouncer writes it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
-    }
-}

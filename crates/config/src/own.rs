@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::near;
-use crate::plan::{Compat, Disclose, Ledger, Own, Statements};
+use crate::plan::{Compat, Disclose, Ledger, Own, QueueFairness, Statements};
 use crate::table::Fault;
+use crate::target::{self, HEADROOM_MAX};
 use crate::value;
 
 /// Where in `Own` a value lives.
@@ -12,6 +13,12 @@ type At<T> = fn(&mut Own) -> &mut Option<T>;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
+/// Shortest blocking period.
+const BACKOFF_MIN: Duration = Duration::from_millis(10);
+/// The default of `connect_backoff_min`.
+const BACKOFF_MIN_DEFAULT: Duration = Duration::from_millis(100);
+/// The default of `connect_backoff_max`.
+const BACKOFF_MAX_DEFAULT: Duration = Duration::from_secs(2);
 
 /// Most worker threads.
 const WORKERS_MAX: u16 = 64;
@@ -20,7 +27,7 @@ const WORKERS_MAX: u16 = 64;
 pub(crate) enum Field {
     /// 1 to 64.
     Workers,
-    /// `off`, or 1 and more.
+    /// `auto`, `off`, or 1 and more.
     Budget,
     /// `plimsoll` or `pgbouncer`.
     Compat,
@@ -30,6 +37,12 @@ pub(crate) enum Field {
     Statements,
     /// `none`, `same_pool` or `all`.
     Disclose,
+    /// `fifo` or `application`.
+    Fairness,
+    /// A name; empty is none.
+    Name(At<String>),
+    /// A whole number, from and to.
+    Count(At<u32>, u32, u32),
     /// A time with a unit, from and to.
     Time(At<Duration>, Duration, Duration),
     /// A size with a unit, bytes from and to.
@@ -49,7 +62,18 @@ pub(crate) struct Key {
 /// The rows.
 pub(crate) static KEYS: &[Key] = &[
     restart("workers", "number of cores, at most 4", Field::Workers),
-    reload("target_budget", "off", Field::Budget),
+    reload("target_budget", "auto", Field::Budget),
+    reload("target_headroom", "3", Field::Count(|own| &mut own.target_headroom, 0, HEADROOM_MAX)),
+    reload("control_user", "none", Field::Name(|own| &mut own.control_user)),
+    reload(
+        "control_interval",
+        "5s",
+        Field::Time(|own| &mut own.control_interval, Duration::from_millis(100), DAY),
+    ),
+    reload("connect_concurrency", "4", Field::Count(|own| &mut own.connect_concurrency, 1, 1000)),
+    reload("connect_backoff_min", "100ms", Field::Time(|own| &mut own.connect_backoff_min, BACKOFF_MIN, DAY)),
+    reload("connect_backoff_max", "2s", Field::Time(|own| &mut own.connect_backoff_max, BACKOFF_MIN, DAY)),
+    reload("queue_fairness", "fifo", Field::Fairness),
     restart("compat", "plimsoll", Field::Compat),
     reload("fairness_slack", "5ms", Field::Time(|own| &mut own.fairness_slack, Duration::ZERO, SECOND)),
     reload("close_timeout", "5s", Field::Time(|own| &mut own.close_timeout, Duration::from_millis(1), DAY)),
@@ -95,11 +119,17 @@ impl Key {
                 let workers = text.parse::<u16>().ok().filter(|n| (1..=WORKERS_MAX).contains(n));
                 own.workers = Some(workers.ok_or(Fault::Invalid("1 to 64"))?);
             }
-            Field::Budget => own.target_budget = budget(text)?,
+            Field::Budget => own.target_budget = target::budget(text)?,
             Field::Compat => own.compat = compat(text)?,
             Field::Ledger => own.ledger = one_of(text, LEDGER)?,
             Field::Statements => own.ledger_statements = one_of(text, STATEMENTS)?,
             Field::Disclose => own.disclose_holders = one_of(text, DISCLOSE)?,
+            Field::Fairness => own.queue_fairness = one_of(text, FAIRNESS)?,
+            Field::Name(at) => *at(own) = Some(text.to_string()).filter(|name| !name.is_empty()),
+            Field::Count(at, min, max) => {
+                let number = value::count(text).filter(|number| (min..=max).contains(&number));
+                *at(own) = Some(number.ok_or_else(|| Fault::Wanted(format!("{min} to {max}")))?);
+            }
             Field::Time(at, min, max) => {
                 let time = value::time(text).ok_or(Fault::Invalid(value::TIME_EXPECTED))?;
                 if time < *min || time > *max {
@@ -132,11 +162,14 @@ impl Field {
     pub(crate) fn values(&self) -> String {
         match self {
             Field::Workers => format!("1 to {WORKERS_MAX}"),
-            Field::Budget => "off, or 1 to 1000000 (`auto` is not there yet)".to_string(),
+            Field::Budget => format!("auto, off, or 1 to {}", target::BUDGET_MAX),
             Field::Compat => "plimsoll, pgbouncer".to_string(),
             Field::Ledger => LEDGER.expected.to_string(),
             Field::Statements => STATEMENTS.expected.to_string(),
             Field::Disclose => DISCLOSE.expected.to_string(),
+            Field::Fairness => FAIRNESS.expected.to_string(),
+            Field::Name(_) => "a user of auth_file; empty is none".to_string(),
+            Field::Count(_, min, max) => format!("{min} to {max}"),
             Field::Time(_, min, max) => {
                 format!("a time, {} to {}", value::time_text(*min), value::time_text(*max))
             }
@@ -166,24 +199,36 @@ const DISCLOSE: &Words<Disclose> = &Words {
     all: &[("none", Disclose::None), ("same_pool", Disclose::SamePool), ("all", Disclose::All)],
 };
 
+const FAIRNESS: &Words<QueueFairness> = &Words {
+    expected: "fifo, application",
+    all: &[("fifo", QueueFairness::Fifo), ("application", QueueFairness::Application)],
+};
+
+/// What two keys say together and must not: the key to name, and why.
+pub(crate) fn contradictions(own: &Own) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    if let (Some(one), Some(all)) = (own.collect_max, own.collect_memory)
+        && one > all
+    {
+        let message = format!("collect_memory ({all} bytes) is less than collect_max ({one} bytes)");
+        found.push(("collect_memory", message));
+    }
+    let least = own.connect_backoff_min.unwrap_or(BACKOFF_MIN_DEFAULT);
+    let most = own.connect_backoff_max.unwrap_or(BACKOFF_MAX_DEFAULT);
+    if least > most {
+        let key = match own.connect_backoff_max {
+            Some(_) => "connect_backoff_max",
+            None => "connect_backoff_min",
+        };
+        let (most, least) = (value::time_text(most), value::time_text(least));
+        found.push((key, format!("connect_backoff_max ({most}) is less than connect_backoff_min ({least})")));
+    }
+    found
+}
+
 fn one_of<T: Copy>(text: &str, words: &Words<T>) -> Result<T, Fault> {
     let found = words.all.iter().find(|(word, _)| *word == text);
     found.map(|(_, value)| *value).ok_or(Fault::Invalid(words.expected))
-}
-
-fn budget(text: &str) -> Result<Option<u32>, Fault> {
-    match text {
-        "off" => Ok(None),
-        "auto" => {
-            Err(Fault::NotYet("the server is not asked for its max_connections; give a number, or off"))
-        }
-        number => {
-            let number = number.parse::<u32>().ok().filter(|n| (1..=1_000_000).contains(n));
-            number
-                .map(Some)
-                .ok_or(Fault::Invalid("off, or the most server connections on one server, 1 to 1000000"))
-        }
-    }
 }
 
 fn compat(text: &str) -> Result<Compat, Fault> {

@@ -1,6 +1,7 @@
 //! A line of `[peers]`: another pooler behind the same address, which would get its clients' cancel requests.
 
-use crate::mistake::{Mistake, Place};
+use crate::mistake::Mistake;
+use crate::place::Place;
 use crate::slot::{self, Row, Slot};
 use crate::table::Fault;
 use crate::value;

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use plimsoll_types::{PoolMode, Secret, SslMode};
 
+use crate::place::{Place, Places, Section};
+use crate::target::{Budget, TargetLine};
+
 /// Everything the program needs to know, validated.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -30,6 +33,49 @@ pub struct Plan {
     pub set_at: BTreeMap<&'static str, SetAt>,
     /// The `[pgbouncer]` keys that the files really had: what [`crate::carry`] must not overwrite.
     pub explicit: BTreeSet<&'static str>,
+    /// `[targets]`, in the order of host and port.
+    pub targets: Vec<TargetLine>,
+    /// The line of each key, database, user and target.
+    pub places: Places,
+}
+
+impl Plan {
+    /// Where a key of `[pgbouncer]` or `[plimsoll]` is set; `None`: nowhere, its default counts.
+    pub fn place_of(&self, section: &str, key: &str) -> Option<&Place> {
+        self.places.of(section, key)
+    }
+
+    /// The line that makes a database: its own, or that of `*`.
+    pub fn place_of_database(&self, name: &str) -> Option<&Place> {
+        let own = self.places.find(Section::Databases, name);
+        own.or_else(|| self.places.find(Section::Databases, "*"))
+    }
+
+    /// The line of a user of `[users]`.
+    pub fn place_of_user(&self, name: &str) -> Option<&Place> {
+        self.places.find(Section::Users, name)
+    }
+
+    /// The line of a target of `[targets]`.
+    pub fn place_of_target(&self, target: &TargetLine) -> Option<&Place> {
+        self.places.find(Section::Targets, &target.to_string())
+    }
+
+    /// The line of `[targets]` that names this host of a database in so many words.
+    pub fn target_line(&self, host: &Host) -> Option<&TargetLine> {
+        self.targets.iter().find(|line| line.names(host))
+    }
+
+    /// The weight of the pool of a database and a role: the user's word, else the database's, else 1.
+    pub fn weight(&self, database: &Database, role: &str) -> u32 {
+        self.users.get(role).and_then(|user| user.weight).or(database.weight).unwrap_or(1)
+    }
+
+    /// The guaranteed places of the pool of a database and a role: the user's word, else the database's, else none.
+    pub fn guaranteed_pool_size(&self, database: &Database, role: &str) -> u32 {
+        let own = self.users.get(role).and_then(|user| user.guaranteed_pool_size);
+        own.or(database.guaranteed_pool_size).unwrap_or(0)
+    }
 }
 
 /// Where a key is set.
@@ -360,8 +406,22 @@ pub enum Compat {
 pub struct Own {
     /// `workers`; `None`: the number of cores, at most 4.
     pub workers: Option<u16>,
-    /// `target_budget`: most server connections on one physical server; `None` is `off`.
-    pub target_budget: Option<u32>,
+    /// `target_budget`: most server connections on one physical server.
+    pub target_budget: Budget,
+    /// `target_headroom` (default 3): places of the server that `auto` leaves free.
+    pub target_headroom: Option<u32>,
+    /// `control_user`: who watches the servers; its secret is in auth_file.
+    pub control_user: Option<String>,
+    /// `control_interval` (default 5 s): how often the control connection looks.
+    pub control_interval: Option<Duration>,
+    /// `connect_concurrency` (default 4): most logins in flight on one physical server.
+    pub connect_concurrency: Option<u32>,
+    /// `connect_backoff_min` (default 100 ms): how long nothing is opened after a first failure.
+    pub connect_backoff_min: Option<Duration>,
+    /// `connect_backoff_max` (default 2 s): how long at most, after one failure upon another.
+    pub connect_backoff_max: Option<Duration>,
+    /// `queue_fairness`.
+    pub queue_fairness: QueueFairness,
     /// `compat`.
     pub compat: Compat,
     /// `fairness_slack` (default 5 ms): how much older another worker's waiter must be to be served first.
@@ -422,6 +482,16 @@ pub enum Disclose {
     SamePool,
     /// Every client that has logged in.
     All,
+}
+
+/// Who comes next among the clients that wait for one pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueFairness {
+    /// Who has waited longest.
+    #[default]
+    Fifo,
+    /// The applications take turns; inside one, who has waited longest.
+    Application,
 }
 
 /// A host of a `host=` list.
@@ -494,6 +564,10 @@ pub struct Database {
     pub query_wait_timeout: Option<Duration>,
     /// `connect_query=`.
     pub connect_query: Option<String>,
+    /// `weight=` (default 1): the share of a server's budget, beside other pools.
+    pub weight: Option<u32>,
+    /// `guaranteed_pool_size=` (default 0): places that no other pool takes away.
+    pub guaranteed_pool_size: Option<u32>,
     /// `client_encoding=`, `datestyle=`, `timezone=`, `application_name=` to start with: (name, value).
     pub startup: Vec<(String, String)>,
 }
@@ -521,6 +595,10 @@ pub struct UserSettings {
     pub transaction_timeout: Option<Duration>,
     /// `client_idle_timeout=`.
     pub client_idle_timeout: Option<Duration>,
+    /// `weight=`: as a database's, and before it.
+    pub weight: Option<u32>,
+    /// `guaranteed_pool_size=`: as a database's, and before it.
+    pub guaranteed_pool_size: Option<u32>,
 }
 
 /// What a reload has to do.

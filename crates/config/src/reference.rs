@@ -1,7 +1,7 @@
 //! The tables of keys as text, for `docs/configuration.md`: the page cannot say anything else than the code.
 
 use crate::table::{Support, When};
-use crate::{database, keys, own, slot, user};
+use crate::{database, keys, own, slot, target, user};
 
 /// The tables of `docs/configuration.md`, in Markdown. A test compares the page with them.
 pub fn reference() -> String {
@@ -32,6 +32,8 @@ pub fn reference() -> String {
     page.push_str(&slot::reference(database::KEYS));
     page.push_str("\n### A line of `[users]`\n\n| key | here |\n|---|---|\n");
     page.push_str(&slot::reference(user::KEYS));
+    page.push_str("\n### A line of `[targets]`\n\n| key | here |\n|---|---|\n");
+    page.push_str(&slot::reference(target::KEYS));
     page
 }
 

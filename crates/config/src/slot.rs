@@ -5,10 +5,14 @@ use std::time::Duration;
 use plimsoll_types::PoolMode;
 
 use crate::connstr;
-use crate::mistake::{Mistake, Place};
+use crate::mistake::Mistake;
 use crate::near;
+use crate::place::Place;
 use crate::table::{Fault, pool_mode};
 use crate::value;
+
+/// Largest `weight=`.
+pub(crate) const WEIGHT_MAX: u32 = 1000;
 
 /// Where in `T` a value lives.
 type At<T, V> = fn(&mut T) -> &mut Option<V>;
@@ -17,6 +21,8 @@ type At<T, V> = fn(&mut T) -> &mut Option<V>;
 pub(crate) enum Slot<T> {
     Text(At<T, String>),
     Count(At<T, u32>),
+    /// A key of our own: a whole number, from and to.
+    Range(At<T, u32>, u32, u32),
     /// With a fraction.
     Seconds(At<T, Duration>),
     PoolMode(At<T, PoolMode>),
@@ -77,6 +83,10 @@ impl<T> Slot<T> {
             Slot::Count(at) => {
                 *at(into) = Some(value::count(text).ok_or(Fault::Invalid("a whole number, 0 or more"))?);
             }
+            Slot::Range(at, min, max) => {
+                let number = value::count(text).filter(|number| (min..=max).contains(&number));
+                *at(into) = Some(number.ok_or_else(|| Fault::Wanted(format!("{min} to {max}")))?);
+            }
             Slot::Seconds(at) => {
                 let wanted = Fault::Invalid("a number of seconds without a unit");
                 *at(into) = Some(value::seconds(text).ok_or(wanted)?);
@@ -96,6 +106,7 @@ pub(crate) fn reference<T>(rows: &[Row<T>]) -> String {
     let here = |slot: &Slot<T>| match slot {
         Slot::Text(_) | Slot::Own(_) => "works".to_string(),
         Slot::Count(_) => "works; a whole number".to_string(),
+        Slot::Range(_, min, max) => format!("ours; {min} to {max}"),
         Slot::Seconds(_) => "works; seconds".to_string(),
         Slot::PoolMode(_) => "works; session, transaction, statement".to_string(),
     };

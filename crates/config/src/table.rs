@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plimsoll_types::{PoolMode, SslMode};
 
-use crate::mistake::Place;
+use crate::place::Place;
 use crate::plan::{AuthType, General};
 use crate::value;
 
@@ -99,8 +99,6 @@ pub(crate) enum Fault {
     Wanted(String),
     /// PgBouncer has its own words for it.
     Said(String),
-    /// It is one, but we cannot honour it: why.
-    NotYet(&'static str),
 }
 
 impl Fault {
@@ -114,7 +112,6 @@ impl Fault {
             Fault::Invalid(expected) => invalid(expected),
             Fault::Wanted(expected) => invalid(expected),
             Fault::Said(words) => format!("{words}{place}"),
-            Fault::NotYet(why) => format!("{key} = {text} is not there yet{place}: {why}"),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! A line of `[users]`.
 
-use crate::mistake::{Mistake, Place};
+use crate::mistake::Mistake;
+use crate::place::Place;
 use crate::plan::UserSettings;
-use crate::slot::{self, Row, Slot};
+use crate::slot::{self, Row, Slot, WEIGHT_MAX};
+use crate::target::BUDGET_MAX;
 
 /// The keys of a line of `[users]`.
 pub(crate) static KEYS: &[Row<UserSettings>] = &[
@@ -16,6 +18,8 @@ pub(crate) static KEYS: &[Row<UserSettings>] = &[
     ("idle_transaction_timeout", Slot::Seconds(|u| &mut u.idle_transaction_timeout)),
     ("transaction_timeout", Slot::Seconds(|u| &mut u.transaction_timeout)),
     ("client_idle_timeout", Slot::Seconds(|u| &mut u.client_idle_timeout)),
+    ("weight", Slot::Range(|u| &mut u.weight, 1, WEIGHT_MAX)),
+    ("guaranteed_pool_size", Slot::Range(|u| &mut u.guaranteed_pool_size, 0, BUDGET_MAX)),
 ];
 
 /// Reads what stands behind `name =`.

@@ -48,6 +48,9 @@ fn describe(plan: Result<Plan, Vec<Mistake>>) -> String {
         let _ = writeln!(text, "{} = {}", line.key, line.value.as_deref().unwrap_or("NULL"));
     }
     let _ = writeln!(text, "{:?}", plan.own);
+    for target in &plan.targets {
+        let _ = writeln!(text, "{target:?}");
+    }
     for database in plan.databases.iter().chain(&plan.auto_database) {
         let _ = writeln!(text, "{database:?}");
     }

@@ -153,8 +153,5 @@ fn mock_secret() -> Result<Secret, getrandom::Error> {
 /// What is up: version, workers, cap.
 fn up(plan: &Plan) -> String {
     let (version, workers) = (version(plan.own.compat), workers(plan));
-    match plan.own.target_budget {
-        Some(budget) => format!("{version}, workers: {workers}, target_budget: {budget}"),
-        None => format!("{version}, workers: {workers}, target_budget: off"),
-    }
+    format!("{version}, workers: {workers}, target_budget: {}", plan.own.target_budget)
 }

@@ -1,6 +1,6 @@
 //! How many file descriptors there may be, and how many may be needed.
 
-use plimsoll_config::{Database, Plan};
+use plimsoll_config::{Budget, Database, Plan};
 
 use crate::sys;
 
@@ -36,7 +36,7 @@ fn expected(plan: &Plan, workers: u16) -> u64 {
     let users = plan.logins.len().max(1) as u64;
     let pools = plan.databases.iter().map(|database| servers(plan, database, users));
     let servers = pools.fold(0_u64, u64::saturating_add);
-    let servers = match plan.own.target_budget {
+    let servers = match largest_budget(plan) {
         // With one target for each database at most, the budget bounds all of them.
         Some(budget) => servers.min(u64::from(budget).saturating_mul(plan.databases.len().max(1) as u64)),
         None => servers,
@@ -44,6 +44,13 @@ fn expected(plan: &Plan, workers: u16) -> u64 {
     u64::from(plan.general.max_client_conn)
         .saturating_add(servers)
         .saturating_add(SPARE + PER_WORKER * u64::from(workers))
+}
+
+/// The largest budget of a target; `None` if one has no number yet.
+fn largest_budget(plan: &Plan) -> Option<u32> {
+    let lines = plan.targets.iter().filter_map(|line| line.budget);
+    let budgets = std::iter::once(plan.own.target_budget).chain(lines).map(Budget::fixed);
+    budgets.collect::<Option<Vec<u32>>>()?.into_iter().max()
 }
 
 fn servers(plan: &Plan, database: &Database, users: u64) -> u64 {

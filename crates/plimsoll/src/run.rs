@@ -32,8 +32,8 @@ fn explain(error: &StartError) -> String {
         StartError::Listen { source, .. } if source.kind() == ErrorKind::AddrInUse => {
             format!("{error}; choose another port with --port N")
         }
+        StartError::UnixSocketInUse => format!("{error}; choose another port with --port N"),
         StartError::Listen { .. }
-        | StartError::UnixSocketInUse
         | StartError::NothingToListenOn
         | StartError::Tls(_)
         | StartError::Thread(_) => error.to_string(),
@@ -60,6 +60,8 @@ fn url(plan: &Plan) -> String {
 
 #[cfg(test)]
 mod tests {
+    use plimsoll_config::Budget;
+
     use super::*;
 
     fn args(url: &str) -> RunArgs {
@@ -77,7 +79,7 @@ mod tests {
     fn the_command_line_stands_above_the_url() {
         let plan = Source::Url(args("postgres://ada:s@localhost/app")).load().expect("a good URL");
         assert_eq!((plan.general.listen_port, plan.general.default_pool_size), (7000, 3));
-        assert_eq!(plan.own.target_budget, Some(9));
+        assert_eq!(plan.own.target_budget, Budget::Max(9));
         let shown =
             |key| plan.shown.iter().find(|line| line.key == key).and_then(|line| line.value.as_deref());
         assert_eq!((shown("listen_port"), shown("default_pool_size")), (Some("7000"), Some("3")));

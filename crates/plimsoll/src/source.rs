@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use plimsoll_config::{Compat, Mistake, Plan};
+use plimsoll_config::{Budget, Compat, Mistake, Plan};
 
 use crate::args::RunArgs;
 
@@ -33,6 +33,9 @@ impl Source {
                     Compat::Pgbouncer => plan.own.compat = Compat::Pgbouncer,
                     Compat::Plimsoll => {}
                 }
+                // Logged with the other warnings, at start and at every reload.
+                let doubts = plimsoll_config::doubts(&plan);
+                plan.warnings.extend(doubts.iter().map(ToString::to_string));
                 Ok(plan)
             }
             Source::Url(run) => from_url(run).map_err(|mistake| vec![mistake]),
@@ -48,8 +51,8 @@ fn from_url(run: &RunArgs) -> Result<Plan, Mistake> {
         plan.general.default_pool_size = size;
         show(&mut plan, "default_pool_size", size.to_string());
     }
-    if run.budget.is_some() {
-        plan.own.target_budget = run.budget;
+    if let Some(budget) = run.budget {
+        plan.own.target_budget = Budget::Max(budget);
     }
     Ok(plan)
 }
@@ -58,5 +61,23 @@ fn from_url(run: &RunArgs) -> Result<Plan, Mistake> {
 fn show(plan: &mut Plan, key: &str, value: String) {
     if let Some(line) = plan.shown.iter_mut().find(|line| line.key == key) {
         line.value = Some(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubts_are_warnings_of_every_load() {
+        let path = std::env::temp_dir().join(format!("plimsoll-source-{}.ini", std::process::id()));
+        let text = "[pgbouncer]\nlisten_addr = 127.0.0.1\n[plimsoll]\ncontrol_user = nobody\n";
+        std::fs::write(&path, text).expect("a file");
+        let source = Source::File { path: path.clone(), name: Compat::Plimsoll };
+        let warnings = source.load().map(|plan| plan.warnings);
+        std::fs::remove_file(&path).expect("it was there");
+        let warnings = warnings.expect("a good file");
+        let place = format!("{}:4: control_user nobody cannot log in", path.display());
+        assert!(warnings.len() == 1 && warnings[0].starts_with(&place), "{warnings:?}");
     }
 }

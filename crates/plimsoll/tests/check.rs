@@ -103,7 +103,14 @@ fn pools_are_compared_with_what_the_server_has() {
     assert_eq!(status, 2);
 
     let big = calm(&postgres).set("default_pool_size", "18");
-    let (_, object) = Files::new(big).object(&[]);
+    let (_, object) = Files::new(big.clone()).object(&[]);
+    // 17, less a headroom of 3: the automatic budget leaves no room for those who are there.
+    assert_eq!(ids(&object), ["no-room-for-others"]);
+    assert_eq!(
+        (&object["servers"][0]["budget"], &object["servers"][0]["budget_from"]),
+        (&14.into(), &"server".into())
+    );
+    let (_, object) = Files::new(big.own("target_budget", "off")).object(&[]);
     assert_eq!(ids(&object), ["pools-exceed-server"]);
     let suggested = &object["suggest"][0];
     assert_eq!(suggested["key"], "target_budget");
@@ -155,7 +162,9 @@ fn limits_of_roles_are_seen() {
 fn why_a_server_was_not_asked_is_told() {
     let postgres = small(20, ServerAuth::Reject);
     let (_, object) = Files::new(calm(&postgres)).object(&[]);
-    assert_eq!(ids(&object), ["no-target-budget", "server-not-asked"], "{object}");
+    assert_eq!(ids(&object), ["server-not-asked"], "{object}");
+    let (_, object) = Files::new(calm(&postgres).own("target_budget", "off")).object(&[]);
+    assert_eq!(ids(&object), ["server-not-asked", "no-target-budget"], "{object}");
     assert!(object["servers"][0]["why_not"].as_str().unwrap().contains("pg_hba.conf"), "{object}");
 
     let full = FakeServer::start(|_, peer| {
@@ -244,6 +253,7 @@ fn secrets_that_everybody_may_read_are_told_and_not_shown() {
 fn what_is_suggested_is_a_file_that_is_better() {
     let postgres = small(20, ServerAuth::Trust);
     let ini = calm(&postgres).set("default_pool_size", "30").set("idle_transaction_timeout", "0");
+    let ini = ini.own("compat", "pgbouncer");
     let files = Files::new(ini);
     assert_eq!(ids(&files.object(&[]).1), ["idle-transaction-off", "pools-exceed-server"]);
     let (status, output) = files.check(&["--suggest"]);

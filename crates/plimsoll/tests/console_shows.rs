@@ -180,6 +180,8 @@ fn a_name_without_an_address_is_asked_for_only_while_somebody_waits() {
     let failed = |name: &str| plimsoll.log().matches(&format!("DNS lookup failed: {name}")).count();
     eventually("a name to be looked up for somebody who waits", SOON, || failed("used.invalid") >= 4);
     assert_eq!(failed("unused.invalid"), 1);
+    plimsoll.wait_for_log("used/app@used.invalid closing because: server DNS lookup failed (age=0s)", SOON);
+    assert!(!plimsoll.log().contains("unused.invalid closing because"));
     drop(plimsoll);
     assert!(waiting.join().unwrap().is_err());
 }

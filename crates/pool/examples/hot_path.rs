@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use plimsoll_pool::{
-    Action, Globals, Pick, PoolLimits, PoolSpec, Pools, Request, Requested, Returned, SlotState, Standing,
-    WaitCause,
+    Action, Fairness, Globals, Pick, PoolLimits, PoolSpec, Pools, Request, Requested, Retry, Returned,
+    SlotState, Standing, Unreachable, WaitCause,
 };
 use plimsoll_types::{ClientId, DatabaseId, Moment, PoolId, SlotId, UserId, WorkerId};
 
@@ -24,7 +24,11 @@ fn limits() -> PoolLimits {
         lifetime: Duration::from_secs(3600),
         idle_timeout: Duration::from_secs(600),
         check_delay: Some(Duration::from_secs(30)),
-        login_retry: Duration::from_secs(15),
+        retry: Retry::Fixed(Duration::from_secs(15)),
+        unreachable: Unreachable::Refuse,
+        guaranteed: 0,
+        weight: 1,
+        fairness: Fairness::Fifo,
         pool_idle_timeout: Duration::ZERO,
         round_robin: false,
     }
@@ -37,12 +41,13 @@ fn request(pool: PoolId, n: u64, workers: u64) -> Request {
         worker: WorkerId((n % workers) as u16),
         wait_max: Duration::from_secs(120),
         wait_cause: WaitCause::QueryWaitTimeout,
+        class: 0,
     }
 }
 
 /// A pool of [`SIZE`] open connections, all held.
 fn full_pool(workers: u64) -> (Pools, PoolId, VecDeque<SlotId>) {
-    let mut pools = Pools::new(Globals { fairness_slack: Duration::from_millis(5) });
+    let mut pools = Pools::new(Globals::default());
     let targets = vec![pools.add_target(Some(100))];
     let (database, user, pick) = (DatabaseId(0), UserId(0), Pick::RoundRobin);
     let pool = pools.add_pool(

@@ -54,7 +54,7 @@ impl Pools {
     }
 
     /// Why a newcomer may not even wait.
-    fn refusal(&self, id: PoolId, now: Moment) -> Option<Cause> {
+    pub(crate) fn refusal(&self, id: PoolId, now: Moment) -> Option<Cause> {
         if let Some(cause) = &self.refusing {
             return Some(cause.clone());
         }

@@ -1,10 +1,10 @@
 //! What has to be closed, and what follows when it is.
 
-use plimsoll_types::{Cause, Moment, PoolId, SlotId, TargetId};
+use plimsoll_types::{Cause, Moment, PoolId, SlotId};
 
 use crate::hand::Arrival;
 use crate::nouns::{Action, SlotState, Standing};
-use crate::pool::{Health, Service};
+use crate::pool::Service;
 use crate::slots::Fate;
 use crate::{Orphan, Pools};
 
@@ -105,19 +105,7 @@ impl Pools {
         if slot.cancels > 0 {
             self.orphans.insert(id, Orphan { pool: slot.pool, cancels: slot.cancels });
         }
-        if slot.state() != SlotState::Opening {
-            self.note_place_at(slot.target);
-        }
         self.forget_if_done(slot.pool);
-    }
-
-    /// A server that was full has lost one of our connections: whoever waits for that need not wait for the retry.
-    fn note_place_at(&mut self, target: TargetId) {
-        for pool in self.pools.iter_mut().flatten() {
-            if pool.health == Health::Full(target) {
-                pool.health = Health::Well;
-            }
-        }
     }
 
     /// Forgets a removed pool without slots.
@@ -126,7 +114,8 @@ impl Pools {
         if removed && self.slots.shelf(id).total() == 0 {
             self.pools[id.0 as usize] = None;
             self.slots.remove_shelf(id);
-            self.hungry.retain(|hungry| *hungry != id);
+            self.unsettle(id);
+            self.guaranteed.retain(|guaranteed| *guaranteed != id);
         }
     }
 }

@@ -7,8 +7,8 @@ use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, TargetId, Ticket, UserId
 
 use crate::Pools;
 use crate::limits::GroupId;
-use crate::nouns::{Globals, PoolSpec, WaitCause};
-use crate::pool::{Clients, Health, Pool, Service};
+use crate::nouns::{Globals, PoolSpec, Standing, WaitCause};
+use crate::pool::{Clients, Pool, Service};
 use crate::slots::Fate;
 
 impl Pools {
@@ -24,9 +24,10 @@ impl Pools {
 
     /// Changes a budget.
     pub fn set_budget(&mut self, target: TargetId, budget: Option<u32>, now: Moment) {
-        if let Some(group) = self.slots.limits.target(target) {
-            self.set_max(group, budget, now);
-        }
+        let now = self.tick(now);
+        self.slots.limits.change_target(target, |target, _| target.configured = budget);
+        self.squeeze(now);
+        self.fill(now);
     }
 
     /// `max_db_connections` of a database; `None` is no limit. Unknown ids are created.
@@ -57,7 +58,32 @@ impl Pools {
         let service = self.service_of(spec.database);
         self.pools.push(Some(Box::new(Pool::new(spec, database, user, service, now))));
         self.slots.add_shelf();
-        PoolId((self.pools.len() - 1) as u32)
+        let id = PoolId((self.pools.len() - 1) as u32);
+        self.note_spec(id);
+        id
+    }
+
+    /// A pool has come, or its spec: whether it has a place of its own, and how its waiters are served.
+    fn note_spec(&mut self, id: PoolId) {
+        if let Some(pool) = self.pools.get_mut(id.0 as usize).and_then(Option::as_deref_mut) {
+            let fairness = pool.limits().fairness;
+            self.waiters.set_fairness(&mut pool.queue, fairness);
+        }
+        self.guaranteed.retain(|guaranteed| *guaranteed != id);
+        match self.pool(id).spec().standing {
+            Standing::Guaranteed => self.guaranteed.push(id),
+            Standing::Ordinary => {}
+        }
+    }
+
+    /// The secret that a pool logs in with, or the server's idea of it, may have changed: the next attempt need not
+    /// wait.
+    pub fn handle_secret_changed(&mut self, pool: PoolId, now: Moment) {
+        let now = self.tick(now);
+        if let Some(found) = self.find_pool_mut(pool) {
+            found.hope();
+            self.serve(pool, now);
+        }
     }
 
     /// Whether pools of a database give out connections.
@@ -80,11 +106,12 @@ impl Pools {
         }
         if found.spec().targets != spec.targets {
             // What failed was another place.
-            found.health = Health::Well;
-            (found.cursor, found.failed_in_row) = (0, 0);
+            found.hope();
+            found.cursor = 0;
         }
         found.set_spec(spec);
         (found.database, found.user, found.service) = (database, user, service);
+        self.note_spec(pool);
         self.mark_strangers(pool);
         if self.pool(pool).service == Service::Paused {
             self.close_idle(pool, &Cause::PauseMode, now);

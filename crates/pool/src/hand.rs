@@ -69,7 +69,7 @@ impl Pools {
             if !pool.is_serving() || pool.queue.len() <= self.slots.shelf(id).count(SlotState::Checking) {
                 break;
             }
-            let Some(waiter) = self.waiters.oldest(&pool.queue) else { break };
+            let Some(waiter) = self.waiters.next(&pool.queue) else { break };
             let Some(index) = self.pick_idle(id, pool, self.waiters.row(waiter).worker, now) else { break };
             if pool.check_is_due(self.slots.row(index).used, now) {
                 self.start_check(index, now);
@@ -107,7 +107,9 @@ impl Pools {
 
     fn grant_to(&mut self, waiter: u32, index: u32, now: Moment) {
         let ticket = self.waiters.ticket(waiter);
-        let Waiter { client, worker, .. } = self.leave_queue(waiter);
+        let pool = self.waiters.row(waiter).pool;
+        let queue = &mut self.pools[pool.0 as usize].as_deref_mut().expect("a waiter's pool exists").queue;
+        let Waiter { client, worker, .. } = self.waiters.serve(queue, waiter);
         let grant = self.grant(index, client, worker, now);
         self.actions.push_back(Action::Grant { ticket, client, grant });
     }

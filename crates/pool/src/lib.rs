@@ -10,11 +10,14 @@
 //! | `clients` | requests, withdrawals, returns |
 //! | `hand` | whose turn it is when a connection is free |
 //! | `room` | may a pool open one more, and who has to make room for it |
+//! | `learn` | how many places a server has for us |
+//! | `share` | whose share of what is scarce is too large |
 //! | `open` | attempts to connect, their failures and retries |
 //! | `close` | what has to be closed, and what follows when it is |
 //! | `cancel` | cancel requests and the race with the next client |
 //! | `timers` | everything that happens because time goes by |
 //! | `configure`, `admin` | limits and specs; PAUSE, RESUME, RECONNECT, KILL |
+//! | `explain` | what is in the way of a newcomer |
 //! | `views`, `check` | what the console sees; the recount |
 //! | `slots`, `limits`, `queue`, `pool` | the state: one function changes a slot's and keeps all counters |
 //! | `table`, `list` | rows with generations, lists through them |
@@ -25,7 +28,9 @@ mod check;
 mod clients;
 mod close;
 mod configure;
+mod explain;
 mod hand;
+mod learn;
 mod limits;
 mod list;
 mod nouns;
@@ -33,6 +38,7 @@ mod open;
 mod pool;
 mod queue;
 mod room;
+mod share;
 mod slots;
 mod table;
 mod timers;
@@ -46,9 +52,11 @@ use std::time::Duration;
 
 use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, WorkerId};
 
+pub use crate::explain::{Admission, Obstacle};
 pub use crate::nouns::{
-    Action, CancelVerdict, Failure, Globals, Grant, Moves, Pick, PoolCounts, PoolLimits, PoolSpec, Request,
-    Requested, Returned, SlotState, SlotView, Standing, WaitCause,
+    Action, BudgetSource, CancelVerdict, Failure, Fairness, Globals, Grant, Moves, Pick, PoolCounts,
+    PoolLimits, PoolSpec, Request, Requested, Retry, Returned, SlotState, SlotView, Standing, TargetView,
+    Unreachable, WaitCause,
 };
 use crate::pool::Pool;
 use crate::queue::Waiters;
@@ -72,6 +80,10 @@ pub struct Pools {
     hungry: Vec<PoolId>,
     /// Pools whose waiters will have a place when what is closing has closed.
     patient: Vec<Claim>,
+    /// Pools for which there is room, but as many logins are in flight as may be.
+    rationed: Vec<PoolId>,
+    /// Pools with a place of their own.
+    guaranteed: Vec<PoolId>,
     /// Cancel connections whose slot is gone.
     orphans: BTreeMap<SlotId, Orphan>,
     actions: VecDeque<Action>,
@@ -139,6 +151,8 @@ impl Pools {
             refusing: None,
             hungry: Vec::new(),
             patient: Vec::new(),
+            rationed: Vec::new(),
+            guaranteed: Vec::new(),
             orphans: BTreeMap::new(),
             actions: VecDeque::new(),
             given_up: VecDeque::new(),

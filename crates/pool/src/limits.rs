@@ -5,8 +5,9 @@
 //! counts against the target; PgBouncer's two limits know only connections that are ours.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use plimsoll_types::{DatabaseId, TargetId, UserId};
+use plimsoll_types::{DatabaseId, Moment, TargetId, UserId};
 
 /// Position of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +22,8 @@ pub(crate) const TARGET: usize = 0;
 /// How a slot weighs in its groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weight {
+    /// Takes a place, and one of those who log in.
+    Opening,
     /// Takes a place.
     Used,
     /// Takes a place that will be free soon.
@@ -38,6 +41,8 @@ pub(crate) struct Group {
     pub(crate) used: u32,
     /// Those of them that are being closed.
     pub(crate) closing: u32,
+    /// Those of them that are logging in.
+    pub(crate) opening: u32,
 }
 
 impl Group {
@@ -57,11 +62,43 @@ impl Group {
     }
 }
 
+/// What is known of the places at a target. The smallest number counts.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) group: GroupId,
+    /// `target_budget = N`.
+    pub(crate) configured: Option<u32>,
+    /// What the server has for us, by what it says itself.
+    pub(crate) asked: Option<u32>,
+    /// What it refused to give more than.
+    pub(crate) learned: Option<Learned>,
+}
+
+/// The server has said no (53300).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Learned {
+    /// As many as there may be for now.
+    pub(crate) max: u32,
+    /// When it said so last.
+    pub(crate) refused: Moment,
+    /// When one more is tried; `None`: as soon as somebody wants it, or only when a place is seen free.
+    pub(crate) probe: Option<Moment>,
+    /// How long the wait for that was.
+    pub(crate) wait: Duration,
+}
+
+impl Target {
+    fn max(&self) -> Option<u32> {
+        let learned = self.learned.map(|learned| learned.max);
+        [self.configured, self.asked, learned].into_iter().flatten().min()
+    }
+}
+
 /// All groups.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     groups: Vec<Group>,
-    targets: Vec<GroupId>,
+    targets: Vec<Target>,
     databases: BTreeMap<DatabaseId, GroupId>,
     users: BTreeMap<UserId, GroupId>,
     /// How many groups are over their cap: one look on the query's way instead of three.
@@ -76,13 +113,30 @@ impl Limits {
 
     pub(crate) fn add_target(&mut self, max: Option<u32>) -> TargetId {
         let group = self.add();
-        self.targets.push(group);
+        self.targets.push(Target { group, configured: max, asked: None, learned: None });
         self.set_max(group, max);
         TargetId((self.targets.len() - 1) as u32)
     }
 
     pub(crate) fn target(&self, target: TargetId) -> Option<GroupId> {
-        self.targets.get(target.0 as usize).copied()
+        Some(self.targets.get(target.0 as usize)?.group)
+    }
+
+    /// What is known of the places at a target.
+    pub(crate) fn places(&self, target: TargetId) -> Option<&Target> {
+        self.targets.get(target.0 as usize)
+    }
+
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (TargetId, &Target)> {
+        (0..).map(TargetId).zip(self.targets.iter())
+    }
+
+    /// Something was learned of the places at a target; its cap follows.
+    pub(crate) fn change_target(&mut self, target: TargetId, change: impl FnOnce(&mut Target, &Group)) {
+        let Some(row) = self.targets.get_mut(target.0 as usize) else { return };
+        change(row, &self.groups[row.group.0 as usize]);
+        let (group, max) = (row.group, row.max());
+        self.set_max(group, max);
     }
 
     /// The group of a database, made if there is none.
@@ -152,9 +206,11 @@ impl Limits {
                 let (used, closing) = weights(kind, from);
                 group.used -= used;
                 group.closing -= closing;
+                group.opening -= u32::from(from == Some(Weight::Opening));
                 let (used, closing) = weights(kind, to);
                 group.used += used;
                 group.closing += closing;
+                group.opening += u32::from(to == Some(Weight::Opening));
             });
         }
     }
@@ -171,7 +227,7 @@ impl Limits {
 pub(crate) fn weights(kind: usize, weight: Option<Weight>) -> (u32, u32) {
     match weight {
         None => (0, 0),
-        Some(Weight::Used) => (1, 0),
+        Some(Weight::Opening | Weight::Used) => (1, 0),
         Some(Weight::Closing) => (1, 1),
         Some(Weight::Lost) => (u32::from(kind == TARGET), 0),
     }

@@ -25,12 +25,57 @@ pub struct PoolLimits {
     pub idle_timeout: Duration,
     /// `server_check_delay`: idle longer than this is checked before it is given out; `None`: there is no check.
     pub check_delay: Option<Duration>,
-    /// `server_login_retry`.
-    pub login_retry: Duration,
+    /// How long nobody connects after a failure.
+    pub retry: Retry,
+    /// What newcomers are told while nothing answers.
+    pub unreachable: Unreachable,
+    /// `guaranteed_pool_size`: below this nothing is taken for other pools.
+    pub guaranteed: u32,
+    /// `weight`: how much of what is scarce beside other pools; not 0.
+    pub weight: u32,
+    /// `queue_fairness`.
+    pub fairness: Fairness,
     /// `pool_idle_timeout`: without clients for this long, idle servers go; zero is off.
     pub pool_idle_timeout: Duration,
     /// `server_round_robin`: least recently used first instead of last.
     pub round_robin: bool,
+}
+
+/// How long nobody connects after an attempt that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// `server_login_retry`: always the same, from the beginning of the last attempt.
+    Fixed(Duration),
+    /// Doubling from `min` to `max` with each failure in a row, with a little jitter, so that many pools do not come at
+    /// once. A login that was refused for who we are is tried again after `refused`: only people can mend that.
+    Doubling {
+        /// `connect_backoff_min`.
+        min: Duration,
+        /// `connect_backoff_max`.
+        max: Duration,
+        /// `server_login_retry`.
+        refused: Duration,
+    },
+}
+
+/// What newcomers are told while nothing answers and no connection is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unreachable {
+    /// They wait like everybody.
+    #[default]
+    Wait,
+    /// The reason, at once (PgBouncer).
+    Refuse,
+}
+
+/// In which order the waiters of a pool are served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fairness {
+    /// Who came first.
+    #[default]
+    Fifo,
+    /// One of each [`Request::class`] in turn, in each the one that came first.
+    Application,
 }
 
 /// How a pool with several targets chooses one for a new connection.
@@ -76,6 +121,24 @@ pub struct PoolSpec {
 pub struct Globals {
     /// How much older another worker's waiter must be to be served before the home worker's oldest.
     pub fairness_slack: Duration,
+    /// `connect_concurrency`: most logins in flight at one target.
+    pub connect_concurrency: u32,
+    /// How long after a refusal for want of a place (53300) one more is tried, while nobody tells us that there is one:
+    /// doubling from the first to the second.
+    pub full_backoff: (Duration, Duration),
+    /// For the jitter of what doubles.
+    pub seed: u64,
+}
+
+impl Default for Globals {
+    fn default() -> Globals {
+        Globals {
+            fairness_slack: Duration::from_millis(5),
+            connect_concurrency: 4,
+            full_backoff: (Duration::from_millis(100), Duration::from_secs(2)),
+            seed: 1,
+        }
+    }
 }
 
 /// A client asks for a server connection.
@@ -91,6 +154,8 @@ pub struct Request {
     pub wait_max: Duration,
     /// What the client is told then.
     pub wait_cause: WaitCause,
+    /// Which of the pool's applications it belongs to, for [`Fairness::Application`]; any number.
+    pub class: u32,
 }
 
 /// Which limit ends a wait.
@@ -151,11 +216,26 @@ pub enum Failure {
     Connect(Cause),
     /// The server said no to the login (28P01, 3D000, …): waiters are told, if no server connection is left.
     Login(Cause),
-    /// The server is full (53300): waiters go on waiting, the next try comes when a connection of ours to that
-    /// target closes or after `login_retry`.
+    /// The server has no place (53300): waiters go on waiting. As many connections as are open there now are the
+    /// budget, until one of ours closes, a place is seen free, or it is time to try one more.
     Full(Cause),
+    /// The role or the database has no place (53300, CONNECTION LIMIT): the same for this pool alone.
+    Limited(Cause),
     /// Cleaning or the check failed: only this connection is gone; the waiter gets another.
     Lost(Cause),
+}
+
+impl Failure {
+    /// Why.
+    pub fn cause(&self) -> &Cause {
+        match self {
+            Failure::Connect(cause)
+            | Failure::Login(cause)
+            | Failure::Full(cause)
+            | Failure::Limited(cause)
+            | Failure::Lost(cause) => cause,
+        }
+    }
 }
 
 /// What the shell has to do.
@@ -301,6 +381,61 @@ pub struct SlotView {
     pub close_needed: bool,
     /// Its worker.
     pub home: WorkerId,
+}
+
+impl SlotView {
+    /// The slot alone, as counts.
+    pub fn counted(&self) -> PoolCounts {
+        let mut counts = PoolCounts::default();
+        let count = match self.state {
+            SlotState::Opening => &mut counts.opening,
+            SlotState::Idle if self.check_due => &mut counts.used,
+            SlotState::Idle => &mut counts.idle,
+            SlotState::Held => &mut counts.held,
+            SlotState::BeingCanceled => &mut counts.being_canceled,
+            SlotState::Cleaning | SlotState::Checking => &mut counts.tested,
+            SlotState::Closing => &mut counts.closing,
+            SlotState::Lost => &mut counts.lost,
+        };
+        *count = 1;
+        counts
+    }
+}
+
+/// A target as the console shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetView {
+    /// Most server connections there; `None`: no cap.
+    pub budget: Option<u32>,
+    /// Where that comes from.
+    pub source: BudgetSource,
+    /// `target_budget = N`.
+    pub configured: Option<u32>,
+    /// What the server has for us, by what it says itself.
+    pub asked: Option<u32>,
+    /// What it refused to give more than.
+    pub learned: Option<u32>,
+    /// When it refused last.
+    pub refused: Option<Moment>,
+    /// Ours: all that count.
+    pub used: u32,
+    /// Those that log in.
+    pub opening: u32,
+    /// Those that are being let go.
+    pub closing: u32,
+}
+
+/// Where a budget comes from: the smallest of what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BudgetSource {
+    /// There is none.
+    Unlimited,
+    /// The configuration.
+    Configured,
+    /// The server was asked.
+    Asked,
+    /// The server has refused more.
+    Refused,
 }
 
 /// Whether a cancel may go ahead.

@@ -1,12 +1,14 @@
 //! Attempts to connect: one at a time for each pool, their failures and retries; and what became of cleaning and
 //! checking.
 
+use std::time::Duration;
+
 use plimsoll_types::{Cause, Moment, PoolId, SlotId, TargetId, WorkerId};
 
 use crate::Pools;
 use crate::hand::Arrival;
-use crate::nouns::{Action, Failure, Pick, SlotState, Standing};
-use crate::pool::{Health, Welcome};
+use crate::nouns::{Action, Failure, Pick, SlotState, Standing, Unreachable};
+use crate::pool::{Health, Trouble, Welcome};
 use crate::slots::{Fate, Origin, Slot};
 
 /// Whether the server has been seen to end.
@@ -24,12 +26,14 @@ impl Pools {
         let id = self.slots.row(index).pool;
         let pool = self.pool_mut(id);
         pool.health = Health::Well;
-        pool.failed_in_row = 0;
+        (pool.failed_in_row, pool.retry_wait, pool.failure) = (0, Duration::ZERO, None);
         pool.welcome = Welcome::Known;
         self.workers.note(worker);
+        self.note_place_given(index);
         self.slots.settle_on(index, worker);
         self.settle(index, Arrival::Opened, now);
         self.want(id, now);
+        self.next_in_turn(now);
     }
 
     /// Cleaning or checking succeeded.
@@ -59,9 +63,7 @@ impl Pools {
         match state {
             // What failed was another place: the name of the server leads elsewhere by now.
             SlotState::Opening if self.is_elsewhere(id, target) => {}
-            SlotState::Opening => {
-                self.note_failure(id, target, failure);
-            }
+            SlotState::Opening => self.note_failure(id, target, &failure),
             SlotState::Cleaning | SlotState::Checking => {}
             SlotState::Idle
             | SlotState::Held
@@ -72,6 +74,9 @@ impl Pools {
         match end {
             End::Seen => self.remove(slot.index),
             End::Unseen => self.slots.change(slot.index, SlotState::Lost, now),
+        }
+        if state == SlotState::Opening {
+            self.learn(id, target, &failure, now);
         }
         if self.find_pool(id).is_some() {
             self.serve(id, now);
@@ -85,34 +90,39 @@ impl Pools {
     }
 
     /// An attempt failed: who is told, and where the next one goes.
-    fn note_failure(&mut self, id: PoolId, target: TargetId, failure: Failure) {
+    fn note_failure(&mut self, id: PoolId, target: TargetId, failure: &Failure) {
+        let (Failure::Connect(cause) | Failure::Lost(cause) | Failure::Login(cause)) = failure else {
+            let (Failure::Full(cause) | Failure::Limited(cause)) = failure else { return };
+            self.pool_mut(id).failure = Some(cause.clone());
+            return;
+        };
+        let jitter = self.jitter();
+        let pool = self.pool_mut(id);
+        pool.failure = Some(cause.clone());
         match failure {
-            Failure::Connect(cause) | Failure::Lost(cause) => {
-                self.note_unreachable(id, &cause);
-                self.avoid(id, target);
-            }
-            Failure::Full(_) => {
-                let pool = self.pool_mut(id);
-                (pool.health, pool.failed_in_row) = (Health::Full(target), 0);
-            }
-            Failure::Login(cause) => {
-                let pool = self.pool_mut(id);
+            Failure::Login(_) => {
+                pool.wait_after(Trouble::Refused, jitter);
                 pool.health = Health::Refusing { reason: cause.message().into() };
                 pool.failed_in_row = 0;
                 if !self.has_usable(id) {
-                    self.refuse_queue(id, &cause);
+                    self.refuse_queue(id, cause);
                 }
+            }
+            Failure::Connect(_) | Failure::Lost(_) | Failure::Full(_) | Failure::Limited(_) => {
+                pool.wait_after(Trouble::Unreachable, jitter);
+                self.note_unreachable(id, cause);
+                self.avoid(id, target);
             }
         }
     }
 
-    /// Nothing answered. Waiters go on waiting; newcomers are told at once if the pool has had a server before, that
-    /// is if clients have been welcomed: PgBouncer lets clients that are still in their login wait.
+    /// Nothing answered. Waiters go on waiting; newcomers are told at once if that is wanted and the pool has had a
+    /// server before, that is if clients have been welcomed: PgBouncer lets clients that are still in their login wait.
     fn note_unreachable(&mut self, id: PoolId, cause: &Cause) {
         let pool = self.pool_mut(id);
-        pool.health = match pool.welcome {
-            Welcome::Unknown => Health::Failing,
-            Welcome::Known => Health::Refusing { reason: cause.message().into() },
+        pool.health = match (pool.welcome, pool.limits().unreachable) {
+            (Welcome::Known, Unreachable::Refuse) => Health::Refusing { reason: cause.message().into() },
+            (Welcome::Unknown, _) | (_, Unreachable::Wait) => Health::Failing,
         };
     }
 
@@ -176,7 +186,10 @@ impl Pools {
 
     /// The name of the server does not resolve: an attempt that fails at once, without a slot.
     pub(crate) fn fail_to_resolve(&mut self, id: PoolId, now: Moment) {
-        self.pool_mut(id).attempt = Some(now);
+        let jitter = self.jitter();
+        let pool = self.pool_mut(id);
+        (pool.attempt, pool.failure) = (Some(now), Some(Cause::DnsFailed));
+        pool.wait_after(Trouble::Unreachable, jitter);
         self.note_unreachable(id, &Cause::DnsFailed);
     }
 }

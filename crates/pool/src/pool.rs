@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use plimsoll_types::{Cause, Moment, TargetId};
+use plimsoll_types::{Cause, Moment};
 
-use crate::limits::GroupId;
-use crate::nouns::{Pick, PoolLimits, PoolSpec};
+use crate::limits::{GroupId, Learned};
+use crate::nouns::{Pick, PoolLimits, PoolSpec, Retry};
 use crate::queue::Queue;
 
 /// The next attempt comes no sooner than this after the last one began, whatever `server_login_retry` says: a retry
@@ -35,8 +35,21 @@ pub(crate) enum Health {
         /// Message of the cause.
         reason: Box<str>,
     },
-    /// This target has no place for us at the moment (53300).
-    Full(TargetId),
+}
+
+/// What was in the way of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Nothing answered, or not like a server that takes clients.
+    Unreachable,
+    /// The server does not want us.
+    Refused,
+}
+
+/// The wait after `last`: twice as long, from `min` to `max`, a little shorter by chance.
+pub(crate) fn doubled(last: Duration, min: Duration, max: Duration, jitter: u32) -> Duration {
+    let wait = (last * 2).clamp(min, max.max(min));
+    wait - (wait / 8_000) * jitter.min(1_000)
 }
 
 /// Whether the pool ever had a connection, so that clients can have been welcomed.
@@ -77,6 +90,12 @@ pub(crate) struct Pool {
     pub(crate) health: Health,
     /// Connects to targets that failed one after the other.
     pub(crate) failed_in_row: usize,
+    /// How long nobody connects after the failure that `health` tells of.
+    pub(crate) retry_wait: Duration,
+    /// How many connections its role or database has at most, as far as refusals have told (53300, CONNECTION LIMIT).
+    pub(crate) limited: Option<Learned>,
+    /// Why the last attempt failed, until one succeeds.
+    pub(crate) failure: Option<Cause>,
     pub(crate) welcome: Welcome,
     /// When the last attempt to connect began.
     pub(crate) attempt: Option<Moment>,
@@ -106,6 +125,9 @@ impl Pool {
             cursor: 0,
             health: Health::Well,
             failed_in_row: 0,
+            retry_wait: Duration::ZERO,
+            limited: None,
+            failure: None,
             welcome: Welcome::Unknown,
             attempt: None,
             aged_out: None,
@@ -141,7 +163,14 @@ impl Pool {
 
     /// How many slots the pool may have now that its oldest waiter has waited since `oldest`.
     pub(crate) fn size_for(&self, oldest: Moment, now: Moment) -> u32 {
-        if now >= oldest + self.limits().reserve_timeout { self.size_max() } else { self.limits().size }
+        let reserve = now >= oldest + self.limits().reserve_timeout;
+        let size = if reserve { self.size_max() } else { self.limits().size };
+        size.min(self.limited_to())
+    }
+
+    /// How many slots the role or the database leaves it, by what refusals have told.
+    pub(crate) fn limited_to(&self) -> u32 {
+        self.limited.map_or(u32::MAX, |learned| learned.max)
     }
 
     /// How many slots are kept open without anybody asking. PgBouncer: only while the pool has clients, or always
@@ -157,10 +186,25 @@ impl Pool {
         match self.health {
             Health::Well => None,
             Health::Failing | Health::Refusing { .. } if self.has_untried_target() => None,
-            Health::Failing | Health::Refusing { .. } | Health::Full(_) => {
-                Some(self.attempt? + self.limits().login_retry.max(RETRY_MIN))
-            }
+            Health::Failing | Health::Refusing { .. } => Some(self.attempt? + self.retry_wait.max(RETRY_MIN)),
         }
+    }
+
+    /// An attempt failed: how long nobody tries. `jitter` is a number below 1,000.
+    pub(crate) fn wait_after(&mut self, trouble: Trouble, jitter: u32) {
+        self.retry_wait = match (self.limits().retry, trouble) {
+            (Retry::Fixed(wait), _) => wait,
+            (Retry::Doubling { refused, .. }, Trouble::Refused) => refused,
+            (Retry::Doubling { min, max, .. }, Trouble::Unreachable) => {
+                doubled(self.retry_wait, min, max, jitter)
+            }
+        };
+    }
+
+    /// Something has changed that may mend what failed: the next attempt need not wait.
+    pub(crate) fn hope(&mut self) {
+        (self.health, self.failed_in_row, self.retry_wait) = (Health::Well, 0, Duration::ZERO);
+        (self.limited, self.failure) = (None, None);
     }
 
     /// Whether connecting failed at some, but not at all of the targets in turn. Only where they are tried in turn

@@ -1,12 +1,14 @@
 //! Who waits: FIFO per pool and worker, so that a worker's oldest waiter and the oldest of all are found in
-//! O(workers) and a waiter that leaves costs O(1).
+//! O(workers) and a waiter that leaves costs O(1). With `queue_fairness = application` also by application, at
+//! O(log n).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plimsoll_types::{ClientId, Moment, PoolId, Ticket, WorkerId};
 
 use crate::list::{Chain, Link, Linked, List};
-use crate::nouns::{Request, WaitCause};
+use crate::nouns::{Fairness, Request, WaitCause};
 use crate::table::Table;
 
 /// A client in a queue.
@@ -22,6 +24,8 @@ pub(crate) struct Waiter {
     /// When its wait ends; `None`: never.
     pub(crate) deadline: Option<Moment>,
     pub(crate) wait_cause: WaitCause,
+    /// Its application.
+    class: u32,
     link: Link,
 }
 
@@ -40,6 +44,63 @@ impl Linked for Waiter {
 pub(crate) struct Queue {
     by_worker: Vec<List>,
     len: u32,
+    /// For [`Fairness::Application`].
+    classes: Option<Box<Classes>>,
+}
+
+/// Waiters by application. Each application is served once in a round; one that comes anew joins the round that is on
+/// (start-time fair queueing with equal costs: Goyal, Vin, Cheng 1996).
+#[derive(Debug, Default)]
+struct Classes {
+    /// By application: the round it is due in, and its waiters by turn.
+    rows: BTreeMap<u32, Class>,
+    /// Round, oldest turn and application, of all that have waiters.
+    order: BTreeSet<(u64, u64, u32)>,
+    round: u64,
+}
+
+#[derive(Debug)]
+struct Class {
+    due: u64,
+    waiters: BTreeMap<u64, u32>,
+}
+
+impl Class {
+    fn key(&self, class: u32) -> Option<(u64, u64, u32)> {
+        self.waiters.first_key_value().map(|(turn, _)| (self.due, *turn, class))
+    }
+}
+
+impl Classes {
+    fn change(&mut self, class: u32, change: impl FnOnce(&mut Class)) {
+        let due = self.round;
+        let row = self.rows.entry(class).or_insert_with(|| Class { due, waiters: BTreeMap::new() });
+        if let Some(key) = row.key(class) {
+            self.order.remove(&key);
+        }
+        change(row);
+        match row.key(class) {
+            Some(key) => {
+                self.order.insert(key);
+            }
+            None => {
+                self.rows.remove(&class);
+            }
+        }
+    }
+
+    fn next(&self) -> Option<u32> {
+        let (_, turn, class) = self.order.first()?;
+        self.rows.get(class)?.waiters.get(turn).copied()
+    }
+
+    /// A waiter of the application has been served.
+    fn served(&mut self, class: u32) {
+        if let Some(row) = self.rows.get(&class) {
+            self.round = self.round.max(row.due);
+        }
+        self.change(class, |row| row.due += 1);
+    }
 }
 
 impl Queue {
@@ -95,8 +156,14 @@ impl Waiters {
             turn: self.turns,
             deadline: deadline(now, request.wait_max),
             wait_cause: request.wait_cause,
+            class: request.class,
             link: Link::LOOSE,
         });
+        if let Some(classes) = &mut queue.classes {
+            classes.change(request.class, |class| {
+                class.waiters.insert(self.turns, index);
+            });
+        }
         let worker = usize::from(request.worker.0);
         if queue.by_worker.len() <= worker {
             queue.by_worker.resize(worker + 1, List::new(Chain::Worker));
@@ -118,7 +185,48 @@ impl Waiters {
         let worker = usize::from(self.row(index).worker.0);
         queue.by_worker[worker].remove(&mut self.table, index);
         queue.len -= 1;
-        self.table.remove(index)
+        let waiter = self.table.remove(index);
+        if let Some(classes) = &mut queue.classes {
+            classes.change(waiter.class, |class| {
+                class.waiters.remove(&waiter.turn);
+            });
+        }
+        waiter
+    }
+
+    /// The same for one that gets what it waited for.
+    pub(crate) fn serve(&mut self, queue: &mut Queue, index: u32) -> Waiter {
+        let class = self.row(index).class;
+        if let Some(classes) = &mut queue.classes {
+            classes.served(class);
+        }
+        self.remove(queue, index)
+    }
+
+    /// In which order the waiters of a queue are served from now on.
+    pub(crate) fn set_fairness(&self, queue: &mut Queue, fairness: Fairness) {
+        match fairness {
+            Fairness::Fifo => queue.classes = None,
+            Fairness::Application if queue.classes.is_some() => {}
+            Fairness::Application => {
+                let mut classes = Classes::default();
+                for index in queue.by_worker.iter().flat_map(|list| list.iter(&self.table)) {
+                    let waiter = self.row(index);
+                    classes.change(waiter.class, |class| {
+                        class.waiters.insert(waiter.turn, index);
+                    });
+                }
+                queue.classes = Some(Box::new(classes));
+            }
+        }
+    }
+
+    /// Who is served next, on whatever worker.
+    pub(crate) fn next(&self, queue: &Queue) -> Option<u32> {
+        match &queue.classes {
+            Some(classes) => classes.next(),
+            None => self.oldest(queue),
+        }
     }
 
     /// The oldest waiter of a queue.
@@ -130,8 +238,11 @@ impl Waiters {
     }
 
     /// Whose turn it is for a connection that lives on `home`: the oldest waiter there, unless another worker's is
-    /// older by more than `slack`.
+    /// older by more than `slack`. Between applications the worker does not matter.
     pub(crate) fn next_for(&self, queue: &Queue, home: WorkerId, slack: Duration) -> Option<u32> {
+        if let Some(classes) = &queue.classes {
+            return classes.next();
+        }
         let oldest = self.oldest(queue)?;
         let at_home = queue.by_worker.get(usize::from(home.0)).and_then(List::oldest);
         let Some(at_home) = at_home else { return Some(oldest) };

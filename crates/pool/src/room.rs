@@ -4,47 +4,34 @@
 //! and is below its own size. Three limits span pools: the target's budget, `max_db_connections`,
 //! `max_user_connections`. Places under them are shared like this:
 //!
-//! * Whenever a place may have become free, all wanting pools are looked at in the order of their oldest waiters
-//!   ([`Pools::fill`]), so a free place goes to the pool whose waiter has waited longest among those that can use it.
+//! * Whenever a place may have become free, all wanting pools are looked at, the one with the smallest share first
+//!   (module `share`), of equal ones the one whose waiter has waited longest ([`Pools::fill`]).
+//! * Only so many logins are in flight at a target (`connect_concurrency`): a pool that finds room but no turn is
+//!   *rationed*, and looked at when one of those logins has ended.
 //! * A pool that finds a limit used up, but a connection under it closing that no older waiter counts on, waits for
 //!   that (it is *patient*, and holds a claim to a place under each of its limits).
-//! * Else it evicts the least recently used idle connection that is in its way, of another pool, and is patient. If
-//!   several limits are in the way, it evicts for all of them or not at all: half the room would be a loss for the
-//!   other and no gain.
+//! * Else it evicts the least recently used idle connection that is in its way, of another pool, above that pool's
+//!   floor, and is patient. If several limits are in the way, it evicts for all of them or not at all: half the room
+//!   would be a loss for the other and no gain.
 //! * A pool that finds nothing idle is *hungry*. Then every connection that comes free in another pool is looked at
-//!   ([`Pools::yield_place`]): if nobody waits for it there, it is evicted at once, as an idle one would be. If
-//!   somebody does, it stays with its pool as a rule, for a transaction that costs a login is a bad bargain. It is
-//!   given up if the hungry pool's waiter is older and
-//!     * the hungry pool has no connection at all (nothing will ever serve its waiters), and this one has been open
-//!       for [`TENURE_MIN`]: two busy pools on a budget of one so take turns of that length, not of one transaction;
-//!     * or the hungry waiter has waited [`UNFAIR_MIN`] longer than the oldest one here, and this is not the last
-//!       connection here: busy pools drift towards equal waits, one connection at a time, and a pool with one
-//!       connection is as small as it gets.
-//!
-//! * A pool with a guaranteed place ([`Standing::Guaranteed`]) opens its first connection whatever the limits of
-//!   database and user say.
+//!   ([`Pools::yield_place`]), and closed for it if its pool has the larger share. Where there are fewer places than
+//!   pools, they take turns.
+//! * A pool with a place of its own ([`Standing::Guaranteed`]) opens its first connection whatever the limits of
+//!   database and user say, and as long as it has none, all others leave it a place in the budget.
 //!
 //! So no pool starves while connections come back at all. One corner is left: a pool kept out by two limits at once,
 //! whose connections are never free in the same moment, waits until they are.
 
-use std::time::Duration;
-
 use plimsoll_types::{Cause, Moment, PoolId, TargetId};
 
 use crate::Pools;
-use crate::limits::{GroupId, Groups};
+use crate::limits::{GroupId, Groups, TARGET};
 use crate::nouns::{Pick, SlotState, Standing};
-use crate::pool::{Health, Pool};
+use crate::pool::Pool;
 use crate::slots::{Shelf, Slot};
 
-/// How long a connection serves the waiters of its own pool before those of a pool without any can have its place.
-pub(crate) const TENURE_MIN: Duration = Duration::from_millis(100);
-
-/// How much longer a waiter of another pool must have waited to have the place of a busy connection.
-pub(crate) const UNFAIR_MIN: Duration = Duration::from_secs(1);
-
 /// Limits in the way of an opening.
-type Taken = [Option<GroupId>; 3];
+pub(crate) type Taken = [Option<GroupId>; 3];
 
 /// Connections that have to go.
 type Victims = [Option<u32>; 3];
@@ -62,6 +49,8 @@ enum Room {
     Free,
     /// When what is closing has closed.
     Soon,
+    /// Yes, but as many logins are in flight there as may be.
+    Busy,
     /// These limits are used up.
     Taken(Taken),
 }
@@ -74,6 +63,8 @@ enum Way {
     Wait(TargetId),
     /// There is room at this target when these are closed.
     Evict(TargetId, Victims),
+    /// There is room when a login that is in flight has ended.
+    Queue,
     /// Not now.
     Closed,
 }
@@ -89,25 +80,36 @@ impl Pools {
 
     /// Whether there is nothing to do for the waiters of a pool until a connection of others is free or gone.
     pub(crate) fn is_settled(&self, id: PoolId) -> bool {
-        self.hungry.contains(&id) || self.patient.iter().any(|claim| claim.pool == id)
+        self.hungry.contains(&id)
+            || self.rationed.contains(&id)
+            || self.patient.iter().any(|claim| claim.pool == id)
     }
 
     /// What was found out for the waiters of a pool says nothing to those who come after they are gone.
     pub(crate) fn unsettle(&mut self, id: PoolId) {
         self.hungry.retain(|hungry| *hungry != id);
+        self.rationed.retain(|rationed| *rationed != id);
         self.patient.retain(|claim| claim.pool != id);
     }
 
-    /// Opens what can be opened for waiters, the pool with the oldest one first.
+    /// A login has ended: whoever waited for its turn has it, and a share has grown.
+    pub(crate) fn next_in_turn(&mut self, now: Moment) {
+        if !self.rationed.is_empty() || !self.hungry.is_empty() {
+            self.fill(now);
+        }
+    }
+
+    /// Opens what can be opened for waiters, the pool with the smallest share first.
     pub(crate) fn fill(&mut self, now: Moment) {
         let oldest =
             |pool: &Pool| self.waiters.oldest(&pool.queue).map(|waiter| self.waiters.row(waiter).turn);
         let wanting = self.all_pools().filter(|(id, pool)| self.wants(*id, pool, now));
-        let mut wanting: Vec<_> = wanting.map(|(id, pool)| (oldest(pool), id)).collect();
+        let mut wanting: Vec<_> = wanting.map(|(id, pool)| (self.level(id), oldest(pool), id)).collect();
         wanting.sort_unstable();
         self.hungry.clear();
         self.patient.clear();
-        for (_, id) in wanting {
+        self.rationed.clear();
+        for (.., id) in wanting {
             if self.pool(id).spec().targets.is_empty() {
                 self.fail_to_resolve(id, now);
                 continue;
@@ -116,6 +118,7 @@ impl Pools {
                 Way::Open(target) => self.open(id, target, now),
                 Way::Wait(target) => self.claim(id, target),
                 Way::Evict(target, victims) => self.make_room(id, target, victims, now),
+                Way::Queue => self.rationed.push(id),
                 Way::Closed => self.hungry.push(id),
             }
         }
@@ -129,7 +132,7 @@ impl Pools {
         for id in wanting {
             if self.pool(id).spec().targets.is_empty() {
                 self.fail_to_resolve(id, now);
-            } else if let Some(target) = self.open_target(id, now) {
+            } else if let Some(target) = self.open_target(id) {
                 self.open(id, target, now);
             }
         }
@@ -140,10 +143,9 @@ impl Pools {
         if !self.is_short(id, pool) {
             return false;
         }
-        // A full server has room as soon as a connection of others to it closes: that need not wait for the retry.
-        let may_try = matches!(pool.health, Health::Full(_)) || pool.retry_is_due(now);
         let Some(oldest) = self.waiters.oldest(&pool.queue) else { return false };
-        may_try && self.slots.shelf(id).sized() < pool.size_for(self.waiters.row(oldest).since, now)
+        pool.retry_is_due(now)
+            && self.slots.shelf(id).sized() < pool.size_for(self.waiters.row(oldest).since, now)
     }
 
     /// Whether a pool has waiters for whom nothing is coming, and no attempt under way.
@@ -158,25 +160,27 @@ impl Pools {
     /// Whether a pool has fewer connections than `min_pool_size`, and no attempt under way.
     pub(crate) fn wants_minimum(&self, id: PoolId, pool: &Pool) -> bool {
         let shelf = self.slots.shelf(id);
-        let short = shelf.staying() < pool.size_min() && shelf.sized() < pool.limits().size;
+        let short =
+            shelf.staying() < pool.size_min() && shelf.sized() < pool.limits().size.min(pool.limited_to());
         short && shelf.count(SlotState::Opening) == 0 && pool.is_serving() && self.refusing.is_none()
     }
 
     /// A target with room, if there is one.
-    pub(crate) fn open_target(&self, id: PoolId, now: Moment) -> Option<TargetId> {
+    pub(crate) fn open_target(&self, id: PoolId) -> Option<TargetId> {
         let pool = self.pool(id);
-        targets(pool, now).find(|target| matches!(self.room(id, *target, now), Room::Free))
+        targets(pool).find(|target| matches!(self.room(id, *target), Room::Free))
     }
 
     fn way(&self, id: PoolId, now: Moment) -> Way {
         let pool = self.pool(id);
         let mut way = Way::Closed;
-        for target in targets(pool, now) {
-            match (self.room(id, target, now), &way) {
+        for target in targets(pool) {
+            match (self.room(id, target), &way) {
                 (Room::Free, _) => return Way::Open(target),
+                (Room::Busy, _) => way = Way::Queue,
                 (Room::Soon, Way::Closed | Way::Evict(..)) => way = Way::Wait(target),
                 (Room::Taken(taken), Way::Closed) => {
-                    if let Some(victims) = self.victims(id, taken, None) {
+                    if let Some(victims) = self.victims(id, taken, None, now) {
                         way = Way::Evict(target, victims);
                     }
                 }
@@ -190,32 +194,44 @@ impl Pools {
     pub(crate) fn could_be_served(&self, id: PoolId, now: Moment) -> bool {
         match self.way(id, now) {
             Way::Open(_) | Way::Evict(..) => true,
-            Way::Wait(_) | Way::Closed => false,
+            Way::Wait(_) | Way::Queue | Way::Closed => false,
         }
     }
 
     /// Whether the pool may open one more at `target`; places that are spoken for count as used.
-    fn room(&self, id: PoolId, target: TargetId, now: Moment) -> Room {
+    fn room(&self, id: PoolId, target: TargetId) -> Room {
         let pool = self.pool(id);
         let first = pool.spec().standing == Standing::Guaranteed && self.slots.shelf(id).sized() == 0;
         let Some(place) = self.slots.limits.target(target) else { return Room::Taken([None; 3]) };
-        let full = pool.health == Health::Full(target) && !pool.retry_is_due(now);
+        let groups = [place, pool.database, pool.user];
         let mut taken = [None; 3];
         let mut waits = false;
-        for (group, taken) in [place, pool.database, pool.user].into_iter().zip(&mut taken) {
-            let claimed = self.patient.iter().filter(|claim| claim.groups.contains(&group)).count() as u32;
-            let full = full && group == place;
+        for (kind, (group, taken)) in groups.into_iter().zip(&mut taken).enumerate() {
             let limit = self.slots.limits.group(group);
-            if (limit.has_room(claimed) && !full) || (first && group != place) {
+            if limit.max.is_none() || (first && kind != TARGET) {
                 continue;
             }
-            if limit.will_have_room(claimed) && (!full || limit.closing > claimed) {
+            let mut claimed = 0;
+            if !first {
+                claimed = self.patient.iter().filter(|claim| claim.groups.contains(&group)).count() as u32;
+            }
+            if !first && kind == TARGET {
+                claimed += self.reserved(&groups);
+            }
+            if limit.has_room(claimed) {
+                continue;
+            }
+            if limit.will_have_room(claimed) {
                 waits = true;
             } else {
                 *taken = Some(group);
             }
         }
+        let opening = self.slots.limits.group(place).opening;
         match (taken, waits) {
+            ([None, None, None], false) if opening >= self.globals.connect_concurrency && !first => {
+                Room::Busy
+            }
             ([None, None, None], false) => Room::Free,
             ([None, None, None], true) => Room::Soon,
             _ => Room::Taken(taken),
@@ -224,7 +240,8 @@ impl Pools {
 
     /// Which connections of other pools have to go for room under all the limits in `taken`: idle ones, beside
     /// `offered`, which must be of use. `None` if that does not do it.
-    fn victims(&self, id: PoolId, mut taken: Taken, offered: Option<u32>) -> Option<Victims> {
+    fn victims(&self, id: PoolId, mut taken: Taken, offered: Option<u32>, now: Moment) -> Option<Victims> {
+        let wanted = taken;
         let mut victims = [offered, None, None];
         if let Some(offered) = offered
             && !relieve(&mut taken, self.slots.row(offered))
@@ -233,8 +250,10 @@ impl Pools {
         }
         for victim in victims.iter_mut().skip(usize::from(offered.is_some())) {
             let Some(first) = taken.iter().flatten().next().copied() else { break };
-            let for_all = |slot: &Slot| taken.iter().flatten().all(|group| slot.groups.contains(group));
-            let for_first = |slot: &Slot| slot.groups.contains(&first);
+            let may = |slot: &Slot| self.may_evict(id, slot, &wanted, now);
+            let for_all =
+                |slot: &Slot| taken.iter().flatten().all(|group| slot.groups.contains(group)) && may(slot);
+            let for_first = |slot: &Slot| slot.groups.contains(&first) && may(slot);
             let found = self.idle_elsewhere(id, for_all).or_else(|| self.idle_elsewhere(id, for_first))?;
             relieve(&mut taken, self.slots.row(found));
             *victim = Some(found);
@@ -286,26 +305,15 @@ impl Pools {
     /// How pool `id` can make room with the free connection `index` of another, if it may.
     fn better_claim(&self, id: PoolId, index: u32, now: Moment) -> Option<(TargetId, Victims)> {
         let slot = self.slots.row(index);
-        if slot.pool == id || !self.may_take(id, slot, now) {
+        if slot.pool == id {
             return None;
         }
         let pool = self.pool(id);
-        targets(pool, now).find_map(|target| match self.room(id, target, now) {
-            Room::Free | Room::Soon => None,
-            Room::Taken(taken) => Some((target, self.victims(id, taken, Some(index))?)),
+        targets(pool).find_map(|target| match self.room(id, target) {
+            Room::Free | Room::Soon | Room::Busy => None,
+            Room::Taken(taken) if !self.may_take(id, slot, &taken, now) => None,
+            Room::Taken(taken) => Some((target, self.victims(id, taken, Some(index), now)?)),
         })
-    }
-
-    /// Whether the waiters of `id` come before those of the pool the free connection belongs to.
-    fn may_take(&self, id: PoolId, slot: &Slot, now: Moment) -> bool {
-        let Some(theirs) = self.waiters.oldest(&self.pool(slot.pool).queue) else { return true };
-        let Some(ours) = self.waiters.oldest(&self.pool(id).queue) else { return false };
-        let (ours, theirs) = (self.waiters.row(ours), self.waiters.row(theirs));
-        let nothing_of_ours = self.slots.shelf(id).staying() == 0;
-        let served = now >= slot.opened + TENURE_MIN;
-        let spare = self.slots.shelf(slot.pool).staying() > 1;
-        let unfair = theirs.since > ours.since + UNFAIR_MIN;
-        ours.turn < theirs.turn && ((spare && unfair) || (nothing_of_ours && served))
     }
 
     /// A limit has been lowered: idle connections above it go, least recently used first. Those in use go when they
@@ -321,20 +329,14 @@ impl Pools {
 }
 
 /// The targets a pool may use for its next connection, the first choice first. With [`Pick::UntilFailure`] there is
-/// but one: that its places are taken is no failure. A pool that has just found a server full does not go round the
-/// others until the retry is due: as like as not they are one and the same.
-fn targets(pool: &Pool, now: Moment) -> impl Iterator<Item = TargetId> {
+/// but one: that its places are taken is no failure.
+fn targets(pool: &Pool) -> impl Iterator<Item = TargetId> {
     let listed = &pool.spec().targets;
-    let full = match pool.health {
-        Health::Full(target) if !pool.retry_is_due(now) => Some(target),
-        Health::Full(_) | Health::Well | Health::Failing | Health::Refusing { .. } => None,
-    };
     let tries = match pool.spec().pick {
         Pick::RoundRobin => listed.len(),
         Pick::UntilFailure => listed.len().min(1),
     };
-    let in_turn = listed.iter().cycle().skip(pool.cursor).take(if full.is_some() { 0 } else { tries });
-    full.into_iter().chain(in_turn.copied())
+    listed.iter().cycle().skip(pool.cursor).take(tries).copied()
 }
 
 /// Takes out of `taken` the limits under which the end of `slot` makes room; whether there was one.

@@ -341,8 +341,8 @@ impl Slots {
 /// How a state weighs against limits that span pools.
 pub(crate) fn weight(state: SlotState) -> Weight {
     match state {
-        SlotState::Opening
-        | SlotState::Idle
+        SlotState::Opening => Weight::Opening,
+        SlotState::Idle
         | SlotState::Held
         | SlotState::BeingCanceled
         | SlotState::Cleaning

@@ -15,8 +15,8 @@ use plimsoll_types::{
 };
 
 use crate::{
-    Action, Failure, Globals, Grant, Pick, PoolLimits, PoolSpec, Pools, Request, Requested, Returned,
-    SlotState, Standing, WaitCause,
+    Action, Admission, Failure, Fairness, Globals, Grant, Obstacle, Pick, PoolLimits, PoolSpec, Pools,
+    Request, Requested, Retry, Returned, SlotState, Standing, Unreachable, WaitCause,
 };
 
 /// A moment `ms` milliseconds after the start.
@@ -46,7 +46,11 @@ fn limits(size: u32) -> PoolLimits {
         lifetime: secs(3600),
         idle_timeout: secs(600),
         check_delay: Some(secs(30)),
-        login_retry: secs(15),
+        retry: Retry::Fixed(secs(15)),
+        unreachable: Unreachable::Refuse,
+        guaranteed: 0,
+        weight: 1,
+        fairness: Fairness::Fifo,
         pool_idle_timeout: Duration::ZERO,
         round_robin: false,
     }
@@ -60,7 +64,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        Bench { pools: Pools::new(Globals { fairness_slack: millis(5) }), clients: 0 }
+        Bench { pools: Pools::new(Globals::default()), clients: 0 }
     }
 
     /// One pool on one target without a budget.
@@ -96,8 +100,9 @@ impl Bench {
         self.clients += 1;
         let client = ClientId(self.clients);
         let (wait_max, wait_cause) = (secs(120), WaitCause::QueryWaitTimeout);
-        let answer =
-            self.pools.handle_request(Request { pool, client, worker, wait_max, wait_cause }, at(ms));
+        let answer = self
+            .pools
+            .handle_request(Request { pool, client, worker, wait_max, wait_cause, class: 0 }, at(ms));
         self.check();
         answer
     }

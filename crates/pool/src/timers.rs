@@ -21,7 +21,8 @@ impl Pools {
     /// Earliest moment at which [`Pools::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let waits = self.waiters.table().iter().filter_map(|(_, waiter)| waiter.deadline);
-        waits.chain(self.all_pools().flat_map(|(id, pool)| self.dues(id, pool))).min()
+        let others = [self.looks_again_at(), self.grace_ends()].into_iter().flatten();
+        waits.chain(others).chain(self.all_pools().flat_map(|(id, pool)| self.dues(id, pool))).min()
     }
 
     /// Waits that are over, idle and lifetime limits, reserve, retry, min_pool_size.
@@ -29,6 +30,7 @@ impl Pools {
         let now = self.tick(now);
         self.looked = now;
         self.end_waits(now);
+        self.look_again(now);
         let pools: Vec<PoolId> = self.all_pools().map(|(id, _)| id).collect();
         for id in pools {
             self.close_unused(id, now);
@@ -133,7 +135,7 @@ impl Pools {
 
     /// When the next attempt for a waiter may begin, by the retry and the reserve.
     fn attempt_due(&self, id: PoolId, pool: &Pool, shelf: &Shelf) -> Option<Moment> {
-        if !self.is_short(id, pool) || shelf.sized() >= pool.size_max() {
+        if !self.is_short(id, pool) || shelf.sized() >= pool.size_max().min(pool.limited_to()) {
             return None;
         }
         let retry = pool.retry_at();
@@ -149,8 +151,9 @@ impl Pools {
         let upkeep = self.looked + UPKEEP;
         match pool.retry_at() {
             Some(retry) if retry > self.clock => Some(retry.max(upkeep)),
-            Some(_) | None => (pool.spec().targets.is_empty() || self.open_target(id, self.clock).is_some())
-                .then_some(upkeep),
+            Some(_) | None => {
+                (pool.spec().targets.is_empty() || self.open_target(id).is_some()).then_some(upkeep)
+            }
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use plimsoll_types::{DatabaseId, Moment, PoolId, SlotId, TargetId, UserId};
+use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, TargetId, UserId};
 
 use crate::Pools;
-use crate::nouns::{PoolCounts, SlotState, SlotView};
+use crate::nouns::{BudgetSource, PoolCounts, SlotState, SlotView, TargetView};
 use crate::slots::{Fate, Origin, Slot};
 
 impl Pools {
@@ -64,6 +64,40 @@ impl Pools {
             close_needed: slot.fate == Fate::CloseNeeded,
             home: slot.home(),
         }
+    }
+
+    /// Why the pool's last attempt to connect failed; `None`: it succeeded, or there was none.
+    pub fn last_failure(&self, pool: PoolId) -> Option<&Cause> {
+        self.find_pool(pool)?.failure.as_ref()
+    }
+
+    /// Whether a pool opens connections to a target.
+    pub fn leads_to(&self, pool: PoolId, target: TargetId) -> bool {
+        self.find_pool(pool).is_some_and(|pool| pool.spec().targets.contains(&target))
+    }
+
+    /// What is known of the places at a target, and who has them.
+    pub fn target_view(&self, target: TargetId) -> Option<TargetView> {
+        let places = self.slots.limits.places(target)?;
+        let group = self.slots.limits.group(places.group);
+        let learned = places.learned.map(|learned| learned.max);
+        let source = match group.max {
+            None => BudgetSource::Unlimited,
+            Some(max) if learned == Some(max) => BudgetSource::Refused,
+            Some(max) if places.asked == Some(max) => BudgetSource::Asked,
+            Some(_) => BudgetSource::Configured,
+        };
+        Some(TargetView {
+            budget: group.max,
+            source,
+            configured: places.configured,
+            asked: places.asked,
+            learned,
+            refused: places.learned.map(|learned| learned.refused),
+            used: group.used,
+            opening: group.opening,
+            closing: group.closing,
+        })
     }
 
     /// Slots that count against a target's budget.

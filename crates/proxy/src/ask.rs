@@ -18,10 +18,10 @@ use crate::server::ServerConn;
 use crate::socket::server_cause;
 
 /// The worker on which questions are asked.
-const ASKING_WORKER: WorkerId = WorkerId(0);
+pub(crate) const ASKING_WORKER: WorkerId = WorkerId(0);
 
 /// How long an answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Most bytes of an answer: some thousand sessions.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -133,7 +133,7 @@ async fn server(hub: &Arc<Hub>, target: &TargetAddr, pools: Vec<Arc<PoolEntry>>)
         let asking = hub.clone();
         hub.spawn_on(ASKING_WORKER, async move {
             // Whoever asked may be gone by now.
-            let _ = answer.send(ask(&asking, conn).await);
+            let _ = answer.send(ask(&asking, conn, QUESTION).await);
         });
         let said = match heard.await {
             Ok(Ok(rows)) => Ok(understand(hub, target, &rows)),
@@ -153,21 +153,14 @@ fn take_idle(hub: &Arc<Hub>, pool: &Arc<PoolEntry>, target: &TargetAddr) -> Opti
     if counts.idle == 0 || counts.waiting > 0 {
         return None;
     }
-    let here = Peer::Unix { pid: std::process::id(), port: 0 };
-    let identity = Identity {
-        user: pool.user.clone(),
-        database: pool.database.name.clone(),
-        peer: here.clone(),
-        local: here,
-        secured: None,
-    };
-    let entry = Arc::new(ClientEntry::new(hub.next_client(), [0; 8], identity, now));
+    let entry = Arc::new(ClientEntry::new(hub.next_client(), [0; 8], identity(pool), now));
     let request = Request {
         pool: pool.id,
         client: entry.id,
         worker: ASKING_WORKER,
         wait_max: ANSWER_TIMEOUT,
         wait_cause: WaitCause::QueryWaitTimeout,
+        class: 0,
     };
     match hub.request(request, &entry, now) {
         Answer::Granted(conn, _) if conn.entry.target == *target => Some(conn),
@@ -188,17 +181,36 @@ fn take_idle(hub: &Arc<Hub>, pool: &Arc<PoolEntry>, target: &TargetAddr) -> Opti
     }
 }
 
+/// An idle connection to this server, of whatever pool.
+pub(crate) fn idle_at(hub: &Arc<Hub>, target: &TargetAddr) -> Option<Box<ServerConn>> {
+    let pools = known(hub).into_iter().filter(|(addr, _)| addr == target);
+    let pools: Vec<_> = pools.map(|(_, pool)| pool).collect();
+    pools.iter().find_map(|pool| take_idle(hub, pool, target))
+}
+
+/// We ourselves, as a client of a pool.
+pub(crate) fn identity(pool: &PoolEntry) -> Identity {
+    let here = Peer::Unix { pid: std::process::id(), port: 0 };
+    Identity {
+        user: pool.user.clone(),
+        database: pool.database.name.clone(),
+        peer: here.clone(),
+        local: here,
+        secured: None,
+    }
+}
+
 /// The values of a row.
-type Values = Vec<Option<Box<[u8]>>>;
+pub(crate) type Values = Vec<Option<Box<[u8]>>>;
 
 /// Asks on the worker it runs on, and gives the connection back.
-async fn ask(hub: &Arc<Hub>, conn: Box<ServerConn>) -> Result<Vec<Values>, Cause> {
+pub(crate) async fn ask(hub: &Arc<Hub>, conn: Box<ServerConn>, question: &str) -> Result<Vec<Values>, Cause> {
     let (slot, entry) = (conn.slot, conn.entry.clone());
     let Some(mut conn) = conn.rehomed(ASKING_WORKER) else {
         crate::closer::cut_off(hub, slot, &entry, &Cause::NoFileDescriptors);
         return Err(Cause::NoFileDescriptors);
     };
-    let asked = tokio::time::timeout(ANSWER_TIMEOUT, round(hub, &mut conn)).await;
+    let asked = tokio::time::timeout(ANSWER_TIMEOUT, round(hub, &mut conn, question)).await;
     let asked = asked.unwrap_or(Err(Cause::QueryTimeout));
     let release = match &asked {
         Ok(_) => Release::Clean,
@@ -208,9 +220,9 @@ async fn ask(hub: &Arc<Hub>, conn: Box<ServerConn>) -> Result<Vec<Values>, Cause
     asked
 }
 
-async fn round(hub: &Hub, conn: &mut ServerConn) -> Result<Vec<Values>, Cause> {
+async fn round(hub: &Hub, conn: &mut ServerConn, question: &str) -> Result<Vec<Values>, Cause> {
     let mut out = Vec::new();
-    let mut round = Round::start(QUESTION, &mut out);
+    let mut round = Round::start(question, &mut out);
     conn.stream.write_all(&out).await.map_err(|e| server_cause(&e))?;
     let (mut rows, mut bytes) = (Vec::new(), 0);
     let mut chunk = [0; 16 * 1024];

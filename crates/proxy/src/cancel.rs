@@ -42,26 +42,23 @@ async fn deliver(stream: &mut Stream, server: &ServerEntry) -> std::io::Result<(
     Ok(())
 }
 
-/// Carries out a client's CancelRequest; the caller closes the requester's socket afterwards.
-pub(crate) async fn handle(hub: &Arc<Hub>, key: &[u8]) {
+/// Carries out a client's CancelRequest; the caller closes the requester's socket afterwards, for the reason given.
+pub(crate) async fn handle(hub: &Arc<Hub>, key: &[u8]) -> Cause {
     let found = <[u8; 8]>::try_from(key).ok().and_then(|key| hub.clients.lock().get(&key).cloned());
-    let Some(client) = found else {
-        tracing::info!("failed cancel request");
-        return;
-    };
+    let Some(client) = found else { return Cause::CancelFailed };
     let Some((slot, hold)) = client.held() else {
         if &*client.database == CONSOLE {
-            return client.post(|mail| mail.cancelled = true);
+            client.post(|mail| mail.cancelled = true);
+            return Cause::CancelConsole;
         }
-        tracing::info!("{}cancel request for idle client", client.log_prefix());
-        return;
+        return Cause::CancelIdle;
     };
     let server = {
         let core = hub.core.lock();
         let server = core.server(slot).cloned();
         server.zip(core.pools.slot(slot).and_then(|view| core.pool(view.pool).cloned()))
     };
-    let Some((server, pool)) = server else { return };
+    let Some((server, pool)) = server else { return Cause::CancelTooLate };
     let limit = match hub.plan().general.cancel_wait_timeout {
         Duration::ZERO => Duration::from_secs(3600),
         limit => limit,
@@ -69,14 +66,19 @@ pub(crate) async fn handle(hub: &Arc<Hub>, key: &[u8]) {
     pool.cancels_waiting.fetch_add(1, Ordering::Relaxed);
     let go = tokio::time::timeout(limit, wait_for_turn(hub, slot, hold)).await;
     pool.cancels_waiting.fetch_sub(1, Ordering::Relaxed);
-    if matches!(go, Ok(Turn::Go)) {
-        // Ends the slot's "being cancelled" also when this future is dropped.
-        let mut under_way = UnderWay::new(hub, &pool, slot);
-        let sent = tokio::time::timeout(limit, forward(hub, &client, &server, &mut under_way, hold)).await;
-        if !matches!(sent, Ok(Ok(()))) {
+    match go {
+        Ok(Turn::Go) => {}
+        Ok(Turn::Stale) => return Cause::CancelTooLate,
+        Err(_elapsed) => return Cause::CancelUndelivered,
+    }
+    // Ends the slot's "being cancelled" also when this future is dropped.
+    let mut under_way = UnderWay::new(hub, &pool, slot);
+    match tokio::time::timeout(limit, forward(hub, &client, &server, &mut under_way, hold)).await {
+        Ok(Ok(cause)) => cause,
+        Ok(Err(_)) | Err(_) => {
             tracing::warn!("{}cancel request could not be delivered", client.log_prefix());
+            Cause::CancelUndelivered
         }
-        drop(under_way);
     }
 }
 
@@ -135,17 +137,17 @@ async fn forward(
     server: &ServerEntry,
     under_way: &mut UnderWay<'_>,
     hold: HoldId,
-) -> std::io::Result<()> {
+) -> std::io::Result<Cause> {
     let mut stream = reach(hub, under_way.pool, server).await?;
     tracing::info!("{}new connection to server (from {})", server.log_prefix(), {
         dial::local_peer(stream.socket(), &server.target)
     });
     let slot = under_way.slot;
     if !hub.core.lock().pools.is_held(slot, hold) || client.held() != Some((slot, hold)) {
-        return Ok(());
+        return Ok(Cause::CancelTooLate);
     }
     under_way.key = Key::OnItsWay;
     deliver(&mut stream, server).await?;
     under_way.key = Key::AtRest;
-    Ok(())
+    Ok(Cause::CancelSent)
 }

@@ -10,7 +10,7 @@ use plimsoll_wire::encode;
 
 use crate::entry::ServerEntry;
 use crate::hub::Hub;
-use crate::server::ServerConn;
+use crate::server::{Closing, ServerConn};
 use crate::socket::Stream;
 use crate::{cancel, report};
 
@@ -33,7 +33,10 @@ pub(crate) async fn read_to_end(stream: &mut Stream) {
 pub(crate) async fn close(hub: Arc<Hub>, conn: Box<ServerConn>, cause: Cause) {
     let slot = conn.slot;
     let plan = hub.plan();
-    log_closing(&hub, &conn.entry, &cause);
+    match conn.closing {
+        Closing::Untold => log_closing(&hub, &conn.entry, &cause),
+        Closing::Told => {}
+    }
     let ending = if conn.output.is_empty() { conn.link.ending() } else { Ending::Cut };
     let mut stream = end(&hub, conn, ending).await;
     let limit = plan.own.close_timeout.unwrap_or(CLOSE_TIMEOUT);

@@ -11,18 +11,18 @@ use plimsoll_config::Plan;
 use plimsoll_ledger::Record;
 use plimsoll_pool::Failure;
 use plimsoll_session::{Ending, Link, Params, Round, RoundStep, error_of};
-use plimsoll_types::{Cause, SlotId, SqlState, TargetId, WorkerId};
+use plimsoll_types::{Cause, Moment, SlotId, SqlState, TargetId, WorkerId};
 use plimsoll_wire::back::{self, Authentication};
 use plimsoll_wire::{encode, header};
 
 use crate::carry::Carry;
 use crate::directory::{Parameter, PoolEntry, Welcome};
-use crate::entry::{ServerEntry, TargetAddr};
+use crate::entry::{self, ServerEntry, TargetAddr};
 use crate::hub::Hub;
-use crate::server::ServerConn;
+use crate::server::{Closing, ServerConn};
 use crate::socket::{Stream, server_cause};
 use crate::tally::Tally;
-use crate::{closer, dial, message, random};
+use crate::{closer, dial, message, random, report};
 
 /// Longest message a server may send while it logs us in, bytes.
 const LOGIN_MESSAGE_BYTES_MAX: u32 = 1 << 20;
@@ -85,17 +85,9 @@ fn io_failure(error: io::Error) -> Failure {
 impl Opening {
     async fn run(&mut self) -> Result<Box<ServerConn>, Failure> {
         self.refresh_name().await?;
-        let stream = match dial::connect(&self.target, &self.plan.general).await {
-            Ok(stream) => stream,
-            Err(e) => {
-                let (pool, peer) = (&self.pool, self.target.peer());
-                tracing::warn!("S: {}/{}@{peer} connect failed: {e}", pool.database.name, pool.user);
-                return Err(Failure::Connect(match e.raw_os_error() {
-                    Some(libc::EMFILE | libc::ENFILE) => Cause::NoFileDescriptors,
-                    _ => Cause::ConnectFailed,
-                }));
-            }
-        };
+        let begun = self.hub.now();
+        let connected = dial::connect(&self.target, &self.plan.general).await;
+        let stream = connected.map_err(|error| self.not_connected(begun, &error))?;
         let (serial, opened) = (self.hub.next_server(), self.hub.now());
         let entry = Arc::new(ServerEntry {
             slot: self.slot,
@@ -146,6 +138,7 @@ impl Opening {
             shown: None,
             home: self.worker,
             tally: Tally::none(),
+            closing: Closing::Untold,
         }));
         if let Some(query) = self.pool.database.config().connect_query.clone() {
             connect_query(&self.hub, conn, &query).await?;
@@ -170,6 +163,19 @@ impl Opening {
         }
     }
 
+    /// Nobody there; who looks for `closing because: connect failed` finds it, and what the system says beside it.
+    fn not_connected(&self, begun: Moment, error: &io::Error) -> Failure {
+        let cause = match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Cause::NoFileDescriptors,
+            _ => Cause::ConnectFailed,
+        };
+        let (pool, peer, ptr) = (&self.pool, self.target.peer(), entry::server_ptr(self.hub.next_server()));
+        let prefix = format!("S-{ptr:#x}: {}/{}@{peer} ", pool.database.name, pool.user);
+        tracing::warn!("{prefix}connect failed: {error}");
+        report::log_closing(&self.plan, &prefix, self.hub.now().since(begun), &cause);
+        Failure::Connect(cause)
+    }
+
     /// Splits what the server reported into tracked parameters and the rest, for new clients.
     fn remember(&self, said: Said) -> Arc<Params> {
         let tracked = &self.hub.tracked;
@@ -188,8 +194,7 @@ impl Opening {
 
     /// Sees to it that nothing is left at the server before the slot is free again, and tells the pool.
     async fn give_up(mut self, failure: Failure, ending: Ending) {
-        let (Failure::Connect(cause) | Failure::Login(cause) | Failure::Full(cause) | Failure::Lost(cause)) =
-            &failure;
+        let cause = failure.cause();
         let stream = match (self.conn.take(), &self.entry) {
             (Some(conn), _) => Some(closer::abandon(&self.hub, conn, ending, cause).await),
             (None, Some(entry)) => {
@@ -276,9 +281,18 @@ fn refusal(message: &[u8]) -> Failure {
         SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
             Failure::Connect(cause)
         }
+        SqlState::TOO_MANY_CONNECTIONS if is_of_one_role(message) => Failure::Limited(cause),
         SqlState::TOO_MANY_CONNECTIONS => Failure::Full(cause),
         _ => Failure::Login(cause),
     }
+}
+
+/// Whether a refusal for want of a place (53300) is for the CONNECTION LIMIT of the role or the database, not for the
+/// server's own limits. Its text is in the server's language, so it is told by the function that raised it: field R,
+/// from PostgreSQL's `utils/init`, the same in versions 12 to 18.
+fn is_of_one_role(message: &[u8]) -> bool {
+    let raised_by = back::error_fields(message).find(|(code, _)| *code == b'R');
+    raised_by.is_some_and(|(_, name)| matches!(name, b"InitializeSessionUserId" | b"CheckMyDatabase"))
 }
 
 async fn login(plan: &Plan, pool: &PoolEntry, incoming: &mut Incoming<'_>) -> Result<Said, Failure> {
@@ -291,14 +305,12 @@ async fn login(plan: &Plan, pool: &PoolEntry, incoming: &mut Incoming<'_>) -> Re
         match message.first().copied() {
             Some(back::ERROR_RESPONSE) => {
                 let failure = refusal(&message);
-                if let Failure::Connect(cause) | Failure::Login(cause) | Failure::Full(cause) = &failure {
-                    tracing::warn!(
-                        "S: {}/{} login failed: FATAL: {}",
-                        pool.database.name,
-                        pool.user,
-                        cause.message()
-                    );
-                }
+                tracing::warn!(
+                    "S: {}/{} login failed: FATAL: {}",
+                    pool.database.name,
+                    pool.user,
+                    failure.cause().message()
+                );
                 return Err(failure);
             }
             Some(back::NOTICE_RESPONSE) => {}

@@ -3,6 +3,7 @@
 mod ledger;
 mod memory;
 mod suspend;
+mod targets;
 mod tidy;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::hub::{Core, Hub, Phase};
 use crate::security::Security;
 use crate::stats::Totals;
 pub(crate) use suspend::Suspension;
+pub use targets::{AdmissionView, KeyView, SaidView, TargetView};
 
 /// The database of the console.
 const CONSOLE: &str = "pgbouncer";

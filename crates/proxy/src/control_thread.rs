@@ -19,7 +19,7 @@ pub(crate) use console_client::ConsoleClient;
 
 use crate::control::Control;
 use crate::hub::{Hub, Phase};
-use crate::{ledger, listener};
+use crate::{ask, ledger, listener, targets};
 use names::Names;
 
 /// How often the pools are told the time.
@@ -42,6 +42,7 @@ pub(crate) async fn run(control: Control, mut inbox: mpsc::UnboundedReceiver<Con
     // Late names do not keep anybody out for ever.
     let _ = tokio::time::timeout(FIRST_NAMES, names.all_found(&hub)).await;
     listener::open_doors(&hub);
+    hub.spawn_on(ask::ASKING_WORKER, targets::watch(hub.clone()));
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut beats = Beats::new();

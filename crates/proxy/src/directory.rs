@@ -3,22 +3,26 @@
 mod terms;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use plimsoll_auth::{ScramKeys, Stored};
-use plimsoll_config::{Database, Host, LoadBalance, Plan};
+use plimsoll_config::{Budget, Database, Host, LoadBalance, Plan, TargetLine};
 use plimsoll_pool::{Pick, PoolSpec, Pools, Standing};
 use plimsoll_session::{Params, Settings};
 use plimsoll_types::{DatabaseId, Moment, PoolId, TargetId, UserId};
 
-pub(crate) use terms::{database_client_limit, longest_wait, pool_mode, pool_size, user_client_limit};
+pub(crate) use terms::{
+    database_client_limit, globals, longest_wait, pool_mode, pool_size, queue_fairness, user_client_limit,
+};
 use terms::{database_limit, pool_limits, session_settings, user_limit};
 
 use crate::entry::TargetAddr;
 use crate::map::Map;
 use crate::stats::{Block, Counter, Totals};
+use crate::targets::Rule;
 
 /// A configured database.
 #[derive(Debug)]
@@ -246,6 +250,11 @@ impl Directory {
         all
     }
 
+    /// The pool of a role for clients, if there is one.
+    pub(crate) fn find_pool(&self, database: DatabaseId, role: &Arc<str>) -> Option<Arc<PoolEntry>> {
+        self.pools.get(&(database, Purpose::Clients, role.clone())).cloned()
+    }
+
     /// Users known from the pools.
     pub(crate) fn user_count(&self) -> usize {
         self.users.len()
@@ -274,6 +283,7 @@ impl Directory {
         let (role_name, purpose) = match role {
             Role::Login(login) => (config.user.as_deref().unwrap_or(login), Purpose::Clients),
             Role::AuthUser(user) => (*user, Purpose::AuthQuery),
+            Role::Control(user, target) => (*user, Purpose::Control(*target)),
         };
         let why = match role {
             Role::Login(_) if config.user.is_some() => {
@@ -281,6 +291,7 @@ impl Directory {
             }
             Role::Login(login) => format!("somebody logged in as {login}"),
             Role::AuthUser(_) => "auth_query is asked here".to_string(),
+            Role::Control(..) => "control_user looks at the server from here".to_string(),
         };
         let role: Arc<str> = role_name.into();
         if let Some(pool) = self.pools.get(&(database.id, purpose, role.clone())) {
@@ -322,7 +333,7 @@ impl Directory {
         let targets = self
             .addresses(&config)
             .into_iter()
-            .map(|addr| self.target(pools, plan, addr))
+            .map(|addr| self.target(pools, plan, addr, now))
             .collect::<Vec<_>>();
         // A name with several addresses is one server reached in several ways; a list of hosts is several servers.
         let pick = match (config.load_balance, config.hosts.len() > 1) {
@@ -330,8 +341,14 @@ impl Directory {
             (Some(LoadBalance::Disable), _) | (_, false) => Pick::UntilFailure,
         };
         let mut limits = pool_limits(plan, &config, role);
+        let mut targets = targets;
         let standing = match purpose {
             Purpose::Clients => Standing::Ordinary,
+            Purpose::Control(target) => {
+                targets.retain(|listed| *listed == target);
+                (limits.size, limits.min_size, limits.reserve_size) = (1, 0, 0);
+                Standing::Guaranteed
+            }
             Purpose::AuthQuery => {
                 limits.min_size = 0;
                 Standing::Guaranteed
@@ -389,27 +406,28 @@ impl Directory {
         }
     }
 
-    /// Names without an address for whose pools `is_waiting` holds.
-    pub(crate) fn names_missed(&self, is_waiting: impl Fn(&PoolEntry) -> bool) -> Vec<String> {
-        let missing: Vec<&String> =
-            self.asked.keys().filter(|name| self.addresses_of(name).is_empty()).collect();
-        if missing.is_empty() {
-            return Vec::new();
-        }
-        let waiting: Vec<_> = self.pools.values().filter(|pool| is_waiting(pool)).collect();
-        let leads_to = |pool: &Arc<PoolEntry>, name: &str| {
-            let uses = |host: &Host| matches!(host, Host::Tcp { host, .. } if host == name);
-            pool.database.config().hosts.iter().any(uses)
-        };
-        let is_missed = |name: &&&String| waiting.iter().any(|pool| leads_to(pool, name));
-        missing.iter().filter(is_missed).map(|name| (*name).clone()).collect()
+    /// Names that do not lead anywhere as far as is known.
+    pub(crate) fn names_without_address(&self) -> Vec<String> {
+        self.asked.keys().filter(|name| self.addresses_of(name).is_empty()).cloned().collect()
     }
 
-    fn target(&mut self, pools: &mut Pools, plan: &Plan, addr: TargetAddr) -> TargetId {
+    /// Pools of databases whose line names this host.
+    pub(crate) fn pools_of_host(&self, name: &str) -> Vec<Arc<PoolEntry>> {
+        let is_it = |host: &Host| matches!(host, Host::Tcp { host, .. } if host == name);
+        let uses = |pool: &&Arc<PoolEntry>| pool.database.config().hosts.iter().any(is_it);
+        self.pools.values().filter(uses).cloned().collect()
+    }
+
+    fn target(&mut self, pools: &mut Pools, plan: &Plan, addr: TargetAddr, now: Moment) -> TargetId {
         if let Some(id) = self.targets.get(&addr) {
             return *id;
         }
-        let id = pools.add_target(plan.own.target_budget);
+        let rule = self.rule_of(plan, &addr);
+        let id = pools.add_target(rule.cap());
+        if plan.own.control_user.is_some() && rule.budget != Budget::Off {
+            // A few, until the first look has told how many there are.
+            pools.set_asked(id, Some(globals(plan).connect_concurrency), now);
+        }
         let index = id.0 as usize;
         if self.addrs.len() <= index {
             self.addrs.resize(index + 1, addr.clone());
@@ -417,6 +435,33 @@ impl Directory {
         self.addrs[index] = addr.clone();
         self.targets.insert(addr, id);
         id
+    }
+
+    /// All targets there ever were.
+    pub(crate) fn targets(&self) -> Vec<(TargetId, TargetAddr)> {
+        (0..).map(TargetId).zip(self.addrs.iter().cloned()).collect()
+    }
+
+    /// What the file says of a target: its line, or what holds for all.
+    pub(crate) fn rule_of(&self, plan: &Plan, addr: &TargetAddr) -> Rule {
+        let is_it = |line: &&TargetLine| match addr {
+            TargetAddr::Unix(path, port) => {
+                *port == line.port && *path == Path::new(&line.host).join(format!(".s.PGSQL.{port}"))
+            }
+            TargetAddr::Tcp(addr) => {
+                addr.port() == line.port
+                    && match line.host.parse::<IpAddr>() {
+                        Ok(ip) => ip == addr.ip(),
+                        Err(_) => self.addresses_of(&line.host).contains(&addr.ip()),
+                    }
+            }
+        };
+        Rule::of(plan, plan.targets.iter().find(is_it))
+    }
+
+    /// A database that leads to a target, for a connection of our own to it.
+    pub(crate) fn database_at(&self, addr: &TargetAddr) -> Option<Arc<DatabaseEntry>> {
+        self.databases().into_iter().find(|database| self.addresses(&database.config()).contains(addr))
     }
 
     /// The address of a target.
@@ -516,8 +561,8 @@ impl Directory {
                 self.add_database(database.clone());
             }
         }
-        for target in self.targets.values() {
-            pools.set_budget(*target, plan.own.target_budget, now);
+        for (addr, target) in &self.targets {
+            pools.set_budget(*target, self.rule_of(plan, addr).cap(), now);
         }
         for (role, id) in &self.users {
             pools.set_user_limit(*id, user_limit(plan, role), now);
@@ -543,6 +588,8 @@ pub(crate) enum Purpose {
     Clients,
     /// Looking up secrets: clients who are in must not be able to keep others from it.
     AuthQuery,
+    /// Looking at one target.
+    Control(TargetId),
 }
 
 /// As whom a pool's connections log in.
@@ -551,6 +598,8 @@ pub(crate) enum Role<'a> {
     Login(&'a str),
     /// As the one who may look up secrets.
     AuthUser(&'a str),
+    /// As `control_user`, to one target.
+    Control(&'a str, TargetId),
 }
 
 /// Whether a database was there already.

@@ -333,6 +333,11 @@ impl ClientEntry {
     }
 }
 
+/// The number that stands for a server connection.
+pub(crate) fn server_ptr(serial: u64) -> u64 {
+    0x2000_0000 + serial
+}
+
 fn client_ptr(id: ClientId) -> u64 {
     0x1000_0000 + id.0
 }
@@ -375,7 +380,7 @@ pub(crate) struct ServerEntry {
 impl ServerEntry {
     /// The number that stands for it in `ptr` and in log lines.
     pub(crate) fn ptr(&self) -> u64 {
-        0x2000_0000 + self.serial
+        server_ptr(self.serial)
     }
 
     /// Backend process id.

@@ -8,14 +8,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use plimsoll_auth::Policy;
 use plimsoll_config::{Compat, Plan};
-use plimsoll_pool::{Action, Failure, Globals, Grant, Pools, Request, Requested, Returned};
+use plimsoll_pool::{Action, Failure, Grant, Pools, Request, Requested, Returned, SlotState};
 use plimsoll_session::{Release, Statement, StatementTable, Statements, Tracked};
-use plimsoll_types::{Cause, ClientId, Moment, PoolId, SlotId, Ticket, WorkerId};
+use plimsoll_types::{Cause, ClientId, Moment, PoolId, SlotId, TargetId, Ticket, WorkerId};
 use tokio::sync::{Notify, mpsc};
 
 pub(crate) use keys::Clients;
@@ -23,7 +23,7 @@ pub(crate) use keys::Clients;
 use crate::console::Console;
 use crate::control::Suspension;
 use crate::control_thread::ConsoleClient;
-use crate::directory::{DatabaseEntry, Directory, PoolEntry, Role, longest_wait};
+use crate::directory::{DatabaseEntry, Directory, PoolEntry, Role, globals, longest_wait};
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::ledger::{Flood, Ledger};
 use crate::listener::Doors;
@@ -32,6 +32,7 @@ use crate::map::Map;
 use crate::needed::NeededNames;
 use crate::security::Security;
 use crate::server::ServerConn;
+use crate::targets::Targets;
 use crate::worker::Worker;
 use crate::{cleaner, closer, connector, slot_task};
 
@@ -94,6 +95,9 @@ impl Core {
         if conn.as_ref().is_some_and(|c| c.slot == slot) { conn.take() } else { None }
     }
 }
+
+/// A connection that is younger may not be in the server's list of sessions yet.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// How the process is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +171,7 @@ pub(crate) struct Hub {
     pub(crate) doors: Doors,
     /// What all logins share.
     pub(crate) entrance: Entrance,
+    pub(crate) targets: Targets,
     /// Sites, verdicts, history.
     pub(crate) ledger: Ledger,
     /// SUSPEND.
@@ -199,10 +204,6 @@ pub(crate) struct Parts {
     pub(crate) console_door: mpsc::UnboundedSender<ConsoleClient>,
     pub(crate) policy: Policy,
     pub(crate) doors: Doors,
-}
-
-fn globals(plan: &Plan) -> Globals {
-    Globals { fairness_slack: plan.own.fairness_slack.unwrap_or(std::time::Duration::from_millis(5)) }
 }
 
 impl Hub {
@@ -239,6 +240,7 @@ impl Hub {
             needed_names: NeededNames::default(),
             doors,
             entrance: Entrance::default(),
+            targets: Targets::default(),
             ledger: Ledger::default(),
             suspension: Suspension::default(),
             sockets: AtomicU32::new(0),
@@ -367,7 +369,11 @@ impl Hub {
         directory.database(&database.name).filter(|known| known.id == database.id)?;
         let mut core = self.core.lock();
         let entry = directory.pool(&mut core.pools, &plan, database, role, now);
-        core.entries.entry(entry.id).or_insert_with(|| entry.clone());
+        core.entries.entry(entry.id).or_insert_with(|| {
+            // It may lead to a new target.
+            self.targets.wake.notify_one();
+            entry.clone()
+        });
         Some(entry)
     }
 
@@ -393,6 +399,7 @@ impl Hub {
         drop(directory);
         self.note_timeouts();
         self.ledger.renew(self);
+        self.targets.wake.notify_one();
         self.create_standing_pools();
         // Clients that do nothing look at their limits, too.
         self.clients.lock().values().for_each(|client| client.post(|_| {}));
@@ -420,6 +427,53 @@ impl Hub {
     }
 
     // ---- clients and server connections
+
+    // ---- targets
+
+    /// The server itself has said how many connections it has for us.
+    pub(crate) fn set_asked(self: &Arc<Self>, target: TargetId, places: Option<u32>) {
+        let now = self.now();
+        let mut core = self.core.lock();
+        core.pools.set_asked(target, places, now);
+        self.run_actions(&mut core, now);
+    }
+
+    /// The pool of our own connection to a target.
+    pub(crate) fn control_pool(&self, user: &str, target: TargetId) -> Option<Arc<PoolEntry>> {
+        let database = {
+            let directory = self.directory.lock();
+            directory.database_at(&directory.target_addr(target)?)?
+        };
+        self.pool(&database, &Role::Control(user, target))
+    }
+
+    /// Process ids of our connections to a target.
+    pub(crate) fn pids_at(&self, target: TargetId) -> Vec<u32> {
+        let core = self.core.lock();
+        let at_target =
+            |entry: &&Arc<ServerEntry>| core.pools.slot(entry.slot).is_some_and(|slot| slot.target == target);
+        core.servers().filter(at_target).map(|entry| entry.pid()).filter(|pid| *pid != 0).collect()
+    }
+
+    /// The same of those that had logged in some time before `at`, and are not being let go.
+    pub(crate) fn settled_pids_at(&self, target: TargetId, at: Moment) -> Vec<u32> {
+        let core = self.core.lock();
+        let settled = |entry: &&Arc<ServerEntry>| {
+            core.pools.slot(entry.slot).is_some_and(|slot| {
+                let stays = !matches!(slot.state, SlotState::Opening | SlotState::Closing | SlotState::Lost);
+                slot.target == target && stays && slot.opened + SETTLING < at
+            })
+        };
+        core.servers().filter(settled).map(|entry| entry.pid()).filter(|pid| *pid != 0).collect()
+    }
+
+    /// Whether a connection to a target from before `at` is still there: then its server has not started anew.
+    pub(crate) fn has_stayed_since(&self, target: TargetId, at: Moment) -> bool {
+        let core = self.core.lock();
+        core.pools
+            .slots()
+            .any(|slot| slot.target == target && slot.opened < at && slot.state != SlotState::Lost)
+    }
 
     /// A client asks for a server connection.
     pub(crate) fn request(
@@ -503,6 +557,7 @@ impl Hub {
     /// Opening, cleaning or checking failed and nothing is left of it.
     pub(crate) fn failed(self: &Arc<Self>, slot: SlotId, failure: Failure) {
         let now = self.now();
+        self.note_refusal(&failure);
         let mut core = self.core.lock();
         place(&mut core.servers, slot.index, None);
         core.pools.handle_failed(slot, failure, now);
@@ -510,8 +565,16 @@ impl Hub {
         self.gone.notify_one();
     }
 
+    /// A server without a place for us is looked at.
+    fn note_refusal(&self, failure: &Failure) {
+        if let Failure::Full(_) = failure {
+            self.targets.wake.notify_one();
+        }
+    }
+
     /// The same, but the server has not been seen to end.
     pub(crate) fn failed_unseen(self: &Arc<Self>, slot: SlotId, failure: Failure) {
+        self.note_refusal(&failure);
         self.with_pools(|pools, now| pools.handle_failed_unseen(slot, failure, now));
         self.gone.notify_one();
     }

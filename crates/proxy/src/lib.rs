@@ -35,6 +35,7 @@ mod start;
 mod stats;
 mod system;
 mod tally;
+mod targets;
 mod views;
 mod welcome;
 mod worker;
@@ -44,7 +45,7 @@ pub use console::{
     ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, PoolView,
     Reloaded, Reply, ServerView, Shutdown, StatsView, Until,
 };
-pub use control::Control;
+pub use control::{AdmissionView, Control, KeyView, SaidView, TargetView};
 pub use security::tls_settings;
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, Totals};

@@ -135,7 +135,8 @@ pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> 
             None
         }
         Ok(Err(End::Cancel(key))) => {
-            Box::pin(cancel::handle(&hub, &key)).await;
+            let cause = Box::pin(cancel::handle(&hub, &key)).await;
+            report::log_closing(&login.plan, &login.log_prefix(), login.age(), &cause);
             None
         }
         Ok(Err(End::Left(cause))) => {

@@ -15,9 +15,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use plimsoll_pool::{Grant, WaitCause};
+use plimsoll_pool::Grant;
 use plimsoll_session::{Noting, Params, Session};
 use plimsoll_types::{Cause, Moment, Side, Ticket, WorkerId};
 
@@ -30,7 +29,7 @@ use crate::server::{Looked, ServerConn};
 use crate::socket::{Stream, Watch};
 use crate::stats::Block;
 use crate::worker::Scratch;
-use hold::wait_of;
+use hold::Wait;
 use send::{client_gone, server_gone};
 
 /// Kept bytes that are not worth accounting for.
@@ -91,8 +90,7 @@ pub(crate) struct Relay {
     /// Bytes accounted in the budget of kept messages.
     accounted: usize,
     generation: u32,
-    /// Longest wait for a server connection, and what ends it.
-    wait: (Duration, WaitCause),
+    wait: Wait,
     worker: WorkerId,
     /// Counts the client for as long as the relay lives.
     _guard: ClientGuard,
@@ -117,7 +115,7 @@ impl Relay {
         session.set_number(entry.id.0);
         let on = hub.ledger.is_on();
         session.set_noting(if on { Noting::On } else { Noting::Off });
-        let wait = wait_of(&hub, &pool, &entry, &session);
+        let wait = Wait::of(&hub, &pool, &entry, &session);
         Relay {
             hub,
             entry,
@@ -246,7 +244,8 @@ impl Drop for Relay {
             true => (Side::Server, Cause::ServerStateUnknown),
             false => (Side::Client, Cause::ClientEof),
         };
-        self.let_go(side, &cause, now);
+        let release = self.release(side, &cause);
+        self.let_go(release, &cause, now);
         self.hub.collected.fetch_sub(self.accounted, Ordering::Relaxed);
     }
 }

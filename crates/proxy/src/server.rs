@@ -39,6 +39,17 @@ pub(crate) struct ServerConn {
     pub(crate) home: WorkerId,
     /// The hold under way.
     pub(crate) tally: Tally,
+    /// Whether the log knows already why it is closed.
+    pub(crate) closing: Closing,
+}
+
+/// Whether the log knows why a server connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// Not yet, or it is not closed at all. Next: `Told`.
+    Untold,
+    /// It does. Next: none, the connection is closed.
+    Told,
 }
 
 /// What was seen of a server connection before it is used.
@@ -57,9 +68,22 @@ impl ServerConn {
         if self.home == worker {
             return Some(self);
         }
-        let ServerConn { slot, pool, stream, link, input, output, entry, shown, home: _, tally } = *self;
+        let ServerConn { slot, pool, stream, link, input, output, entry, shown, home: _, tally, closing } =
+            *self;
         let (stream, home) = (stream.rehome().ok()?, worker);
-        Some(Box::new(ServerConn { slot, pool, stream, link, input, output, entry, shown, home, tally }))
+        Some(Box::new(ServerConn {
+            slot,
+            pool,
+            stream,
+            link,
+            input,
+            output,
+            entry,
+            shown,
+            home,
+            tally,
+            closing,
+        }))
     }
 
     /// Looks at a connection that was idle before it is used: one that has ended, or has said what it should not,

@@ -160,6 +160,18 @@ causes! {
     BadLoginPacket => Client, PROTOCOL_VIOLATION, "bad packet", "";
     /// Silent: a cancel request of the wrong shape.
     BadCancelRequest => Client, PROTOCOL_VIOLATION, "bad cancel request", "";
+    /// Silent: a cancel request with nobody's key.
+    CancelFailed => Client, PROTOCOL_VIOLATION, "failed cancel request", "";
+    /// Silent: a cancel request for a client without a server.
+    CancelIdle => Client, PROTOCOL_VIOLATION, "cancel request for idle client", "";
+    /// Silent: a cancel request for a client of the console.
+    CancelConsole => Client, PROTOCOL_VIOLATION, "cancel request for console client", "";
+    /// Silent: a cancel request that was not passed on, as what it was meant for is over.
+    CancelTooLate => Client, PROTOCOL_VIOLATION, "cancel request came too late", "";
+    /// Silent: a cancel request that did not reach the server.
+    CancelUndelivered => Server, UNABLE_TO_CONNECT, "cancel request could not be delivered", "";
+    /// Silent: a cancel request that the server has dealt with.
+    CancelSent => Client, PROTOCOL_VIOLATION, "successfully sent cancel request", "";
 
     /// Silent: a request for TLS inside TLS.
     SslInsideSsl => Client, PROTOCOL_VIOLATION, "SSL req inside SSL", "";
@@ -251,7 +263,7 @@ causes! {
     /// TCP or Unix connect failed.
     ConnectFailed => Server, UNABLE_TO_CONNECT, "connect failed", "";
     /// Name resolution failed.
-    DnsFailed => Server, UNABLE_TO_CONNECT, "DNS lookup failed", "";
+    DnsFailed => Server, UNABLE_TO_CONNECT, "server DNS lookup failed", "";
     /// The server has no TLS, and server_tls_sslmode wants it.
     ServerRefusedSsl => Server, UNABLE_TO_CONNECT, "server refused SSL",
         "Switch TLS on at the server (ssl = on), or set server_tls_sslmode = prefer.";

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_config::{Compat, Database, Host, Plan, Shown, UserSettings};
-use plimsoll_pool::{PoolCounts, SlotState};
+use plimsoll_pool::{Admission, Obstacle, PoolCounts, SlotState};
 use plimsoll_proxy::{
-    ClientState, ClientView, ControlError, DatabaseView, HoldView, HouseView, ListsView, PoolView, Reloaded,
-    ServerView, Shutdown, SiteView, StatsView, Totals, VisitorView, WaiterView,
+    AdmissionView, ClientState, ClientView, ControlError, DatabaseView, HoldView, HouseView, KeyView,
+    ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, StatsView, TargetView, Totals,
+    VisitorView, WaiterView,
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
 
@@ -126,6 +127,25 @@ fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
 }
 
 impl Pooler for Still {
+    fn targets(&self) -> Vec<TargetView> {
+        Vec::new()
+    }
+
+    fn pool_keys(&self) -> Vec<KeyView> {
+        Vec::new()
+    }
+
+    fn admission(&self, _database: &str, user: &str) -> AdmissionView {
+        AdmissionView {
+            role: Some(user.into()),
+            at_the_door: None,
+            pool: Some(Admission::Waits(vec![Obstacle::PoolSize { max: 20, used: 20 }])),
+            before: 45,
+            size: 20,
+            targets: Vec::new(),
+        }
+    }
+
     fn dns_zones(&self) -> Vec<(String, u32, usize)> {
         vec![("example".to_string(), 7, 1)]
     }

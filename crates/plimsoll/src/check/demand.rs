@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use plimsoll_config::{Database, Host, Plan};
+use plimsoll_config::{Budget, Compat, Database, Host, Plan, TargetLine};
 
 use super::facts::{Answer, Facts, Origin, Running, Said, Target};
 
 /// The role of a pool whose users are not known.
 const ANYBODY: &str = "";
+/// Places that `auto` leaves free where `target_headroom` is not set.
+const HEADROOM: u32 = 3;
 
 /// A server with all that leads to it.
 #[derive(Clone, Debug)]
@@ -21,8 +23,42 @@ pub(super) struct Server<'a> {
     pub(super) answer: Option<&'a Answer>,
     /// What these pools can need.
     pub(super) demand: Demand,
-    /// `target_budget` of all its targets together; `None` is off.
-    pub(super) budget: Option<u64>,
+    /// What bounds all pools there together.
+    pub(super) bound: Bound,
+}
+
+/// What bounds the connections of all pools on one server, all targets of it together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// Nothing: `off`.
+    Off,
+    /// `auto`, and nobody asks the server: its refusals teach the budget.
+    Learned,
+    /// `auto`, asked of the server: what it has less the headroom, where it told us too.
+    Asked(Option<u64>),
+    /// A number that is written down.
+    Set(u64),
+}
+
+impl Bound {
+    /// The number, as far as it is known before anything is opened.
+    pub(super) fn known(self) -> Option<u64> {
+        match self {
+            Bound::Off | Bound::Learned => None,
+            Bound::Asked(number) => number,
+            Bound::Set(number) => Some(number),
+        }
+    }
+
+    /// Of two targets that are one server. What is weaker counts for both.
+    fn and(self, other: Bound) -> Bound {
+        match (self, other) {
+            (Bound::Off, _) | (_, Bound::Off) => Bound::Off,
+            (Bound::Learned, _) | (_, Bound::Learned) => Bound::Learned,
+            (Bound::Set(a), Bound::Set(b)) => Bound::Set(a.saturating_add(b)),
+            (a, b) => Bound::Asked(a.known().zip(b.known()).map(|(a, b)| a.saturating_add(b))),
+        }
+    }
 }
 
 /// What pools can need.
@@ -54,7 +90,7 @@ impl Server<'_> {
 
     /// The most connections that Plimsoll will ever open there.
     pub(super) fn cap(&self) -> u64 {
-        match self.budget {
+        match self.bound.known() {
             Some(budget) if self.demand.open_ended.is_empty() => budget.min(self.demand.most),
             Some(budget) => budget,
             None => self.demand.most,
@@ -92,11 +128,13 @@ pub(super) fn servers<'a>(plan: &'a Plan, facts: &'a Facts) -> Vec<Server<'a>> {
             targets_of(database, &facts.names).iter().any(|target| targets.contains(target))
         };
         let databases: Vec<&Database> = all(plan).filter(leads).collect();
-        let each = u64::try_from(targets.len()).unwrap_or(u64::MAX);
+        let answer = targets.first().and_then(|target| facts.answers.get(target));
+        let said = answer.and_then(|answer| answer.as_ref().ok());
+        let bounds = targets.iter().map(|target| bound(plan, target, facts, said));
         Server {
-            answer: targets.first().and_then(|target| facts.answers.get(target)),
+            answer,
             demand: demand(plan, &databases),
-            budget: plan.own.target_budget.map(|budget| u64::from(budget).saturating_mul(each)),
+            bound: bounds.reduce(Bound::and).unwrap_or(Bound::Off),
             databases,
             targets,
         }
@@ -104,6 +142,43 @@ pub(super) fn servers<'a>(plan: &'a Plan, facts: &'a Facts) -> Vec<Server<'a>> {
     let mut servers: Vec<Server<'_>> = groups.into_values().map(server).collect();
     servers.sort_by(|a, b| a.targets.cmp(&b.targets));
     servers
+}
+
+/// What bounds the pools on one target.
+fn bound(plan: &Plan, target: &Target, facts: &Facts, said: Option<&Said>) -> Bound {
+    let line = line_of(plan, target, &facts.names);
+    let headroom = line.and_then(|line| line.headroom).or(plan.own.target_headroom).unwrap_or(HEADROOM);
+    let asks = plan.own.control_user.is_some() || plan.own.compat != Compat::Pgbouncer;
+    match line.and_then(|line| line.budget).unwrap_or(plan.own.target_budget) {
+        Budget::Off => Bound::Off,
+        Budget::Max(number) => Bound::Set(number.into()),
+        Budget::Auto if asks => {
+            Bound::Asked(said.map(|said| u64::from(said.room().saturating_sub(headroom).max(1))))
+        }
+        Budget::Auto => Bound::Learned,
+    }
+}
+
+/// The line of `[targets]` for a target: one that names it, or a name of it.
+pub(super) fn line_of<'a>(
+    plan: &'a Plan,
+    target: &Target,
+    names: &BTreeMap<String, Vec<IpAddr>>,
+) -> Option<&'a TargetLine> {
+    plan.targets.iter().find(|line| is_of(line, target, names))
+}
+
+/// Whether a line of `[targets]` counts for a target.
+pub(super) fn is_of(line: &TargetLine, target: &Target, names: &BTreeMap<String, Vec<IpAddr>>) -> bool {
+    let tcp = |host: String, port| Host::Tcp { host, port };
+    match target {
+        Target::Unix(dir, port) => line.names(&Host::Unix { dir: dir.clone(), port: *port }),
+        Target::Name(host, port) => line.names(&tcp(host.clone(), *port)),
+        Target::Tcp(ip, port) => {
+            let of = names.iter().filter(|(_, ips)| ips.contains(ip)).map(|(name, _)| name.clone());
+            of.chain([ip.to_string()]).any(|host| line.names(&tcp(host, *port)))
+        }
+    }
 }
 
 /// Every line of `[databases]`.

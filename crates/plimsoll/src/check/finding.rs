@@ -34,6 +34,13 @@ pub(super) struct Place {
     pub(super) line: u32,
 }
 
+impl Place {
+    /// The loader's place.
+    pub(super) fn of(place: &plimsoll_config::Place) -> Place {
+        Place { file: place.file.to_path_buf(), line: place.line }
+    }
+}
+
 /// A section of the ini file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {

@@ -169,6 +169,8 @@ fn names(plan: &Plan) -> BTreeMap<String, Vec<IpAddr>> {
         Host::Tcp { host, port } if host.parse::<IpAddr>().is_err() => Some((host, *port)),
         Host::Tcp { .. } | Host::Unix { .. } => None,
     });
+    let lines = plan.targets.iter().filter(|line| !line.is_unix() && line.host.parse::<IpAddr>().is_err());
+    let names = names.chain(lines.map(|line| (&line.host, line.port)));
     let mut found = BTreeMap::new();
     for (name, port) in names {
         found.entry(name.clone()).or_insert_with(|| {

@@ -65,8 +65,7 @@ pub(super) fn load(main: &Path, read: &mut ReadFile<'_>) -> Loaded {
         texts.retain(|(path, _)| path != secret);
     }
     let warnings = plan.iter().flat_map(|plan| &plan.warnings);
-    let none = Plan::default();
-    let places = Places::new(main, plan.as_ref().unwrap_or(&none), &texts);
+    let places = Places::new(main, plan.as_ref());
     let mut findings: Vec<Finding> = mistakes.iter().map(mistake).collect();
     findings.extend(warnings.map(|text| warning(text, &places)));
     if plan.is_none() {

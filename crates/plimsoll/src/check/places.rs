@@ -1,9 +1,8 @@
 //! On which line of which file something stands.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use plimsoll_config::Plan;
+use plimsoll_config::{Plan, TargetLine};
 
 use super::finding::Place;
 
@@ -11,47 +10,22 @@ use super::finding::Place;
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     whole: Place,
-    keys: BTreeMap<&'static str, Place>,
-    databases: BTreeMap<String, Place>,
-    users: BTreeMap<String, Place>,
+    plan: Option<plimsoll_config::Places>,
 }
 
 impl Places {
-    /// Of a plan and the texts of the ini files it came from, in the order in which they were read.
-    pub(super) fn new(main: &Path, plan: &Plan, texts: &[(PathBuf, String)]) -> Places {
-        let keys = plan.set_at.iter().filter_map(|(key, at)| Some((*key, split(&at.place)?))).collect();
-        let mut places = Places {
-            whole: Place { file: main.to_path_buf(), line: 0 },
-            keys,
-            databases: BTreeMap::new(),
-            users: BTreeMap::new(),
-        };
-        let databases: BTreeSet<&str> =
-            plan.databases.iter().chain(&plan.auto_database).map(|database| database.name.as_str()).collect();
-        for (file, text) in texts {
-            places.scan(file, text, &databases, plan);
-        }
-        places
+    /// Of a plan, if something could be made of the file.
+    pub(super) fn new(main: &Path, plan: Option<&Plan>) -> Places {
+        let whole = Place { file: main.to_path_buf(), line: 0 };
+        Places { whole, plan: plan.map(|plan| plan.places.clone()) }
     }
 
-    /// Looks for the lines of names. The later line counts, as it does for the loader. An included file goes on in the
-    /// section it is included from, which is not known here: then any name will do.
-    fn scan(&mut self, file: &Path, text: &str, databases: &BTreeSet<&str>, plan: &Plan) {
-        let mut section = None;
-        for (line, text) in (1..).zip(text.split('\n')) {
-            let text = text.trim();
-            if let Some((name, _)) = text.strip_prefix('[').and_then(|header| header.split_once(']')) {
-                section = Some(name);
-                continue;
-            }
-            let Some(name) = name(text) else { continue };
-            let place = || Place { file: file.to_path_buf(), line };
-            if matches!(section, None | Some("databases")) && databases.contains(name.as_str()) {
-                self.databases.insert(name, place());
-            } else if matches!(section, None | Some("users")) && plan.users.contains_key(&name) {
-                self.users.insert(name, place());
-            }
-        }
+    fn find(&self, section: &str, name: &str) -> Option<Place> {
+        self.plan.as_ref()?.of(section, name).map(Place::of)
+    }
+
+    fn find_key(&self, key: &str) -> Option<Place> {
+        self.find("pgbouncer", key).or_else(|| self.find("plimsoll", key))
     }
 
     /// The file as a whole.
@@ -61,22 +35,27 @@ impl Places {
 
     /// Where a key of `[pgbouncer]` or `[plimsoll]` is set; the file as a whole where it is not.
     pub(super) fn key(&self, key: &str) -> Place {
-        self.keys.get(key).unwrap_or(&self.whole).clone()
+        self.find_key(key).unwrap_or_else(|| self.whole())
     }
 
     /// The first of these keys that is set somewhere.
     pub(super) fn first_key(&self, keys: &[&str]) -> Place {
-        keys.iter().find_map(|key| self.keys.get(*key)).unwrap_or(&self.whole).clone()
+        keys.iter().find_map(|key| self.find_key(key)).unwrap_or_else(|| self.whole())
     }
 
     /// The line of a database.
     pub(super) fn database(&self, name: &str) -> Place {
-        self.databases.get(name).unwrap_or(&self.whole).clone()
+        self.find("databases", name).unwrap_or_else(|| self.whole())
     }
 
     /// The line of a user of `[users]`.
     pub(super) fn user(&self, name: &str) -> Place {
-        self.users.get(name).unwrap_or(&self.whole).clone()
+        self.find("users", name).unwrap_or_else(|| self.whole())
+    }
+
+    /// A line of `[targets]`.
+    pub(super) fn target(&self, line: &TargetLine) -> Place {
+        self.find("targets", &line.to_string()).unwrap_or_else(|| self.whole())
     }
 }
 
@@ -94,28 +73,6 @@ pub(super) fn split_message(text: &str) -> (Option<Place>, &str) {
             None => (None, text),
         },
         None => (None, text),
-    }
-}
-
-/// The name in front of the `=`, unquoted (quotes may be single or double, and are doubled inside).
-fn name(line: &str) -> Option<String> {
-    let quote = line.chars().next().filter(|c| matches!(c, '"' | '\''));
-    let Some(quote) = quote else {
-        let (name, _) = line.split_once('=')?;
-        return Some(name.trim().to_string());
-    };
-    let mut rest = line.strip_prefix(quote)?;
-    let mut name = String::new();
-    loop {
-        let (part, behind) = rest.split_once(quote)?;
-        name.push_str(part);
-        match behind.strip_prefix(quote) {
-            Some(more) => {
-                name.push(quote);
-                rest = more;
-            }
-            None => return Some(name),
-        }
     }
 }
 

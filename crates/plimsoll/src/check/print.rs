@@ -5,7 +5,7 @@ use std::path::Path;
 use plimsoll_cli::harmless;
 use serde_json::{Value, json};
 
-use super::demand::Server;
+use super::demand::{Bound, Server};
 use super::facts::Facts;
 use super::finding::{Finding, Level};
 use super::suggest::suggestions;
@@ -132,8 +132,14 @@ fn server(server: &Server<'_>, facts: &Facts) -> Value {
         "databases": server.databases.iter().map(|database| database.name.as_str()).collect::<Vec<&str>>(),
         "pools": server.demand.pools,
         "can_need": server.demand.most,
-        "bounded": server.demand.open_ended.is_empty() || server.budget.is_some(),
-        "budget": server.budget,
+        "bounded": server.demand.open_ended.is_empty() || server.bound != Bound::Off,
+        "budget": server.bound.known(),
+        "budget_from": match server.bound {
+            Bound::Off => "off",
+            Bound::Learned => "refusals",
+            Bound::Asked(_) => "server",
+            Bound::Set(_) => "configuration",
+        },
         "asked": said.is_some(),
         "why_not": why_not,
         "version": said.map(|said| said.version.as_str()),

@@ -7,6 +7,7 @@ mod limits;
 mod servers;
 mod sessions;
 mod state;
+mod targets;
 mod timers;
 mod tls;
 
@@ -43,6 +44,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
         servers::judge,
         sessions::judge,
         state::judge,
+        targets::judge,
         timers::judge,
         tls::judge,
     ];

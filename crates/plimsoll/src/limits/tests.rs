@@ -1,3 +1,4 @@
+use plimsoll_config::TargetLine;
 use plimsoll_types::Secret;
 
 use super::*;
@@ -24,8 +25,13 @@ fn every_client_and_every_pool_of_every_user_is_counted() {
 #[test]
 fn the_budget_bounds_the_servers() {
     let mut plan = plan();
-    plan.own.target_budget = Some(26);
+    plan.own.target_budget = Budget::Max(26);
     assert_eq!(expected(&plan, 1), 100 + 52 + SPARE + PER_WORKER);
+    let line = |budget| TargetLine { budget: Some(budget), ..TargetLine::default() };
+    plan.targets = vec![line(Budget::Max(30))];
+    assert_eq!(expected(&plan, 1), 100 + 60 + SPARE + PER_WORKER);
+    plan.targets.push(line(Budget::Auto));
+    assert_eq!(expected(&plan, 1), 100 + 65 + SPARE + PER_WORKER);
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn fairness_slack_can_change() {
     let slot = bench.hold(pool, HOME, 1).slot;
     let away = bench.queued(pool, AWAY, 10);
     bench.queued(pool, HOME, 11);
-    bench.pools.set_globals(Globals { fairness_slack: Duration::ZERO });
+    bench.pools.set_globals(Globals { fairness_slack: Duration::ZERO, ..Globals::default() });
     bench.give_back(slot, 20);
     assert_eq!(bench.grant().0, away);
 }

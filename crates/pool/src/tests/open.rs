@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn connect_failed() -> Failure {
+pub(super) fn connect_failed() -> Failure {
     Failure::Connect(Cause::ConnectFailed)
 }
 
@@ -150,7 +150,7 @@ fn a_success_ends_the_failing() {
 
 #[test]
 fn a_retry_of_zero_is_no_busy_loop() {
-    let (mut bench, pool) = Bench::with_pool(PoolLimits { login_retry: Duration::ZERO, ..limits(1) });
+    let (mut bench, pool) = Bench::with_pool(PoolLimits { retry: Retry::Fixed(Duration::ZERO), ..limits(1) });
     bench.queued(pool, HOME, 1);
     let slot = bench.opening();
     bench.fail(slot, connect_failed(), 1);
@@ -198,6 +198,7 @@ fn tried(pick: Pick, failures: &[Failure]) -> Vec<u32> {
     let pool = bench.pools.add_pool(spec, at(0));
     let mut tried = Vec::new();
     for (failure, ms) in failures.iter().zip((0..).step_by(20_000)) {
+        bench.pools.handle_timeout(at(ms));
         bench.queued(pool, HOME, ms);
         let [Action::Open { slot, target, .. }] = bench.done()[..] else { panic!("an opening") };
         tried.push(target.0);
@@ -300,7 +301,126 @@ fn a_full_server_refuses_nobody_and_is_tried_again_when_a_connection_has_closed(
     bench.fail(slot, Failure::Full(Cause::MaxClientConn), 8);
     bench.queued(pool, HOME, 9);
     bench.nothing();
-    assert_eq!(bench.pools.poll_timeout(), Some(at(15_007)));
+    // Nobody of ours is left there whose end could make room: one more is tried by and by, twice as long after each
+    // refusal, and after a success the next at once.
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let due = bench.pools.poll_timeout().expect("one more is tried");
+        bench.pools.handle_timeout(due);
+        let slot = bench.opening();
+        waits.push(due.micros_since(at(8)) / 1000);
+        bench.pools.handle_failed(slot, Failure::Full(Cause::MaxClientConn), due);
+    }
+    let steps: Vec<u64> = waits.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!((87..=200).contains(&waits[0]), "{waits:?}");
+    assert!(steps.iter().all(|step| *step <= 2_000) && steps[6] >= 1_700, "{steps:?}");
+    let due = bench.pools.poll_timeout().expect("one more is tried");
+    bench.pools.handle_timeout(due);
+    let slot = bench.opening();
+    bench.pools.handle_opened(slot, HOME, due);
+    let next = bench.done();
+    assert!(matches!(next[..], [Action::Grant { .. }, Action::Open { .. }]), "{next:?}");
+}
+
+#[test]
+fn a_place_that_is_seen_free_is_used_at_once() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(None);
+    let pool = bench.add_pool(0, 0, &[target], limits(5));
+    let held = bench.hold(pool, HOME, 1).slot;
+    bench.pools.set_asked(target, Some(3), at(2));
+    bench.queued(pool, HOME, 3);
+    let slot = bench.opening();
+    bench.fail(slot, Failure::Full(Cause::MaxClientConn), 4);
+    bench.nothing();
+    assert_eq!(bench.pools.target_view(target).map(|view| view.budget), Some(Some(1)));
+    // Whoever looks at the server tells when there is one: nothing is tried before.
+    bench.pools.set_asked(target, Some(1), at(5));
+    bench.pools.handle_timeout(at(30_000));
+    bench.nothing();
+    bench.pools.set_asked(target, Some(2), at(30_001));
+    let slot = bench.opening();
+    bench.pools.handle_opened(slot, HOME, at(30_002));
+    bench.grant();
+    // Others have come: what is in use stays, and goes when it comes back.
+    bench.pools.set_asked(target, Some(1), at(30_003));
+    bench.nothing();
+    bench.give_back(held, 30_004);
+    assert_eq!(bench.closing().0, held);
+}
+
+#[test]
+fn a_limit_of_the_role_binds_one_pool_only() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(None);
+    let (bound, free) =
+        (bench.add_pool(0, 0, &[target], limits(5)), bench.add_pool(0, 1, &[target], limits(5)));
+    let held = bench.hold(bound, HOME, 1).slot;
+    bench.queued(bound, HOME, 2);
+    let slot = bench.opening();
+    bench.fail(slot, Failure::Limited(Cause::MaxClientConn), 3);
+    bench.nothing();
+    bench.hold(free, HOME, 4);
+    bench.give_back(held, 5);
+    assert_eq!(bench.grant().1.slot, held, "what it has goes on serving it");
+    bench.queued(bound, HOME, 6);
+    let due = bench.pools.poll_timeout().expect("one more is tried");
+    assert!(due <= at(300), "{due:?}");
+    bench.pools.handle_timeout(due);
+    bench.opening();
+}
+
+#[test]
+fn only_so_many_logins_are_in_flight_at_one_target() {
+    let mut bench = Bench::new();
+    let (target, other) = (bench.pools.add_target(None), bench.pools.add_target(None));
+    let pools: Vec<_> = (0..6).map(|n| bench.add_pool(n, n, &[target], limits(5))).collect();
+    for pool in &pools {
+        bench.queued(*pool, HOME, 1);
+    }
+    let opened: Vec<_> = bench.done();
+    assert_eq!(opened.len(), 4, "{opened:?}");
+    let elsewhere = bench.add_pool(9, 9, &[other], limits(5));
+    bench.queued(elsewhere, HOME, 2);
+    bench.opening();
+    let [Action::Open { slot: first, .. }, Action::Open { slot: second, .. }, ..] = opened[..] else {
+        panic!("two")
+    };
+    bench.fail(first, connect_failed(), 3);
+    let [Action::Open { pool, .. }] = bench.done()[..] else { panic!("the next in turn") };
+    assert_eq!(pool, pools[4]);
+    bench.pools.handle_opened(second, HOME, at(4));
+    let next = bench.done();
+    assert!(
+        matches!(next[..], [Action::Grant { .. }, Action::Open { pool, .. }] if pool == pools[5]),
+        "{next:?}"
+    );
+}
+
+#[test]
+fn attempts_get_rarer_and_a_success_begins_anew() {
+    let retry = Retry::Doubling { min: millis(100), max: secs(2), refused: secs(15) };
+    let (mut bench, pool) =
+        Bench::with_pool(PoolLimits { retry, unreachable: Unreachable::Wait, ..limits(1) });
+    bench.queued(pool, HOME, 0);
+    let mut slot = bench.opening();
+    let (mut now, mut waits) = (at(0), Vec::new());
+    for _ in 0..7 {
+        bench.pools.handle_failed(slot, connect_failed(), now);
+        let due = bench.pools.poll_timeout().expect("a retry");
+        waits.push(due.micros_since(now) / 1000);
+        bench.pools.handle_timeout(due);
+        (slot, now) = (bench.opening(), due);
+    }
+    for (wait, most) in waits.iter().zip([100, 200, 400, 800, 1600, 2000, 2000]) {
+        assert!(*wait <= most && *wait >= most / 2, "{waits:?}");
+    }
+    // Who comes meanwhile waits as well.
+    bench.queued(pool, HOME, 10_000);
+    bench.pools.handle_failed(slot, Failure::Login(login_failed()), at(10_000));
+    assert_eq!(bench.done().len(), 2, "what only people can mend is told at once");
+    bench.queued(pool, HOME, 26_000);
+    bench.opening();
 }
 
 #[test]

@@ -59,24 +59,103 @@ fn a_busy_pool_does_not_give_way_to_a_younger_waiter() {
 }
 
 #[test]
-fn a_pool_with_connections_of_its_own_must_have_waited_much_longer() {
+fn a_connection_goes_to_the_smaller_share_and_not_back() {
+    let (mut bench, pools) = pools_on(4, 2, 5);
+    let slots = bench.hold_many(pools[0], HOME, 4, 1);
+    for ms in 2..5 {
+        bench.queued(pools[0], HOME, ms);
+        bench.queued(pools[1], HOME, ms);
+    }
+    for (slot, left) in slots.iter().zip([3, 2]) {
+        bench.give_back(*slot, 10);
+        assert_eq!(bench.closing(), (*slot, Cause::Evicted));
+        bench.pools.handle_closed(*slot, at(11));
+        let opened = bench.opening();
+        bench.pools.handle_opened(opened, HOME, at(12));
+        bench.grant();
+        assert_eq!(bench.pools.counts(pools[0], at(12)).held, left);
+    }
+    bench.give_back(slots[2], 13);
+    assert_eq!(bench.grant().1.slot, slots[2], "two each is fair");
+}
+
+#[test]
+fn nothing_is_taken_below_the_floor() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(Some(3));
+    let floor = bench.add_pool(0, 0, &[target], PoolLimits { guaranteed: 2, ..limits(3) });
+    let other = bench.add_pool(1, 1, &[target], limits(3));
+    let slots = bench.hold_many(floor, HOME, 2, 1);
+    bench.hold(other, HOME, 2);
+    bench.queued(other, HOME, 3);
+    bench.give_back(slots[0], 4);
+    bench.pools.handle_timeout(at(60_000));
+    bench.nothing();
+    // Who is below its floor takes what others have above theirs.
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(Some(3));
+    let floor = bench.add_pool(0, 0, &[target], PoolLimits { guaranteed: 2, ..limits(3) });
+    let other = bench.add_pool(1, 1, &[target], limits(3));
+    bench.hold(floor, HOME, 1);
+    let slots = bench.hold_many(other, HOME, 2, 2);
+    bench.queued(other, HOME, 3);
+    bench.queued(floor, HOME, 4);
+    bench.give_back(slots[0], 5);
+    assert_eq!(bench.closing(), (slots[0], Cause::Evicted));
+}
+
+#[test]
+fn the_last_idle_connection_of_a_small_pool_is_left_for_a_moment() {
     let (mut bench, pools) = pools_on(3, 2, 5);
-    let theirs = bench.hold(pools[0], HOME, 1).slot;
-    let last = bench.hold(pools[0], HOME, 1).slot;
-    bench.hold(pools[1], HOME, 1);
-    bench.queued(pools[1], HOME, 1000);
-    let soon = bench.queued(pools[0], HOME, 2000);
-    bench.queued(pools[0], HOME, 2001);
-    bench.give_back(theirs, 3000);
-    assert_eq!(bench.grant().0, soon, "1 s longer is not too long");
-    bench.give_back(theirs, 3001);
-    assert_eq!(bench.closing(), (theirs, Cause::Evicted), "1.001 s is");
-    bench.pools.handle_closed(theirs, at(3002));
-    bench.opening();
-    bench.queued(pools[1], HOME, 3002);
-    bench.queued(pools[0], HOME, 60_000);
-    bench.give_back(last, 60_001);
-    bench.grant();
+    let small = bench.hold(pools[0], HOME, 1).slot;
+    bench.hold_many(pools[1], HOME, 2, 2);
+    bench.queued(pools[1], HOME, 3);
+    bench.give_back(small, 10);
+    bench.nothing();
+    assert_eq!(bench.pools.poll_timeout(), Some(at(1_010)));
+    bench.pools.handle_timeout(at(1_010));
+    assert_eq!(bench.closing(), (small, Cause::Evicted));
+}
+
+#[test]
+fn a_pool_with_a_place_of_its_own_finds_it_in_the_budget() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(Some(2));
+    let login = PoolSpec { standing: Standing::Guaranteed, ..Bench::spec(0, 0, &[target], limits(1)) };
+    let login = bench.pools.add_pool(login, at(0));
+    let other = bench.add_pool(1, 1, &[target], limits(3));
+    bench.hold(other, HOME, 1);
+    bench.queued(other, HOME, 2);
+    bench.nothing();
+    let slot = bench.hold(login, HOME, 3).slot;
+    bench.give_back(slot, 4);
+    bench.pools.handle_timeout(at(60_000));
+    bench.nothing();
+}
+
+#[test]
+fn applications_take_turns() {
+    let (mut bench, pool) = Bench::with_pool(PoolLimits { fairness: Fairness::Application, ..limits(1) });
+    let held = bench.hold(pool, HOME, 1).slot;
+    let ask = |bench: &mut Bench, client: u64, class: u32| {
+        let (client, wait_max, wait_cause) = (ClientId(client), secs(120), WaitCause::QueryWaitTimeout);
+        let request = Request { pool, client, worker: HOME, wait_max, wait_cause, class };
+        assert!(matches!(bench.pools.handle_request(request, at(2)), Requested::Queued(_)));
+    };
+    (100..110).for_each(|client| ask(&mut bench, client, 1));
+    (200..202).for_each(|client| ask(&mut bench, client, 2));
+    let mut served = Vec::new();
+    for ms in 10..16 {
+        bench.give_back(held, ms);
+        let [Action::Grant { client, .. }] = bench.done()[..] else { panic!("a grant") };
+        served.push(client.0);
+    }
+    assert_eq!(served, [100, 200, 101, 201, 102, 103]);
+    // One that comes later does not have to wait for those before it.
+    ask(&mut bench, 300, 3);
+    bench.give_back(held, 20);
+    let [Action::Grant { client, .. }] = bench.done()[..] else { panic!("a grant") };
+    assert_eq!(client.0, 300);
 }
 
 #[test]
@@ -93,11 +172,12 @@ fn a_pool_at_its_own_size_takes_nothing_from_others() {
 #[test]
 fn a_connection_that_is_spare_beside_a_check_makes_room() {
     let mut bench = Bench::new();
-    let target = bench.pools.add_target(Some(2));
+    let target = bench.pools.add_target(Some(3));
     let checks = PoolLimits { check_delay: Some(Duration::ZERO), ..limits(2) };
     let theirs = bench.add_pool(0, 0, &[target], checks);
     let ours = bench.add_pool(1, 1, &[target], limits(2));
     let slots = bench.hold_many(theirs, HOME, 2, 1);
+    bench.hold(ours, HOME, 1);
     bench.queued(theirs, HOME, 2);
     bench.queued(ours, HOME, 3);
     bench.give_back(slots[0], 4);
@@ -145,8 +225,19 @@ struct Rush {
 impl Rush {
     /// Transactions and longest wait in ms of each pool.
     fn run(budget: u32, crowds: &[usize], transaction_ms: u64, for_ms: u64) -> Vec<(u64, u64)> {
-        let (bench, pools) = pools_on(budget, crowds.len() as u32, 5);
-        let pools = pools.into_iter().zip(crowds.iter().copied()).collect();
+        let crowds: Vec<_> = crowds.iter().map(|crowd| (*crowd, 1)).collect();
+        Rush::weighted(budget, &crowds, transaction_ms, for_ms)
+    }
+
+    /// The same with a weight for each pool.
+    fn weighted(budget: u32, crowds: &[(usize, u32)], transaction_ms: u64, for_ms: u64) -> Vec<(u64, u64)> {
+        let mut bench = Bench::new();
+        let target = bench.pools.add_target(Some(budget));
+        let mut pools = Vec::new();
+        for ((crowd, weight), n) in crowds.iter().zip(0..) {
+            let limits = PoolLimits { weight: *weight, ..limits(budget.max(5)) };
+            pools.push((bench.add_pool(n, n, &[target], limits), *crowd));
+        }
         let (ends, waits, served) = Default::default();
         let mut rush = Rush { bench, transaction_ms, pools, ends, waits, served };
         for ms in 0..for_ms {
@@ -227,10 +318,36 @@ fn many_busy_pools_on_a_small_budget_all_get_on() {
 }
 
 #[test]
-fn a_crowded_pool_draws_connections_from_a_quiet_one() {
-    // With the two connections it gets at first, the crowd would wait for 2 s.
-    let served = Rush::run(4, &[1, 200], 20, 8000);
-    let [(quiet, quiet_ms), (crowded, crowded_ms)] = served[..] else { panic!("{served:?}") };
-    assert!(crowded > 2 * quiet && crowded_ms < 1700, "{served:?}");
-    assert!(quiet_ms <= 50, "its last connection stays with the quiet one: {served:?}");
+fn pools_share_by_their_weights_however_many_wait() {
+    let served = Rush::run(8, &[2, 200], 20, 5000);
+    let [(few, _), (crowd, _)] = served[..] else { panic!("{served:?}") };
+    assert!(few * 10 > crowd * 9 && crowd * 10 > few * 9, "{served:?}");
+    let served = Rush::weighted(8, &[(2, 1), (200, 3)], 20, 5000);
+    let [(light, _), (heavy, _)] = served[..] else { panic!("{served:?}") };
+    assert!(heavy * 10 > light * 27 && heavy * 10 < light * 33, "{served:?}");
+}
+
+#[test]
+fn what_is_in_the_way_is_told() {
+    let (mut bench, pools) = pools_on(2, 2, 5);
+    let told = |bench: &Bench, pool| bench.pools.admission(pool, at(10)).expect("a pool");
+    assert_eq!(told(&bench, pools[0]), Admission::Opens);
+    let slots = bench.hold_many(pools[0], HOME, 2, 1);
+    let target = bench.pools.slot(slots[0]).expect("a slot").target;
+    let budget = Obstacle::Budget { target, max: 2, used: 2, reserved: 0 };
+    assert_eq!(told(&bench, pools[1]), Admission::Waits(vec![budget]));
+    bench.give_back(slots[0], 2);
+    assert_eq!(told(&bench, pools[0]), Admission::AtOnce);
+    bench.pools.pause(None, at(3));
+    bench.done();
+    assert_eq!(told(&bench, pools[0]), Admission::Waits(vec![Obstacle::Paused]));
+    let (mut bench, pool) = Bench::with_pool(limits(1));
+    bench.hold(pool, HOME, 1);
+    assert_eq!(told(&bench, pool), Admission::Waits(vec![Obstacle::PoolSize { max: 1, used: 1 }]));
+    let (mut bench, pool) = Bench::with_pool(limits(1));
+    bench.queued(pool, HOME, 1);
+    let slot = bench.opening();
+    bench.fail(slot, open::connect_failed(), 2);
+    let Admission::Waits(found) = told(&bench, pool) else { panic!("it waits") };
+    assert!(matches!(found[..], [Obstacle::Blocked { cause: Some(_), .. }]), "{found:?}");
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use plimsoll_pool::PoolLimits;
+use plimsoll_pool::{Fairness, PoolLimits, Retry, Unreachable};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -98,7 +98,9 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
         ms(&[0, 100, 2000]),
         ms(&[0, 400]),
     );
-    (sizes, times, prop::bool::weighted(0.2)).prop_map(|(sizes, times, round_robin)| PoolLimits {
+    let shares = (0u32..3, 1u32..4, any::<bool>());
+    let all = (sizes, times, shares, prop::bool::weighted(0.2));
+    all.prop_map(|(sizes, times, (guaranteed, weight, doubling), round_robin)| PoolLimits {
         size: sizes.0,
         min_size: sizes.1,
         min_always: sizes.2,
@@ -107,7 +109,14 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
         lifetime: times.1,
         idle_timeout: times.2,
         check_delay: times.3,
-        login_retry: times.4,
+        retry: match doubling {
+            true => Retry::Doubling { min: times.4, max: times.4 * 4, refused: times.4 * 8 },
+            false => Retry::Fixed(times.4),
+        },
+        unreachable: if doubling { Unreachable::Wait } else { Unreachable::Refuse },
+        guaranteed,
+        weight,
+        fairness: Fairness::Fifo,
         pool_idle_timeout: times.5,
         round_robin,
     })

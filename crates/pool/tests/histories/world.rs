@@ -76,7 +76,7 @@ impl World {
     pub(crate) fn new(shape: &Shape) -> World {
         let slack = Duration::from_millis(shape.slack_ms);
         let mut world = World {
-            pools: Pools::new(Globals { fairness_slack: slack }),
+            pools: Pools::new(Globals { fairness_slack: slack, ..Globals::default() }),
             now: Moment(1_000_000),
             slack,
             targets: Vec::new(),
@@ -163,7 +163,8 @@ impl World {
         self.clients += 1;
         let client = ClientId(self.clients);
         let wait_max = Duration::from_millis(wait_ms);
-        let request = Request { pool, client, worker, wait_max, wait_cause: WaitCause::QueryWaitTimeout };
+        let request =
+            Request { pool, client, worker, wait_max, wait_cause: WaitCause::QueryWaitTimeout, class: 0 };
         match self.pools.handle_request(request, self.now) {
             Requested::Granted(grant) => {
                 assert!(!self.waiting.values().any(|other| other.pool == pool), "overtook a waiter");

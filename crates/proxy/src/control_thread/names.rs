@@ -15,12 +15,16 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use hickory_resolver::system_conf::{parse_resolv_conf, read_system_conf};
 use plimsoll_config::{Host, Plan};
+use plimsoll_types::Cause;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::directory::PoolEntry;
+use crate::entry::server_ptr;
 use crate::hub::Hub;
 use crate::map::Map;
 use crate::needed::Needed;
+use crate::report;
 
 /// Nothing is looked up more often than this, whatever the name server and the plan say.
 const AT_LEAST: Duration = Duration::from_millis(500);
@@ -137,7 +141,7 @@ impl Names {
                 again
             }
             Err(e) => {
-                tracing::warn!("DNS lookup failed: {name}: {e}");
+                log_failed(hub, &plan, &name, &e);
                 plan.general.dns.nxdomain_ttl
             }
         };
@@ -180,13 +184,33 @@ fn wanted(hub: &Hub) -> Vec<String> {
 
 /// Names without an address that somebody waits for.
 fn missed(hub: &Hub) -> Vec<String> {
+    let names = { hub.directory.lock().names_without_address() };
+    names.into_iter().filter(|name| !waiting_for(hub, name).is_empty()).collect()
+}
+
+/// Pools of which somebody wants a connection to this name.
+fn waiting_for(hub: &Hub, name: &str) -> Vec<Arc<PoolEntry>> {
     let (now, plan) = (hub.now(), hub.plan());
-    let directory = hub.directory.lock();
+    let mut pools = { hub.directory.lock().pools_of_host(name) };
     let core = hub.core.lock();
-    directory.names_missed(|pool| {
+    pools.retain(|pool| {
         let min = pool.database.config().min_pool_size.unwrap_or(plan.general.min_pool_size);
         min > 0 || core.pools.counts(pool.id, now).waiting > 0
-    })
+    });
+    pools
+}
+
+/// A name has no address: the attempts that come to nothing are in the log like others.
+fn log_failed(hub: &Hub, plan: &Plan, name: &str, error: &str) {
+    tracing::warn!("DNS lookup failed: {name}: {error}");
+    if !hub.directory.lock().addresses_of(name).is_empty() {
+        return;
+    }
+    for pool in waiting_for(hub, name) {
+        let ptr = server_ptr(hub.next_server());
+        let prefix = format!("S-{ptr:#x}: {}/{}@{name} ", pool.database.name, pool.user);
+        report::log_closing(plan, &prefix, Duration::ZERO, &Cause::DnsFailed);
+    }
 }
 
 /// Names in the `*` line: resolved before the first client asks for a database it makes.

@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use plimsoll_config::{Compat, Database, Plan, UserSettings};
-use plimsoll_pool::{PoolLimits, WaitCause};
+use plimsoll_config::{Compat, Database, Plan, QueueFairness, UserSettings};
+use plimsoll_pool::{Fairness, Globals, PoolLimits, Retry, Unreachable, WaitCause};
 use plimsoll_session::{CleanWhen, Settings};
 use plimsoll_types::PoolMode;
+
+use crate::random;
 
 pub(super) fn or_global(own: Option<u32>, global: u32) -> u32 {
     match own {
@@ -99,9 +101,59 @@ pub(super) fn pool_limits(plan: &Plan, database: &Database, role: &str) -> PoolL
         lifetime: database.server_lifetime.unwrap_or(general.server_lifetime),
         idle_timeout: general.server_idle_timeout,
         check_delay: checks.then_some(general.server_check_delay),
-        login_retry: general.server_login_retry,
+        retry: retry(plan),
+        unreachable: match keeps_login_retry(plan) || plan.own.compat == Compat::Pgbouncer {
+            true => Unreachable::Refuse,
+            false => Unreachable::Wait,
+        },
+        guaranteed: user_of(plan, role)
+            .and_then(|user| user.guaranteed_pool_size)
+            .or(database.guaranteed_pool_size)
+            .unwrap_or(0),
+        weight: user_of(plan, role).and_then(|user| user.weight).or(database.weight).unwrap_or(1),
+        fairness: queue_fairness(plan),
         pool_idle_timeout: general.pool_idle_timeout,
         round_robin: general.server_round_robin,
+    }
+}
+
+/// Whether the file says itself how long nobody connects after a failure: then that holds, as in PgBouncer.
+fn keeps_login_retry(plan: &Plan) -> bool {
+    plan.place_of("pgbouncer", "server_login_retry").is_some()
+}
+
+fn retry(plan: &Plan) -> Retry {
+    let refused = plan.general.server_login_retry;
+    if keeps_login_retry(plan) {
+        return Retry::Fixed(refused);
+    }
+    let (min, max) = backoff(plan);
+    Retry::Doubling { min, max, refused }
+}
+
+/// `connect_backoff_min` and `connect_backoff_max`.
+fn backoff(plan: &Plan) -> (Duration, Duration) {
+    let min = plan.own.connect_backoff_min.unwrap_or(Duration::from_millis(100));
+    let max = plan.own.connect_backoff_max.unwrap_or(Duration::from_secs(2));
+    (min, max.max(min))
+}
+
+/// What spans pools.
+pub(crate) fn globals(plan: &Plan) -> Globals {
+    let usual = Globals::default();
+    Globals {
+        fairness_slack: plan.own.fairness_slack.unwrap_or(usual.fairness_slack),
+        connect_concurrency: plan.own.connect_concurrency.unwrap_or(usual.connect_concurrency),
+        full_backoff: backoff(plan),
+        seed: u64::from_le_bytes(random::bytes()),
+    }
+}
+
+/// `queue_fairness`.
+pub(crate) fn queue_fairness(plan: &Plan) -> Fairness {
+    match plan.own.queue_fairness {
+        QueueFairness::Fifo => Fairness::Fifo,
+        QueueFairness::Application => Fairness::Application,
     }
 }
 

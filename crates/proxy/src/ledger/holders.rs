@@ -32,6 +32,8 @@ pub(crate) struct Holders {
     size: u32,
     waiting: u32,
     held: u32,
+    /// Why no more are opened, if the last attempt failed.
+    failure: Option<String>,
     /// Most connections first.
     groups: Vec<Group>,
 }
@@ -65,7 +67,11 @@ impl Ledger {
 
 fn find(hub: &Hub, pool: &PoolEntry, now: Moment) -> Holders {
     let plan = hub.plan();
-    let counts = hub.core.lock().pools.counts(pool.id, now);
+    let (counts, failure) = {
+        let core = hub.core.lock();
+        let failure = core.pools.last_failure(pool.id).map(|cause| cause.message().into_owned());
+        (core.pools.counts(pool.id, now), failure)
+    };
     let clients = clients_by_id(hub);
     let mut groups: HashMap<(Arc<str>, SiteId), Group> = HashMap::new();
     let holds = open_holds(hub);
@@ -96,6 +102,7 @@ fn find(hub: &Hub, pool: &PoolEntry, now: Moment) -> Holders {
         size: pool_size(&plan, &pool.database.config(), &pool.user),
         waiting: counts.waiting,
         held: counts.held,
+        failure,
         groups,
     }
 }
@@ -125,6 +132,9 @@ impl Holders {
             text.push_str(&format!(", {others} by others"));
         }
         text.push('.');
+        if let Some(failure) = &self.failure {
+            text.push_str(&format!(" The last attempt to connect to PostgreSQL failed: {failure}."));
+        }
         text
     }
 }

@@ -106,6 +106,10 @@ fn file_id(path: &Path) -> io::Result<(u64, u64)> {
 /// The first socket that cannot be made, or that there is none to make.
 pub(crate) fn bind(general: &General) -> Result<Doors, StartError> {
     let mut listeners = Vec::new();
+    // First of all: that another pooler runs here says more than that its port is taken.
+    if let Some(dir) = &general.unix_socket_dir {
+        make_room(&unix_path(dir, general))?;
+    }
     for name in &general.listen_addr {
         let failed =
             |source| StartError::Listen { address: format!("{name}:{}", general.listen_port), source };
@@ -195,10 +199,13 @@ fn defer_accept(socket: &Socket, seconds: u32) {
     }
 }
 
+fn unix_path(dir: &Path, general: &General) -> PathBuf {
+    dir.join(format!(".s.PGSQL.{}", general.listen_port))
+}
+
 fn unix(dir: &Path, general: &General) -> Result<Listener, StartError> {
-    let path = dir.join(format!(".s.PGSQL.{}", general.listen_port));
+    let path = unix_path(dir, general);
     let failed = |source| StartError::Listen { address: format!("unix:{}", path.display()), source };
-    make_room(&path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     let address = SockAddr::unix(&path).map_err(failed)?;
     socket.set_nonblocking(true).map_err(failed)?;

@@ -157,7 +157,7 @@ impl Login {
         let (wait_max, wait_cause) =
             longest_wait(&self.plan, &pool.database.config(), &self.user, settings.query_timeout);
         let worker = self.guard.worker();
-        let request = Request { pool: pool.id, client: entry.id, worker, wait_max, wait_cause };
+        let request = Request { pool: pool.id, client: entry.id, worker, wait_max, wait_cause, class: 0 };
         let ticket = match hub.request(request, entry, now) {
             Answer::Granted(conn, grant) => return Ok(Served { conn, grant }),
             Answer::Refused(cause) => return Err(End::Refused(cause)),
@@ -165,7 +165,9 @@ impl Login {
         };
         entry.set_waiting(now);
         let place = Place { hub: &hub, entry, ticket };
-        std::future::poll_fn(|cx| self.poll_mail(cx, place.entry)).await
+        let served = std::future::poll_fn(|cx| self.poll_mail(cx, place.entry)).await?;
+        pool.stats(usize::from(worker.0)).add(Counter::WaitTime, hub.now().micros_since(now));
+        Ok(served)
     }
 
     fn poll_mail(&mut self, cx: &mut Context<'_>, entry: &ClientEntry) -> Poll<Result<Served, End>> {

@@ -7,7 +7,8 @@ use plimsoll_types::{Cause, Moment, Side};
 
 use super::note::{Last, how};
 use super::{Phase, Relay};
-use crate::{linger, report};
+use crate::server::Closing;
+use crate::{closer, linger, report};
 
 impl Relay {
     /// Settles everything: the place in the queue, the server connection, the client's last message, the log.
@@ -21,6 +22,8 @@ impl Relay {
         let cause = last_words.as_ref().unwrap_or(cause);
         let mid_message = self.conn.as_ref().is_some_and(|conn| conn.link.is_mid_message_to_client());
         self.leave_queue(now);
+        let release = self.release(side, cause);
+        self.tell_of_server(release.as_ref(), cause);
         // The log first: whoever sees the effect finds the cause there.
         let farewell = match cause {
             Cause::ClientClose | Cause::ClientEof => {
@@ -29,7 +32,7 @@ impl Relay {
             }
             _ => Some(report::fatal_in(&self.hub, &self.entry, &self.pool, cause)),
         };
-        self.let_go(side, cause, now);
+        self.let_go(release, cause, now);
         let Some(mut stream) = self.stream.take() else { return };
         if let Some(bytes) = farewell {
             if self.output.is_empty() && !mid_message {
@@ -51,15 +54,31 @@ impl Relay {
         }
     }
 
-    pub(super) fn let_go(&mut self, side: Side, cause: &Cause, now: Moment) {
-        let Some(conn) = &mut self.conn else { return };
-        let release = match self.session.detach(&mut conn.link) {
+    /// Gives back what there is.
+    pub(super) fn let_go(&mut self, release: Option<Release>, cause: &Cause, now: Moment) {
+        if let Some(release) = release {
+            self.give_back(release, Last::default(), || how(cause), now);
+        }
+    }
+
+    /// In what state the client leaves its server connection, if it has one.
+    pub(super) fn release(&mut self, side: Side, cause: &Cause) -> Option<Release> {
+        let conn = self.conn.as_mut()?;
+        Some(match self.session.detach(&mut conn.link) {
             _ if side == Side::Server => Release::Unusable(cause.clone()),
             Release::Unusable(_) if !matches!(cause, Cause::ClientClose | Cause::ClientEof) => {
                 Release::Unusable(cause.clone())
             }
             other => other,
-        };
-        self.give_back(release, Last::default(), || how(cause), now);
+        })
+    }
+
+    /// A client that is thrown out takes its server along: the server's line comes before the client's.
+    fn tell_of_server(&mut self, release: Option<&Release>, cause: &Cause) {
+        let left = matches!(cause, Cause::ClientClose | Cause::ClientEof);
+        if let (false, Some(Release::Unusable(why)), Some(conn)) = (left, release, &mut self.conn) {
+            closer::log_closing(&self.hub, &conn.entry, why);
+            conn.closing = Closing::Told;
+        }
     }
 }

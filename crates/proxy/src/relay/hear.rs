@@ -85,11 +85,13 @@ impl Relay {
                     self.entry.set_held(&grant, now);
                 }
                 self.phase = Phase::Open;
+                self.share_parameters();
                 self.resume_client(cx, scratch)
             }
             Then::Close { side, cause } => Err((side, cause)),
             Then::Continue | Then::NeedServer | Then::Collect { .. } | Then::Busy => {
                 self.note_deadline();
+                self.share_parameters();
                 if self.phase == Phase::Busy {
                     self.phase = Phase::Open;
                     return self.resume_client(cx, scratch);

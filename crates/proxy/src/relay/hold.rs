@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plimsoll_ledger::How;
-use plimsoll_pool::{Grant, Request, WaitCause};
+use plimsoll_pool::{Fairness, Grant, Request, WaitCause};
 use plimsoll_session::{Attach, Params, Release, Session};
 use plimsoll_types::{Cause, Moment, Side};
 
 use super::note::Last;
 use super::{Ended, Phase, Relay, SMALL_BYTES, Told};
 use crate::closer;
-use crate::directory::{PoolEntry, longest_wait};
+use crate::directory::{PoolEntry, longest_wait, queue_fairness};
 use crate::entry::ClientEntry;
 use crate::hub::{Answer, Hub};
 use crate::server::{Looked, ServerConn};
@@ -30,9 +30,13 @@ impl Relay {
         now: Moment,
     ) -> Result<(), Ended> {
         self.renew_settings();
-        let (wait_max, wait_cause) = self.wait;
+        let Wait { longest: wait_max, cause: wait_cause, fairness } = self.wait;
         let (pool, client, worker) = (self.pool.id, self.entry.id, self.worker);
-        let request = Request { pool, client, worker, wait_max, wait_cause };
+        let class = match fairness {
+            Fairness::Fifo => 0,
+            Fairness::Application => self.application().map_or(0, class_of),
+        };
+        let request = Request { pool, client, worker, wait_max, wait_cause, class };
         loop {
             match self.hub.request(request, &self.entry, now) {
                 Answer::Granted(mut conn, grant) => match conn.look(cx, &self.hub.tracked) {
@@ -60,8 +64,14 @@ impl Relay {
             self.generation = generation;
             self.session.set_settings(self.pool.settings(|| self.hub.plan(), &self.entry.user));
             self.renew_noting();
-            self.wait = wait_of(&self.hub, &self.pool, &self.entry, &self.session);
+            self.wait = Wait::of(&self.hub, &self.pool, &self.entry, &self.session);
         }
+    }
+
+    /// The name the client gives itself.
+    fn application(&self) -> Option<&str> {
+        let index = self.hub.tracked.index(b"application_name")?;
+        self.session.params().values.get(index)?.as_deref()
     }
 
     /// A server connection is ours from here on.
@@ -126,6 +136,13 @@ impl Relay {
         self.hub.give_back(conn, release, now);
     }
 
+    /// The parameters the console shows of both during a hold, which may be as long as a session.
+    pub(super) fn share_parameters(&mut self) {
+        let Some(conn) = &mut self.conn else { return };
+        show(&mut conn.shown, conn.link.params(), &conn.entry.params);
+        show(&mut self.shown, self.session.params(), &self.entry.params);
+    }
+
     /// What the console shows of both, where it has changed.
     fn share_records(&mut self, conn: &mut ServerConn) {
         let prepared = u32::try_from(conn.link.prepared_count()).unwrap_or(u32::MAX);
@@ -145,12 +162,26 @@ fn show(shown: &mut Option<Arc<Params>>, params: &Arc<Params>, record: &Mutex<Op
     }
 }
 
-/// Longest wait of a client, and what ends it.
-pub(super) fn wait_of(
-    hub: &Hub,
-    pool: &PoolEntry,
-    entry: &ClientEntry,
-    session: &Session,
-) -> (Duration, WaitCause) {
-    longest_wait(&hub.plan(), &pool.database.config(), &entry.user, session.settings().query_timeout)
+/// How a client waits for a server connection.
+#[derive(Clone, Copy)]
+pub(super) struct Wait {
+    /// How long at most; zero is for ever.
+    longest: Duration,
+    /// What ends it then.
+    cause: WaitCause,
+    fairness: Fairness,
+}
+
+impl Wait {
+    pub(super) fn of(hub: &Hub, pool: &PoolEntry, entry: &ClientEntry, session: &Session) -> Wait {
+        let plan = hub.plan();
+        let query_timeout = session.settings().query_timeout;
+        let (longest, cause) = longest_wait(&plan, &pool.database.config(), &entry.user, query_timeout);
+        Wait { longest, cause, fairness: queue_fairness(&plan) }
+    }
+}
+
+/// A number for an application's name (FNV-1a): two names that share one share their turns, no more.
+fn class_of(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

@@ -146,7 +146,8 @@ fn objection_to_own(from: &Place, to: &str, used: Use) -> Option<String> {
 }
 
 fn objection_to_other(from: &Place, to: &str, used: Use) -> Option<String> {
-    let decides = matches!(from.layer, Layer::L0 | Layer::L1);
+    // The simulator has a clock and chance of its own.
+    let decides = matches!(from.layer, Layer::L0 | Layer::L1) || from.name == "sim";
     match used {
         Use::Normal if EXCEPTIONS.contains(&(from.name, to)) => None,
         Use::Normal if decides && EFFECTS.contains(&to) => {

@@ -1,4 +1,5 @@
-//! The words and the decisions touch no socket, clock, file, thread or environment. Time comes in as an argument.
+//! The words and the decisions touch no socket, clock, file, thread or environment. Time comes in as an argument. The
+//! same goes for the simulator: the same seed is the same run everywhere.
 
 use super::layers::{Layer, place};
 use crate::rust::{find_word, line_of, mask, without_tests};
@@ -27,14 +28,19 @@ const FORBIDDEN: [&str; 19] = [
     "Mutex",
 ];
 
-/// Looks at every source file of L0 and L1 that is not a test.
+/// The simulator, and the only file of it that may speak to the world.
+const SIMULATOR: (&str, &str) = ("sim", "crates/sim/src/main.rs");
+
+/// Looks at every source file of L0, L1 and the simulator that is not a test.
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
     tree.files.iter().filter(|file| decides(file)).flat_map(check_file).collect()
 }
 
 fn decides(file: &File) -> bool {
     let layer = file.crate_name().and_then(place).map(|place| place.layer);
-    matches!(layer, Some(Layer::L0 | Layer::L1)) && file.is_rust() && !file.is_test()
+    let simulates = file.crate_name() == Some(SIMULATOR.0) && file.path != SIMULATOR.1;
+    let decides = matches!(layer, Some(Layer::L0 | Layer::L1)) || simulates;
+    decides && file.is_rust() && !file.is_test()
 }
 
 fn check_file(file: &File) -> Vec<Problem> {
@@ -62,6 +68,16 @@ mod tests {
         assert_eq!(
             found,
             [Problem::at("crates/pool/src/lib.rs", 2, "Instant::now in a layer that only decides")]
+        );
+    }
+
+    #[test]
+    fn the_simulator_has_no_clock_and_its_program_has_arguments() {
+        let clock = "fn now() -> u64 { SystemTime::now() }\n";
+        let found = check(&tree_of(&[("crates/sim/src/world.rs", clock), ("crates/sim/src/main.rs", clock)]));
+        assert_eq!(
+            found,
+            [Problem::at("crates/sim/src/world.rs", 1, "SystemTime in a layer that only decides")]
         );
     }
 

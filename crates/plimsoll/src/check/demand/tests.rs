@@ -79,8 +79,8 @@ fn targets_that_are_one_server_are_counted_once() {
     let servers = servers(&plan, &facts);
     assert_eq!(servers.len(), 2);
     assert_eq!(servers[0].name(), "10.0.0.1:5432 = 10.0.0.2:5432");
-    assert_eq!((servers[0].demand.most, servers[0].budget, servers[0].cap()), (60, Some(50), 50));
-    assert_eq!((servers[1].demand.most, servers[1].budget, servers[1].cap()), (60, Some(25), 25));
+    assert_eq!((servers[0].demand.most, servers[0].bound, servers[0].cap()), (60, Bound::Set(50), 50));
+    assert_eq!((servers[1].demand.most, servers[1].bound, servers[1].cap()), (60, Bound::Set(25), 25));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Pools against the places that servers have (incident 1: nobody owned the server's cap).
 
-use super::super::demand::Server;
+use super::super::demand::{Bound, Server, line_of};
 use super::super::facts::{Full, Rank, Reach, Said};
-use super::super::finding::{Finding, Section};
+use super::super::finding::{Finding, Place, Section};
 use super::{Case, note, some, warning};
 
 /// One place in so many is left free beside the sessions that are there now.
@@ -37,19 +37,39 @@ fn room(case: &Case<'_>, server: &Server<'_>, said: &Said) -> Option<Finding> {
     let name = server.name();
     let places =
         format!("max_connections {} less {} kept for others is {room}", said.max_connections, said.kept);
-    let finding = if cap > room && server.budget.is_some() {
-        let message =
-            format!("target_budget lets {cap} connections to {name}, which has room for {room}: {places}");
-        warning("budget-exceeds-server", case.places.key("target_budget"), message, "lower target_budget")
-    } else if cap > room {
-        let at = case.places.first_key(&["default_pool_size", "reserve_pool_size", "max_db_connections"]);
+    let too_many = || {
         let pools = server.demand.pools;
-        let message = format!(
+        format!(
             "the pools ({pools}) can need {cap} connections to {name}, which has room for {room}: {places}"
-        );
-        let todo = "set [plimsoll] target_budget: then clients wait here and no login is refused there";
-        warning("pools-exceed-server", at, message, todo)
-    } else if cap.saturating_add(others) > room {
+        )
+    };
+    let sizes = || case.places.first_key(&["default_pool_size", "reserve_pool_size", "max_db_connections"]);
+    let finding = if cap > room {
+        match server.bound {
+            Bound::Set(_) => {
+                let message = format!(
+                    "target_budget lets {cap} connections to {name}, which has room for {room}: {places}"
+                );
+                warning("budget-exceeds-server", budget_at(case, server), message, "lower target_budget")
+            }
+            Bound::Off => {
+                let todo =
+                    "set [plimsoll] target_budget: then clients wait here and no login is refused there";
+                warning("pools-exceed-server", sizes(), too_many(), todo)
+            }
+            Bound::Learned => {
+                let message = format!(
+                    "{}; the budget is learned from refusals only (compat = pgbouncer, no control_user), which others \
+                     get as well",
+                    too_many()
+                );
+                let todo = "set [plimsoll] control_user or target_budget: then some places are left free";
+                warning("pools-exceed-server", sizes(), message, todo)
+            }
+            // Each of several ways to it has the whole of it: a rule of its own.
+            Bound::Asked(_) => return None,
+        }
+    } else if cap.saturating_add(others) > room && case.plan.own.control_user.is_none() {
         let at = case.places.first_key(&["target_budget", "default_pool_size"]);
         let message = format!(
             "{cap} connections to {name} fit only without the {others} sessions that others have there now: {places}"
@@ -58,7 +78,7 @@ fn room(case: &Case<'_>, server: &Server<'_>, said: &Said) -> Option<Finding> {
             "no-room-for-others",
             at,
             message,
-            "lower target_budget (or the pools), or raise max_connections",
+            "set control_user, so that they are seen; or lower target_budget (or the pools), or raise max_connections",
         )
     } else {
         return None;
@@ -71,12 +91,22 @@ fn suggest_budget(case: &Case<'_>, server: &Server<'_>, room: u64, others: u64, 
     let targets = u64::try_from(server.targets.len()).unwrap_or(1).max(1);
     let budget = (room.saturating_sub(others).saturating_sub(spare) / targets).max(1);
     let name = server.name();
-    if case.plan.own.target_budget.is_some_and(|now| u64::from(now) <= budget) {
+    if case.plan.own.target_budget.fixed().is_some_and(|now| u64::from(now) <= budget) {
         return finding;
     }
     let why = format!("{name}: room for {room}, less {others} that others have now and {spare} to spare");
     let why = if targets > 1 { format!("{why}, for each of {targets} targets") } else { why };
     finding.with(Section::Plimsoll, "target_budget", budget, why)
+}
+
+/// Where the budget of a server is set.
+fn budget_at(case: &Case<'_>, server: &Server<'_>) -> Place {
+    let names = &case.facts.names;
+    let lines = server.targets.iter().filter_map(|target| line_of(case.plan, target, names));
+    match lines.into_iter().find(|line| line.budget.is_some()) {
+        Some(line) => case.places.target(line),
+        None => case.places.key("target_budget"),
+    }
 }
 
 /// Limits that roles and databases have at the server.
@@ -168,16 +198,17 @@ fn unasked(case: &Case<'_>, server: &Server<'_>, why: &str, full: Full) -> Findi
 }
 
 fn many_targets(case: &Case<'_>, server: &Server<'_>) -> Option<Finding> {
-    let budget = case.plan.own.target_budget?;
+    let together = match (server.bound, server.bound.known()) {
+        (Bound::Off, _) => return None,
+        (_, Some(budget)) => format!("each has a budget of its own, {budget} together"),
+        (_, None) => "each learns a budget of its own".to_string(),
+    };
     let targets = server.targets.len();
     (targets > 1).then(|| {
-        let message = format!(
-            "{} are one server, reached as {targets} targets: each has a target_budget of {budget}",
-            server.name()
-        );
+        let message = format!("{} are one server, reached as {targets} targets: {together}", server.name());
         warning(
             "one-server-many-targets",
-            case.places.key("target_budget"),
+            budget_at(case, server),
             message,
             "write its host the same way everywhere",
         )
@@ -186,23 +217,20 @@ fn many_targets(case: &Case<'_>, server: &Server<'_>) -> Option<Finding> {
 
 /// Nothing bounds what all pools take together.
 fn no_budget(case: &Case<'_>) -> Option<Finding> {
-    if case.plan.own.target_budget.is_some() || case.servers.is_empty() {
-        return None;
-    }
-    let open: Vec<&'static str> =
-        case.servers.iter().flat_map(|server| server.demand.open_ended.clone()).collect();
-    let is_known = |server: &Server<'_>| server.said().is_some();
-    let why = match (open.first(), case.servers.iter().all(is_known)) {
+    let off: Vec<&Server<'_>> = case.servers.iter().filter(|server| server.bound == Bound::Off).collect();
+    let first = off.first()?;
+    let open: Vec<&'static str> = off.iter().flat_map(|server| server.demand.open_ended.clone()).collect();
+    let why = match (open.first(), off.iter().all(|server| server.said().is_some())) {
         (Some(reason), _) => format!("{reason}, and nothing bounds all of them together"),
         // What was asked and does not fit has a finding of its own.
         (None, true) => return None,
         (None, false) => "nothing bounds all pools of a server together".to_string(),
     };
-    let todo = "set [plimsoll] target_budget to what the server has for you: max_connections, less \
+    let todo = "set [plimsoll] target_budget to auto, or to what the server has for you: max_connections, less \
                 superuser_reserved_connections and reserved_connections, less what others need";
-    let finding =
-        warning("no-target-budget", case.places.whole(), format!("target_budget is off: {why}"), todo);
-    let asked = case.servers.iter().filter_map(|server| Some((server, server.said()?)));
+    let message = format!("target_budget is off: {why}");
+    let finding = warning("no-target-budget", budget_at(case, first), message, todo);
+    let asked = off.iter().filter_map(|server| Some((server, server.said()?)));
     Some(asked.fold(finding, |finding, (server, said)| {
         suggest_budget(case, server, said.room().into(), server.others(case.facts), finding)
     }))
@@ -210,9 +238,11 @@ fn no_budget(case: &Case<'_>) -> Option<Finding> {
 
 fn summary(case: &Case<'_>, server: &Server<'_>, said: &Said) -> Finding {
     let others = server.others(case.facts);
-    let budget = match server.budget {
-        Some(budget) => format!("the budget is {budget}"),
-        None => "there is no budget".to_string(),
+    let budget = match (server.bound, server.bound.known()) {
+        (Bound::Off, _) => "there is no budget".to_string(),
+        (Bound::Learned, _) | (_, None) => "the budget is learned from refusals".to_string(),
+        (Bound::Asked(_), Some(budget)) => format!("the budget is {budget} (auto)"),
+        (Bound::Set(_), Some(budget)) => format!("the budget is {budget}"),
     };
     let most = match server.demand.open_ended.is_empty() {
         true => format!("can need {}", server.demand.most),

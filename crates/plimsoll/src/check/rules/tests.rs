@@ -284,6 +284,54 @@ fn pools_fit_the_places_of_the_server() {
     assert_eq!((suggested[0].key, suggested[0].value.as_str()), ("target_budget", "23"));
 }
 
+/// Two users on one database: 40 connections at most. What the server has is learned.
+#[test]
+fn an_automatic_budget_is_as_good_as_what_teaches_it() {
+    let ini = |lines: &str| format!("{CALM}[databases]\nshop = host=127.0.0.1\n[plimsoll]\n{lines}\n");
+    let with = |max_connections, count| {
+        let other = Sessions { role: "x".to_string(), from: Origin::Here, looks: Looks::Plain, count };
+        answered(Said { max_connections, sessions: vec![other], ..said() })
+    };
+    // 20 - 3 - 3 are 14 for us, and 3 for others.
+    assert_eq!(found(&ini(""), &with(20, 3)), []);
+    assert_eq!(found(&ini(""), &with(20, 4)), [("no-room-for-others", 0)]);
+    assert_eq!(found(&ini("target_headroom = 4"), &with(20, 4)), []);
+    assert_eq!(found(&ini("control_user = app"), &with(20, 10)), []);
+    // Nobody asks: the server fills up to its last place.
+    assert_eq!(found(&ini("compat = pgbouncer"), &with(20, 0)), [("pools-exceed-server", 0)]);
+    assert_eq!(found(&ini("compat = pgbouncer\ncontrol_user = app"), &with(20, 0)), []);
+    assert_eq!(found(&ini("compat = pgbouncer"), &with(43, 0)), []);
+    let lines = "[targets]\n127.0.0.1:5432 = budget=18 headroom=1";
+    assert_eq!(found(&ini(lines), &with(20, 0)), [("budget-exceeds-server", 12)]);
+    // The file is as good for a name of the server.
+    let mut named = with(20, 0);
+    named.names.insert("db".to_string(), vec!["127.0.0.1".parse().expect("an address")]);
+    assert_eq!(found(&ini("[targets]\ndb:5432 = budget=18"), &named), [("budget-exceeds-server", 12)]);
+}
+
+#[test]
+fn promises_and_targets_are_judged_by_what_the_network_says() {
+    let ini = |lines: &str| format!("{CALM}[databases]\nshop = host=127.0.0.1 {lines}\n");
+    // 20 - 3 - 3 are 14 for two users.
+    let small = answered(Said { max_connections: 20, ..said() });
+    assert_eq!(found(&ini("guaranteed_pool_size=7"), &small), []);
+    assert_eq!(found(&ini("guaranteed_pool_size=8"), &small), [("floors-exceed-budget", 0)]);
+    // The loader's doubts are here too.
+    assert_eq!(found(&ini("guaranteed_pool_size=21"), &Facts::default()), [("floor-over-pool-size", 9)]);
+    let mut facts = small;
+    facts.names.insert("db".to_string(), vec!["10.0.0.9".parse().expect("an address")]);
+    let other = ini("\n[targets]\ndb:5432 = budget=3");
+    assert_eq!(found(&other, &facts), [("target-unused", 11)]);
+    assert_eq!(found(&other, &Facts::default()), []);
+    facts.names.insert("db".to_string(), vec!["127.0.0.1".parse().expect("an address")]);
+    assert_eq!(found(&other, &facts), []);
+    let twice = ini("\n[targets]\n127.0.0.1:5432 = budget=3\ndb:5432 = budget=3");
+    assert_eq!(found(&twice, &facts), [("target-named-twice", 12)]);
+    // One finding for what both the text and the network tell.
+    let elsewhere = ini("\n[targets]\n10.0.0.7:5432 = budget=3");
+    assert_eq!(found(&elsewhere, &facts), [("target-unused", 11)]);
+}
+
 #[test]
 fn without_an_answer_a_budget_is_wanted() {
     let silent = |full| {
@@ -291,12 +339,20 @@ fn without_an_answer_a_budget_is_wanted() {
         facts.answers.insert(target("127.0.0.1"), Err(Silent { why: "no \"reason\"".to_string(), full }));
         facts
     };
-    let off = format!("{CALM}[databases]\nshop = host=127.0.0.1\n");
-    assert_eq!(found(&off, &Facts::default()), [("no-target-budget", 0)]);
-    assert_eq!(found(&off, &silent(Full::No)), [("server-not-asked", 9), ("no-target-budget", 0)]);
+    let auto = format!("{CALM}[databases]\nshop = host=127.0.0.1\n");
+    assert_eq!(found(&auto, &Facts::default()), []);
+    assert_eq!(found(&auto, &silent(Full::No)), [("server-not-asked", 9)]);
+    let off = format!("{auto}[plimsoll]\ntarget_budget = off\n");
+    assert_eq!(found(&off, &Facts::default()), [("no-target-budget", 11)]);
+    assert_eq!(found(&off, &silent(Full::No)), [("server-not-asked", 9), ("no-target-budget", 11)]);
+    let line = format!("{auto}[targets]\n127.0.0.1:5432 = budget=off\n");
+    assert_eq!(found(&line, &Facts::default()), [("no-target-budget", 11)]);
     assert_eq!(found(&calm(""), &silent(Full::Yes)), [("server-full", 10)]);
     let any = format!("{CALM}[databases]\n* = host=127.0.0.1\n");
-    assert_eq!(found(&any, &answered(Said { max_connections: 600, ..said() })), [("no-target-budget", 0)]);
+    let many = answered(Said { max_connections: 600, ..said() });
+    assert_eq!(found(&any, &many), []);
+    let off = format!("{any}[plimsoll]\ntarget_budget = off\n");
+    assert_eq!(found(&off, &many), [("no-target-budget", 11)]);
     assert_eq!(found(CALM, &Facts::default()), []);
 }
 
@@ -357,9 +413,11 @@ fn every_rule_is_explained() {
         include_str!("servers.rs"),
         include_str!("sessions.rs"),
         include_str!("state.rs"),
+        include_str!("targets.rs"),
         include_str!("timers.rs"),
         include_str!("tls.rs"),
         include_str!("../load.rs"),
+        include_str!("../../../../config/src/doubts.rs"),
     ];
     let is_id = |word: &&str| {
         word.contains('-')

@@ -1,0 +1,164 @@
+//! `SHOW TARGETS` and `SHOW POOL_KEYS`: what each physical server has for us, and why there are the pools there are.
+
+use plimsoll_pool::BudgetSource;
+use plimsoll_proxy::{KeyView, TargetView};
+
+use super::Scene;
+use crate::table::{Column, Row, big, cell, int, text};
+
+/// So many pools are looked at for what made them.
+const MANY_POOLS: usize = 10;
+
+pub(super) const TARGETS: &[Column] = &[
+    text("target"),
+    int("budget"),
+    text("source"),
+    int("max_connections"),
+    int("reserved"),
+    int("foreign"),
+    int("used"),
+    int("sv_login"),
+    int("sv_idle"),
+    int("sv_active"),
+    int("sv_tested"),
+    int("sv_closing"),
+    int("sv_lost"),
+    int("cl_waiting"),
+    big("asked_us"),
+    big("refused_us"),
+    text("trouble"),
+    text("pools"),
+    text("foreign_by"),
+    text("unseen"),
+    big("differences"),
+];
+
+/// A row for each target there ever was.
+pub(super) fn target_rows(scene: &Scene<'_>) -> Vec<Row> {
+    scene.pooler.targets().iter().map(target_row).collect()
+}
+
+fn target_row(target: &TargetView) -> Row {
+    let (counts, said) = (&target.counts, target.said.as_ref());
+    let waiting: u32 = target.pools.iter().map(|(_, _, _, waiting)| waiting).sum();
+    vec![
+        cell(&target.address),
+        target.budget.map(|budget| budget.to_string()),
+        cell(source(target.source)),
+        said.map(|said| said.max_connections.to_string()),
+        said.map(|said| said.reserved.to_string()),
+        said.and_then(|said| said.foreign).map(|foreign| foreign.to_string()),
+        cell(target.used),
+        cell(counts.opening),
+        cell(counts.idle + counts.used),
+        cell(counts.held + counts.being_canceled),
+        cell(counts.tested),
+        cell(counts.closing),
+        cell(counts.lost),
+        cell(waiting),
+        said.map(|said| said.ago.as_micros().to_string()),
+        target.refused.map(|refused| refused.as_micros().to_string()),
+        target.trouble.clone(),
+        cell(pools(target)),
+        said.map(|said| {
+            let all =
+                said.by_user.iter().map(|(user, application, count)| format!("{user}/{application} {count}"));
+            all.collect::<Vec<_>>().join(", ")
+        }),
+        cell(target.unseen.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")),
+        cell(target.differences),
+    ]
+}
+
+/// Where a budget comes from, in a word.
+pub(crate) fn source(source: BudgetSource) -> &'static str {
+    match source {
+        BudgetSource::Unlimited => "none",
+        BudgetSource::Configured => "file",
+        BudgetSource::Asked => "server",
+        BudgetSource::Refused => "refusal",
+    }
+}
+
+fn pools(target: &TargetView) -> String {
+    let one =
+        |(database, role, has, waiting): &(std::sync::Arc<str>, std::sync::Arc<str>, u32, u32)| match waiting
+        {
+            0 => format!("{database}/{role} {has}"),
+            waiting => format!("{database}/{role} {has} ({waiting} waiting)"),
+        };
+    target.pools.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) const POOL_KEYS: &[Column] = &[
+    text("database"),
+    text("role"),
+    text("purpose"),
+    text("options"),
+    int("clients"),
+    int("servers"),
+    text("why"),
+    text("warning"),
+];
+
+/// A row for each pool; where pools have come with the clients, every row says so.
+pub(super) fn key_rows(scene: &Scene<'_>) -> Vec<Row> {
+    let keys = scene.pooler.pool_keys();
+    let warning = growth(&keys);
+    let row = |key: &KeyView| {
+        let counts = &key.counts;
+        let servers =
+            counts.opening + counts.idle + counts.used + counts.held + counts.being_canceled + counts.tested;
+        vec![
+            cell(&key.database),
+            cell(&key.role),
+            cell(key.purpose),
+            cell(key.options.join(" ")),
+            cell(key.clients),
+            cell(servers),
+            cell(&key.why),
+            warning.clone(),
+        ]
+    };
+    keys.iter().map(row).collect()
+}
+
+/// Whether there is a pool for nearly every client: then nobody shares a connection with anybody.
+fn growth(keys: &[KeyView]) -> Option<String> {
+    let pools = keys.iter().filter(|key| key.purpose == "clients").count();
+    let lonely = keys.iter().filter(|key| key.purpose == "clients" && key.clients <= 1).count();
+    let roles: std::collections::BTreeSet<_> = keys.iter().map(|key| &key.role).collect();
+    (pools >= MANY_POOLS && lonely * 10 >= pools * 9).then(|| {
+        format!(
+            "WARNING: {lonely} of {pools} pools have one client at most: pools grow with the number of clients \
+             ({} server login roles). Give the database line a user=, so that all share one pool",
+            roles.len()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(role: &str, clients: u32) -> KeyView {
+        KeyView {
+            database: "shop".into(),
+            role: role.into(),
+            purpose: "clients",
+            why: String::new(),
+            clients,
+            counts: plimsoll_pool::PoolCounts::default(),
+            options: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_pool_for_every_client_is_told() {
+        let many: Vec<_> = (0..20).map(|n| key(&format!("token{n}"), 1)).collect();
+        assert!(growth(&many).expect("a warning").starts_with("WARNING: 20 of 20 pools"));
+        assert_eq!(growth(&many[..5]), None);
+        let shared: Vec<_> = (0..20).map(|n| key(&format!("role{n}"), 30)).collect();
+        assert_eq!(growth(&shared), None);
+    }
+}

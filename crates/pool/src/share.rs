@@ -1,0 +1,121 @@
+//! Whose share of what is scarce is too large.
+//!
+//! Shares are max-min fair over the pools that want more, by their weights, with `guaranteed_pool_size` as a floor.
+//! Nobody computes them: a connection goes from one pool to another only if that makes the smaller of the two shares
+//! larger, and such moves end where no other division gives the poorest more. A move never calls for the opposite one,
+//! so nothing swings.
+
+use std::time::Duration;
+
+use plimsoll_types::{Moment, PoolId};
+
+use crate::Pools;
+use crate::limits::{Groups, TARGET};
+use crate::nouns::Standing;
+use crate::room::Taken;
+use crate::slots::Slot;
+
+/// How long a connection serves the waiters of its own pool before those of a pool without any can have its place: with
+/// fewer places than pools they take turns of this length, not of one transaction.
+pub(crate) const TENURE_MIN: Duration = Duration::from_millis(100);
+
+/// How long a connection that nobody uses stays with a pool that has less than its share: a client that comes back after
+/// a moment does not have to wait for a login.
+pub(crate) const IDLE_GRACE: Duration = Duration::from_secs(1);
+
+/// A pool's place in the order of those who want more: who is below its floor first, then by share.
+pub(crate) type Level = (bool, u64);
+
+impl Pools {
+    /// How much a pool has of what is scarce, beside others.
+    pub(crate) fn level(&self, id: PoolId) -> Level {
+        let (staying, limits) = (self.slots.shelf(id).staying(), self.pool(id).limits());
+        (staying >= limits.guaranteed, u64::from(staying) * SCALE / u64::from(limits.weight.max(1)))
+    }
+
+    /// Whether `rich` still has a larger share than `poor`, or the same, when one connection has gone from it to `poor`;
+    /// `kept` are those that `rich` has then.
+    fn is_fair(&self, poor: PoolId, rich: PoolId, kept: u32) -> bool {
+        let (poor_limits, rich_limits) = (self.pool(poor).limits(), self.pool(rich).limits());
+        let got = self.slots.shelf(poor).staying() + 1;
+        if got <= poor_limits.guaranteed {
+            return true;
+        }
+        u64::from(kept) * u64::from(poor_limits.weight.max(1))
+            >= u64::from(got) * u64::from(rich_limits.weight.max(1))
+    }
+
+    /// Whether a pool has more than its floor.
+    fn is_above_floor(&self, id: PoolId) -> bool {
+        self.slots.shelf(id).staying() > self.pool(id).limits().guaranteed
+    }
+
+    /// Whether an idle connection may be closed for the sake of pool `id`. Under `max_db_connections` and
+    /// `max_user_connections` the least recently used one goes at once, as in PgBouncer; in a target's budget it goes at
+    /// once from a pool whose share is no smaller than what `id` will have, else after [`IDLE_GRACE`]. One that a floor
+    /// keeps goes after that time to a pool without any: floors may add up to more than there is.
+    pub(crate) fn may_evict(&self, id: PoolId, slot: &Slot, taken: &Taken, now: Moment) -> bool {
+        let (unused, for_budget) = (now >= slot.used + IDLE_GRACE, taken[TARGET].is_some());
+        if for_budget && self.is_kept_free(slot.pool) {
+            return false;
+        }
+        if !self.is_above_floor(slot.pool) {
+            return unused && self.slots.shelf(id).staying() == 0;
+        }
+        !for_budget || unused || self.is_fair(id, slot.pool, self.slots.shelf(slot.pool).staying())
+    }
+
+    /// Whether the last connection of a pool has a place in the budget that nobody else could use.
+    fn is_kept_free(&self, id: PoolId) -> bool {
+        self.pool(id).spec().standing == Standing::Guaranteed && self.slots.shelf(id).staying() <= 1
+    }
+
+    /// Whether the waiters of `id` come before those of the pool that the free connection belongs to.
+    pub(crate) fn may_take(&self, id: PoolId, slot: &Slot, taken: &Taken, now: Moment) -> bool {
+        if taken[TARGET].is_some() && self.is_kept_free(slot.pool) {
+            return false;
+        }
+        let has = self.slots.shelf(slot.pool).staying();
+        let theirs = self.waiters.oldest(&self.pool(slot.pool).queue);
+        let fair = self.is_above_floor(slot.pool)
+            && match theirs {
+                // Nobody waits for it there: it is as good as idle.
+                None => taken[TARGET].is_none() || self.is_fair(id, slot.pool, has),
+                Some(_) => self.is_fair(id, slot.pool, has.saturating_sub(1)),
+            };
+        fair || self.is_its_turn(id, slot, theirs, now)
+    }
+
+    /// Whether a pool without any connection has the next turn with one that has served its own pool for
+    /// [`TENURE_MIN`].
+    fn is_its_turn(&self, id: PoolId, slot: &Slot, theirs: Option<u32>, now: Moment) -> bool {
+        let Some(ours) = self.waiters.oldest(&self.pool(id).queue) else { return false };
+        let nothing_of_ours = self.slots.shelf(id).staying() == 0;
+        let served = now >= slot.opened + TENURE_MIN;
+        let turn = |waiter: u32| self.waiters.row(waiter).turn;
+        nothing_of_ours && served && theirs.is_none_or(|theirs| turn(ours) < turn(theirs))
+    }
+
+    /// When an idle connection that a hungry pool could have becomes free for the taking.
+    pub(crate) fn grace_ends(&self) -> Option<Moment> {
+        if self.hungry.is_empty() {
+            return None;
+        }
+        let oldest = self.slots.shelves().filter_map(|(_, shelf)| shelf.idle().oldest());
+        let ends = oldest.map(|index| self.slots.row(index).used + IDLE_GRACE);
+        ends.filter(|end| *end > self.looked).min()
+    }
+
+    /// Places at a target that are kept for pools with a place of their own ([`crate::Standing::Guaranteed`]).
+    pub(crate) fn reserved(&self, groups: &Groups) -> u32 {
+        let waits = |id: &&PoolId| self.find_pool(**id).is_some() && self.slots.shelf(**id).sized() == 0;
+        let leads_there = |id: &&PoolId| {
+            let targets = &self.pool(**id).spec().targets;
+            targets.iter().any(|target| self.slots.limits.target(*target) == Some(groups[TARGET]))
+        };
+        self.guaranteed.iter().filter(waits).filter(leads_there).count() as u32
+    }
+}
+
+/// Shares are compared in whole numbers.
+const SCALE: u64 = 1_000;

@@ -1,0 +1,215 @@
+//! What the console sees of targets, of the keys of pools, and of the way in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use plimsoll_pool::{Admission, BudgetSource, PoolCounts};
+use plimsoll_types::{Cause, PoolId, TargetId};
+
+use super::Control;
+use crate::directory::{PoolEntry, Purpose, database_client_limit, user_client_limit};
+use crate::hub::Phase;
+
+/// A physical server: `SHOW TARGETS`.
+#[derive(Clone, Debug)]
+pub struct TargetView {
+    /// `host:port`.
+    pub address: String,
+    /// Most server connections of ours there; `None`: no cap.
+    pub budget: Option<u32>,
+    /// Where that comes from.
+    pub source: BudgetSource,
+    /// `target_budget` of the file.
+    pub configured: Option<u32>,
+    /// What refusals have taught.
+    pub learned: Option<u32>,
+    /// Ours by state.
+    pub counts: PoolCounts,
+    /// Ours, all that count.
+    pub used: u32,
+    /// What the server said of itself, if it was asked.
+    pub said: Option<SaidView>,
+    /// Why it could not be asked.
+    pub trouble: Option<String>,
+    /// Since it last refused a login of ours for want of a place.
+    pub refused: Option<Duration>,
+    /// Connections of ours that it does not see, look after look.
+    pub unseen: Vec<u32>,
+    /// How often that has been so, since the start.
+    pub differences: u64,
+    /// The pools that lead there: database, role, what they have there, clients waiting.
+    pub pools: Vec<(Arc<str>, Arc<str>, u32, u32)>,
+}
+
+/// What a server said of itself.
+#[derive(Clone, Debug)]
+pub struct SaidView {
+    /// How long ago.
+    pub ago: Duration,
+    /// `max_connections`.
+    pub max_connections: u32,
+    /// Places kept for superusers and others.
+    pub reserved: u32,
+    /// Sessions that are not ours; `None`: they are not counted.
+    pub foreign: Option<u32>,
+    /// The same by role and application.
+    pub by_user: Vec<(String, String, u32)>,
+}
+
+/// Why a pool is there: `SHOW POOL_KEYS`.
+#[derive(Clone, Debug)]
+pub struct KeyView {
+    /// Configured database.
+    pub database: Arc<str>,
+    /// Server login role.
+    pub role: Arc<str>,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// Why, in words.
+    pub why: String,
+    /// Clients logged in.
+    pub clients: u32,
+    /// Its slots.
+    pub counts: PoolCounts,
+    /// Startup options that are part of the key: of the database's line.
+    pub options: Vec<String>,
+}
+
+/// What would happen to a new client: `EXPLAIN ADMISSION`.
+#[derive(Clone, Debug)]
+pub struct AdmissionView {
+    /// The pool's role; `None`: there is no pool yet.
+    pub role: Option<Arc<str>>,
+    /// What keeps the client out before it comes to a pool.
+    pub at_the_door: Option<Cause>,
+    /// What the pool says.
+    pub pool: Option<Admission>,
+    /// Clients that wait before it.
+    pub before: u32,
+    /// `pool_size`, for the wait.
+    pub size: u32,
+    /// Addresses of the targets that the obstacles name.
+    pub targets: Vec<(TargetId, String)>,
+}
+
+impl Control {
+    /// `SHOW TARGETS`.
+    pub fn targets(&self) -> Vec<TargetView> {
+        let hub = &self.hub;
+        let (now, all) = (hub.now(), hub.directory.lock().targets());
+        let pools = hub.directory.lock().pools();
+        let core = hub.core.lock();
+        let slots: Vec<_> = core.pools.slots().collect();
+        let mut out = Vec::new();
+        for (id, addr) in all {
+            let Some(view) = core.pools.target_view(id) else { continue };
+            let here: Vec<_> = slots.iter().filter(|slot| slot.target == id).collect();
+            let mut by_pool: BTreeMap<PoolId, u32> = BTreeMap::new();
+            here.iter().for_each(|slot| *by_pool.entry(slot.pool).or_default() += 1);
+            let known = hub.targets.known(id);
+            let of_pool = |pool: &Arc<PoolEntry>| {
+                let waiting = core.pools.counts(pool.id, now).waiting;
+                let has = by_pool.get(&pool.id).copied();
+                let leads = has.is_some() || (waiting > 0 && core.pools.leads_to(pool.id, id));
+                leads.then(|| (pool.database.name.clone(), pool.user.clone(), has.unwrap_or(0), waiting))
+            };
+            let counts = here.iter().fold(PoolCounts::default(), |sum, slot| sum.with(slot.counted()));
+            out.push(TargetView {
+                address: addr.peer().to_string(),
+                budget: view.budget,
+                source: view.source,
+                configured: view.configured,
+                learned: view.learned,
+                counts,
+                used: view.used,
+                said: known.look.map(|look| look.view(now)),
+                trouble: known.trouble,
+                refused: view.refused.map(|at| now.since(at)),
+                unseen: known.audit.missing,
+                differences: known.audit.differences,
+                pools: pools.iter().filter_map(of_pool).collect(),
+            });
+        }
+        out
+    }
+
+    /// `SHOW POOL_KEYS`, by database and role.
+    pub fn pool_keys(&self) -> Vec<KeyView> {
+        let hub = &self.hub;
+        let (now, pools) = (hub.now(), hub.directory.lock().pools());
+        let core = hub.core.lock();
+        let view = |pool: &Arc<PoolEntry>| KeyView {
+            database: pool.database.name.clone(),
+            role: pool.user.clone(),
+            purpose: match pool.purpose {
+                Purpose::Clients => "clients",
+                Purpose::AuthQuery => "auth_query",
+                Purpose::Control(_) => "control_user",
+            },
+            why: pool.why.clone(),
+            clients: pool.clients.load(Ordering::Relaxed),
+            counts: core.pools.counts(pool.id, now),
+            options: pool
+                .database
+                .config()
+                .startup
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+        };
+        pools.iter().map(view).collect()
+    }
+
+    /// `EXPLAIN ADMISSION database user`.
+    pub fn admission(&self, database: &str, user: &str) -> AdmissionView {
+        let hub = &self.hub;
+        let plan = hub.plan();
+        let nowhere = |cause| AdmissionView {
+            role: None,
+            at_the_door: Some(cause),
+            pool: None,
+            before: 0,
+            size: 0,
+            targets: Vec::new(),
+        };
+        let directory = hub.directory.lock();
+        let Some(entry) = directory.database(database) else {
+            return match plan.auto_database {
+                Some(_) => AdmissionView { at_the_door: None, ..nowhere(Cause::DatabaseRemoved) },
+                None => nowhere(Cause::NoSuchDatabase { name: database.into() }),
+            };
+        };
+        let config = entry.config();
+        let user_clients = directory.user_clients.get(user).copied().unwrap_or(0);
+        let full = |most: u32, now: u32| most > 0 && now >= most;
+        let at_the_door = if entry.disabled.load(Ordering::Relaxed) {
+            Some(Cause::DatabaseDisabled { name: database.into() })
+        } else if hub.phase() != Phase::Running {
+            Some(Cause::ShuttingDown)
+        } else if hub.sockets.load(Ordering::Acquire) >= plan.general.max_client_conn {
+            Some(Cause::MaxClientConn)
+        } else if full(database_client_limit(&plan, &config), entry.clients.load(Ordering::Acquire)) {
+            Some(Cause::MaxDbClients)
+        } else if full(user_client_limit(&plan, user), user_clients) {
+            Some(Cause::MaxUserClients)
+        } else {
+            None
+        };
+        let role: Arc<str> = config.user.as_deref().unwrap_or(user).into();
+        let pool = directory.find_pool(entry.id, &role);
+        let targets =
+            directory.targets().into_iter().map(|(id, addr)| (id, addr.peer().to_string())).collect();
+        drop(directory);
+        let (core, now) = (hub.core.lock(), hub.now());
+        AdmissionView {
+            role: Some(role.clone()),
+            at_the_door,
+            pool: pool.as_ref().and_then(|pool| core.pools.admission(pool.id, now)),
+            before: pool.map_or(0, |pool| core.pools.counts(pool.id, now).waiting),
+            size: crate::directory::pool_size(&plan, &config, &role),
+            targets,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What a server is asked, and what its answer means.
+
+use std::collections::BTreeMap;
+
+use plimsoll_types::Moment;
+
+use super::{Counted, Look};
+use crate::ask::Values;
+
+/// Limits: everybody may see them.
+pub(super) const LIMITS: &str = "SELECT 'S', pg_catalog.current_setting('max_connections'), \
+    pg_catalog.current_setting('superuser_reserved_connections'), \
+    coalesce(pg_catalog.current_setting('reserved_connections', true), '0')";
+
+/// Limits and sessions. pg_stat_activity hides from most roles what a session is, so the numbers of the databases are
+/// asked for as well: they count parallel workers and autovacuum too, which is on the safe side. Walsenders have places
+/// of their own since PostgreSQL 12.
+pub(super) const SESSIONS: &str = "SELECT 'S', pg_catalog.current_setting('max_connections'), \
+    pg_catalog.current_setting('superuser_reserved_connections'), \
+    coalesce(pg_catalog.current_setting('reserved_connections', true), '0'), \
+    pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'), \
+    (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database); \
+    SELECT 'B', pid, usename, application_name FROM pg_catalog.pg_stat_activity \
+    WHERE backend_type = 'client backend'";
+
+/// Sessions of others by role and application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Foreign {
+    /// Role.
+    pub(crate) user: String,
+    /// application_name (claimed).
+    pub(crate) application: String,
+    /// How many.
+    pub(crate) count: u32,
+}
+
+/// Understands the answer to [`LIMITS`].
+pub(super) fn limits(rows: &[Values], at: Moment) -> Look {
+    let mut look = Look { at, ..Look::default() };
+    for row in rows.iter().map(|row| Row(row)).filter(|row| row.text(0) == "S") {
+        look.max_connections = row.number(1);
+        look.reserved = row.number(2).saturating_add(row.number(3));
+    }
+    look
+}
+
+/// Understands the answer to [`SESSIONS`]; `control` is the process that gave it, `ours` are all of ours.
+pub(super) fn whole(rows: &[Values], control: u32, ours: &[u32], at: Moment) -> Look {
+    let mut look = limits(rows, at);
+    let mut by_user: BTreeMap<(String, String), u32> = BTreeMap::new();
+    for row in rows.iter().map(|row| Row(row)).filter(|row| row.text(0) == "B") {
+        let pid = row.number(1);
+        look.pids.push(pid);
+        if pid != control && !ours.contains(&pid) {
+            *by_user.entry((row.text(2), row.text(3))).or_default() += 1;
+        }
+    }
+    let sees_all = rows.iter().map(|row| Row(row)).any(|row| row.text(0) == "S" && row.text(4) == "t");
+    if sees_all {
+        look.counted = Counted::Exactly;
+        look.foreign = by_user.values().sum();
+    } else {
+        let all =
+            rows.iter().map(|row| Row(row)).find(|row| row.text(0) == "S").map_or(0, |row| row.number(5));
+        look.counted = Counted::Roughly;
+        look.foreign = all.saturating_sub(u32::try_from(ours.len()).unwrap_or(u32::MAX));
+        look.pids.clear();
+        by_user.clear();
+    }
+    look.by_user = by_user
+        .into_iter()
+        .map(|((user, application), count)| Foreign { user, application, count })
+        .collect();
+    look.by_user.sort_by(|a, b| b.count.cmp(&a.count));
+    look
+}
+
+/// A row of an answer.
+struct Row<'a>(&'a Values);
+
+impl Row<'_> {
+    fn text(&self, at: usize) -> String {
+        let value = self.0.get(at).and_then(|value| value.as_deref()).unwrap_or_default();
+        String::from_utf8_lossy(value).into_owned()
+    }
+
+    fn number(&self, at: usize) -> u32 {
+        self.text(at).parse().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: &[&str]) -> Values {
+        values.iter().map(|value| Some(value.as_bytes().into())).collect()
+    }
+
+    #[test]
+    fn sessions_of_others_are_counted_by_role_and_application() {
+        let rows = [
+            row(&["S", "100", "3", "2", "t", "9"]),
+            row(&["B", "10", "app", "web"]),
+            row(&["B", "11", "control", ""]),
+            row(&["B", "12", "batch", "night"]),
+            row(&["B", "13", "batch", "night"]),
+            row(&["B", "14", "ops", "psql"]),
+        ];
+        let look = whole(&rows, 11, &[10, 11], Moment(5));
+        assert_eq!((look.max_connections, look.reserved, look.foreign), (100, 5, 3));
+        let batch = Foreign { user: "batch".into(), application: "night".into(), count: 2 };
+        assert_eq!((look.by_user.len(), &look.by_user[0]), (2, &batch));
+        assert_eq!((look.counted, look.pids.len()), (Counted::Exactly, 5));
+    }
+
+    #[test]
+    fn a_role_that_may_not_see_them_counts_by_database() {
+        let rows = [row(&["S", "100", "3", "0", "f", "9"]), row(&["B", "11", "control", ""])];
+        let look = whole(&rows, 11, &[10, 11], Moment(5));
+        assert_eq!((look.foreign, look.counted, look.pids.len()), (7, Counted::Roughly, 0));
+        assert_eq!(whole(&[], 1, &[], Moment(5)).max_connections, 0);
+    }
+}

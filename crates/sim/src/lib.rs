@@ -1,0 +1,43 @@
+//! The decision crates in one thread on a virtual clock: clients that come, ask, stall, vanish and cancel; servers that
+//! accept, refuse, hang, die and come back; reloads, pauses and changes of budgets. Thousands of histories, each from a
+//! seed, against a reference model; the invariants of ARCHITECTURE.md after every event, and at the end that nobody was
+//! forgotten.
+//!
+//! Everything chance decides is drawn beforehand into a [`History`], so a run is a function of its history alone: the
+//! same seed gives the same history and the same run, bit by bit, and a history that breaks a rule can be cut down to
+//! the few steps that matter ([`shrink`]).
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `history`, `say` | what can happen, as data and in words |
+//! | `rng`, `draw` | a history from a seed |
+//! | `driver` | the one place where the pool is called, and where it can be sabotaged |
+//! | `server` | PostgreSQL as a pooler meets it: places, logins, backends |
+//! | `world` | the model: clients, connections, cancels; what is compared after every event |
+//! | `ledger` | the hold ledger beside it |
+//! | `drain` | the end of a history: liveness, and nothing left |
+//! | `run`, `shrink`, `simpler` | running, and cutting down |
+
+mod agenda;
+mod drain;
+mod draw;
+mod driver;
+mod history;
+mod ledger;
+mod rng;
+mod run;
+mod say;
+mod server;
+mod shrink;
+mod simpler;
+mod world;
+
+pub use draw::draw;
+pub use driver::Sabotage;
+pub use history::{
+    Answer, Arrival, Back, Backoff, Cancel, Course, Ending, Farewell, History, Limits, Login, Minimum, Mood,
+    Newcomers, Order, Picks, Place, PoolShape, Shape, Step, TargetShape, Turns, What,
+};
+pub use run::{Outcome, Telling, run};
+pub use shrink::{Shrunk, shrink};
+pub use world::{Broken, Tally};
