@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{BINARY, SOON, backend, house, house_with, servers_in, wait_for_pool};
 use plimsoll_testkit::{
-    Batch, Client, FakeServer, Gate, Ini, Plimsoll, Postgres, PostgresOptions, ServerAuth, StopMode,
+    Batch, Client, FakeServer, Gate, Ini, Packet, Plimsoll, Postgres, PostgresOptions, ServerAuth, StopMode,
     error_response, eventually, eventually_ok, tags,
 };
 
@@ -148,6 +148,30 @@ fn an_idle_server_that_dies_is_not_seen_by_anybody() {
         assert_ne!(backend(&mut client), old);
     }
     counts_agree(&postgres, &plimsoll);
+}
+
+/// The last words of a server that had already answered are nobody's: a driver would take them for the answer to its
+/// next statement and send that again, though it was executed.
+#[test]
+fn a_server_that_dies_behind_its_answer_is_not_heard_by_anybody() {
+    let server = FakeServer::start(|_, peer| {
+        peer.welcome()?;
+        peer.read_to(b'Q')?;
+        let mut last = Packet::typed(b'C').text("INSERT 0 1").bytes();
+        last.extend(Packet::typed(b'Z').raw(b"I").bytes());
+        last.extend(error_response("FATAL", "57P01", "terminating connection"));
+        peer.send(&last)
+    });
+    let line = format!("host=127.0.0.1 port={} dbname=x", server.port());
+    let plimsoll =
+        common::pooler(quick_retry(Ini::empty()).database("mortal", &line).login("app", "app-secret"));
+    let mut client = plimsoll.login("app", "mortal").client();
+    for executed in 1..=5 {
+        assert_eq!(tags(&client.run(&Batch::new().query("INSERT"))), "CZ");
+        assert_eq!(server.accepted(), executed, "each server executes one statement");
+    }
+    plimsoll
+        .wait_for_log("closing because: server ended the connection: FATAL: terminating connection", SOON);
 }
 
 #[test]

@@ -156,6 +156,12 @@ fn clients_and_servers_are_shown_as_they_are() {
     assert_eq!(clients.cell(row(waiter.port()), "state"), "waiting");
     assert_eq!(clients.cell(row(idle.port()), "state"), "idle");
     assert_eq!(clients.cell(row(console.port()), "database"), "pgbouncer");
+    let mut named = plimsoll
+        .login("admin", "pgbouncer")
+        .password("admin-secret")
+        .parameter("application_name", "watch")
+        .client();
+    assert_eq!(named.query("SHOW CLIENTS").count(&[("application_name", "watch")]), 1);
     let servers = console.query("SHOW SERVERS");
     let row = servers.find(&[("remote_pid", &held.to_string())]).expect("its server");
     assert_eq!((servers.cell(row, "type"), servers.cell(row, "state")), ("S", "active"));
@@ -205,7 +211,12 @@ fn databases_lists_and_config_say_what_the_file_says() {
     let wanted = "databases users peers pools peer_pools free_clients used_clients login_clients free_servers \
                   used_servers dns_names dns_zones dns_queries dns_pending";
     assert_eq!(names, wanted.split(' ').collect::<Vec<_>>());
-    assert_eq!(lists.number(lists.find(&[("list", "databases")]).unwrap(), "items"), 5);
+    let count = |what: &str| lists.number(lists.find(&[("list", what)]).unwrap(), "items");
+    assert_eq!(count("databases"), 5);
+    // Idle ones are counted, too: what is free there is a spare place of PgBouncer's cache.
+    let servers = plimsoll.show("SERVERS").rows.len() as u64;
+    assert_eq!((count("used_servers"), count("free_servers")), (servers, 0));
+    assert!(servers > 0);
 }
 
 #[test]
@@ -244,6 +255,7 @@ fn pause_and_resume() {
     plimsoll.still_works(&["p0", "p1"]);
     let mut console = plimsoll.console();
     assert_eq!(console.query("PAUSE p0").command, "PAUSE");
+    plimsoll.wait_for_log("closing because: pause mode", SOON);
     let mut waiting = paused(&postgres, &plimsoll, "p0");
     plimsoll.still_works(&["p1"]);
     let databases = console.query("SHOW DATABASES");

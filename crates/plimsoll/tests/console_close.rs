@@ -171,7 +171,7 @@ fn an_auto_database_nobody_uses_is_dropped() {
     stays.query("SELECT 1");
     plimsoll.client("app", "p2").query("SELECT 1");
     plimsoll.client("app", "p0").query("SELECT 1");
-    let line = "dropping database 'p2' as it does not exist anymore or inactive auto-database";
+    let line = "WARNING dropping database 'p2' as it does not exist anymore or inactive auto-database";
     plimsoll.wait_for_log(line, SOON);
     let databases = console.query("SHOW DATABASES");
     assert_eq!(databases.count(&[("name", "p2")]), 0);
@@ -181,6 +181,28 @@ fn an_auto_database_nobody_uses_is_dropped() {
     assert_eq!(stays.value("SELECT 1"), "1");
     // It is made again when somebody asks for it.
     assert_eq!(plimsoll.client("app", "p2").value("SELECT current_database()"), "p2");
+}
+
+#[test]
+fn an_auto_database_is_shown_while_it_is_in_use() {
+    let postgres = Postgres::start();
+    let star = format!("host=127.0.0.1 port={}", postgres.port());
+    let ini = Ini::new(&postgres).without_database("p1").database("*", &star);
+    let plimsoll = pooler(ini.set("server_idle_timeout", "1"));
+    let mut client = plimsoll.client("app", "p1");
+    client.query("SELECT 1");
+    let databases = || {
+        let (shown, lists) = (plimsoll.show("DATABASES"), plimsoll.show("LISTS"));
+        let counted = lists.number(lists.find(&[("list", "databases")]).unwrap(), "items");
+        assert_eq!(counted, shown.rows.len() as u64);
+        shown.count(&[("name", "p1")])
+    };
+    assert_eq!(databases(), 1);
+    client.leave();
+    eventually("the database to be out of sight", SOON, || databases() == 0);
+    assert_eq!(plimsoll.show("POOLS").count(&[("database", "p1")]), 1);
+    plimsoll.client("app", "p1").query("SELECT 1");
+    assert_eq!(databases(), 1, "it has a server connection");
 }
 
 #[test]

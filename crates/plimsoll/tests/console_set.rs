@@ -230,10 +230,21 @@ fn the_mode_of_a_pool_changes_for_clients_that_are_there() {
     wait_for_pool(&plimsoll, "p0", &[("cl_active", 1), ("cl_waiting", 1), ("sv_active", 1)]);
     let pools = plimsoll.show("POOLS");
     assert_eq!(pools.cell(pools.find(&[("database", "p0")]).unwrap(), "pool_mode"), "session");
-    let [first, mut second] = clients;
-    first.leave();
+    // The session that holds the connection does nothing: it gives it up at once, and cleaned.
+    first.query("SET work_mem = '1234kB'");
+    set(&plimsoll, "pool_mode", "transaction");
     assert_eq!(tags(&second.cycle().unwrap()), "TDCZ");
-    second.leave();
+    assert_ne!(second.value("SHOW work_mem"), "1234kB");
+    // What is in a transaction keeps it until its end.
+    set(&plimsoll, "pool_mode", "session");
+    first.query("BEGIN");
+    set(&plimsoll, "pool_mode", "transaction");
+    assert_eq!(first.value("SELECT 1"), "1");
+    second.send(Batch::new().query("SELECT 2").bytes()).unwrap();
+    wait_for_pool(&plimsoll, "p0", &[("cl_active", 1), ("cl_waiting", 1), ("sv_active", 1)]);
+    first.query("COMMIT");
+    assert_eq!(tags(&second.cycle().unwrap()), "TDCZ");
+    assert_eq!(first.value("SELECT 1"), "1");
     set(&plimsoll, "pool_mode", "statement");
     let mut client = plimsoll.client("app", "p0");
     assert_eq!(client.fail("BEGIN").message, "transaction blocks not allowed in statement pooling mode");

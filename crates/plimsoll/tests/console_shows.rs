@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{SOON, house, pooler, wait_for_pool};
-use plimsoll_testkit::{Batch, Client, Ini, Postgres, Table, eventually_ok, tags};
+use plimsoll_testkit::{Batch, Client, Ini, Postgres, Table, TempDir, eventually, eventually_ok, tags};
 
 const CLIENTS: &str = "type:25,user:25,database:25,replication:25,state:25,addr:25,port:23,local_addr:25,\
     local_port:23,connect_time:25,request_time:25,wait:23,wait_us:23,close_needed:23,ptr:25,link:25,remote_pid:23,\
@@ -140,6 +140,50 @@ fn names_of_servers_are_shown_with_their_addresses() {
         some => Err(some.to_string()),
     });
     assert!(plimsoll.show("DNS_HOSTS").rows.is_empty());
+}
+
+/// A database may have thousands of names to choose from, and each answer may be another: only a new connection asks.
+#[test]
+fn a_name_is_looked_up_when_somebody_connects_to_it() {
+    let postgres = Postgres::start();
+    let named = format!("host=localhost port={} dbname=p0", postgres.port());
+    let ini = Ini::new(&postgres).set("dns_max_ttl", "4");
+    let plimsoll = pooler(ini.database("named", &named));
+    let ttl = || {
+        let hosts = plimsoll.show("DNS_HOSTS");
+        hosts.number(hosts.find(&[("hostname", "localhost")]).expect("the name"), "ttl")
+    };
+    let mut first = plimsoll.client("app", "named");
+    first.query("BEGIN");
+    eventually("what is known to be out of date", SOON, || ttl() == 0);
+    for _ in 0..20 {
+        assert_eq!(first.value("SELECT 1 FROM pg_sleep(0.1)"), "1");
+        assert_eq!(ttl(), 0, "it was looked up though nobody connects");
+    }
+    let mut second = plimsoll.client("app", "named");
+    second.query("BEGIN");
+    assert!(ttl() > 0, "a new connection has not asked again");
+}
+
+#[test]
+fn a_name_without_an_address_is_asked_for_only_while_somebody_waits() {
+    let temp = TempDir::new("names");
+    // Nobody answers there.
+    let resolv_conf = temp.path().join("resolv.conf");
+    std::fs::write(&resolv_conf, "nameserver 127.0.0.99\n").unwrap();
+    let ini = Ini::empty().login("app", "app-secret").set("dns_nxdomain_ttl", "0");
+    let ini = ini.set("resolv_conf", &resolv_conf.display().to_string());
+    let plimsoll =
+        pooler(ini.database("unused", "host=unused.invalid").database("used", "host=used.invalid"));
+    let login = plimsoll.login("app", "used");
+    let waiting = std::thread::spawn(move || login.try_client().map(drop));
+    let failed = |name: &str| plimsoll.log().matches(&format!("DNS lookup failed: {name}")).count();
+    eventually("a name to be looked up for somebody who waits", SOON, || failed("used.invalid") >= 4);
+    assert_eq!(failed("unused.invalid"), 1);
+    plimsoll.wait_for_log("used/app@used.invalid closing because: server DNS lookup failed (age=0s)", SOON);
+    assert!(!plimsoll.log().contains("unused.invalid closing because"));
+    drop(plimsoll);
+    assert!(waiting.join().unwrap().is_err());
 }
 
 #[test]

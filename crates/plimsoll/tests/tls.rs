@@ -214,6 +214,7 @@ fn servers_are_reached_as_wanted() {
         let servers = plimsoll.show("SERVERS");
         let row = servers.find(&[("database", "p0")]).unwrap();
         assert_eq!(servers.cell(row, "tls").starts_with("TLSv1.3/"), from_secured == "TLSv1.3", "{mode}");
+        assert_eq!(plimsoll.log().contains("SSL established: TLSv1.3/"), from_secured == "TLSv1.3", "{mode}");
         let plimsoll = before(&plain, "localhost", |ini| ini.set("server_tls_sslmode", mode));
         match from_plain {
             Some(how) => assert_eq!(plimsoll.client("app", "p0").value(HOW), how, "{mode}"),

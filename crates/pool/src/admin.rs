@@ -41,7 +41,7 @@ impl Pools {
                 Service::Serving | Service::Paused => pool.service = service.clone(),
             }
             if service == Service::Paused {
-                self.close_idle(id, &Cause::CloseNeeded, now);
+                self.close_idle(id, &Cause::PauseMode, now);
             }
         }
         self.fill(now);

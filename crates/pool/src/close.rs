@@ -48,7 +48,7 @@ impl Pools {
             Service::Serving => {}
             Service::Removed(cause) => return Some(cause.clone()),
             Service::Paused if arrival == Arrival::Opened => return Some(Cause::Unneeded),
-            Service::Paused => return Some(Cause::CloseNeeded),
+            Service::Paused => return Some(Cause::PauseMode),
         }
         if fate == Fate::CloseNeeded {
             return Some(Cause::CloseNeeded);

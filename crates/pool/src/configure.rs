@@ -114,7 +114,7 @@ impl Pools {
         self.note_spec(pool);
         self.mark_strangers(pool);
         if self.pool(pool).service == Service::Paused {
-            self.close_idle(pool, &Cause::CloseNeeded, now);
+            self.close_idle(pool, &Cause::PauseMode, now);
         }
         self.shrink(pool, now);
         self.serve(pool, now);

@@ -61,6 +61,8 @@ impl Pools {
         let Some(found) = self.slots.find(slot) else { return };
         let (state, id, target) = (found.state(), found.pool, found.target);
         match state {
+            // What failed was another place: the name of the server leads elsewhere by now.
+            SlotState::Opening if self.is_elsewhere(id, target) => {}
             SlotState::Opening => self.note_failure(id, target, &failure),
             SlotState::Cleaning | SlotState::Checking => {}
             SlotState::Idle
@@ -80,6 +82,11 @@ impl Pools {
             self.serve(id, now);
         }
         self.fill(now);
+    }
+
+    /// Whether a pool has come to use other targets than this one.
+    fn is_elsewhere(&self, id: PoolId, target: TargetId) -> bool {
+        self.find_pool(id).is_some_and(|pool| !pool.spec().targets.contains(&target))
     }
 
     /// An attempt failed: who is told, and where the next one goes.

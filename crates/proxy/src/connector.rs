@@ -27,6 +27,9 @@ use crate::{closer, dial, message, random, report};
 /// Longest message a server may send while it logs us in, bytes.
 const LOGIN_MESSAGE_BYTES_MAX: u32 = 1 << 20;
 
+/// How long a name that has to be looked up again may keep a connection waiting: then its last addresses go on.
+const REFRESH_MAX: Duration = Duration::from_secs(1);
+
 /// Opens the connection for a slot and tells the pool how it went. Ends within server_connect_timeout (and
 /// close_timeout, where a login has to be given up).
 pub(crate) async fn open(
@@ -81,6 +84,7 @@ fn io_failure(error: io::Error) -> Failure {
 
 impl Opening {
     async fn run(&mut self) -> Result<Box<ServerConn>, Failure> {
+        self.refresh_name().await?;
         let begun = self.hub.now();
         let connected = dial::connect(&self.target, &self.plan.general).await;
         let stream = connected.map_err(|error| self.not_connected(begun, &error))?;
@@ -109,6 +113,9 @@ impl Opening {
             Failure::Connect(cause)
         })?;
         if let Some(secured) = secured {
+            if self.plan.general.log.connections {
+                tracing::info!("{}SSL established: {}", entry.log_prefix(), secured.text);
+            }
             // Nobody else writes it.
             let _ = entry.tls.set(secured.text.into());
         }
@@ -137,6 +144,23 @@ impl Opening {
             connect_query(&self.hub, conn, &query).await?;
         }
         self.conn.take().ok_or(Failure::Connect(Cause::ServerStateUnknown))
+    }
+
+    /// A name is looked up when somebody is about to connect to it. If it leads elsewhere by now, this attempt is
+    /// nobody's, and the pool makes another one at once.
+    async fn refresh_name(&mut self) -> Result<(), Failure> {
+        let config = self.pool.database.config();
+        let outdated = {
+            let directory = self.hub.directory.lock();
+            directory.outdated_name(&config, &self.target, self.hub.now())
+        };
+        let Some(name) = outdated else { return Ok(()) };
+        // A name server that is slow or gone: what was known goes on.
+        let _ = tokio::time::timeout(REFRESH_MAX, self.hub.needed_names.ask(name)).await;
+        match self.hub.directory.lock().host_of(&config, &self.target) {
+            Some(_) => Ok(()),
+            None => Err(Failure::Connect(Cause::DnsFailed)),
+        }
     }
 
     /// Nobody there; who looks for `closing because: connect failed` finds it, and what the system says beside it.

@@ -235,9 +235,7 @@ pub struct ListsView {
     pub used_clients: u64,
     /// Clients logging in.
     pub login_clients: u64,
-    /// Server connections free.
-    pub free_servers: u64,
-    /// Server connections in use.
+    /// Server connections, idle ones included.
     pub used_servers: u64,
     /// Host names of servers that are looked up.
     pub dns_names: u64,

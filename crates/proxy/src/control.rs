@@ -11,16 +11,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plimsoll_config::Plan;
-use plimsoll_pool::SlotState;
 use plimsoll_types::{Cause, Moment};
 
 use crate::console::{
     ClientState, ClientView, ControlError, DatabaseView, DnsHostView, ListsView, PoolView, Reloaded,
     ServerView, Shutdown, StatsView, Until,
 };
-use crate::directory::{DatabaseEntry, Found, database_client_limit, pool_mode, pool_size};
+use crate::directory::{DatabaseEntry, Directory, Found, database_client_limit, pool_mode, pool_size};
 use crate::entry::ClientEntry;
-use crate::hub::{Hub, Phase};
+use crate::hub::{Core, Hub, Phase};
 use crate::security::Security;
 use crate::stats::Totals;
 pub(crate) use suspend::Suspension;
@@ -28,6 +27,21 @@ pub use targets::{AdmissionView, KeyView, SaidView, TargetView};
 
 /// The database of the console.
 const CONSOLE: &str = "pgbouncer";
+
+/// All databases, without those of the `*` line that were used and have neither clients nor server connections: they
+/// are only remembered until `autodb_idle_timeout` drops them.
+fn shown_databases(directory: &Directory, core: &Core, plan: &Plan) -> Vec<Arc<DatabaseEntry>> {
+    let mut databases = directory.databases();
+    let pools = directory.pools();
+    databases.retain(|database| {
+        plan.databases.iter().any(|line| *line.name == *database.name)
+            || database.clients.load(Ordering::Relaxed) > 0
+            || core.pools.database_used(database.id) > 0
+            || core.pools.is_paused(Some(database.id))
+            || !pools.iter().any(|pool| pool.database.id == database.id)
+    });
+    databases
+}
 
 /// A handle on the running pooler.
 #[derive(Clone)]
@@ -161,9 +175,9 @@ impl Control {
     pub fn databases(&self) -> Vec<DatabaseView> {
         let hub = &self.hub;
         let plan = hub.plan();
-        let databases = hub.directory.lock().databases();
+        let directory = hub.directory.lock();
         let core = hub.core.lock();
-        databases
+        shown_databases(&directory, &core, &plan)
             .iter()
             .map(|entry| {
                 let config = entry.config();
@@ -209,18 +223,15 @@ impl Control {
         let clients = self.clients();
         let directory = self.hub.directory.lock();
         let core = self.hub.core.lock();
-        let slots: Vec<_> = core.pools.slots().collect();
-        let free = slots.iter().filter(|slot| slot.state == SlotState::Idle).count() as u64;
         let plan = self.hub.plan();
         let users = directory.user_count().max(plan.logins.len());
         ListsView {
-            databases: directory.databases().len() as u64 + 1,
+            databases: shown_databases(&directory, &core, &plan).len() as u64 + 1,
             users: users as u64,
             pools: directory.pools().len() as u64 + 1,
             used_clients: clients.iter().filter(|c| c.state != ClientState::Login).count() as u64,
             login_clients: clients.iter().filter(|c| c.state == ClientState::Login).count() as u64,
-            free_servers: free,
-            used_servers: slots.len() as u64 - free,
+            used_servers: core.pools.slots().count() as u64,
             dns_names: directory.asked.len() as u64,
             dns_pending: directory.asked.values().filter(|at| at.is_none()).count() as u64,
         }
@@ -447,7 +458,7 @@ impl Control {
         self.hub.set_security(security);
         let removed = self.hub.apply(plan);
         for database in removed {
-            tracing::info!(
+            tracing::warn!(
                 "dropping database '{}' as it does not exist anymore or inactive auto-database",
                 database.name
             );

@@ -38,7 +38,7 @@ const FIRST_NAMES: Duration = Duration::from_secs(2);
 pub(crate) async fn run(control: Control, mut inbox: mpsc::UnboundedReceiver<ConsoleClient>) {
     let hub = control.hub.clone();
     let mut names = Names::default();
-    names.look_up_due(&hub);
+    names.look_up_new(&hub);
     // Late names do not keep anybody out for ever.
     let _ = tokio::time::timeout(FIRST_NAMES, names.all_found(&hub)).await;
     listener::open_doors(&hub);
@@ -53,6 +53,7 @@ pub(crate) async fn run(control: Control, mut inbox: mpsc::UnboundedReceiver<Con
                 tokio::spawn(console_client::serve(control.clone(), client));
             }
             found = names.found() => names.take_in(&hub, found),
+            needed = hub.needed_names.taken() => names.look_up_needed(&hub, needed),
             () = hub.gone.notified() => {}
             _ = tick.tick() => beats.beat(&control, &mut names),
         }
@@ -87,7 +88,7 @@ impl Beats {
                 wake_due_clients(hub);
                 control.tidy();
             }
-            names.look_up_due(hub);
+            names.look_up_new(hub);
         }
         let general = &hub.plan().general;
         let gone_by = self.averaged.elapsed();

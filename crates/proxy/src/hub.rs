@@ -29,6 +29,7 @@ use crate::ledger::{Flood, Ledger};
 use crate::listener::Doors;
 use crate::login::Entrance;
 use crate::map::Map;
+use crate::needed::NeededNames;
 use crate::security::Security;
 use crate::server::ServerConn;
 use crate::targets::Targets;
@@ -164,6 +165,8 @@ pub(crate) struct Hub {
     pub(crate) console: Arc<dyn Console>,
     /// Takes console clients to the control thread.
     pub(crate) console_door: mpsc::UnboundedSender<ConsoleClient>,
+    /// Host names that somebody is about to connect to.
+    pub(crate) needed_names: NeededNames,
     /// Listening sockets.
     pub(crate) doors: Doors,
     /// What all logins share.
@@ -234,6 +237,7 @@ impl Hub {
             policy: Mutex::new(policy),
             console,
             console_door,
+            needed_names: NeededNames::default(),
             doors,
             entrance: Entrance::default(),
             targets: Targets::default(),

@@ -22,6 +22,7 @@ mod listener;
 mod login;
 mod map;
 mod message;
+mod needed;
 mod options;
 mod random;
 mod relay;

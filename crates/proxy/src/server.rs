@@ -112,6 +112,19 @@ impl ServerConn {
         }
     }
 
+    /// Takes in what came behind the last answer: it belongs to nobody.
+    ///
+    /// # Errors
+    /// Why the connection cannot be used again.
+    pub(crate) fn take_in_rest(&mut self, tracked: &Tracked) -> Result<(), Cause> {
+        if self.input.is_empty() {
+            return Ok(());
+        }
+        let consumed = self.link.on_idle(&self.input, tracked)?;
+        self.input.drain(..consumed);
+        if self.input.is_empty() { Ok(()) } else { Err(Cause::ServerStateUnknown) }
+    }
+
     /// The FATAL of a server that broke off while we were sending: it may be there, unread.
     pub(crate) fn last_words(&mut self) -> Option<Cause> {
         let mut chunk = [0; 4096];

@@ -80,6 +80,14 @@ impl Session {
             emit_due(link, steps);
             if head.tag == back::READY_FOR_QUERY {
                 shown = at;
+                // What is behind the last answer is no answer of this client's, who will go on with another server: an
+                // error there, taken for the answer to its next statement, would have that executed twice.
+                if at < input.len()
+                    && link.count == Count::Known
+                    && let Some(then) = self.poll_release(link, steps)
+                {
+                    return Outcome::new(at, then);
+                }
             }
         }
         let release = if at == input.len() { self.poll_release(link, steps) } else { None };

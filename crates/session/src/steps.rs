@@ -114,7 +114,8 @@ pub enum Then {
     Busy,
     /// (`on_server`) The parameters are set: go on with the client's bytes.
     Attached,
-    /// Nothing holds the connection any more: give it back.
+    /// Nothing holds the connection any more: give it back. (`on_server`) Input from `consumed` on belongs to nobody:
+    /// it is [`Link::on_idle`](crate::Link::on_idle)'s.
     Release(Release),
     /// Close this side with this cause; for `Side::Client` the caller asks [`Session::detach`] what becomes of the
     /// server connection, for `Side::Server` both are closed (the client is told the cause).

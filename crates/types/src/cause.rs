@@ -263,7 +263,7 @@ causes! {
     /// TCP or Unix connect failed.
     ConnectFailed => Server, UNABLE_TO_CONNECT, "connect failed", "";
     /// Name resolution failed.
-    DnsFailed => Server, UNABLE_TO_CONNECT, "DNS lookup failed", "";
+    DnsFailed => Server, UNABLE_TO_CONNECT, "server DNS lookup failed", "";
     /// The server has no TLS, and server_tls_sslmode wants it.
     ServerRefusedSsl => Server, UNABLE_TO_CONNECT, "server refused SSL",
         "Switch TLS on at the server (ssl = on), or set server_tls_sslmode = prefer.";
@@ -348,6 +348,8 @@ causes! {
     ServerStateUnknown => Server, OK, "server state unknown", "";
     /// RECONNECT or a change of the configuration.
     CloseNeeded => Server, OK, "close_needed", "";
+    /// PAUSE.
+    PauseMode => Server, OK, "pause mode", "";
     /// The pool has been without a client for pool_idle_timeout.
     PoolIdleTimeout => Server, OK, "pool idle timeout", "";
     /// The process ends.

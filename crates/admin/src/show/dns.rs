@@ -9,7 +9,7 @@ pub(super) const HOSTS: &[Column] = &[text("hostname"), big("ttl"), text("addrs"
 
 pub(super) const ZONES: &[Column] = &[text("zonename"), big("serial"), int("count")];
 
-/// The host names of servers; `ttl` is the seconds until a name is looked up again.
+/// The host names of servers; `ttl` is the seconds for which what is known of a name is fresh.
 pub(super) fn host_rows(scene: &Scene<'_>) -> Vec<Row> {
     let hosts = scene.pooler.dns_hosts();
     let row = |host: &crate::pooler::DnsHost| {

@@ -5,7 +5,8 @@ use crate::table::{Column, Row, cell, int, text};
 
 pub(super) const COLUMNS: &[Column] = &[text("list"), int("items")];
 
-/// Peers, zones and a cache of free clients do not exist here: their lines are there, because scripts look for them,
+/// Peers, zones and a cache of free clients and servers do not exist here (an idle server connection is a used entry of
+/// PgBouncer's cache, too): their lines are there, because scripts look for them,
 /// and are truly 0.
 pub(super) fn rows(scene: &Scene<'_>) -> Vec<Row> {
     let lists = scene.pooler.lists();
@@ -19,7 +20,7 @@ pub(super) fn rows(scene: &Scene<'_>) -> Vec<Row> {
         ("free_clients", 0),
         ("used_clients", lists.used_clients),
         ("login_clients", lists.login_clients),
-        ("free_servers", lists.free_servers),
+        ("free_servers", 0),
         ("used_servers", lists.used_servers),
         ("dns_names", lists.dns_names),
         ("dns_zones", 0),

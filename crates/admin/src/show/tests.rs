@@ -306,7 +306,7 @@ fn lists_have_all_lines() {
     assert_eq!(
         lists.join(" "),
         "databases=2 users=4 peers=0 pools=4 peer_pools=0 free_clients=0 used_clients=5 login_clients=6 \
-         free_servers=7 used_servers=8 dns_names=9 dns_zones=0 dns_queries=1 dns_pending=1"
+         free_servers=0 used_servers=8 dns_names=9 dns_zones=0 dns_queries=1 dns_pending=1"
     );
 }
 

@@ -232,7 +232,6 @@ impl Pooler for Still {
             pools: 4,
             used_clients: 5,
             login_clients: 6,
-            free_servers: 7,
             used_servers: 8,
             dns_names: 9,
             dns_pending: 1,

@@ -10,13 +10,13 @@ fn a_pause_closes_idle_connections_and_those_that_come_back() {
     let slots = bench.hold_many(pool, HOME, 2, 1);
     bench.give_back(slots[0], 2);
     bench.pools.pause(DB, at(3));
-    assert_eq!(bench.closing(), (slots[0], Cause::CloseNeeded));
+    assert_eq!(bench.closing(), (slots[0], Cause::PauseMode));
     assert!(bench.pools.is_paused(DB) && !bench.pools.is_paused(None));
     let ticket = bench.queued(pool, HOME, 4);
     bench.nothing();
     assert!(!bench.pools.is_quiet(DB));
     bench.give_back(slots[1], 5);
-    assert_eq!(bench.closing(), (slots[1], Cause::CloseNeeded));
+    assert_eq!(bench.closing(), (slots[1], Cause::PauseMode));
     assert!(bench.pools.is_quiet(DB) && bench.pools.is_quiet(None));
     for slot in slots {
         bench.pools.handle_closed(slot, at(6));

@@ -176,6 +176,20 @@ fn a_name_that_does_not_resolve_is_a_failed_attempt() {
     assert_eq!(bench.grant().0, ticket);
 }
 
+#[test]
+fn a_failure_elsewhere_says_nothing_of_where_the_name_leads_now() {
+    let mut bench = Bench::new();
+    let (old, new) = (bench.pools.add_target(None), bench.pools.add_target(None));
+    let pool = bench.add_pool(0, 0, &[old], limits(1));
+    let ticket = bench.queued(pool, HOME, 1);
+    let slot = bench.opening();
+    bench.pools.set_pool(pool, Bench::spec(0, 0, &[new], limits(1)), at(1));
+    bench.fail(slot, connect_failed(), 2);
+    let slot = bench.opening();
+    bench.pools.handle_opened(slot, HOME, at(3));
+    assert_eq!(bench.grant().0, ticket);
+}
+
 /// The targets of the attempts that follow each other when each fails as told.
 fn tried(pick: Pick, failures: &[Failure]) -> Vec<u32> {
     let mut bench = Bench::new();

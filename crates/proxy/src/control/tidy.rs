@@ -68,7 +68,7 @@ impl Control {
             if since.is_none_or(|since| now.since(since) < timeout) {
                 continue;
             }
-            tracing::info!(
+            tracing::warn!(
                 "dropping database '{}' as it does not exist anymore or inactive auto-database",
                 database.name
             );

@@ -1,4 +1,8 @@
 //! Host names of servers and what they resolve to.
+//!
+//! A name is looked up once when it is new, so that its first client need not wait, and from then on when somebody is
+//! about to connect to it and what is known is out of date: as long as connections stay, nobody asks. Only the serial
+//! numbers of zones are asked for on their own.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -11,10 +15,16 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use hickory_resolver::system_conf::{parse_resolv_conf, read_system_conf};
 use plimsoll_config::{Host, Plan};
+use plimsoll_types::Cause;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::directory::PoolEntry;
+use crate::entry::server_ptr;
 use crate::hub::Hub;
 use crate::map::Map;
+use crate::needed::Needed;
+use crate::report;
 
 /// Nothing is looked up more often than this, whatever the name server and the plan say.
 const AT_LEAST: Duration = Duration::from_millis(500);
@@ -27,44 +37,63 @@ pub(super) enum Found {
     Serial(String, Option<u32>),
 }
 
-/// When which name is due, and the look-ups under way.
+/// What is known of which name, and the look-ups under way.
 #[derive(Default)]
 pub(super) struct Names {
-    due: HashMap<String, Due>,
+    known: HashMap<String, Known>,
     /// Serial numbers of the zones that names are in (`dns_zone_check_period`).
     zones: Map<String, Option<u32>>,
     zones_due: Option<Instant>,
     under_way: JoinSet<Found>,
 }
 
-#[derive(Clone, Copy)]
-enum Due {
-    /// Being looked up.
-    UnderWay,
-    /// To be looked up then.
-    At(Instant),
+enum Known {
+    /// Being looked up; for these.
+    UnderWay(Vec<oneshot::Sender<()>>),
+    /// Fresh until then.
+    Until(Instant),
 }
 
 impl Names {
-    /// Begins to look up what is new or due, and forgets names nobody uses any more.
-    pub(super) fn look_up_due(&mut self, hub: &Arc<Hub>) {
+    /// Begins to look up what is new, and names without an address that somebody waits for; forgets names of which no
+    /// database speaks any more.
+    pub(super) fn look_up_new(&mut self, hub: &Arc<Hub>) {
         let wanted = wanted(hub);
-        self.due.retain(|name, due| matches!(due, Due::UnderWay) || wanted.binary_search(name).is_ok());
-        hub.directory.lock().asked.retain(|name, _| wanted.binary_search(name).is_ok());
+        let is_wanted = |name: &String| wanted.binary_search(name).is_ok();
+        self.known.retain(|name, known| matches!(known, Known::UnderWay(_)) || is_wanted(name));
+        hub.directory.lock().asked.retain(|name, _| is_wanted(name));
         let now = Instant::now();
-        for name in wanted {
-            let is_due = match self.due.get(&name) {
-                None => true,
-                Some(Due::UnderWay) => false,
-                Some(Due::At(at)) => *at <= now,
-            };
-            if is_due {
-                self.due.insert(name.clone(), Due::UnderWay);
-                hub.directory.lock().asked.insert(name.clone(), None);
-                self.under_way.spawn(look_up(name, hub.plan()));
+        for name in &wanted {
+            if !self.known.contains_key(name) {
+                self.look_up(hub, name.clone(), Vec::new());
+            }
+        }
+        for name in missed(hub) {
+            if matches!(self.known.get(&name), Some(Known::Until(fresh_until)) if *fresh_until <= now) {
+                self.look_up(hub, name, Vec::new());
             }
         }
         self.check_zones(hub, now);
+    }
+
+    /// Begins to look up what somebody is about to connect to. Who asks for what is fresh is told at once.
+    pub(super) fn look_up_needed(&mut self, hub: &Arc<Hub>, needed: Vec<Needed>) {
+        let now = Instant::now();
+        for Needed { name, done } in needed {
+            match self.known.get_mut(&name) {
+                Some(Known::UnderWay(waiting)) => waiting.push(done),
+                Some(Known::Until(fresh_until)) if *fresh_until > now => drop(done),
+                Some(Known::Until(_)) => self.look_up(hub, name, vec![done]),
+                // No database speaks of it any more.
+                None => drop(done),
+            }
+        }
+    }
+
+    fn look_up(&mut self, hub: &Hub, name: String, waiting: Vec<oneshot::Sender<()>>) {
+        hub.directory.lock().asked.insert(name.clone(), None);
+        self.under_way.spawn(look_up(name.clone(), hub.plan()));
+        self.known.insert(name, Known::UnderWay(waiting));
     }
 
     /// Asks for the serial numbers of all zones, as often as `dns_zone_check_period` says.
@@ -78,7 +107,7 @@ impl Names {
             return;
         }
         self.zones_due = Some(now + period);
-        let zones: HashSet<String> = self.due.keys().filter_map(|name| zone_of(name)).collect();
+        let zones: HashSet<String> = self.known.keys().filter_map(|name| zone_of(name)).collect();
         self.zones.retain(|zone, _| zones.contains(zone));
         hub.directory.lock().zones = self.zones.clone();
         for zone in zones {
@@ -102,7 +131,7 @@ impl Names {
     pub(super) fn take_in(&mut self, hub: &Arc<Hub>, found: Found) {
         let (name, addresses) = match found {
             Found::Addresses(name, addresses) => (name, addresses),
-            Found::Serial(zone, serial) => return self.take_in_serial(zone, serial),
+            Found::Serial(zone, serial) => return self.take_in_serial(hub, zone, serial),
         };
         let plan = hub.plan();
         let again = match addresses {
@@ -112,27 +141,26 @@ impl Names {
                 again
             }
             Err(e) => {
-                tracing::warn!("DNS lookup failed: {name}: {e}");
+                log_failed(hub, &plan, &name, &e);
                 plan.general.dns.nxdomain_ttl
             }
         };
         hub.directory.lock().asked.insert(name.clone(), Some(hub.now() + again));
-        self.due.insert(name, Due::At(Instant::now() + again.max(AT_LEAST)));
+        // Whoever waits for it hears of it with this.
+        self.known.insert(name, Known::Until(Instant::now() + again.max(AT_LEAST)));
     }
 
     /// A zone that has changed: all its names are looked up again.
-    fn take_in_serial(&mut self, zone: String, serial: Option<u32>) {
+    fn take_in_serial(&mut self, hub: &Hub, zone: String, serial: Option<u32>) {
         let before = self.zones.insert(zone.clone(), serial).flatten();
         if serial.is_none() || before.is_none() || before == serial {
             return;
         }
-        let now = Instant::now();
-        for (name, due) in &mut self.due {
-            if zone_of(name).as_deref() == Some(&zone)
-                && let Due::At(at) = due
-            {
-                *at = now;
-            }
+        let names = self.known.iter().filter(|(name, known)| {
+            zone_of(name).as_deref() == Some(&zone) && matches!(known, Known::Until(_))
+        });
+        for name in names.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.look_up(hub, name, Vec::new());
         }
     }
 
@@ -152,6 +180,37 @@ fn wanted(hub: &Hub) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// Names without an address that somebody waits for.
+fn missed(hub: &Hub) -> Vec<String> {
+    let names = { hub.directory.lock().names_without_address() };
+    names.into_iter().filter(|name| !waiting_for(hub, name).is_empty()).collect()
+}
+
+/// Pools of which somebody wants a connection to this name.
+fn waiting_for(hub: &Hub, name: &str) -> Vec<Arc<PoolEntry>> {
+    let (now, plan) = (hub.now(), hub.plan());
+    let mut pools = { hub.directory.lock().pools_of_host(name) };
+    let core = hub.core.lock();
+    pools.retain(|pool| {
+        let min = pool.database.config().min_pool_size.unwrap_or(plan.general.min_pool_size);
+        min > 0 || core.pools.counts(pool.id, now).waiting > 0
+    });
+    pools
+}
+
+/// A name has no address: the attempts that come to nothing are in the log like others.
+fn log_failed(hub: &Hub, plan: &Plan, name: &str, error: &str) {
+    tracing::warn!("DNS lookup failed: {name}: {error}");
+    if !hub.directory.lock().addresses_of(name).is_empty() {
+        return;
+    }
+    for pool in waiting_for(hub, name) {
+        let ptr = server_ptr(hub.next_server());
+        let prefix = format!("S-{ptr:#x}: {}/{}@{name} ", pool.database.name, pool.user);
+        report::log_closing(plan, &prefix, Duration::ZERO, &Cause::DnsFailed);
+    }
 }
 
 /// Names in the `*` line: resolved before the first client asks for a database it makes.

@@ -32,7 +32,9 @@ impl Login {
             Goal::Console(level, _) => {
                 // The console's own welcome is written by the control thread.
                 self.flush().await?;
-                return Ok(Entered::Console(self.register(None), level));
+                let entry = self.register(None);
+                *entry.params.lock() = Some(Arc::new(params));
+                return Ok(Entered::Console(entry, level));
             }
             Goal::Known(database) => self.admit(database),
             Goal::Auto => self.make_database(),

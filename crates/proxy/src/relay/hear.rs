@@ -96,6 +96,7 @@ impl Relay {
                     self.phase = Phase::Open;
                     return self.resume_client(cx, scratch);
                 }
+                self.look_at_mode(now);
                 Ok(())
             }
         }

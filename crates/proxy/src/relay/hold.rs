@@ -119,12 +119,17 @@ impl Relay {
         let Some(mut conn) = self.conn.take() else { return };
         self.entry.clear_held();
         self.note_end(&conn, last, how, now);
-        self.share_records(&mut conn);
-        let release = if conn.output.is_empty() && conn.input.is_empty() {
-            release
-        } else {
-            Release::Unusable(Cause::ServerStateUnknown)
+        let release = match release {
+            Release::Unusable(cause) => Release::Unusable(cause),
+            Release::Clean | Release::Dirty if !conn.output.is_empty() => {
+                Release::Unusable(Cause::ServerStateUnknown)
+            }
+            Release::Clean | Release::Dirty => match conn.take_in_rest(&self.hub.tracked) {
+                Ok(()) => release,
+                Err(cause) => Release::Unusable(cause),
+            },
         };
+        self.share_records(&mut conn);
         if conn.input.capacity() > SMALL_BYTES {
             conn.input = Vec::new();
         }

@@ -5,10 +5,12 @@ use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::time::Duration;
 
+use plimsoll_ledger::How;
 use plimsoll_session::{Holding, Release, Settings};
-use plimsoll_types::{Cause, Moment, Side, Ticket};
+use plimsoll_types::{Cause, Moment, PoolMode, Side, Ticket};
 use plimsoll_wire::encode;
 
+use super::note::Last;
 use super::{Ended, Phase, Relay, Told};
 use crate::report;
 use crate::stats::Counter;
@@ -48,7 +50,7 @@ impl Relay {
         if let Some(cause) = quit.filter(|_| self.is_session_at_rest()) {
             return Err((Side::Client, *cause));
         }
-        self.take_in_reload();
+        self.take_in_reload(now);
         self.look_at_clock(cx, now)
     }
 
@@ -59,21 +61,43 @@ impl Relay {
     }
 
     /// A reload may have changed the limits of clients that do nothing, or nothing that needs another server
-    /// connection. What a client does with the one it holds goes on by the rules it began with.
-    fn take_in_reload(&mut self) {
+    /// connection. What a client does with the one it holds goes on by the rules it began with; a session that is
+    /// not pooled as one any more ends when nothing is under way.
+    fn take_in_reload(&mut self, now: Moment) {
         if self.generation == self.pool.generation.load(Ordering::Acquire) {
             return;
         }
-        if self.conn.is_none() {
+        let renewed = self.pool.settings(|| self.hub.plan(), &self.entry.user);
+        let held = self.session.settings();
+        let (mode, prepared_max, clean) = (held.mode, held.prepared_max, held.clean);
+        if mode == PoolMode::Session && renewed.mode != PoolMode::Session && self.is_session_at_rest() {
+            self.end_session(now);
+        }
+        if self.conn.is_none() || (mode == PoolMode::Session && renewed.mode == PoolMode::Session) {
             self.renew_settings();
         } else {
-            let renewed = self.pool.settings(|| self.hub.plan(), &self.entry.user);
-            let held = self.session.settings();
-            let (mode, prepared_max, clean) = (held.mode, held.prepared_max, held.clean);
             let settings = Settings { mode, prepared_max, clean, ..Settings::clone(&renewed) };
             self.session.set_settings(Arc::new(settings));
         }
         self.note_deadline();
+    }
+
+    /// A server has answered and stays with its client: if that is for session pooling alone, a reload may have
+    /// changed it.
+    #[inline]
+    pub(super) fn look_at_mode(&mut self, now: Moment) {
+        if self.generation != self.pool.generation.load(Ordering::Relaxed)
+            && self.session.settings().mode == PoolMode::Session
+        {
+            self.take_in_reload(now);
+        }
+    }
+
+    /// Gives the server connection back as the end of a session does: it may have left anything behind.
+    fn end_session(&mut self, now: Moment) {
+        let Some(conn) = &mut self.conn else { return };
+        let release = self.session.detach(&mut conn.link);
+        self.give_back(release, Last::default(), || How::Returned, now);
     }
 
     pub(super) fn ticket(&self) -> Option<Ticket> {

@@ -146,6 +146,8 @@ struct Client {
     wire: Vec<u8>,
     kept: Vec<u8>,
     seen: Vec<u8>,
+    /// Of what nobody asked for, how much it was told while it held a connection.
+    told: usize,
 }
 
 struct Server {
@@ -188,6 +190,7 @@ impl World {
             wire: Vec::new(),
             kept: Vec::new(),
             seen: Vec::new(),
+            told: 0,
         };
         let server = |_| Server {
             link: Link::new(values.clone()),
@@ -268,18 +271,33 @@ impl World {
 
     fn server_sends(&mut self, at: usize) {
         let n = self.some(self.servers[at].backend.sent.len());
+        let late = self.dice.below(4) == 0;
         let server = &mut self.servers[at];
         let arrived: Vec<u8> = server.backend.sent.drain(..n).collect();
         server.kept.extend_from_slice(&arrived);
-        let input = std::mem::take(&mut server.kept);
+        let mut input = std::mem::take(&mut server.kept);
         let holder =
             server.holder.unwrap_or_else(|| panic!("nobody holds it: {}", words(Side::Server, &input)));
+        // Something that nobody asked for, right behind an answer.
+        let late = late
+            && self.clients[holder].phase != Phase::Settling
+            && input.ends_with(&bytes(Side::Server, "Z:I"));
+        let late = if late { bytes(Side::Server, "A") } else { Vec::new() };
+        input.extend_from_slice(&late);
         let client = &mut self.clients[holder];
         let outcome =
             client.session.on_server(&mut server.link, &input, &self.tracked, &mut self.steps, self.now);
         self.carry_out(holder, &input, &outcome);
-        self.servers[at].kept = input[outcome.consumed..].to_vec();
+        let server = &mut self.servers[at];
+        server.kept = input[outcome.consumed..].to_vec();
         let client = &mut self.clients[holder];
+        if matches!(outcome.then, Then::Release(_)) {
+            assert_eq!(server.kept, late, "what is behind the answer belongs to nobody");
+            assert_eq!(server.link.on_idle(&late, &self.tracked), Ok(late.len()));
+            server.kept.clear();
+        } else {
+            client.told += usize::from(!late.is_empty());
+        }
         match outcome.then {
             Then::Continue if client.phase == Phase::Busy => client.phase = Phase::Open,
             Then::Continue => {}
@@ -394,7 +412,10 @@ fn check(mode: PoolMode, scripts: &[Vec<String>], servers: usize, prepared_max: 
     }
     for (at, script) in scripts.iter().enumerate() {
         let client = &mut world.clients[at];
-        assert_eq!(words(Side::Server, &client.seen), alone(script), "client {at}\n{trace}");
+        let seen = words(Side::Server, &client.seen);
+        let (told, seen): (Vec<&str>, Vec<&str>) = seen.split(' ').partition(|word| *word == "A");
+        assert_eq!(seen.join(" "), alone(script), "client {at}\n{trace}");
+        assert_eq!(told.len(), client.told, "client {at}\n{trace}");
         let left = [client.wire.len(), client.kept.len(), client.script.len()];
         assert_eq!((client.phase, left), (Phase::Open, [0, 0, 0]), "client {at} is stuck\n{trace}");
         if let Some(conn) = client.conn.take() {

@@ -47,9 +47,63 @@ fn notices_notifications_and_parameters_pass_at_any_time() {
         t.server("N:n A T K:application_name=x R A C:A N:n"),
         "c[N:n A T K:application_name=x R A C:A N:n]"
     );
-    assert_eq!(t.server("K:search_path=y Z:I A"), "c[K:search_path=y Z:I A] release Clean");
+    assert_eq!(t.server("K:search_path=y Z:I"), "c[K:search_path=y Z:I] release Clean");
     assert_eq!(t.session.params().values[4].as_deref(), Some("x"));
     assert_eq!(t.link.params().values[4].as_deref(), Some("x"));
+}
+
+/// A server that answers and is gone: had the client its last words, it would take them for the answer to its next
+/// statement, and that is executed elsewhere.
+#[test]
+fn what_follows_the_last_answer_is_nobodys() {
+    let gone = "server ended the connection: FATAL: going down (XX000)";
+    for mode in [PoolMode::Transaction, PoolMode::Statement] {
+        for ask in ["Q:1", "P:=x B: E S", "F"] {
+            let answer = if ask == "Q:1" { "C:A Z:I" } else { "1 2 C:A Z:I" };
+            let answer = if ask == "F" { "V Z:I" } else { answer };
+            let mut t = Talk::with(settings(mode));
+            t.client(ask);
+            let said = format!("c[{answer}] release Clean");
+            assert_eq!(t.server(&format!("{answer} E:going_down")), format!("{said} unusable: {gone}"));
+            let mut t = Talk::with(settings(mode));
+            t.client(ask);
+            assert_eq!(t.server(&format!("{answer} N:n A")), format!("{said} idle[N:n A]"));
+            let mut t = Talk::with(settings(mode));
+            t.client(ask);
+            assert_eq!(
+                t.server(&format!("{answer} C:B")),
+                format!("{said} unusable: bad packet from server: message while idle")
+            );
+        }
+    }
+}
+
+#[test]
+fn a_value_reported_behind_the_last_answer_is_the_servers_and_not_the_clients() {
+    let mut t = Talk::new();
+    t.client("Q:1");
+    let said = t.server("C:A Z:I K:DateStyle=SQL");
+    assert_eq!(said, "c[C:A Z:I] release Clean idle[K:DateStyle=SQL]");
+    assert_eq!(t.link.params().values[0].as_deref(), Some("SQL"));
+    assert_eq!(t.session.params().values[0].as_deref(), Some("ISO, MDY"));
+    assert_eq!(t.client("Q:2"), "s[Q:SET_DateStyle='ISO,_MDY';] settling");
+}
+
+#[test]
+fn what_follows_an_answer_passes_while_the_server_stays_with_the_client() {
+    let mut t = Talk::with(settings(PoolMode::Session));
+    t.client("Q:1");
+    assert_eq!(t.server("C:A Z:I N:n A E:gone"), "c[C:A Z:I N:n A E:gone]");
+    let mut t = Talk::new();
+    t.client("Q:begin");
+    assert_eq!(t.server("C:BEGIN Z:T A E:gone"), "c[C:BEGIN Z:T A E:gone]");
+    let mut t = Talk::new();
+    t.client("Q:1 Q:2");
+    assert_eq!(t.server("C:A Z:I A"), "c[C:A Z:I A]");
+    assert_eq!(t.server("C:A Z:I A"), "c[C:A Z:I] release Clean idle[A]");
+    let mut t = Talk::new();
+    t.client("Q:1 P:=x");
+    assert_eq!(t.server("C:A Z:I A E:gone"), "c[C:A Z:I A E:gone]");
 }
 
 #[test]

@@ -183,9 +183,24 @@ impl Talk {
         self.carry_out(&input, &outcome);
         self.from_server = input[outcome.consumed..].to_vec();
         let closed = matches!(outcome.then, Then::Close { .. });
+        let released = matches!(outcome.then, Then::Release(_));
         self.note(outcome.then);
+        if released && !self.from_server.is_empty() {
+            self.hear_idle_server();
+        }
         if !closed && !self.from_client.is_empty() {
             self.hear_client();
+        }
+    }
+
+    /// What nobody asked for, on a connection that nobody holds.
+    fn hear_idle_server(&mut self) {
+        match self.link.on_idle(&self.from_server, &self.tracked) {
+            Ok(consumed) => {
+                self.said.push(format!("idle[{}]", words(Side::Server, &self.from_server[..consumed])));
+                self.from_server.drain(..consumed);
+            }
+            Err(cause) => self.said.push(format!("unusable: {}", cause.message())),
         }
     }
 
