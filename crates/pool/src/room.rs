@@ -104,14 +104,12 @@ impl Pools {
         let oldest =
             |pool: &Pool| self.waiters.oldest(&pool.queue).map(|waiter| self.waiters.row(waiter).turn);
         let wanting = self.all_pools().filter(|(id, pool)| self.wants(*id, pool, now));
-        // Those with a place of their own come first: what they take is no longer kept for them elsewhere.
-        let ordinary = |pool: &Pool| pool.spec().standing != Standing::Guaranteed;
-        let mut wanting: Vec<_> =
-            wanting.map(|(id, pool)| (ordinary(pool), self.level(id), oldest(pool), id)).collect();
+        let mut wanting: Vec<_> = wanting.map(|(id, pool)| (self.level(id), oldest(pool), id)).collect();
         wanting.sort_unstable();
         self.hungry.clear();
         self.patient.clear();
         self.rationed.clear();
+        let kept = self.guaranteed.iter().filter(|id| self.slots.shelf(**id).sized() == 0).count();
         for (.., id) in wanting {
             if self.pool(id).spec().targets.is_empty() {
                 self.fail_to_resolve(id, now);
@@ -124,6 +122,10 @@ impl Pools {
                 Way::Queue => self.rationed.push(id),
                 Way::Closed => self.hungry.push(id),
             }
+        }
+        // A place that was kept for a pool at several targets is taken at one of them and free at the others.
+        if self.guaranteed.iter().filter(|id| self.slots.shelf(**id).sized() == 0).count() < kept {
+            self.fill(now);
         }
     }
 
