@@ -3,29 +3,32 @@
 //! Lock order: directory, core, a client's mailbox. No lock is held across an await.
 
 mod keys;
+mod statements;
+mod targets;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use plimsoll_auth::Policy;
 use plimsoll_config::{Compat, Plan};
-use plimsoll_pool::{Action, Failure, Grant, Pools, Request, Requested, Returned, SlotState};
-use plimsoll_session::{Release, Statement, StatementTable, Statements, Tracked};
-use plimsoll_types::{Cause, ClientId, Moment, PoolId, SlotId, TargetId, Ticket, WorkerId};
+use plimsoll_pool::{Action, Failure, Grant, Pools, Request, Requested, Returned};
+use plimsoll_session::{Release, Tracked};
+use plimsoll_types::{Cause, ClientId, Moment, PoolId, SlotId, Ticket, WorkerId};
 use tokio::sync::{Notify, mpsc};
 
 pub(crate) use keys::Clients;
+pub(crate) use statements::SharedStatements;
 
 use crate::console::Console;
 use crate::control::Suspension;
 use crate::control_thread::ConsoleClient;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry, Role, globals, longest_wait};
 use crate::entry::{ClientEntry, ServerEntry};
-use crate::ledger::{Flood, Ledger};
+use crate::ledger::Ledger;
 use crate::listener::Doors;
 use crate::login::Entrance;
 use crate::map::Map;
@@ -96,9 +99,6 @@ impl Core {
     }
 }
 
-/// A connection that is younger may not be in the server's list of sessions yet.
-const SETTLING: Duration = Duration::from_secs(5);
-
 /// How the process is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -109,27 +109,6 @@ pub(crate) enum Phase {
     WaitForClients = 1,
     /// No new server connections; ends when none is in use.
     WaitForServers = 2,
-}
-
-/// The table of statements behind its lock.
-#[derive(Debug)]
-pub(crate) struct SharedStatements {
-    table: Mutex<StatementTable>,
-    flood: Flood,
-}
-
-impl Statements for SharedStatements {
-    fn intern(&self, text_and_types: &[u8], reading: &str) -> Arc<Statement> {
-        let mut table = self.table.lock();
-        let before = table.len();
-        let statement = table.intern(text_and_types, reading);
-        let is_new = table.len() > before;
-        drop(table);
-        if is_new {
-            self.flood.handle_new(statement.text());
-        }
-        statement
-    }
 }
 
 /// The answer to a client's request for a server connection.
@@ -226,10 +205,7 @@ impl Hub {
             core: Mutex::new(core),
             directory: Mutex::new(Directory::new(&plan, workers.len())),
             clients: Mutex::default(),
-            statements: SharedStatements {
-                table: Mutex::new(StatementTable::new(prefix)),
-                flood: Flood::default(),
-            },
+            statements: SharedStatements::new(prefix),
             workers,
             tracked: Tracked::new(&plan.general.track_extra_parameters),
             plan: Mutex::new(Arc::new(plan)),
@@ -428,53 +404,6 @@ impl Hub {
 
     // ---- clients and server connections
 
-    // ---- targets
-
-    /// The server itself has said how many connections it has for us.
-    pub(crate) fn set_asked(self: &Arc<Self>, target: TargetId, places: Option<u32>) {
-        let now = self.now();
-        let mut core = self.core.lock();
-        core.pools.set_asked(target, places, now);
-        self.run_actions(&mut core, now);
-    }
-
-    /// The pool of our own connection to a target.
-    pub(crate) fn control_pool(&self, user: &str, target: TargetId) -> Option<Arc<PoolEntry>> {
-        let database = {
-            let directory = self.directory.lock();
-            directory.database_at(&directory.target_addr(target)?)?
-        };
-        self.pool(&database, &Role::Control(user, target))
-    }
-
-    /// Process ids of our connections to a target.
-    pub(crate) fn pids_at(&self, target: TargetId) -> Vec<u32> {
-        let core = self.core.lock();
-        let at_target =
-            |entry: &&Arc<ServerEntry>| core.pools.slot(entry.slot).is_some_and(|slot| slot.target == target);
-        core.servers().filter(at_target).map(|entry| entry.pid()).filter(|pid| *pid != 0).collect()
-    }
-
-    /// The same of those that had logged in some time before `at`, and are not being let go.
-    pub(crate) fn settled_pids_at(&self, target: TargetId, at: Moment) -> Vec<u32> {
-        let core = self.core.lock();
-        let settled = |entry: &&Arc<ServerEntry>| {
-            core.pools.slot(entry.slot).is_some_and(|slot| {
-                let stays = !matches!(slot.state, SlotState::Opening | SlotState::Closing | SlotState::Lost);
-                slot.target == target && stays && slot.opened + SETTLING < at
-            })
-        };
-        core.servers().filter(settled).map(|entry| entry.pid()).filter(|pid| *pid != 0).collect()
-    }
-
-    /// Whether a connection to a target from before `at` is still there: then its server has not started anew.
-    pub(crate) fn has_stayed_since(&self, target: TargetId, at: Moment) -> bool {
-        let core = self.core.lock();
-        core.pools
-            .slots()
-            .any(|slot| slot.target == target && slot.opened < at && slot.state != SlotState::Lost)
-    }
-
     /// A client asks for a server connection.
     pub(crate) fn request(
         self: &Arc<Self>,
@@ -563,13 +492,6 @@ impl Hub {
         core.pools.handle_failed(slot, failure, now);
         self.run_actions(&mut core, now);
         self.gone.notify_one();
-    }
-
-    /// A server without a place for us is looked at.
-    fn note_refusal(&self, failure: &Failure) {
-        if let Failure::Full(_) = failure {
-            self.targets.wake.notify_one();
-        }
     }
 
     /// The same, but the server has not been seen to end.

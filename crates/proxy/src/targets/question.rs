@@ -37,7 +37,7 @@ pub(crate) struct Foreign {
 /// Understands the answer to [`LIMITS`].
 pub(super) fn limits(rows: &[Values], at: Moment) -> Look {
     let mut look = Look { at, ..Look::default() };
-    for row in rows.iter().map(|row| Row(row)).filter(|row| row.text(0) == "S") {
+    for row in rows.iter().map(Row).filter(|row| row.text(0) == "S") {
         look.max_connections = row.number(1);
         look.reserved = row.number(2).saturating_add(row.number(3));
     }
@@ -48,20 +48,19 @@ pub(super) fn limits(rows: &[Values], at: Moment) -> Look {
 pub(super) fn whole(rows: &[Values], control: u32, ours: &[u32], at: Moment) -> Look {
     let mut look = limits(rows, at);
     let mut by_user: BTreeMap<(String, String), u32> = BTreeMap::new();
-    for row in rows.iter().map(|row| Row(row)).filter(|row| row.text(0) == "B") {
+    for row in rows.iter().map(Row).filter(|row| row.text(0) == "B") {
         let pid = row.number(1);
         look.pids.push(pid);
         if pid != control && !ours.contains(&pid) {
             *by_user.entry((row.text(2), row.text(3))).or_default() += 1;
         }
     }
-    let sees_all = rows.iter().map(|row| Row(row)).any(|row| row.text(0) == "S" && row.text(4) == "t");
+    let sees_all = rows.iter().map(Row).any(|row| row.text(0) == "S" && row.text(4) == "t");
     if sees_all {
         look.counted = Counted::Exactly;
         look.foreign = by_user.values().sum();
     } else {
-        let all =
-            rows.iter().map(|row| Row(row)).find(|row| row.text(0) == "S").map_or(0, |row| row.number(5));
+        let all = rows.iter().map(Row).find(|row| row.text(0) == "S").map_or(0, |row| row.number(5));
         look.counted = Counted::Roughly;
         look.foreign = all.saturating_sub(u32::try_from(ours.len()).unwrap_or(u32::MAX));
         look.pids.clear();
@@ -71,7 +70,7 @@ pub(super) fn whole(rows: &[Values], control: u32, ours: &[u32], at: Moment) -> 
         .into_iter()
         .map(|((user, application), count)| Foreign { user, application, count })
         .collect();
-    look.by_user.sort_by(|a, b| b.count.cmp(&a.count));
+    look.by_user.sort_by_key(|foreign| std::cmp::Reverse(foreign.count));
     look
 }
 

@@ -1,0 +1,68 @@
+//! Targets as the hub knows them: what they have for us, our own connection to each, and who of ours is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plimsoll_pool::{Failure, SlotState};
+use plimsoll_types::{Moment, TargetId};
+
+use super::Hub;
+use crate::directory::{PoolEntry, Role};
+use crate::entry::ServerEntry;
+
+/// A connection that is younger may not be in the server's list of sessions yet.
+const SETTLING: Duration = Duration::from_secs(5);
+
+impl Hub {
+    /// The server itself has said how many connections it has for us.
+    pub(crate) fn set_asked(self: &Arc<Self>, target: TargetId, places: Option<u32>) {
+        let now = self.now();
+        let mut core = self.core.lock();
+        core.pools.set_asked(target, places, now);
+        self.run_actions(&mut core, now);
+    }
+
+    /// The pool of our own connection to a target.
+    pub(crate) fn control_pool(&self, user: &str, target: TargetId) -> Option<Arc<PoolEntry>> {
+        let database = {
+            let directory = self.directory.lock();
+            directory.database_at(&directory.target_addr(target)?)?
+        };
+        self.pool(&database, &Role::Control(user, target))
+    }
+
+    /// Process ids of our connections to a target.
+    pub(crate) fn pids_at(&self, target: TargetId) -> Vec<u32> {
+        let core = self.core.lock();
+        let at_target =
+            |entry: &&Arc<ServerEntry>| core.pools.slot(entry.slot).is_some_and(|slot| slot.target == target);
+        core.servers().filter(at_target).map(|entry| entry.pid()).filter(|pid| *pid != 0).collect()
+    }
+
+    /// The same of those that had logged in some time before `at`, and are not being let go.
+    pub(crate) fn settled_pids_at(&self, target: TargetId, at: Moment) -> Vec<u32> {
+        let core = self.core.lock();
+        let settled = |entry: &&Arc<ServerEntry>| {
+            core.pools.slot(entry.slot).is_some_and(|slot| {
+                let stays = !matches!(slot.state, SlotState::Opening | SlotState::Closing | SlotState::Lost);
+                slot.target == target && stays && slot.opened + SETTLING < at
+            })
+        };
+        core.servers().filter(settled).map(|entry| entry.pid()).filter(|pid| *pid != 0).collect()
+    }
+
+    /// Whether a connection to a target from before `at` is still there: then its server has not started anew.
+    pub(crate) fn has_stayed_since(&self, target: TargetId, at: Moment) -> bool {
+        let core = self.core.lock();
+        core.pools
+            .slots()
+            .any(|slot| slot.target == target && slot.opened < at && slot.state != SlotState::Lost)
+    }
+
+    /// A server without a place for us is looked at.
+    pub(super) fn note_refusal(&self, failure: &Failure) {
+        if let Failure::Full(_) = failure {
+            self.targets.wake.notify_one();
+        }
+    }
+}
