@@ -42,8 +42,8 @@ impl Pools {
                 let (wait, next) =
                     self.next_probe(self.slots.limits.places(target).and_then(|it| it.learned), now);
                 self.slots.limits.change_target(target, |row, group| {
-                    // Who looks at the server sees when there is one.
-                    let probe = row.asked.is_none().then_some(next);
+                    // Who looks at the server sees when there is one; but who has nothing there cannot look.
+                    let probe = (row.asked.is_none() || group.used == 0).then_some(next);
                     row.learned = Some(Learned { max: group.used, refused: now, probe, wait });
                 });
             }

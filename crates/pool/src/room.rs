@@ -74,6 +74,20 @@ impl Pools {
     pub(crate) fn want(&mut self, id: PoolId, now: Moment) {
         let settled = self.is_settled(id);
         if !settled && self.find_pool(id).is_some_and(|pool| self.wants(id, pool, now)) {
+            let kept = self.kept();
+            self.find_way(id, now);
+            self.fill_if_freed(kept, now);
+        }
+    }
+
+    /// Pools with a place of their own and nothing in it.
+    fn kept(&self) -> usize {
+        self.guaranteed.iter().filter(|id| self.slots.shelf(**id).sized() == 0).count()
+    }
+
+    /// A place that was kept for a pool at several targets is taken at one of them and free at the others.
+    fn fill_if_freed(&mut self, kept: usize, now: Moment) {
+        if self.kept() < kept {
             self.fill(now);
         }
     }
@@ -109,23 +123,24 @@ impl Pools {
         self.hungry.clear();
         self.patient.clear();
         self.rationed.clear();
-        let kept = self.guaranteed.iter().filter(|id| self.slots.shelf(**id).sized() == 0).count();
+        let kept = self.kept();
         for (.., id) in wanting {
-            if self.pool(id).spec().targets.is_empty() {
-                self.fail_to_resolve(id, now);
-                continue;
-            }
-            match self.way(id, now) {
-                Way::Open(target) => self.open(id, target, now),
-                Way::Wait(target) => self.claim(id, target),
-                Way::Evict(target, victims) => self.make_room(id, target, victims, now),
-                Way::Queue => self.rationed.push(id),
-                Way::Closed => self.hungry.push(id),
-            }
+            self.find_way(id, now);
         }
-        // A place that was kept for a pool at several targets is taken at one of them and free at the others.
-        if self.guaranteed.iter().filter(|id| self.slots.shelf(**id).sized() == 0).count() < kept {
-            self.fill(now);
+        self.fill_if_freed(kept, now);
+    }
+
+    /// Opens a connection for a pool that wants one, or finds out what it has to wait for.
+    fn find_way(&mut self, id: PoolId, now: Moment) {
+        if self.pool(id).spec().targets.is_empty() {
+            return self.fail_to_resolve(id, now);
+        }
+        match self.way(id, now) {
+            Way::Open(target) => self.open(id, target, now),
+            Way::Wait(target) => self.claim(id, target),
+            Way::Evict(target, victims) => self.make_room(id, target, victims, now),
+            Way::Queue => self.rationed.push(id),
+            Way::Closed => self.hungry.push(id),
         }
     }
 

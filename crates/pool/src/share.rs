@@ -23,6 +23,10 @@ pub(crate) const TENURE_MIN: Duration = Duration::from_millis(100);
 /// a moment does not have to wait for a login.
 pub(crate) const IDLE_GRACE: Duration = Duration::from_secs(1);
 
+/// Most places that are kept at a target for pools with one of their own, however many there are: one for who looks up
+/// secrets, one for who looks at the server.
+const KEPT_MAX: u32 = 2;
+
 /// A pool's place in the order of those who want more: who is below its floor first, then by share.
 pub(crate) type Level = (bool, u64);
 
@@ -73,12 +77,18 @@ impl Pools {
             && self.pool(slot.pool).spec().standing == Standing::Guaranteed
             && self.slots.shelf(slot.pool).staying() <= 1
             && self.keeps_places(slot.groups[TARGET])
+            && self.guaranteed_with_one(slot.groups[TARGET]) <= KEPT_MAX
     }
 
     /// Whether a budget is large enough to keep places for those that are to have one, and leave some to others.
     pub(crate) fn keeps_places(&self, place: GroupId) -> bool {
         let max = self.slots.limits.group(place).max;
-        max.is_none_or(|max| (self.guaranteed_at(place).count() as u32) < max)
+        max.is_none_or(|max| (self.guaranteed_at(place).count() as u32).min(KEPT_MAX) < max)
+    }
+
+    /// How many pools with a place of their own have a connection at a target.
+    fn guaranteed_with_one(&self, place: GroupId) -> u32 {
+        self.guaranteed_at(place).filter(|id| self.slots.shelf(*id).sized() > 0).count() as u32
     }
 
     /// Pools with a place of their own that lead to a target.
@@ -132,8 +142,8 @@ impl Pools {
         if self.guaranteed.is_empty() || !self.keeps_places(groups[TARGET]) {
             return 0;
         }
-        let has_none = |id: &PoolId| self.slots.shelf(*id).sized() == 0;
-        self.guaranteed_at(groups[TARGET]).filter(has_none).count() as u32
+        let all = self.guaranteed_at(groups[TARGET]).count() as u32;
+        all.min(KEPT_MAX).saturating_sub(self.guaranteed_with_one(groups[TARGET]))
     }
 }
 

@@ -140,7 +140,8 @@ impl Opening {
             tally: Tally::none(),
             closing: Closing::Untold,
         }));
-        if let Some(query) = self.pool.database.config().connect_query.clone() {
+        let query = self.pool.database.config().connect_query.clone();
+        if let Some(query) = query.filter(|_| !self.pool.purpose.is_control()) {
             connect_query(&self.hub, conn, &query).await?;
         }
         self.conn.take().ok_or(Failure::Connect(Cause::ServerStateUnknown))
@@ -236,8 +237,8 @@ fn startup_packet(pool: &PoolEntry) -> Vec<u8> {
     let dbname = pool.database.dbname();
     let mut params: Vec<(&[u8], &[u8])> =
         vec![(b"user", pool.user.as_bytes()), (b"database", dbname.as_bytes())];
-    for (name, value) in &config.startup {
-        params.push((name.as_bytes(), value.as_bytes()));
+    if !pool.purpose.is_control() {
+        params.extend(config.startup.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     }
     let mut out = Vec::new();
     encode::startup(&mut out, &params);
@@ -248,7 +249,9 @@ fn startup_packet(pool: &PoolEntry) -> Vec<u8> {
 /// auth_query gave of it, and keys captured from a client that logged in as this role.
 fn credential(plan: &Plan, pool: &PoolEntry) -> Credential {
     let config = pool.database.config();
-    let written = config.password.as_ref().or_else(|| plan.logins.get(&*pool.user));
+    // The line's password is for the line's user; control_user has its own.
+    let of_line = config.password.as_ref().filter(|_| !pool.purpose.is_control());
+    let written = of_line.or_else(|| plan.logins.get(&*pool.user));
     let stored = match written {
         Some(secret) => secret.expose_text().map(Stored::parse),
         None => pool.secret(),

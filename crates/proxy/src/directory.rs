@@ -438,9 +438,23 @@ impl Directory {
         Rule::of(plan, plan.targets.iter().find(is_it))
     }
 
-    /// A database that leads to a target, for a connection of our own to it.
-    pub(crate) fn database_at(&self, addr: &TargetAddr) -> Option<Arc<DatabaseEntry>> {
-        self.databases().into_iter().find(|database| self.addresses(&database.config()).contains(addr))
+    /// A database that leads to a target, for a connection of our own to it: the one after `failed` others. Those of the
+    /// file come before those that clients have made by asking for them.
+    pub(crate) fn database_at(
+        &self,
+        plan: &Plan,
+        addr: &TargetAddr,
+        failed: usize,
+    ) -> Option<Arc<DatabaseEntry>> {
+        let of_file =
+            |entry: &Arc<DatabaseEntry>| plan.databases.iter().any(|line| *line.name == *entry.name);
+        let mut all: Vec<_> = self
+            .databases()
+            .into_iter()
+            .filter(|entry| self.addresses(&entry.config()).contains(addr))
+            .collect();
+        all.sort_by_key(|entry| (!of_file(entry), entry.disabled.load(Ordering::Relaxed)));
+        all.get(failed.checked_rem(all.len())?).cloned()
     }
 
     /// The address of a target.
@@ -569,6 +583,13 @@ pub(crate) enum Purpose {
     AuthQuery,
     /// Looking at one target.
     Control(TargetId),
+}
+
+impl Purpose {
+    /// Whether it is our own connection to a server, with nothing of its database but the name.
+    pub(crate) fn is_control(self) -> bool {
+        matches!(self, Purpose::Control(_))
+    }
 }
 
 /// As whom a pool's connections log in.

@@ -369,6 +369,7 @@ impl Hub {
                 core.entries.remove(&pool.id);
             }
         }
+        targets::forget_watchers(&mut directory, &mut core, &plan, now);
         core.renew_waits(&plan);
         self.run_actions(&mut core, now);
         drop(core);
@@ -399,6 +400,7 @@ impl Hub {
         let mut directory = self.directory.lock();
         let mut core = self.core.lock();
         directory.set_addresses(&mut core.pools, &plan, name, ips, now);
+        self.targets.wake.notify_one();
         self.run_actions(&mut core, now);
     }
 

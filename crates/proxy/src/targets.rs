@@ -34,6 +34,9 @@ const HEADROOM: u32 = 3;
 /// `control_interval`, unless it is set.
 const INTERVAL: Duration = Duration::from_secs(5);
 
+/// After so many looks that failed the last one that did not says nothing any more.
+const LOOKS_MISSED: u32 = 3;
+
 /// A target that could not be asked is asked again no sooner than this.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -52,6 +55,8 @@ pub(crate) struct Known {
     pub(crate) look: Option<Look>,
     /// Why it could not be asked.
     pub(crate) trouble: Option<String>,
+    /// How often no control connection was to be had.
+    failed: usize,
     /// Whether what we count is what it sees.
     pub(crate) audit: Audit,
 }
@@ -124,13 +129,13 @@ impl Rule {
         }
     }
 
-    /// How many server connections of ours there may be, by what the server said. The control connection is one of
-    /// them.
+    /// How many server connections of ours there may be, by what the server said: the control connection is one of
+    /// them, and there is always that one, or nobody would ever look again.
     fn places(&self, look: &Look) -> Option<u32> {
         let theirs = look.reserved.saturating_add(look.foreign).saturating_add(self.headroom);
         match self.budget {
             Budget::Off => None,
-            Budget::Auto | Budget::Max(_) => Some(look.max_connections.saturating_sub(theirs)),
+            Budget::Auto | Budget::Max(_) => Some(look.max_connections.saturating_sub(theirs).max(1)),
         }
     }
 }
@@ -172,7 +177,7 @@ async fn look_at(hub: &Arc<Hub>, plan: &Plan, target: TargetId, addr: &TargetAdd
         None if plan.own.compat == Compat::Plimsoll && rule.budget == Budget::Auto => {
             match limits_only(hub, target, addr).await {
                 Some(asked) => asked,
-                None => return,
+                None => return known_limits(hub, rule, target),
             }
         }
         None => return hub.set_asked(target, None),
@@ -204,8 +209,9 @@ async fn look_at(hub: &Arc<Hub>, plan: &Plan, target: TargetId, addr: &TargetAdd
             audit::compare(hub, target, addr);
         }
         Err(trouble) => {
-            // What cannot be asked is learned from refusals.
-            if hub.targets.known(target).look.is_none() {
+            // What cannot be asked, or no more, is learned from refusals.
+            let patience = plan.own.control_interval.unwrap_or(INTERVAL) * LOOKS_MISSED;
+            if hub.targets.known(target).look.is_none_or(|look| look.at + patience < hub.now()) {
                 hub.set_asked(target, None);
             }
             let news = hub.targets.known(target).trouble.as_deref() != Some(&*trouble);
@@ -217,14 +223,29 @@ async fn look_at(hub: &Arc<Hub>, plan: &Plan, target: TargetId, addr: &TargetAdd
     }
 }
 
+/// Nothing new was asked: what is known holds, without the sessions of others, by the rule of today.
+fn known_limits(hub: &Arc<Hub>, rule: Rule, target: TargetId) {
+    if let Some(look) = hub.targets.known(target).look {
+        hub.set_asked(target, rule.places(&Look { foreign: 0, ..look }));
+    }
+}
+
 /// Limits and sessions, by the control connection.
 async fn whole_look(hub: &Arc<Hub>, user: &str, target: TargetId) -> Result<Look, String> {
-    let pool = hub.control_pool(user, target).ok_or("no database leads there")?;
-    let conn = borrow(hub, &pool).await.map_err(|cause| cause.message().into_owned())?;
+    let failed = hub.targets.known(target).failed;
+    let pool = hub.control_pool(user, target, failed).ok_or("no database leads there")?;
+    let conn = match borrow(hub, &pool).await {
+        Ok(conn) => conn,
+        Err(cause) => {
+            hub.targets.note(target, |known| known.failed = failed.wrapping_add(1));
+            hub.forget_control_pool(&pool);
+            return Err(cause.message().into_owned());
+        }
+    };
     let own_pid = conn.entry.pid();
     let rows = ask::ask(hub, conn, question::SESSIONS).await.map_err(|cause| cause.message().into_owned())?;
     let ours = hub.pids_at(target);
-    Ok(question::whole(&rows, own_pid, &ours, hub.now()))
+    question::whole(&rows, own_pid, &ours, hub.now())
 }
 
 /// Limits alone, once, over a connection nobody is using. `None`: not now, or known already.
@@ -234,7 +255,10 @@ async fn limits_only(hub: &Arc<Hub>, target: TargetId, addr: &TargetAddr) -> Opt
     }
     let conn = ask::idle_at(hub, addr)?;
     let rows = ask::ask(hub, conn, question::LIMITS).await;
-    Some(rows.map(|rows| question::limits(&rows, hub.now())).map_err(|cause| cause.message().into_owned()))
+    Some(match rows {
+        Ok(rows) => question::limits(&rows, hub.now()),
+        Err(cause) => Err(cause.message().into_owned()),
+    })
 }
 
 /// A connection of the control pool, opened if there is none.

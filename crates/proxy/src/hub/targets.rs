@@ -3,15 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use plimsoll_config::Plan;
 use plimsoll_pool::{Failure, SlotState};
-use plimsoll_types::{Moment, TargetId};
+use plimsoll_types::{Cause, Moment, TargetId};
 
-use super::Hub;
-use crate::directory::{PoolEntry, Role};
+use super::{Core, Hub};
+use crate::directory::{Directory, PoolEntry, Purpose, Role};
 use crate::entry::ServerEntry;
 
 /// A connection that is younger may not be in the server's list of sessions yet.
 const SETTLING: Duration = Duration::from_secs(5);
+
+/// Another `control_user` looks at the targets now, or none: the pools of the one before go, and the places that were
+/// kept for them.
+pub(super) fn forget_watchers(directory: &mut Directory, core: &mut Core, plan: &Plan, now: Moment) {
+    let watches = |pool: &&Arc<PoolEntry>| {
+        matches!(pool.purpose, Purpose::Control(_)) && plan.own.control_user.as_deref() != Some(&*pool.user)
+    };
+    for pool in directory.pools().iter().filter(watches) {
+        directory.remove_pool(pool);
+        core.pools.remove_pool(pool.id, Cause::Unneeded, now);
+        core.entries.remove(&pool.id);
+    }
+}
 
 impl Hub {
     /// The server itself has said how many connections it has for us.
@@ -22,13 +36,19 @@ impl Hub {
         self.run_actions(&mut core, now);
     }
 
-    /// The pool of our own connection to a target.
-    pub(crate) fn control_pool(&self, user: &str, target: TargetId) -> Option<Arc<PoolEntry>> {
+    /// The pool of our own connection to a target, through another database after each failure.
+    pub(crate) fn control_pool(&self, user: &str, target: TargetId, failed: usize) -> Option<Arc<PoolEntry>> {
         let database = {
-            let directory = self.directory.lock();
-            directory.database_at(&directory.target_addr(target)?)?
+            let (directory, plan) = (self.directory.lock(), self.plan());
+            directory.database_at(&plan, &directory.target_addr(target)?, failed)?
         };
         self.pool(&database, &Role::Control(user, target))
+    }
+
+    /// It did not work: it goes, and the place that is kept for it.
+    pub(crate) fn forget_control_pool(self: &Arc<Self>, pool: &Arc<PoolEntry>) {
+        self.directory.lock().remove_pool(pool);
+        self.remove_pools(std::slice::from_ref(pool), &Cause::Unneeded);
     }
 
     /// Process ids of our connections to a target.

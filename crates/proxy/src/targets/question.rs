@@ -35,18 +35,27 @@ pub(crate) struct Foreign {
 }
 
 /// Understands the answer to [`LIMITS`].
-pub(super) fn limits(rows: &[Values], at: Moment) -> Look {
+///
+/// # Errors
+/// It says nothing of limits: no PostgreSQL, or none that we know.
+pub(super) fn limits(rows: &[Values], at: Moment) -> Result<Look, String> {
     let mut look = Look { at, ..Look::default() };
     for row in rows.iter().map(Row).filter(|row| row.text(0) == "S") {
         look.max_connections = row.number(1);
         look.reserved = row.number(2).saturating_add(row.number(3));
     }
-    look
+    match look.max_connections {
+        0 => Err("its answer says nothing of max_connections".to_string()),
+        _ => Ok(look),
+    }
 }
 
 /// Understands the answer to [`SESSIONS`]; `control` is the process that gave it, `ours` are all of ours.
-pub(super) fn whole(rows: &[Values], control: u32, ours: &[u32], at: Moment) -> Look {
-    let mut look = limits(rows, at);
+///
+/// # Errors
+/// As for [`limits`].
+pub(super) fn whole(rows: &[Values], control: u32, ours: &[u32], at: Moment) -> Result<Look, String> {
+    let mut look = limits(rows, at)?;
     let mut by_user: BTreeMap<(String, String), u32> = BTreeMap::new();
     for row in rows.iter().map(Row).filter(|row| row.text(0) == "B") {
         let pid = row.number(1);
@@ -71,7 +80,7 @@ pub(super) fn whole(rows: &[Values], control: u32, ours: &[u32], at: Moment) -> 
         .map(|((user, application), count)| Foreign { user, application, count })
         .collect();
     look.by_user.sort_by_key(|foreign| std::cmp::Reverse(foreign.count));
-    look
+    Ok(look)
 }
 
 /// A row of an answer.
@@ -106,7 +115,7 @@ mod tests {
             row(&["B", "13", "batch", "night"]),
             row(&["B", "14", "ops", "psql"]),
         ];
-        let look = whole(&rows, 11, &[10, 11], Moment(5));
+        let look = whole(&rows, 11, &[10, 11], Moment(5)).expect("an answer");
         assert_eq!((look.max_connections, look.reserved, look.foreign), (100, 5, 3));
         let batch = Foreign { user: "batch".into(), application: "night".into(), count: 2 };
         assert_eq!((look.by_user.len(), &look.by_user[0]), (2, &batch));
@@ -116,8 +125,8 @@ mod tests {
     #[test]
     fn a_role_that_may_not_see_them_counts_by_database() {
         let rows = [row(&["S", "100", "3", "0", "f", "9"]), row(&["B", "11", "control", ""])];
-        let look = whole(&rows, 11, &[10, 11], Moment(5));
+        let look = whole(&rows, 11, &[10, 11], Moment(5)).expect("an answer");
         assert_eq!((look.foreign, look.counted, look.pids.len()), (7, Counted::Roughly, 0));
-        assert_eq!(whole(&[], 1, &[], Moment(5)).max_connections, 0);
+        assert!(whole(&[], 1, &[], Moment(5)).is_err());
     }
 }
