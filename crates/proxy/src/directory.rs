@@ -1,16 +1,16 @@
 //! From names to pools: databases, roles, pools and targets, and how a plan becomes limits.
 
 mod names;
+mod targets;
 mod terms;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use plimsoll_auth::{ScramKeys, Stored};
-use plimsoll_config::{Budget, Database, Host, LoadBalance, Plan, TargetLine};
+use plimsoll_config::{Budget, Database, Host, LoadBalance, Plan};
 use plimsoll_pool::{Pick, PoolSpec, Pools, Standing};
 use plimsoll_session::{Params, Settings};
 use plimsoll_types::{DatabaseId, Moment, PoolId, TargetId, UserId};
@@ -23,7 +23,6 @@ use terms::{database_limit, pool_limits, session_settings, user_limit};
 use crate::entry::TargetAddr;
 use crate::map::Map;
 use crate::stats::{Block, Counter, Totals};
-use crate::targets::Rule;
 
 /// A configured database.
 #[derive(Debug)]
@@ -414,47 +413,6 @@ impl Directory {
         self.addrs[index] = addr.clone();
         self.targets.insert(addr, id);
         id
-    }
-
-    /// All targets there ever were.
-    pub(crate) fn targets(&self) -> Vec<(TargetId, TargetAddr)> {
-        (0..).map(TargetId).zip(self.addrs.iter().cloned()).collect()
-    }
-
-    /// What the file says of a target: its line, or what holds for all.
-    pub(crate) fn rule_of(&self, plan: &Plan, addr: &TargetAddr) -> Rule {
-        let is_it = |line: &&TargetLine| match addr {
-            TargetAddr::Unix(path, port) => {
-                *port == line.port && *path == Path::new(&line.host).join(format!(".s.PGSQL.{port}"))
-            }
-            TargetAddr::Tcp(addr) => {
-                addr.port() == line.port
-                    && match line.host.parse::<IpAddr>() {
-                        Ok(ip) => ip == addr.ip(),
-                        Err(_) => self.addresses_of(&line.host).contains(&addr.ip()),
-                    }
-            }
-        };
-        Rule::of(plan, plan.targets.iter().find(is_it))
-    }
-
-    /// A database that leads to a target, for a connection of our own to it: the one after `failed` others. Those of the
-    /// file come before those that clients have made by asking for them.
-    pub(crate) fn database_at(
-        &self,
-        plan: &Plan,
-        addr: &TargetAddr,
-        failed: usize,
-    ) -> Option<Arc<DatabaseEntry>> {
-        let of_file =
-            |entry: &Arc<DatabaseEntry>| plan.databases.iter().any(|line| *line.name == *entry.name);
-        let mut all: Vec<_> = self
-            .databases()
-            .into_iter()
-            .filter(|entry| self.addresses(&entry.config()).contains(addr))
-            .collect();
-        all.sort_by_key(|entry| (!of_file(entry), entry.disabled.load(Ordering::Relaxed)));
-        all.get(failed.checked_rem(all.len())?).cloned()
     }
 
     /// The address of a target.
