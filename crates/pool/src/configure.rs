@@ -60,6 +60,10 @@ impl Pools {
         self.slots.add_shelf();
         let id = PoolId((self.pools.len() - 1) as u32);
         self.note_spec(id);
+        if self.guaranteed.last() == Some(&id) {
+            // With one more of its kind a budget may be too small to keep places at all.
+            self.fill(now);
+        }
         id
     }
 
