@@ -1,9 +1,9 @@
 //! A witness that counts without a pause.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Client;
 
@@ -11,28 +11,46 @@ use crate::Client;
 #[derive(Debug)]
 pub struct Watch {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<(u64, u64)>,
+    highest: Arc<AtomicU64>,
+    thread: JoinHandle<u64>,
 }
 
 /// Pause between two questions: the witness must not eat the machine.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// How long a count may take to be seen before it is a failure.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 impl Watch {
     /// Starts to ask `sql`, which must give one number.
     pub(crate) fn start(mut client: Client, sql: String) -> Watch {
         let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
+        let highest = Arc::new(AtomicU64::new(0));
+        let (told, seen) = (Arc::clone(&stop), Arc::clone(&highest));
         let thread = thread::spawn(move || {
-            let (mut highest, mut samples) = (0, 0);
+            let mut samples = 0;
             while !told.load(Ordering::Relaxed) {
                 let count: u64 = client.value(&sql).parse().expect("a count is a number");
-                highest = highest.max(count);
+                seen.fetch_max(count, Ordering::Relaxed);
                 samples += 1;
                 thread::sleep(PAUSE);
             }
-            (highest, samples)
+            samples
         });
-        Watch { stop, thread }
+        Watch { stop, highest, thread }
+    }
+
+    /// Waits until the watch itself has counted `count` or more: what another session saw it may not have seen yet.
+    ///
+    /// # Panics
+    /// It has not within half a minute.
+    #[track_caller]
+    pub fn wait_until(&self, count: u64) {
+        let until = Instant::now() + PATIENCE;
+        while self.highest.load(Ordering::Relaxed) < count {
+            assert!(Instant::now() < until, "the watch did not come to {count}");
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Ends the watch; the highest count there was.
@@ -42,8 +60,8 @@ impl Watch {
     #[track_caller]
     pub fn highest(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
-        let (highest, samples) = self.thread.join().expect("the watch lost its connection");
+        let samples = self.thread.join().expect("the watch lost its connection");
         assert!(samples > 0, "the watch never looked");
-        highest
+        self.highest.load(Ordering::Relaxed)
     }
 }

@@ -48,6 +48,7 @@ fn a_cancel_ends_a_query_and_a_watch_sees_the_peak() {
     let key = client.cancel_key();
     client.send(Batch::new().query("SELECT pg_sleep(60)").bytes()).unwrap();
     postgres.wait_for_sessions("state = 'active' AND query LIKE '%pg_sleep%'", 1);
+    watch.wait_until(1);
     key.cancel().unwrap();
     let messages = client.cycle().unwrap();
     assert_eq!(tags(&messages), "TEZ");
