@@ -1,4 +1,4 @@
-# ./dev bench [quick | doors] [--rounds N] [--write]. Sourced by ./dev.
+# ./dev bench [quick | doors | cap] [--rounds N] [--write]. Sourced by ./dev.
 
 need_postgres "the bench"
 command -v strace >/dev/null || install_packages "the bench (counting system calls)" strace
@@ -9,5 +9,9 @@ if [ "${1:-}" = doors ]; then
   shift
   command -v openssl >/dev/null || install_packages "the bench (a certificate)" openssl
   exec python3 bench/doors.py --binary "$PLIMSOLL_BINARY" --pgbouncer "$PLIMSOLL_PGBOUNCER" "$@"
+fi
+if [ "${1:-}" = cap ]; then
+  shift
+  exec python3 bench/cap.py --binary "$PLIMSOLL_BINARY" --pgbouncer "$PLIMSOLL_PGBOUNCER" "$@"
 fi
 exec python3 bench/compare.py --binary "$PLIMSOLL_BINARY" --pgbouncer "$PLIMSOLL_PGBOUNCER" "$@"

@@ -1,4 +1,4 @@
-# ./dev soak [--seconds N], ./dev soak --sim [SEEDS]. Sourced by ./dev.
+# ./dev soak [--seconds N], ./dev soak --budget [--seconds N], ./dev soak --sim [SEEDS]. Sourced by ./dev.
 
 # Seeded histories of the decision crates, all cores at once, a process for each stretch of seeds. A seed that breaks a
 # rule is printed with its history cut down.
@@ -22,4 +22,8 @@ if [ "${1:-}" = --sim ]; then
 fi
 need_postgres "the soak"
 build_release
+if [ "${1:-}" = --budget ]; then
+  shift
+  exec python3 bench/budget.py --binary "$PLIMSOLL_BINARY" "$@"
+fi
 exec python3 bench/soak.py --binary "$PLIMSOLL_BINARY" "$@"

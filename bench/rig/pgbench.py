@@ -32,6 +32,9 @@ class Load:
     script: tuple[str, ...] = ("-S",)
     log_share: float = 1.0
     sslmode: str = "disable"
+    user: str = "app"
+    database: str = "app"
+    application: str = "pgbench"
 
 
 @dataclass
@@ -49,8 +52,8 @@ class Outcome:
 
 def fill(postgres: Postgres, scale: int) -> None:
     """Makes pgbench's tables, straight at PostgreSQL."""
-    argv = [str(bin_folder() / "pgbench"), "-i", "-q", "-s", str(scale), *_where(postgres.port)]
-    env = _env(postgres.passwords.get("app", ""))
+    argv = [str(bin_folder() / "pgbench"), "-i", "-q", "-s", str(scale), *_where(postgres.port, "app", "app")]
+    env = _env(postgres.passwords.get("app", ""), Load("simple", 1))
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env)
     if done.returncode:
         raise Failed(f"pgbench -i failed:\n{done.stderr.strip()}")
@@ -68,7 +71,7 @@ def run(rig: Rig, port: int, load: Load, password: str = "", progress: Progress 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=_env(password, load.sslmode),
+        env=_env(password, load),
         start_new_session=True,
     ) as child:
         previous = signal.signal(signal.SIGALRM, lambda *_: child.kill())
@@ -83,6 +86,34 @@ def run(rig: Rig, port: int, load: Load, password: str = "", progress: Progress 
             child.kill()
         status = child.wait()
     return _outcome(status, report, said, _latencies(rig.folder, prefix.name))
+
+
+class Running:
+    """A load that runs beside others. `name` keeps its latencies apart from theirs."""
+
+    def __init__(self, rig: Rig, name: str, port: int, load: Load, password: str = ""):
+        self.folder, self.prefix = rig.folder, rig.folder / f"latency-{name}"
+        self.patience_s = load.seconds + OVERTIME_S
+        self.child = subprocess.Popen(
+            _argv(port, load, self.prefix),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=_env(password, load),
+            start_new_session=True,
+        )
+        rig.closing.callback(self.child.kill)
+
+    def outcome(self) -> Outcome:
+        """Waits for its end; a pgbench that hangs is ended."""
+        try:
+            report, said = self.child.communicate(timeout=self.patience_s)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            report, said = self.child.communicate()
+        latencies = _latencies(self.folder, self.prefix.name)
+        return _outcome(self.child.returncode, report, said.splitlines(), latencies)
 
 
 def parse_report(report: str) -> tuple[int, int, float, float]:
@@ -124,17 +155,18 @@ def _argv(port: int, load: Load, prefix: Path) -> list[str]:
     argv += [*load.script, "-l", f"--log-prefix={prefix}"]
     if load.log_share < 1.0:
         argv.append(f"--sampling-rate={load.log_share}")
-    return argv + _where(port)
+    return argv + _where(port, load.user, load.database)
 
 
-def _where(port: int) -> list[str]:
-    return ["-h", HERE, "-p", str(port), "-U", "app", "app"]
+def _where(port: int, user: str, database: str) -> list[str]:
+    return ["-h", HERE, "-p", str(port), "-U", user, database]
 
 
-def _env(password: str, sslmode: str = "disable") -> dict[str, str]:
+def _env(password: str, load: Load) -> dict[str, str]:
     # No setting of whoever runs this (PGOPTIONS, PGSERVICE, ...) may reach the load.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return {**kept, "PGSSLMODE": sslmode, "PGGSSENCMODE": "disable", "PGPASSWORD": password}
+    own = {"PGSSLMODE": load.sslmode, "PGGSSENCMODE": "disable", "PGPASSWORD": password, "PGAPPNAME": load.application}
+    return {**kept, **own}
 
 
 def _is_progress(line: str, progress: Progress | None) -> bool:

@@ -29,6 +29,7 @@ class Door:
     own: dict[str, str] = field(default_factory=dict)
     tls: ssl.SSLContext | None = None
     plain: str = ""
+    databases: tuple[str, ...] = ("app",)
 
     @property
     def password(self) -> str:
@@ -39,7 +40,7 @@ class Door:
         """The file's text, for PgBouncer and, with `[plimsoll]` keys, for us."""
         lines = [
             "[databases]",
-            f"app = host={HERE} port={self.server_port} dbname=app",
+            *(f"{name} = host={HERE} port={self.server_port} dbname={name}" for name in self.databases),
             "[pgbouncer]",
             f"listen_addr = {HERE}",
             f"listen_port = {self.port}",
@@ -95,7 +96,7 @@ class Pooler:
         while True:
             self.process.check()
             try:
-                self.connect().close()
+                self.console().close()
                 return
             except (OSError, WireError) as error:
                 if time.monotonic() > deadline:

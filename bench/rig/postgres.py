@@ -47,10 +47,19 @@ class Postgres:
         argv = [str(self.bin / "postgres"), "-D", str(self.data)]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
-        # SIGINT is PostgreSQL's fast shutdown: sessions are ended, nobody is waited for.
-        self.process = rig.start("postgres", argv, signal.SIGINT)
-        self._wait()
+        self.argv = argv
+        self.start()
         self._make_database()
+
+    def start(self) -> None:
+        """Starts it, for the first time or after `stop`, and waits until it lets people in."""
+        # SIGINT is PostgreSQL's fast shutdown: sessions are ended, nobody is waited for.
+        self.process = self.rig.start("postgres", self.argv, signal.SIGINT)
+        self._wait()
+
+    def stop(self) -> None:
+        """Ends it and all its sessions."""
+        self.process.stop()
 
     @property
     def version(self) -> str:
