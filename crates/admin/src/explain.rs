@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plimsoll_config::{Place, Plan};
 use plimsoll_pool::{Admission, BudgetSource, Obstacle};
-use plimsoll_proxy::{AdmissionView, HoldView, NeedView};
+use plimsoll_proxy::{AdmissionView, HoldView, Level, NeedView};
 use plimsoll_types::{Cause, TargetId};
 
 use crate::pooler::Pooler;
@@ -16,9 +16,9 @@ use crate::why::age;
 const HOLDERS: usize = 5;
 
 /// The answer, a sentence or two in each line.
-pub(crate) fn admission(pooler: &dyn Pooler, database: &str, user: &str) -> Vec<String> {
+pub(crate) fn admission(pooler: &dyn Pooler, level: Level, database: &str, user: &str) -> Vec<String> {
     let view = pooler.admission(database, user);
-    let asks = Asks { pooler, plan: pooler.plan(), database, user };
+    let asks = Asks { pooler, level, plan: pooler.plan(), database, user };
     let mut lines = vec![asks.verdict(&view)];
     if let Some(cause) = &view.at_the_door {
         lines.extend(asks.door(cause));
@@ -36,6 +36,7 @@ pub(crate) fn admission(pooler: &dyn Pooler, database: &str, user: &str) -> Vec<
 
 struct Asks<'a> {
     pooler: &'a dyn Pooler,
+    level: Level,
     plan: Arc<Plan>,
     database: &'a str,
     user: &'a str,
@@ -47,7 +48,13 @@ impl Asks<'_> {
         let who = format!("A new client of database {database} as user {user}");
         match (&view.at_the_door, &view.pool) {
             (Some(cause), _) => format!("{who} would be refused: {}", cause.message()),
-            (None, None) => format!("{who} would make a new pool, and a connection is opened for it."),
+            (None, Some(Admission::Opens)) if !view.exists => {
+                format!("{who} would make a new pool, and a connection is opened for it.")
+            }
+            (None, Some(Admission::Waits(_))) if !view.exists => {
+                format!("{who} would make a new pool, and wait.")
+            }
+            (None, None) => format!("{who} would make a new database and a new pool."),
             (None, Some(Admission::AtOnce)) => format!("{who} would get a server connection at once."),
             (None, Some(Admission::Opens)) => {
                 format!("{who} would get one as soon as it is opened; nothing is in the way.")
@@ -82,7 +89,7 @@ impl Asks<'_> {
                 format!("The pool is full: {used} of {max} server connections{}.", self.size_set_at())
             }
             Obstacle::RoleLimit { max } => format!(
-                "PostgreSQL refused more than {max} connections for the CONNECTION LIMIT of the role or the database; \
+                "The CONNECTION LIMIT of the role or of the database in PostgreSQL leaves this pool {max} connections; \
                  ALTER ROLE or ALTER DATABASE raises it."
             ),
             Obstacle::Blocked { again_in, cause } => {
@@ -175,6 +182,9 @@ impl Asks<'_> {
 
     /// File and line of a key, for whoever may see that.
     fn set_at(&self, key: &str) -> String {
+        if self.level != Level::Admin {
+            return String::new();
+        }
         let place = self.plan.place_of("pgbouncer", key).or_else(|| self.plan.place_of("plimsoll", key));
         self.place(place).unwrap_or_else(|| ", the default".to_string())
     }
@@ -192,6 +202,7 @@ impl Asks<'_> {
     }
 
     fn place(&self, place: Option<&Place>) -> Option<String> {
-        place.map(|place| format!(", {}:{}", place.file.display(), place.line))
+        let may_know = self.level == Level::Admin;
+        place.filter(|_| may_know).map(|place| format!(", {}:{}", place.file.display(), place.line))
     }
 }

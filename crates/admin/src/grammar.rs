@@ -38,12 +38,12 @@ pub(crate) enum Line {
         /// Of whom, or how.
         of: String,
     },
-    /// `EXPLAIN ADMISSION database [user]`: not PgBouncer's. Without a user: of the same name as the database.
+    /// `EXPLAIN ADMISSION database [user]`: not PgBouncer's.
     Explain {
         /// The database a client would ask for.
         database: String,
         /// As whom.
-        user: String,
+        user: Option<String>,
     },
     /// `SET key = value`.
     Set {
@@ -74,6 +74,7 @@ fn fits(line: &Line) -> bool {
             command.len() <= COMMAND_BYTES_MAX && argument.len() <= ARGUMENT_BYTES_MAX
         }
         Line::Explain { database, user } => {
+            let user = user.as_deref().unwrap_or_default();
             database.len() <= ARGUMENT_BYTES_MAX && user.len() <= ARGUMENT_BYTES_MAX
         }
         Line::Show { what, of } => what.len() <= ARGUMENT_BYTES_MAX && of.len() <= ARGUMENT_BYTES_MAX,
@@ -118,7 +119,7 @@ fn explain(text: &str) -> Option<Line> {
     let rest = keyword(blanks(text), "explain")?;
     let (what, rest) = word(blanks(rest))?;
     let (database, rest) = word(blanks(rest))?;
-    let (user, rest) = word(blanks(rest)).unwrap_or_else(|| (database.clone(), rest));
+    let (user, rest) = word(blanks(rest)).map_or((None, rest), |(user, rest)| (Some(user), rest));
     (what.eq_ignore_ascii_case("admission") && ended(rest)).then_some(Line::Explain { database, user })
 }
 

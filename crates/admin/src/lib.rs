@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Zoned;
 use plimsoll_config::Plan;
-use plimsoll_proxy::{Console, Control, Level, Reply, ServerFacts};
+use plimsoll_proxy::{Console, Control, Level, Reply, ServerFacts, Visitor};
 
 pub use reload::{Applied, Follow, Load};
 use version::server_version;
@@ -66,19 +66,26 @@ impl AdminConsole {
         }
     }
 
-    fn answer(&self, pooler: &dyn Pooler, level: Level, text: &[u8]) -> Reply {
+    fn answer(&self, pooler: &dyn Pooler, visitor: Visitor<'_>, text: &[u8]) -> Reply {
         self.commands.fetch_add(1, Ordering::Relaxed);
         let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
         let text = String::from_utf8_lossy(text);
         tracing::debug!("got admin query: {text}");
         let plan = pooler.plan();
-        self.run(pooler, &plan, level, &text).unwrap_or_else(|failure| {
+        self.run(pooler, &plan, visitor, &text).unwrap_or_else(|failure| {
             tracing::error!("{}", failure.message());
             Reply::Now(answer::error(&failure.told(plan.own.compat)))
         })
     }
 
-    fn run(&self, pooler: &dyn Pooler, plan: &Arc<Plan>, level: Level, text: &str) -> Result<Reply, Failure> {
+    fn run(
+        &self,
+        pooler: &dyn Pooler,
+        plan: &Arc<Plan>,
+        visitor: Visitor<'_>,
+        text: &str,
+    ) -> Result<Reply, Failure> {
+        let level = visitor.level;
         let (command, argument) = match grammar::parse(text)? {
             Line::Set { key, value } => return self.set(pooler, level, &key, &value),
             Line::Show { what, of } => {
@@ -86,8 +93,8 @@ impl AdminConsole {
                 return reply.ok_or_else(|| Failure::InvalidCommand(text.to_string()));
             }
             Line::Explain { database, user } => {
-                require_admin(level)?;
-                let lines = explain::admission(pooler, &database, &user);
+                let user = explained(visitor, &database, user)?;
+                let lines = explain::admission(pooler, level, &database, &user);
                 return Ok(Reply::Now(answer::table(&show::sentences(lines))));
             }
             Line::Call { command, argument } => (command, argument),
@@ -197,6 +204,15 @@ impl AdminConsole {
     }
 }
 
+/// Of whom `EXPLAIN ADMISSION database [user]` speaks: an administrator may ask about anybody, others about themselves.
+fn explained(visitor: Visitor<'_>, database: &str, user: Option<String>) -> Result<String, Failure> {
+    match (visitor.level, user) {
+        (Level::Admin, user) => Ok(user.unwrap_or_else(|| database.to_string())),
+        (Level::Stats, Some(user)) if user != visitor.user => Err(Failure::AdminNeeded),
+        (Level::Stats, _) => Ok(visitor.user.to_string()),
+    }
+}
+
 fn require_admin(level: Level) -> Result<(), Failure> {
     match level {
         Level::Admin => Ok(()),
@@ -205,8 +221,8 @@ fn require_admin(level: Level) -> Result<(), Failure> {
 }
 
 impl Console for AdminConsole {
-    fn command(&self, control: &Control, level: Level, text: &[u8]) -> Reply {
-        self.answer(control, level, text)
+    fn command(&self, control: &Control, visitor: Visitor<'_>, text: &[u8]) -> Reply {
+        self.answer(control, visitor, text)
     }
 
     fn welcome(&self) -> Vec<(&'static str, String)> {

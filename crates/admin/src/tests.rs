@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use plimsoll_config::{Compat, Mistake};
-use plimsoll_proxy::{Console, ControlError, Level, Reply, Until};
+use plimsoll_proxy::{Console, ControlError, Level, Reply, Until, Visitor};
 
 use super::AdminConsole;
 use crate::pooler::Pooler;
@@ -41,8 +41,10 @@ pub(crate) fn fields(body: &[u8]) -> String {
     fields.join(" ")
 }
 
+pub(crate) const ADMIN: Visitor<'_> = Visitor { level: Level::Admin, user: "admin" };
+
 fn reply(console: &AdminConsole, still: &Still, level: Level, text: &str) -> Reply {
-    console.answer(still, level, text.as_bytes())
+    console.answer(still, Visitor { level, user: "tester" }, text.as_bytes())
 }
 
 /// What an admin is told at once, as text: one line per message, `Z` left out after checking that it is the last.
@@ -350,7 +352,7 @@ fn bytes_that_are_no_text_are_refused_and_repeated_in_bounds() {
     let (console, still) = (console(Compat::Pgbouncer), Still::new(Compat::Pgbouncer));
     let long = "ü".repeat(100_000);
     for text in [b"\xff\xfe".as_slice(), b"SHOW\0VERSION", long.as_bytes()] {
-        match console.answer(&still, Level::Admin, text) {
+        match console.answer(&still, ADMIN, text) {
             Reply::Now(bytes) => {
                 let said = spell(&bytes);
                 assert!(said[0].starts_with("E S=ERROR C=08P01 M=invalid command '"), "{said:?}");

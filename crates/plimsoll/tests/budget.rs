@@ -20,16 +20,18 @@ fn small() -> PostgresOptions {
     PostgresOptions { max_connections: 30, ..PostgresOptions::default() }
 }
 
-/// Asks on and on until told to stop; how many answers it got.
+/// Asks on and on until told to stop, once at least; how many answers it got.
 fn asks(login: Login, stop: &Arc<AtomicBool>) -> JoinHandle<u64> {
     let stop = stop.clone();
     thread::spawn(move || {
         let (mut client, mut answers) = (login.client(), 0);
-        while !stop.load(Ordering::Relaxed) {
+        loop {
             assert_eq!(client.value("SELECT 'here' FROM pg_sleep(0.002)"), "here");
             answers += 1;
+            if stop.load(Ordering::Relaxed) {
+                return answers;
+            }
         }
-        answers
     })
 }
 
@@ -194,6 +196,86 @@ fn a_limit_of_the_role_makes_clients_wait_and_nobody_else() {
 }
 
 #[test]
+fn with_a_control_user_the_limit_of_a_role_is_known_beforehand() {
+    let (postgres, plimsoll) = house(|ini| ini);
+    drop(plimsoll);
+    postgres.sql("CREATE ROLE watcher LOGIN PASSWORD 'watcher-secret' IN ROLE pg_read_all_stats");
+    postgres.sql("ALTER ROLE other CONNECTION LIMIT 3");
+    let ini = Ini::new(&postgres).login("watcher", "watcher-secret").set("default_pool_size", "20");
+    let plimsoll = pooler(ini.own("control_user", "watcher").own("control_interval", "200ms"));
+    // One of the three is taken by somebody else.
+    let foreign = postgres.login("other", "p0").client();
+    assert_eq!(plimsoll.client("other", "p0").value("SELECT 1"), "1");
+    let told = || format!("{:?}", plimsoll.console().query("EXPLAIN ADMISSION p0 other").rows);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut held = plimsoll.client("other", "p0");
+    held.query("BEGIN");
+    let mut second = plimsoll.client("other", "p0");
+    second.query("BEGIN");
+    eventually_ok("the limit to be known", SOON, || {
+        if told().contains("would wait") { Ok(()) } else { Err(told()) }
+    });
+    assert!(told().contains("CONNECTION LIMIT of the role or of the database in PostgreSQL leaves this pool"));
+    held.query("COMMIT");
+    second.query("COMMIT");
+    let clients: Vec<_> = (0..10).map(|_| asks(plimsoll.login("other", "p0"), &stop)).collect();
+    thread::sleep(Duration::from_secs(2));
+    stop.store(true, Ordering::Relaxed);
+    clients.into_iter().for_each(|client| assert!(client.join().unwrap() > 0));
+    assert!(!postgres.log().contains("too many connections for role"));
+    drop(foreign);
+}
+
+#[test]
+fn in_session_mode_foreign_sessions_find_their_place_too() {
+    let postgres = Postgres::start_with(small());
+    postgres.sql("CREATE ROLE watcher LOGIN PASSWORD 'watcher-secret' IN ROLE pg_read_all_stats");
+    let ini = Ini::new(&postgres).login("watcher", "watcher-secret").set("default_pool_size", "20");
+    let ini = ini.set("pool_mode", "session").own("control_user", "watcher").own("control_interval", "200ms");
+    let plimsoll = pooler(ini);
+    plimsoll.client("app", "p0").query("SELECT 1");
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut held: Vec<Client> = Vec::new();
+    let mut clients = Vec::new();
+    for user in ["app", "other"] {
+        clients.extend((0..20).map(|_| asks(plimsoll.login(user, "p0"), &stop)));
+    }
+    // All that there is for us is held; what is left is the headroom.
+    eventually_ok("all to be held", SOON, || {
+        let targets = plimsoll.show("TARGETS");
+        // One foreign session is the test's own.
+        let full = (targets.cell(0, "budget"), targets.cell(0, "used")) == ("23", "23");
+        if full { Ok(()) } else { Err(format!("{targets:?}")) }
+    });
+    for more in 1..=3 {
+        held.push(postgres.login("app", "p1").client());
+        eventually_ok("the look to see it", SOON, || {
+            let targets = plimsoll.show("TARGETS");
+            if targets.number(0, "foreign") == 1 + more { Ok(()) } else { Err(format!("{targets:?}")) }
+        });
+    }
+    stop.store(true, Ordering::Relaxed);
+    clients.into_iter().for_each(|client| {
+        client.join().expect("no client sees a refusal");
+    });
+    assert_eq!(refusals(&postgres), 0);
+}
+
+#[test]
+fn one_pool_for_each_credential_is_told() {
+    let postgres = Postgres::start();
+    let line = format!("host=127.0.0.1 port={} dbname=p0 user=app password=app-secret", postgres.port());
+    let ini = (0..25).fold(Ini::new(&postgres), |ini, n| ini.login(&format!("token{n}"), "secret"));
+    let plimsoll = pooler(ini.database("orders", &line));
+    let login = |n: usize| plimsoll.login(&format!("token{n}"), "orders").password("secret");
+    let open = |n| login(n).parameter("application_name", "orders-api").client();
+    let clients: Vec<Client> = (0..25).map(open).collect();
+    plimsoll.wait_for_log("that looks like a pool at the client for each token or user", SOON);
+    assert!(plimsoll.log().contains("application orders-api has "));
+    drop(clients);
+}
+
+#[test]
 fn what_stops_a_client_is_told_with_the_line_that_says_so() {
     let (_postgres, plimsoll) = house(|ini| ini.set("default_pool_size", "1").own("target_budget", "9"));
     let mut holder = plimsoll.login("app", "p0").parameter("application_name", "batch").client();
@@ -219,9 +301,13 @@ fn what_stops_a_client_is_told_with_the_line_that_says_so() {
     let targets = plimsoll.show("TARGETS");
     assert_eq!((targets.number(0, "budget"), targets.cell(0, "source")), (9, "file"));
     assert_eq!(targets.cell(0, "pools"), "p0/app 1 (1 waiting)");
-    // Who only may look may not see files.
-    let refused = plimsoll.login("stats", "pgbouncer").client().fail("EXPLAIN ADMISSION p0 app");
-    assert_eq!(refused.message, "admin access needed");
+    // Who only may look may ask about itself, and is not told of files.
+    let mut stats = plimsoll.login("stats", "pgbouncer").client();
+    assert_eq!(stats.fail("EXPLAIN ADMISSION p0 app").message, "admin access needed");
+    for line in ["EXPLAIN ADMISSION p0", "EXPLAIN ADMISSION p0 stats"] {
+        let told = format!("{:?}", stats.query(line).rows);
+        assert!(told.contains("as user stats would make a new pool") && !told.contains(".ini"), "{told}");
+    }
     holder.query("COMMIT");
 }
 

@@ -68,7 +68,8 @@ impl Pools {
                 let (more_used, more_closing) = weights(kind, Some(weight(slot.state())));
                 used += more_used;
                 closing += more_closing;
-                idle += u32::from(slot.state() == SlotState::Idle);
+                // But who looks at the server may stay.
+                idle += u32::from(slot.state() == SlotState::Idle && self.is_surplus(slot));
             }
             same(format_args!("used of {id:?}"), used, group.used)?;
             same(format_args!("closing of {id:?}"), closing, group.closing)?;

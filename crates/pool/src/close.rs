@@ -57,7 +57,7 @@ impl Pools {
         // Beyond the limits it stays only as long as somebody waits for it.
         let guaranteed =
             || pool.spec().standing == Standing::Guaranteed && staying <= 1 && !pool.queue.is_empty();
-        if staying > pool.size_max() || (self.slots.limits.any_over(&slot.groups) && !guaranteed()) {
+        if staying > pool.size_max() || (self.is_surplus(slot) && !guaranteed()) {
             return Some(Cause::Unneeded);
         }
         if arrival == Arrival::Returned && self.age_out(id, opened, now) {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use plimsoll_types::{Cause, Moment, PoolId, TargetId};
+use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, TargetId, UserId};
 
 use crate::Pools;
-use crate::limits::TARGET;
+use crate::limits::{GroupId, TARGET};
 use crate::nouns::{SlotState, Standing};
 use crate::pool::Service;
 
@@ -136,16 +136,51 @@ impl Pools {
     /// Nothing, if one of the targets has room.
     fn obstacles_of_targets(&self, id: PoolId) -> Vec<Obstacle> {
         let pool = self.pool(id);
+        let groups = [Some(pool.database), Some(pool.user)];
+        self.obstacles_at(&pool.spec().targets, groups, pool.spec().standing)
+    }
+
+    /// What would happen to the first client of a pool that is not there yet. Targets, databases and users that nobody
+    /// has met are in nobody's way.
+    pub fn admission_of_new(
+        &self,
+        targets: &[TargetId],
+        database: DatabaseId,
+        user: Option<UserId>,
+    ) -> Admission {
+        if let Some(cause) = &self.refusing {
+            return Admission::Refused(cause.clone());
+        }
+        match self.service_of(database) {
+            Service::Removed(cause) => return Admission::Refused(cause),
+            Service::Paused => return Admission::Waits(vec![Obstacle::Paused]),
+            Service::Serving => {}
+        }
+        let limits = &self.slots.limits;
+        let groups = [limits.known_database(database), user.and_then(|user| limits.known_user(user))];
+        let found = self.obstacles_at(targets, groups, Standing::Ordinary);
+        if found.is_empty() { Admission::Opens } else { Admission::Waits(found) }
+    }
+
+    /// What is in the way at each of some targets, unless one of them has room: the groups are those of the database
+    /// and of the user.
+    fn obstacles_at(
+        &self,
+        targets: &[TargetId],
+        [database, user]: [Option<GroupId>; 2],
+        standing: Standing,
+    ) -> Vec<Obstacle> {
         let mut found = Vec::new();
-        for target in &pool.spec().targets {
+        for target in targets {
             let Some(place) = self.slots.limits.target(*target) else { continue };
-            let groups = [place, pool.database, pool.user];
             let before = found.len();
-            for (kind, group) in groups.into_iter().enumerate() {
-                let group = self.slots.limits.group(group);
+            for (kind, group) in [Some(place), database, user].into_iter().enumerate() {
+                let Some(group) = group.map(|group| self.slots.limits.group(group)) else { continue };
                 let Some(max) = group.max else { continue };
-                let own_place = pool.spec().standing == Standing::Guaranteed;
-                let reserved = if kind == TARGET && !own_place { self.reserved(&groups) } else { 0 };
+                let reserved = match standing {
+                    Standing::Ordinary if kind == TARGET => self.reserved_at(place),
+                    Standing::Ordinary | Standing::Guaranteed => 0,
+                };
                 if group.used.saturating_add(reserved) < max {
                     continue;
                 }

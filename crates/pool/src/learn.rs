@@ -4,7 +4,8 @@
 //!   now. That is the target's cap until one of ours closes (then there is a place again, unless somebody else takes
 //!   it), a look at the server shows one ([`Pools::set_asked`]), or, while nobody looks, it is time to try one more:
 //!   at doubling intervals, and after a success the next at once.
-//! * A refusal for the role's or the database's own CONNECTION LIMIT teaches the same of one pool alone.
+//! * A refusal for the role's or the database's own CONNECTION LIMIT teaches the same of one pool alone; a look at the
+//!   server tells it beforehand ([`Pools::set_allotted`]).
 //! * What was learned is forgotten after [`FORGET`] without a refusal.
 
 use std::time::Duration;
@@ -32,6 +33,20 @@ impl Pools {
             }
         });
         self.squeeze(now);
+        self.fill(now);
+    }
+
+    /// A pool's part of the CONNECTION LIMIT of its role or its database, as a look at the server has shown it; what is
+    /// above it goes when it is free. `None`: there is no such limit, or nobody knows (any more).
+    pub fn set_allotted(&mut self, pool: PoolId, places: Option<u32>, now: Moment) {
+        let now = self.tick(now);
+        let Some(found) = self.find_pool_mut(pool) else { return };
+        if found.allotted == places {
+            return;
+        }
+        found.allotted = places;
+        self.shrink(pool, now);
+        self.serve(pool, now);
         self.fill(now);
     }
 

@@ -159,6 +159,14 @@ impl Limits {
         group
     }
 
+    pub(crate) fn known_database(&self, database: DatabaseId) -> Option<GroupId> {
+        self.databases.get(&database).copied()
+    }
+
+    pub(crate) fn known_user(&self, user: UserId) -> Option<GroupId> {
+        self.users.get(&user).copied()
+    }
+
     pub(crate) fn database_used(&self, database: DatabaseId) -> u32 {
         self.databases.get(&database).map_or(0, |group| self.group(*group).used)
     }

@@ -94,6 +94,8 @@ pub(crate) struct Pool {
     pub(crate) retry_wait: Duration,
     /// How many connections its role or database has at most, as far as refusals have told (53300, CONNECTION LIMIT).
     pub(crate) limited: Option<Learned>,
+    /// Its part of the CONNECTION LIMIT of its role or its database, by a look at the server.
+    pub(crate) allotted: Option<u32>,
     /// Why the last attempt failed, until one succeeds.
     pub(crate) failure: Option<Cause>,
     pub(crate) welcome: Welcome,
@@ -127,6 +129,7 @@ impl Pool {
             failed_in_row: 0,
             retry_wait: Duration::ZERO,
             limited: None,
+            allotted: None,
             failure: None,
             welcome: Welcome::Unknown,
             attempt: None,
@@ -158,7 +161,7 @@ impl Pool {
     pub(crate) fn size_max(&self) -> u32 {
         let limits = self.limits();
         let reserve = if limits.reserve_timeout.is_zero() { 0 } else { limits.reserve_size };
-        limits.size.saturating_add(reserve)
+        limits.size.saturating_add(reserve).min(self.allotted.unwrap_or(u32::MAX))
     }
 
     /// How many slots the pool may have now that its oldest waiter has waited since `oldest`.
@@ -168,9 +171,10 @@ impl Pool {
         size.min(self.limited_to())
     }
 
-    /// How many slots the role or the database leaves it, by what refusals have told.
+    /// How many slots the role or the database leaves it, by what refusals have told and by what was asked.
     pub(crate) fn limited_to(&self) -> u32 {
-        self.limited.map_or(u32::MAX, |learned| learned.max)
+        let learned = self.limited.map(|learned| learned.max);
+        [learned, self.allotted].into_iter().flatten().min().unwrap_or(u32::MAX)
     }
 
     /// How many slots are kept open without anybody asking. PgBouncer: only while the pool has clients, or always

@@ -163,6 +163,10 @@ impl Pools {
         if !self.is_short(id, pool) {
             return false;
         }
+        // On the way of every query that waits: who is at its size has nothing to ask of anybody.
+        if self.slots.shelf(id).sized() >= pool.size_max() {
+            return false;
+        }
         let Some(oldest) = self.waiters.oldest(&pool.queue) else { return false };
         pool.retry_is_due(now)
             && self.slots.shelf(id).sized() < pool.size_for(self.waiters.row(oldest).since, now)
@@ -236,7 +240,7 @@ impl Pools {
                 claimed = self.patient.iter().filter(|claim| claim.groups.contains(&group)).count() as u32;
             }
             if !first && kind == TARGET {
-                claimed += self.reserved(&groups);
+                claimed += self.reserved_at(place);
             }
             if limit.has_room(claimed) {
                 continue;
@@ -340,7 +344,7 @@ impl Pools {
     /// come back.
     pub(crate) fn squeeze(&mut self, now: Moment) {
         while self.slots.limits.over() > 0 {
-            let over = |slot: &Slot| self.slots.limits.any_over(&slot.groups);
+            let over = |slot: &Slot| self.is_surplus(slot);
             let nobody = PoolId(u32::MAX);
             let Some(index) = self.idle_elsewhere(nobody, over) else { break };
             self.let_go(index, Cause::Unneeded, now);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use plimsoll_types::{Moment, PoolId};
 
 use crate::Pools;
-use crate::limits::{GroupId, Groups, TARGET};
+use crate::limits::{GroupId, TARGET};
 use crate::nouns::Standing;
 use crate::room::Taken;
 use crate::slots::Slot;
@@ -72,9 +72,20 @@ impl Pools {
     /// Whether a connection has a place in the budget that nobody else could use, and is in the way of nothing else.
     fn is_kept_free(&self, slot: &Slot, taken: &Taken) -> bool {
         let in_the_way = taken.iter().skip(TARGET + 1).flatten().any(|group| slot.groups.contains(group));
-        taken[TARGET].is_some()
-            && !in_the_way
-            && self.pool(slot.pool).spec().standing == Standing::Guaranteed
+        taken[TARGET].is_some() && !in_the_way && self.has_kept_place(slot)
+    }
+
+    /// Whether a connection that is not in use has to go because a limit has been lowered. Who looks at the server has
+    /// to stay, or nobody would see when there is room again.
+    pub(crate) fn is_surplus(&self, slot: &Slot) -> bool {
+        let limits = &self.slots.limits;
+        let other = || slot.groups.iter().skip(TARGET + 1).any(|group| limits.is_over(*group));
+        limits.any_over(&slot.groups) && (other() || !self.has_kept_place(slot))
+    }
+
+    /// Whether a connection is the first of a pool with a place of its own, and that place is kept.
+    fn has_kept_place(&self, slot: &Slot) -> bool {
+        self.pool(slot.pool).spec().standing == Standing::Guaranteed
             && self.slots.shelf(slot.pool).staying() <= 1
             && self.keeps_places(slot.groups[TARGET])
             && self.guaranteed_with_one(slot.groups[TARGET]) <= KEPT_MAX
@@ -138,12 +149,12 @@ impl Pools {
     }
 
     /// Places at a target that are kept for pools with a place of their own ([`Standing::Guaranteed`]).
-    pub(crate) fn reserved(&self, groups: &Groups) -> u32 {
-        if self.guaranteed.is_empty() || !self.keeps_places(groups[TARGET]) {
+    pub(crate) fn reserved_at(&self, place: GroupId) -> u32 {
+        if self.guaranteed.is_empty() || !self.keeps_places(place) {
             return 0;
         }
-        let all = self.guaranteed_at(groups[TARGET]).count() as u32;
-        all.min(KEPT_MAX).saturating_sub(self.guaranteed_with_one(groups[TARGET]))
+        let all = self.guaranteed_at(place).count() as u32;
+        all.min(KEPT_MAX).saturating_sub(self.guaranteed_with_one(place))
     }
 }
 

@@ -76,6 +76,11 @@ impl Pools {
         self.find_pool(pool).is_some_and(|pool| pool.spec().targets.contains(&target))
     }
 
+    /// Whether a pool opens connections to a target and nowhere else.
+    pub fn leads_only_to(&self, pool: PoolId, target: TargetId) -> bool {
+        self.find_pool(pool).is_some_and(|pool| pool.spec().targets == [target])
+    }
+
     /// What is known of the places at a target, and who has them.
     pub fn target_view(&self, target: TargetId) -> Option<TargetView> {
         let places = self.slots.limits.places(target)?;

@@ -197,6 +197,7 @@ pub(crate) fn identity(pool: &PoolEntry) -> Identity {
         peer: here.clone(),
         local: here,
         secured: None,
+        credential: 0,
     }
 }
 

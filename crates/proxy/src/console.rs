@@ -21,6 +21,15 @@ pub enum Level {
     Stats,
 }
 
+/// Who sits at the console.
+#[derive(Clone, Copy, Debug)]
+pub struct Visitor<'a> {
+    /// What it may do.
+    pub level: Level,
+    /// Its login user.
+    pub user: &'a str,
+}
+
 /// Makes a reply of what the servers said.
 pub type OfFacts = Box<dyn FnOnce(Vec<ServerFacts>) -> Vec<u8> + Send>;
 
@@ -62,7 +71,7 @@ pub enum Until {
 /// The console. Called on the control thread only, so it may take its time without harming a query.
 pub trait Console: Send + Sync {
     /// One simple query. `text` may hold anything the client sent.
-    fn command(&self, control: &Control, level: Level, text: &[u8]) -> Reply;
+    fn command(&self, control: &Control, visitor: Visitor<'_>, text: &[u8]) -> Reply;
 
     /// The parameters a console client is welcomed with: (name, value).
     fn welcome(&self) -> Vec<(&'static str, String)>;

@@ -255,6 +255,11 @@ impl Directory {
         self.pools.get(&(database, Purpose::Clients, role.clone())).cloned()
     }
 
+    /// The number of a role, if a pool has it.
+    pub(crate) fn known_user(&self, role: &str) -> Option<UserId> {
+        self.users.get(role).copied()
+    }
+
     /// Users known from the pools.
     pub(crate) fn user_count(&self) -> usize {
         self.users.len()

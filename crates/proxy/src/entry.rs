@@ -129,6 +129,8 @@ pub(crate) struct ClientEntry {
     pub(crate) local: Peer,
     /// How its connection is encrypted, and by whose certificate.
     pub(crate) tls: Option<Box<ClientTls>>,
+    /// Stands for the credentials it came with; equal for equal ones, and of no other use (`ledger::credentials`).
+    pub(crate) credential: u64,
     /// When it connected.
     pub(crate) connected: Moment,
     mail: Mutex<Mail>,
@@ -161,12 +163,14 @@ pub(crate) struct Identity {
     pub(crate) local: Peer,
     /// How its connection is encrypted.
     pub(crate) secured: Option<Secured>,
+    /// Stands for the credentials it came with; 0 for our own.
+    pub(crate) credential: u64,
 }
 
 impl ClientEntry {
     /// A client that is logging in.
     pub(crate) fn new(id: ClientId, key: [u8; 8], identity: Identity, now: Moment) -> ClientEntry {
-        let Identity { user, database, peer, local, secured } = identity;
+        let Identity { user, database, peer, local, secured, credential } = identity;
         let tls = secured.map(|secured| {
             let subject = secured.certificate.as_ref().and_then(plimsoll_tls::subject);
             Box::new(ClientTls { text: secured.text.into(), subject: subject.map(Into::into) })
@@ -179,6 +183,7 @@ impl ClientEntry {
             peer,
             local,
             tls,
+            credential,
             connected: now,
             mail: Mutex::default(),
             has_mail: AtomicBool::new(false),

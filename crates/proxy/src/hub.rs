@@ -345,11 +345,11 @@ impl Hub {
         directory.database(&database.name).filter(|known| known.id == database.id)?;
         let mut core = self.core.lock();
         let entry = directory.pool(&mut core.pools, &plan, database, role, now);
-        core.entries.entry(entry.id).or_insert_with(|| {
+        if core.entries.insert(entry.id, entry.clone()).is_none() {
+            targets::keep_places(&mut directory, &mut core, &plan, &entry, now);
             // It may lead to a new target.
             self.targets.wake.notify_one();
-            entry.clone()
-        });
+        }
         Some(entry)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Lock order: the book and a record are never locked together, and neither while anything is logged.
 
+mod credentials;
 mod crowd;
 mod flood;
 mod holders;
@@ -24,6 +25,7 @@ use crate::hub::Hub;
 use crate::server::ServerConn;
 use crate::views;
 
+pub(crate) use credentials::Credentials;
 pub(crate) use crowd::Crowd;
 pub(crate) use flood::Flood;
 pub(crate) use holders::{HINT, Holders};
@@ -45,6 +47,8 @@ pub(crate) struct Ledger {
     pub(crate) book: Mutex<Book>,
     /// How crowded the house is.
     pub(crate) crowd: Crowd,
+    /// Who comes with credentials of its own for each connection.
+    pub(crate) credentials: Credentials,
     /// First holds of clients since the last round.
     first_holds: AtomicU32,
     holders: Mutex<HashMap<PoolId, (Moment, Arc<Holders>)>>,
@@ -59,6 +63,7 @@ impl Default for Ledger {
             statement_bytes: AtomicUsize::new(STATEMENT_BYTES),
             book: Mutex::new(Book::new(Thresholds::default())),
             crowd: Crowd::default(),
+            credentials: Credentials::default(),
             first_holds: AtomicU32::new(0),
             holders: Mutex::default(),
             refused: AtomicU64::new(0),
@@ -171,6 +176,7 @@ pub(crate) fn pressures(hub: &Hub, plan: &Plan, now: Moment) -> Vec<(PoolId, Pre
 /// Looks at all open holds that are not young. Once a second, on the control thread.
 pub(crate) fn observe(hub: &Hub) {
     hub.ledger.crowd.look(hub);
+    hub.ledger.credentials.look(hub);
     if !hub.ledger.is_on() {
         return;
     }

@@ -43,7 +43,7 @@ mod worker;
 pub use ask::{Backend, Said, ServerFacts};
 pub use console::{
     ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, PoolView,
-    Reloaded, Reply, ServerView, Shutdown, StatsView, Until,
+    Reloaded, Reply, ServerView, Shutdown, StatsView, Until, Visitor,
 };
 pub use control::{AdmissionView, Control, KeyView, SaidView, TargetView};
 pub use security::tls_settings;

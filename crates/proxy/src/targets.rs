@@ -5,6 +5,7 @@
 //! asked for once, over a connection that nobody is using. Whatever is not asked is learned from refusals (`pool`).
 
 mod audit;
+mod limited;
 mod question;
 
 use std::sync::Arc;
@@ -16,8 +17,10 @@ use plimsoll_config::{Budget, Compat, Plan};
 use plimsoll_pool::Request;
 use plimsoll_types::{Cause, Moment, TargetId};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use audit::Audit;
+pub(crate) use limited::{Limited, Sharer};
 use question::Foreign;
 
 use crate::ask::{self, ASKING_WORKER};
@@ -34,8 +37,11 @@ const HEADROOM: u32 = 3;
 /// `control_interval`, unless it is set.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// After so many looks that failed the last one that did not says nothing any more.
+/// After so many looks that failed the last one that did not says nothing any more of the sessions of others,
 const LOOKS_MISSED: u32 = 3;
+
+/// but no sooner than this: a server that is short of time is no reason to ask more of it.
+const STALE_MIN: Duration = Duration::from_secs(10);
 
 /// A target that could not be asked is asked again no sooner than this.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -77,6 +83,8 @@ pub(crate) struct Look {
     pub(crate) pids: Vec<u32>,
     /// Whether foreign sessions were counted at all.
     pub(crate) counted: Counted,
+    /// CONNECTION LIMITs of roles and databases, and whose sessions count.
+    pub(crate) limited: Limited,
 }
 
 impl Look {
@@ -90,6 +98,30 @@ impl Look {
             foreign: (self.counted != Counted::No).then_some(self.foreign),
             by_user: by_user.collect(),
         }
+    }
+}
+
+/// Why a target could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// The server is full, and the place that is kept for us not free yet.
+    NoPlace,
+    /// For another reason.
+    Other(String),
+}
+
+impl Trouble {
+    fn words(self) -> String {
+        match self {
+            Trouble::NoPlace => "control_user has no place there yet".to_string(),
+            Trouble::Other(words) => words,
+        }
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(words: String) -> Trouble {
+        Trouble::Other(words)
     }
 }
 
@@ -156,9 +188,13 @@ pub(crate) async fn watch(hub: Arc<Hub>) {
     loop {
         let plan = hub.plan();
         let targets = hub.directory.lock().targets();
+        // All at once: one that does not answer must not keep us from seeing the others.
+        let mut looks = JoinSet::new();
         for (target, addr) in targets {
-            look_at(&hub, &plan, target, &addr).await;
+            let (hub, plan) = (hub.clone(), plan.clone());
+            looks.spawn(async move { look_at(&hub, &plan, target, &addr).await });
         }
+        looks.join_all().await;
         let every = plan.own.control_interval.unwrap_or(INTERVAL);
         // What wakes us says so again and again.
         tokio::time::sleep(PATIENCE.min(every)).await;
@@ -176,7 +212,7 @@ async fn look_at(hub: &Arc<Hub>, plan: &Plan, target: TargetId, addr: &TargetAdd
         Some(user) => whole_look(hub, user, target).await,
         None if plan.own.compat == Compat::Plimsoll && rule.budget == Budget::Auto => {
             match limits_only(hub, target, addr).await {
-                Some(asked) => asked,
+                Some(asked) => asked.map_err(Trouble::Other),
                 None => return known_limits(hub, rule, target),
             }
         }
@@ -206,16 +242,26 @@ async fn look_at(hub: &Arc<Hub>, plan: &Plan, target: TargetId, addr: &TargetAdd
                 (known.look, known.trouble) = (Some(look), None);
             });
             hub.set_asked(target, places);
+            if let Some(look) = hub.targets.known(target).look {
+                hub.allot(target, &look.limited);
+            }
             audit::compare(hub, target, addr);
         }
         Err(trouble) => {
-            // What cannot be asked, or no more, is learned from refusals.
-            let patience = plan.own.control_interval.unwrap_or(INTERVAL) * LOOKS_MISSED;
-            if hub.targets.known(target).look.is_none_or(|look| look.at + patience < hub.now()) {
-                hub.set_asked(target, None);
+            // What was never asked is learned from refusals. Of what was asked once the limits hold on, the sessions of
+            // others for a while.
+            let patience = (plan.own.control_interval.unwrap_or(INTERVAL) * LOOKS_MISSED).max(STALE_MIN);
+            match hub.targets.known(target).look {
+                None if trouble == Trouble::NoPlace => {}
+                None => hub.set_asked(target, None),
+                Some(look) if look.at + patience < hub.now() => {
+                    hub.allot(target, &Limited::default());
+                    known_limits(hub, rule, target);
+                }
+                Some(_) => {}
             }
-            let news = hub.targets.known(target).trouble.as_deref() != Some(&*trouble);
-            if news {
+            let trouble = trouble.words();
+            if hub.targets.known(target).trouble.as_deref() != Some(&*trouble) {
                 tracing::warn!("target {}: cannot be asked for its limits: {trouble}", addr.peer());
             }
             hub.targets.note(target, |known| known.trouble = Some(trouble));
@@ -231,21 +277,23 @@ fn known_limits(hub: &Arc<Hub>, rule: Rule, target: TargetId) {
 }
 
 /// Limits and sessions, by the control connection.
-async fn whole_look(hub: &Arc<Hub>, user: &str, target: TargetId) -> Result<Look, String> {
+async fn whole_look(hub: &Arc<Hub>, user: &str, target: TargetId) -> Result<Look, Trouble> {
     let failed = hub.targets.known(target).failed;
-    let pool = hub.control_pool(user, target, failed).ok_or("no database leads there")?;
+    let pool = hub.control_pool(user, target, failed).ok_or_else(|| "no database leads there".to_string())?;
     let conn = match borrow(hub, &pool).await {
         Ok(conn) => conn,
+        // This pool is the one that the next place is kept for.
+        Err(Cause::QueryWaitTimeout) => return Err(Trouble::NoPlace),
         Err(cause) => {
             hub.targets.note(target, |known| known.failed = failed.wrapping_add(1));
             hub.forget_control_pool(&pool);
-            return Err(cause.message().into_owned());
+            return Err(cause.message().into_owned().into());
         }
     };
     let own_pid = conn.entry.pid();
     let rows = ask::ask(hub, conn, question::SESSIONS).await.map_err(|cause| cause.message().into_owned())?;
     let ours = hub.pids_at(target);
-    question::whole(&rows, own_pid, &ours, hub.now())
+    Ok(question::whole(&rows, own_pid, &ours, hub.now())?)
 }
 
 /// Limits alone, once, over a connection nobody is using. `None`: not now, or known already.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::tests::{Still, console, messages};
-use plimsoll_proxy::{Level, Reply};
+use crate::tests::{ADMIN, Still, console, messages};
+use plimsoll_proxy::{Level, Reply, Visitor};
 
 /// Columns with their types, as PgBouncer 1.25 sends them.
 const GOLDEN: &[(&str, &str)] = &[
@@ -90,7 +90,7 @@ const GOLDEN: &[(&str, &str)] = &[
 
 /// Columns and rows as they go over the wire; `-` is NULL.
 fn ask(compat: Compat, what: &str) -> (String, Vec<Vec<String>>) {
-    let reply = console(compat).answer(&Still::new(compat), Level::Admin, format!("SHOW {what}").as_bytes());
+    let reply = console(compat).answer(&Still::new(compat), ADMIN, format!("SHOW {what}").as_bytes());
     let Reply::Now(bytes) = reply else { panic!("{what}: {reply:?}") };
     let mut columns = String::new();
     let mut rows = Vec::new();
@@ -253,7 +253,11 @@ fn sockets_are_clients_and_servers_in_pgbouncers_words() {
 #[test]
 fn descriptors_are_for_administrators() {
     let still = Still::new(Compat::Pgbouncer);
-    let reply = console(Compat::Pgbouncer).answer(&still, Level::Stats, b"SHOW FDS");
+    let reply = console(Compat::Pgbouncer).answer(
+        &still,
+        Visitor { level: Level::Stats, user: "watcher" },
+        b"SHOW FDS",
+    );
     let Reply::Now(bytes) = reply else { panic!("{reply:?}") };
     assert_eq!(crate::tests::fields(&messages(&bytes)[0].1), "S=ERROR C=08P01 M=admin access needed");
 }
@@ -329,7 +333,11 @@ fn config_and_state_say_yes_and_no() {
     assert_eq!(rows("config"), [["auth_file", "-", "-", "yes"], ["listen_port", "6543", "6432", "no"]]);
     assert_eq!(rows("state"), [["active", "yes"], ["paused", "no"], ["suspended", "no"]]);
     let still = Still { suspended: true, ..Still::new(Compat::Pgbouncer) };
-    let reply = console(Compat::Pgbouncer).answer(&still, Level::Stats, b"SHOW STATE");
+    let reply = console(Compat::Pgbouncer).answer(
+        &still,
+        Visitor { level: Level::Stats, user: "watcher" },
+        b"SHOW STATE",
+    );
     let Reply::Now(bytes) = reply else { panic!("{reply:?}") };
     let rows: Vec<_> = messages(&bytes)[1..4].iter().map(|(_, body)| read_row(body)).collect();
     assert_eq!(rows, [["active", "no"], ["paused", "no"], ["suspended", "yes"]]);

@@ -138,6 +138,7 @@ impl Pooler for Still {
     fn admission(&self, _database: &str, user: &str) -> AdmissionView {
         AdmissionView {
             role: Some(user.into()),
+            exists: true,
             at_the_door: None,
             pool: Some(Admission::Waits(vec![Obstacle::PoolSize { max: 20, used: 20 }])),
             before: 45,

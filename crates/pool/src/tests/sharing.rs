@@ -134,6 +134,42 @@ fn a_pool_with_a_place_of_its_own_finds_it_in_the_budget() {
 }
 
 #[test]
+fn who_looks_at_the_server_stays_when_others_are_above_the_budget() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(Some(4));
+    let spec = PoolSpec { standing: Standing::Guaranteed, ..Bench::spec(0, 0, &[target], limits(1)) };
+    let looks = bench.pools.add_pool(spec, at(0));
+    let other = bench.add_pool(1, 1, &[target], limits(3));
+    let slot = bench.hold(looks, HOME, 1).slot;
+    let held = bench.hold_many(other, HOME, 3, 2);
+    bench.give_back(held[0], 3);
+    // Strangers have come: nobody in use is cut off, what nobody uses goes, and the one who tells of it stays.
+    bench.pools.set_asked(target, Some(2), at(4));
+    assert_eq!(bench.closing(), (held[0], Cause::Unneeded));
+    bench.give_back(slot, 5);
+    bench.nothing();
+    let looked_again = bench.granted(looks, HOME, 6).slot;
+    assert_eq!(looked_again, slot);
+    bench.give_back(held[1], 7);
+    assert_eq!(bench.closing(), (held[1], Cause::Unneeded));
+}
+
+#[test]
+fn a_pool_keeps_to_its_part_of_the_limit_of_a_role() {
+    let (mut bench, pools) = pools_on(9, 2, 5);
+    let held = bench.hold_many(pools[0], HOME, 3, 1);
+    bench.give_back(held[0], 2);
+    bench.pools.set_allotted(pools[0], Some(1), at(3));
+    assert_eq!(bench.closing(), (held[0], Cause::Unneeded));
+    bench.give_back(held[1], 4);
+    assert_eq!(bench.closing(), (held[1], Cause::Unneeded));
+    bench.queued(pools[0], HOME, 5);
+    bench.nothing();
+    bench.pools.set_allotted(pools[0], None, at(6));
+    bench.opening();
+}
+
+#[test]
 fn applications_take_turns() {
     let (mut bench, pool) = Bench::with_pool(PoolLimits { fairness: Fairness::Application, ..limits(1) });
     let held = bench.hold(pool, HOME, 1).slot;

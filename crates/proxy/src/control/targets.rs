@@ -80,11 +80,13 @@ pub struct KeyView {
 /// What would happen to a new client: `EXPLAIN ADMISSION`.
 #[derive(Clone, Debug)]
 pub struct AdmissionView {
-    /// The pool's role; `None`: there is no pool yet.
+    /// The pool's role.
     pub role: Option<Arc<str>>,
+    /// Whether there is such a pool; else what is said of it holds for one that would be made.
+    pub exists: bool,
     /// What keeps the client out before it comes to a pool.
     pub at_the_door: Option<Cause>,
-    /// What the pool says.
+    /// What the pool says; `None`: there is not even a database yet.
     pub pool: Option<Admission>,
     /// Clients that wait before it.
     pub before: u32,
@@ -168,6 +170,7 @@ impl Control {
         let plan = hub.plan();
         let nowhere = |cause| AdmissionView {
             role: None,
+            exists: false,
             at_the_door: Some(cause),
             pool: None,
             before: 0,
@@ -201,12 +204,18 @@ impl Control {
         let pool = directory.find_pool(entry.id, &role);
         let targets =
             directory.targets().into_iter().map(|(id, addr)| (id, addr.peer().to_string())).collect();
+        let (places, user) = (directory.known_targets(&config), directory.known_user(&role));
         drop(directory);
         let (core, now) = (hub.core.lock(), hub.now());
+        let said = match &pool {
+            Some(pool) => core.pools.admission(pool.id, now),
+            None => Some(core.pools.admission_of_new(&places, entry.id, user)),
+        };
         AdmissionView {
             role: Some(role.clone()),
+            exists: pool.is_some(),
             at_the_door,
-            pool: pool.as_ref().and_then(|pool| core.pools.admission(pool.id, now)),
+            pool: said,
             before: pool.map_or(0, |pool| core.pools.counts(pool.id, now).waiting),
             size: crate::directory::pool_size(&plan, &config, &role),
             targets,

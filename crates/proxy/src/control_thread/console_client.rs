@@ -12,7 +12,7 @@ use plimsoll_wire::{WireError, back, front, header};
 
 use super::extended::{Extended, Step};
 use crate::ask;
-use crate::console::{Level, Reply, Shutdown, Until};
+use crate::console::{Level, Reply, Shutdown, Until, Visitor};
 use crate::control::Control;
 use crate::entry::ClientEntry;
 use crate::listener::ClientGuard;
@@ -156,7 +156,8 @@ impl Talk {
     }
 
     async fn answer(&mut self, text: &[u8]) -> Result<Vec<u8>, Ended> {
-        match self.control.hub.console.command(&self.control, self.level, text) {
+        let visitor = Visitor { level: self.level, user: &self.entry.user };
+        match self.control.hub.console.command(&self.control, visitor, text) {
             Reply::Now(bytes) => Ok(bytes),
             Reply::When(until, bytes) => self.answer_when(until, bytes).await,
             Reply::Ask(reply) => Ok(reply(ask::servers(&self.control.hub).await)),

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use plimsoll_config::{Plan, TargetLine};
+use plimsoll_config::{Database, Plan, TargetLine};
 use plimsoll_types::TargetId;
 
-use super::{DatabaseEntry, Directory};
+use super::{DatabaseEntry, Directory, Purpose};
 use crate::entry::TargetAddr;
 use crate::targets::Rule;
 
@@ -16,6 +16,11 @@ impl Directory {
     /// All targets there ever were.
     pub(crate) fn targets(&self) -> Vec<(TargetId, TargetAddr)> {
         (0..).map(TargetId).zip(self.addrs.iter().cloned()).collect()
+    }
+
+    /// The targets that a database leads to, of those that anybody has been to.
+    pub(crate) fn known_targets(&self, config: &Database) -> Vec<TargetId> {
+        self.addresses(config).iter().filter_map(|addr| self.targets.get(addr).copied()).collect()
     }
 
     /// What the file says of a target: its line, or what holds for all.
@@ -33,6 +38,11 @@ impl Directory {
             }
         };
         Rule::of(plan, plan.targets.iter().find(is_it))
+    }
+
+    /// Whether there is a pool of our own connection to a target.
+    pub(crate) fn has_control_pool(&self, target: TargetId) -> bool {
+        self.pools.keys().any(|(_, purpose, _)| *purpose == Purpose::Control(target))
     }
 
     /// A database that leads to a target, for a connection of our own to it: the one after `failed` others. Those of the

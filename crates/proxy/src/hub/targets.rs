@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll_config::Plan;
+use plimsoll_config::{Budget, Plan};
 use plimsoll_pool::{Failure, SlotState};
-use plimsoll_types::{Cause, Moment, TargetId};
+use plimsoll_types::{Cause, Moment, PoolId, TargetId};
 
 use super::{Core, Hub};
 use crate::directory::{Directory, PoolEntry, Purpose, Role};
 use crate::entry::ServerEntry;
+use crate::map::Map;
+use crate::targets::{Limited, Sharer};
 
 /// A connection that is younger may not be in the server's list of sessions yet.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -27,12 +29,59 @@ pub(super) fn forget_watchers(directory: &mut Directory, core: &mut Core, plan: 
     }
 }
 
+/// A pool has come. Where it leads, there is a place for whoever looks at the server before anybody else takes one: in
+/// session mode nobody would ever give it back.
+pub(super) fn keep_places(
+    directory: &mut Directory,
+    core: &mut Core,
+    plan: &Plan,
+    pool: &PoolEntry,
+    now: Moment,
+) {
+    let (Some(user), Purpose::Clients) = (&plan.own.control_user, pool.purpose) else { return };
+    for target in directory.known_targets(&pool.database.config()) {
+        let Some(addr) = directory.target_addr(target) else { continue };
+        let is_off = directory.rule_of(plan, &addr).budget == Budget::Off;
+        if is_off || directory.has_control_pool(target) {
+            continue;
+        }
+        let Some(database) = directory.database_at(plan, &addr, 0) else { continue };
+        let entry = directory.pool(&mut core.pools, plan, &database, &Role::Control(user, target), now);
+        core.entries.insert(entry.id, entry);
+    }
+}
+
 impl Hub {
     /// The server itself has said how many connections it has for us.
     pub(crate) fn set_asked(self: &Arc<Self>, target: TargetId, places: Option<u32>) {
         let now = self.now();
         let mut core = self.core.lock();
         core.pools.set_asked(target, places, now);
+        self.run_actions(&mut core, now);
+    }
+
+    /// Each pool at a target gets its part of the CONNECTION LIMITs there. One that leads to several servers learns from
+    /// refusals: it has a limit at each.
+    pub(crate) fn allot(self: &Arc<Self>, target: TargetId, limited: &Limited) {
+        let (now, pools) = (self.now(), self.directory.lock().pools());
+        let ours = self.pids_at(target);
+        let mut core = self.core.lock();
+        let mut has: Map<PoolId, u32> = Map::default();
+        for slot in core.pools.slots().filter(|slot| slot.target == target) {
+            *has.entry(slot.pool).or_default() += 1;
+        }
+        let leads = |pool: &&Arc<PoolEntry>| core.pools.leads_only_to(pool.id, target);
+        let sharer = |pool: &Arc<PoolEntry>| Sharer {
+            pool: pool.id,
+            role: pool.user.to_string(),
+            database: pool.database.dbname(),
+            used: has.get(&pool.id).copied().unwrap_or(0),
+            waiting: core.pools.counts(pool.id, now).waiting,
+        };
+        let sharers: Vec<Sharer> = pools.iter().filter(leads).map(sharer).collect();
+        for (pool, part) in limited.allot(&sharers, &ours) {
+            core.pools.set_allotted(pool, part, now);
+        }
         self.run_actions(&mut core, now);
     }
 

@@ -28,11 +28,12 @@ impl Login {
         known: Option<Known>,
         keys: Option<ScramKeys>,
     ) -> Result<Entered, End> {
+        let credential = self.credential(known.as_ref());
         let database = match goal {
             Goal::Console(level, _) => {
                 // The console's own welcome is written by the control thread.
                 self.flush().await?;
-                let entry = self.register(None);
+                let entry = self.register(None, credential);
                 *entry.params.lock() = Some(Arc::new(params));
                 return Ok(Entered::Console(entry, level));
             }
@@ -51,7 +52,7 @@ impl Login {
                 pool.set_secret(secret);
             }
         }
-        let entry = self.register(Some(pool.clone()));
+        let entry = self.register(Some(pool.clone()), credential);
         let settings = pool.settings(|| self.hub.plan(), &self.user);
         let welcome = match pool.welcome() {
             Some(welcome) => welcome,
@@ -104,14 +105,21 @@ impl Login {
         Cause::NoSuchDatabase { name: (&*self.database).into() }
     }
 
+    /// Stands for what the client has shown.
+    fn credential(&self, known: Option<&Known>) -> u64 {
+        let certificate = self.secured.as_ref().and_then(|secured| secured.certificate.as_deref());
+        self.hub.ledger.credentials.mark(&self.user, known.map(|known| &known.secret), certificate)
+    }
+
     /// From here on the client can be cancelled, killed and seen.
-    fn register(&mut self, pool: Option<Arc<PoolEntry>>) -> Arc<ClientEntry> {
+    fn register(&mut self, pool: Option<Arc<PoolEntry>>, credential: u64) -> Arc<ClientEntry> {
         let identity = Identity {
             user: self.user.clone(),
             database: self.database.clone(),
             peer: self.peer.clone(),
             local: self.local.clone(),
             secured: self.secured.take(),
+            credential,
         };
         self.guard.enter(self.id, identity, pool, self.since)
     }

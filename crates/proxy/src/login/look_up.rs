@@ -145,6 +145,7 @@ impl Login {
             peer: self.peer.clone(),
             local: self.local.clone(),
             secured: None,
+            credential: 0,
         };
         let asked = self.hub.now();
         // Nobody can cancel or kill it yet.

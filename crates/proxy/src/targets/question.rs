@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use plimsoll_types::Moment;
 
+use super::limited::{Limited, Session};
 use super::{Counted, Look};
 use crate::ask::Values;
 
@@ -20,8 +21,11 @@ pub(super) const SESSIONS: &str = "SELECT 'S', pg_catalog.current_setting('max_c
     coalesce(pg_catalog.current_setting('reserved_connections', true), '0'), \
     pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'), \
     (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database); \
-    SELECT 'B', pid, usename, application_name FROM pg_catalog.pg_stat_activity \
-    WHERE backend_type = 'client backend'";
+    SELECT 'B', pid, usename, application_name, datname FROM pg_catalog.pg_stat_activity \
+    WHERE backend_type = 'client backend'; \
+    SELECT 'R', rolname, rolconnlimit FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper; \
+    SELECT 'D', datname, datconnlimit FROM pg_catalog.pg_database WHERE datconnlimit >= 0; \
+    SELECT 'U', rolname FROM pg_catalog.pg_roles WHERE rolsuper";
 
 /// Sessions of others by role and application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +68,7 @@ pub(super) fn whole(rows: &[Values], control: u32, ours: &[u32], at: Moment) -> 
             *by_user.entry((row.text(2), row.text(3))).or_default() += 1;
         }
     }
+    look.limited = limited(rows);
     let sees_all = rows.iter().map(Row).any(|row| row.text(0) == "S" && row.text(4) == "t");
     if sees_all {
         look.counted = Counted::Exactly;
@@ -81,6 +86,23 @@ pub(super) fn whole(rows: &[Values], control: u32, ours: &[u32], at: Moment) -> 
         .collect();
     look.by_user.sort_by_key(|foreign| std::cmp::Reverse(foreign.count));
     Ok(look)
+}
+
+/// Roles and databases with a CONNECTION LIMIT, and who has how many sessions there. Superusers have none.
+fn limited(rows: &[Values]) -> Limited {
+    let of_kind = |kind: &'static str| rows.iter().map(Row).filter(move |row| row.text(0) == kind);
+    let limits = |kind| of_kind(kind).map(|row| (row.text(1), row.number(2))).collect();
+    let session = |row: Row<'_>| Session { pid: row.number(1), role: row.text(2), database: row.text(4) };
+    let mut limited = Limited {
+        roles: limits("R"),
+        databases: limits("D"),
+        superusers: of_kind("U").map(|row| row.text(1)).collect(),
+        sessions: Vec::new(),
+    };
+    if !limited.roles.is_empty() || !limited.databases.is_empty() {
+        limited.sessions = of_kind("B").map(session).collect();
+    }
+    limited
 }
 
 /// A row of an answer.
@@ -109,17 +131,21 @@ mod tests {
     fn sessions_of_others_are_counted_by_role_and_application() {
         let rows = [
             row(&["S", "100", "3", "2", "t", "9"]),
-            row(&["B", "10", "app", "web"]),
-            row(&["B", "11", "control", ""]),
-            row(&["B", "12", "batch", "night"]),
-            row(&["B", "13", "batch", "night"]),
-            row(&["B", "14", "ops", "psql"]),
+            row(&["B", "10", "app", "web", "shop"]),
+            row(&["B", "11", "control", "", "shop"]),
+            row(&["B", "12", "batch", "night", "shop"]),
+            row(&["B", "13", "batch", "night", "shop"]),
+            row(&["B", "14", "ops", "psql", "shop"]),
+            row(&["R", "batch", "5"]),
+            row(&["U", "postgres"]),
         ];
         let look = whole(&rows, 11, &[10, 11], Moment(5)).expect("an answer");
         assert_eq!((look.max_connections, look.reserved, look.foreign), (100, 5, 3));
         let batch = Foreign { user: "batch".into(), application: "night".into(), count: 2 };
         assert_eq!((look.by_user.len(), &look.by_user[0]), (2, &batch));
         assert_eq!((look.counted, look.pids.len()), (Counted::Exactly, 5));
+        assert_eq!((look.limited.roles["batch"], look.limited.sessions.len()), (5, 5));
+        assert!(look.limited.databases.is_empty() && look.limited.superusers.contains("postgres"));
     }
 
     #[test]

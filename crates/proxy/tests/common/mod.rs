@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_config::{Plan, load};
-use plimsoll_proxy::{Console, Control, Level, Options, Reply, Shutdown, Until, start};
+use plimsoll_proxy::{Console, Control, Level, Options, Reply, Shutdown, Until, Visitor, start};
 use plimsoll_testkit::{
     Address, FakePeer, FakeServer, Login, Outcome, Packet, TempDir, eventually, free_port, md5_secret,
     scram_secret,
@@ -107,9 +107,9 @@ impl Drop for House {
 struct Words;
 
 impl Console for Words {
-    fn command(&self, control: &Control, level: Level, text: &[u8]) -> Reply {
+    fn command(&self, control: &Control, visitor: Visitor<'_>, text: &[u8]) -> Reply {
         match text {
-            b"SHOW WHO" => Reply::Now(row(match level {
+            b"SHOW WHO" => Reply::Now(row(match visitor.level {
                 Level::Admin => "admin",
                 Level::Stats => "stats",
             })),
