@@ -117,6 +117,11 @@ impl Driver {
         Driver { pools, sabotage, skew_us, calls: 0, last: None, renamed: BTreeMap::new() }
     }
 
+    /// How often something was told to the pool.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls
+    }
+
     fn does(&self, sabotage: Sabotage) -> bool {
         self.sabotage == Some(sabotage)
     }

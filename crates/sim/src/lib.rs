@@ -15,6 +15,8 @@
 //! | `server` | PostgreSQL as a pooler meets it: places, logins, backends |
 //! | `world` | the model: clients, connections, cancels; what is compared after every event |
 //! | `ledger` | the hold ledger beside it |
+//! | `phrase`, `postgres` | what clients say, and a session of PostgreSQL that answers |
+//! | `world/speakers`, `world/wires` | the session machine between both, as the relay drives it |
 //! | `drain` | the end of a history: liveness, and nothing left |
 //! | `run`, `shrink`, `simpler` | running, and cutting down |
 
@@ -24,6 +26,8 @@ mod draw;
 mod driver;
 mod history;
 mod ledger;
+mod phrase;
+mod postgres;
 mod rng;
 mod run;
 mod say;
@@ -32,11 +36,12 @@ mod shrink;
 mod simpler;
 mod world;
 
-pub use draw::draw;
+pub use draw::{Cast, draw};
 pub use driver::Sabotage;
 pub use history::{
-    Answer, Arrival, Back, Backoff, Cancel, Course, Ending, Farewell, History, Limits, Login, Minimum, Mood,
-    Newcomers, Order, Picks, Place, PoolShape, Shape, Step, TargetShape, Turns, What,
+    Answer, Arrival, Back, Backoff, Cancel, Cleaning, Course, Ending, Farewell, History, Leaving, Limits, Login,
+    Minimum, Mode, Mood, Newcomers, Order, Picks, Place, PoolShape, Pooling, Shape, Step, Talk, TargetShape, Turns,
+    Visit, What,
 };
 pub use run::{Outcome, Telling, run};
 pub use shrink::{Shrunk, shrink};

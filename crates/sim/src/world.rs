@@ -8,9 +8,14 @@ mod clients;
 mod connections;
 mod faults;
 mod grants;
+mod speakers;
+mod talks;
+mod wires;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use plimsoll_session::Settings;
 use plimsoll_types::{ClientId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, WorkerId};
 
 use crate::agenda::Agenda;
@@ -19,6 +24,7 @@ use crate::history::{Arrival, Course, PoolShape, Shape, Step, What};
 use crate::ledger::Ledger;
 use crate::server::{BackendId, Server};
 pub(crate) use connections::LOST_MAX_US;
+use talks::Talks;
 
 /// A history begins then, microseconds.
 const BEGINS: u64 = 1_000_000;
@@ -81,6 +87,7 @@ pub(crate) struct PoolModel {
     pub(crate) shape: PoolShape,
     pub(crate) targets: Vec<TargetId>,
     pub(crate) clients: u32,
+    pub(crate) settings: Arc<Settings>,
 }
 
 /// A client.
@@ -207,6 +214,16 @@ pub(crate) enum Event {
     Leaves(ClientId),
     Cancel(u64),
     Looks,
+    /// A client says what it says next.
+    Speaks(ClientId),
+    /// Bytes of a client arrive.
+    Arrives(ClientId),
+    /// A limit of a client's time may be over.
+    Limit(ClientId),
+    /// Bytes of a server arrive.
+    Answers(SlotId),
+    /// A statement that takes time has ended: the how manieth of its connection.
+    Wakes(SlotId, u32),
 }
 
 /// The world.
@@ -233,6 +250,9 @@ pub(crate) struct World {
     pub(crate) gone_slots: BTreeSet<SlotId>,
     pub(crate) holds: BTreeSet<HoldId>,
     pub(crate) ledger: Ledger,
+    pub(crate) talks: Talks,
+    /// Whether nobody pauses to think any more.
+    pub(crate) hurry: bool,
     pub(crate) tally: Tally,
     pub(crate) moves: u64,
     /// Counts clients, turns and cancels.
@@ -272,6 +292,8 @@ impl World {
             gone_slots: BTreeSet::new(),
             holds: BTreeSet::new(),
             ledger: Ledger::new(),
+            talks: Talks::new(),
+            hurry: false,
             tally: Tally::default(),
             moves: 0,
             numbers: 0,
@@ -334,15 +356,31 @@ impl World {
             self.now = self.now.max(next);
             if event.is_some_and(|event| timeout.is_none_or(|timeout| event <= timeout)) {
                 if let Some(event) = self.agenda.next() {
-                    self.come_true(event)?;
+                    self.take_place(event)?;
                 }
             } else {
                 self.look_at_timeouts()?;
+                self.settle()?;
             }
-            self.settle()?;
         }
         self.now = self.now.max(end);
         Ok(())
+    }
+
+    /// An event, and what follows from it.
+    fn take_place(&mut self, event: Event) -> Kept {
+        let before = (self.driver.calls(), self.clients.len());
+        self.come_true(event)?;
+        let bytes_only = matches!(
+            event,
+            Event::Speaks(_) | Event::Arrives(_) | Event::Limit(_) | Event::Answers(_) | Event::Wakes(..)
+        );
+        if bytes_only && before == (self.driver.calls(), self.clients.len()) {
+            // The pool has heard nothing: its books are as they were.
+            self.count_event()?;
+            return self.compare_wires();
+        }
+        self.settle()
     }
 
     /// When the shell looks at the pool's timeouts next.
@@ -365,7 +403,7 @@ impl World {
     fn come_true(&mut self, event: Event) -> Kept {
         match event {
             Event::LoginEnds(slot, epoch) => self.login_ends(slot, epoch),
-            Event::QueryEnds(slot, epoch) => self.query_ends(slot, epoch),
+            Event::QueryEnds(slot, epoch) => self.query_ends(slot, epoch)?,
             Event::CloseTimeout(slot) => self.close_timeout(slot),
             Event::SeenClosed(slot) => self.seen_closed(slot),
             Event::BackendEnds(target, backend) => self.servers[target.0 as usize].end(backend),
@@ -375,6 +413,11 @@ impl World {
             Event::Returns(client, hold) => self.give_back(client, hold)?,
             Event::Leaves(client) => self.leave(client)?,
             Event::Cancel(number) => self.cancel_proceeds(number)?,
+            Event::Speaks(client) => self.speak(client)?,
+            Event::Arrives(client) => self.arrive_bytes(client)?,
+            Event::Limit(client) => self.limit(client)?,
+            Event::Answers(slot) => self.answer_bytes(slot)?,
+            Event::Wakes(slot, naps) => self.wake(slot, naps)?,
             Event::Looks => {
                 self.look()?;
                 // Whoever asks a server once goes on asking: the pool counts on it.
@@ -390,6 +433,11 @@ impl World {
     fn happen(&mut self, what: &What) -> Kept {
         match what {
             What::Arrive(plan) => self.arrive(*plan),
+            What::Visit(visit) => self.visit(visit),
+            What::Notify { channel } => {
+                self.notify(&format!("ch{channel}"));
+                Ok(())
+            }
             What::Vanish { nth } => self.vanish(*nth),
             What::Cancel { nth, cancel } => self.begin_cancel(*nth, *cancel),
             What::Stale { nth } => self.try_stale(*nth),
@@ -412,21 +460,26 @@ impl World {
             | What::Reconnect { .. }
             | What::RefuseWaiters { .. } => {
                 self.administer(what);
-                Ok(())
+                self.post_reload()
             }
         }
     }
 
     /// Carries out what the pool wants done, and compares the books.
     pub(crate) fn settle(&mut self) -> Kept {
-        self.tally.events += 1;
-        let (events, now) = (self.tally.events, self.now);
-        ensure(events < EVENTS_MAX, "a history ends", || format!("{events} events at {now:?}"))?;
+        self.count_event()?;
+        let now = self.now;
         while let Some(action) = self.driver.next_action(now) {
             self.act(action)?;
         }
         self.ensure_calm()?;
         self.compare()
+    }
+
+    fn count_event(&mut self) -> Kept {
+        self.tally.events += 1;
+        let (events, now) = (self.tally.events, self.now);
+        ensure(events < EVENTS_MAX, "a history ends", || format!("{events} events at {now:?}"))
     }
 
     /// Servers are not stormed with logins that serve nobody.

@@ -20,6 +20,7 @@ impl World {
         self.compare_counts()?;
         self.compare_servers()?;
         self.compare_waiters()?;
+        self.compare_wires()?;
         let holding = self.clients.values().filter_map(|client| match client.doing {
             ClientDoing::Holds(slot, hold) => Some((slot, hold)),
             _ => None,
