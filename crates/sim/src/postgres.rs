@@ -31,10 +31,18 @@ pub(crate) enum By {
     Execute,
 }
 
+/// A statement that was prepared.
+#[derive(Clone, Debug)]
+struct Prepared {
+    text: String,
+    /// DateStyle then: by that the dates in its text are read.
+    style: String,
+}
+
 /// A bound portal.
 #[derive(Clone, Debug)]
 struct Portal {
-    text: String,
+    of: Prepared,
     parameter: String,
     runs: u32,
 }
@@ -73,7 +81,7 @@ pub(crate) type Failed = (&'static str, String);
 pub(crate) struct Postgres {
     sql: Sql,
     reading: Reading,
-    statements: BTreeMap<String, String>,
+    statements: BTreeMap<String, Prepared>,
     portals: BTreeMap<String, Portal>,
     /// What is left of a simple query.
     simple: VecDeque<String>,
@@ -332,13 +340,15 @@ impl Postgres {
                 let no_portal = || ("34000", "no such portal".to_owned());
                 let portal = self.portals.get_mut(&name).ok_or_else(no_portal)?;
                 portal.runs += 1;
-                let Portal { text, parameter, runs } = portal.clone();
+                let Portal { of: Prepared { text, style }, parameter, runs } = portal.clone();
                 self.sql.allow(&text)?;
                 if text.starts_with("select many") && runs == 1 {
                     self.row(&parameter, By::Execute);
                     encode::message(&mut self.buffered, b's', |_| ());
                     return Ok(());
                 }
+                let reads = text.starts_with("select 's");
+                let parameter = if reads { format!("{parameter}, read by {style}") } else { parameter };
                 match self.execute(&text, &parameter, By::Execute)? {
                     Did::Done => {}
                     Did::Sleeps(tag) => self.sleeping = Some(Sleep { tag, by: By::Execute }),
@@ -363,7 +373,8 @@ impl Postgres {
         if self.statements.contains_key(&name) {
             return Err(("42P05", "prepared statement exists".to_owned()));
         }
-        self.statements.insert(name, sql);
+        let style = self.sql.style().to_owned();
+        self.statements.insert(name, Prepared { text: sql, style });
         encode::parse_complete(&mut self.buffered);
         Ok(())
     }
@@ -373,15 +384,15 @@ impl Postgres {
         let (portal, name) =
             (text(parts.next().unwrap_or_default()), text(parts.next().unwrap_or_default()));
         let no_statement = || ("26000", "no such statement".to_owned());
-        let sql = self.statements.get(&name).ok_or_else(no_statement)?.clone();
-        self.sql.allow(&sql)?;
+        let of = self.statements.get(&name).ok_or_else(no_statement)?.clone();
+        self.sql.allow(&of.text)?;
         if !portal.is_empty() && self.portals.contains_key(&portal) {
             return Err(("42P03", "portal exists".to_owned()));
         }
         // No formats, one value, no formats of the result: the words of `phrase`.
         let tail = parts.next().unwrap_or_default();
         let parameter = text(tail.get(8..tail.len().saturating_sub(2)).unwrap_or_default());
-        self.portals.insert(portal, Portal { text: sql, parameter, runs: 0 });
+        self.portals.insert(portal, Portal { of, parameter, runs: 0 });
         encode::bind_complete(&mut self.buffered);
         Ok(())
     }
@@ -399,9 +410,9 @@ impl Postgres {
             return Ok(());
         }
         let found = if of_statement {
-            self.statements.get(&name).cloned()
+            self.statements.get(&name).map(|prepared| prepared.text.clone())
         } else {
-            self.portals.get(&name).map(|portal| portal.text.clone())
+            self.portals.get(&name).map(|portal| portal.of.text.clone())
         };
         let sql = found.ok_or_else(|| ("26000", "nothing to describe".to_owned()))?;
         self.sql.allow(&sql)?;
@@ -445,7 +456,7 @@ impl Postgres {
         } else {
             let done = self.sql.execute(sql)?;
             if matches!(done, "DEALLOCATE ALL" | "DISCARD ALL") {
-                self.statements.clear();
+                self.statements.retain(|name, _| name.is_empty());
             }
             if matches!(done, "COMMIT" | "ROLLBACK") {
                 self.portals.clear();

@@ -92,6 +92,9 @@ const NAMED: [&str; 11] = [
     "select_many($1)",
 ];
 
+/// For a statement without a name that somebody else has prepared.
+const FOREIGN: [&str; 6] = ["B: E", "B: E S", "B: Dp: E S", "D:", "D: S", "C: S"];
+
 /// COPY, with Syncs that it swallows or not. Which of them is not known before all is answered, so what is sent behind
 /// one that fails early may be answered too early: there the client waits.
 const COPY: [&str; 18] = [
@@ -168,10 +171,19 @@ fn talk(rng: &mut Rng, remodels: bool) -> Talk {
     let count = rng.pick(&[1, 2, 3, 4, 6, 9]);
     // What is asked for at login is what RESET ALL goes back to, alone; behind a pooler it is the server's.
     let resets = rng.chance(10);
+    // A statement without a name is whoever's prepared it last: who has prepared none has none.
+    let foreign = rng.chance(15);
     let mut units = Vec::new();
     let named = if remodels { Named::No } else { Named::Yes };
     for _ in 0..count {
-        let unit = if resets && rng.chance(40) { reset(rng) } else { unit(rng, named) };
+        let unit = match () {
+            () if resets && rng.chance(40) => reset(rng),
+            () if foreign && rng.chance(40) => rng.pick(&FOREIGN).to_owned(),
+            () => unit(rng, named),
+        };
+        if foreign && unit.contains("P:=") {
+            continue;
+        }
         match unit.strip_suffix(WAITS) {
             Some(unit) => units.extend([unit.to_owned(), "WAIT".to_owned()]),
             None => units.push(unit),
@@ -179,6 +191,10 @@ fn talk(rng: &mut Rng, remodels: bool) -> Talk {
         if rng.chance(6) {
             units.push(format!("THINK:{}", rng.pick(&[100, MS, 30 * MS, S, 20 * S])));
         }
+    }
+    if units.iter().any(|unit| unit.contains("datestyle")) {
+        // What it has prepared may be read by the values it has now, or by those it had.
+        units.iter_mut().for_each(|unit| *unit = unit.replace("select_'s", "select_'n"));
     }
     units.push("S Q:rollback".to_owned());
     Talk {

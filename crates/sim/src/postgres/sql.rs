@@ -96,6 +96,10 @@ impl Sql {
         }
     }
 
+    pub(crate) fn style(&self) -> &str {
+        &self.now.values[0]
+    }
+
     pub(crate) fn tx(&self) -> TxState {
         self.tx
     }
