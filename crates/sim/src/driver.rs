@@ -38,6 +38,16 @@ pub enum Sabotage {
     ForgetFailure,
     /// The end of a cancel request is reported when it begins.
     EndCancelEarly,
+    /// Bytes of a server that are kept for later are forgotten.
+    ForgetBytes,
+    /// A connection that is left in the middle of something is given back as clean.
+    LeaveBusy,
+    /// What a server answers goes to another client.
+    SwapClients,
+    /// The bytes of a client that waited for a connection are lost.
+    ForgetRequest,
+    /// The reset query is taken for answered before it is sent.
+    FakeReset,
 }
 
 /// The pool, and what we tell it.
@@ -122,7 +132,7 @@ impl Driver {
         self.calls
     }
 
-    fn does(&self, sabotage: Sabotage) -> bool {
+    pub(crate) fn does(&self, sabotage: Sabotage) -> bool {
         self.sabotage == Some(sabotage)
     }
 

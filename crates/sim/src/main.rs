@@ -98,7 +98,8 @@ fn run_all(options: &Options) -> u32 {
     std::panic::set_hook(hook);
     say(&format!(
         "sim: {ran} seeds of {} steps: {} events, {} requests, {} grants, {} opens, {} refusals, {} closes, \
-         {} cancels, {} logins refused (53300), digest {:016x}; {broken} broke a rule\n",
+         {} cancels, {} logins refused (53300); {} said, {} messages heard, {} settled, {} reused ({} with leftovers), \
+         {} rounds of our own; digest {:016x}; {broken} broke a rule\n",
         options.steps,
         total.events,
         total.requests,
@@ -108,6 +109,12 @@ fn run_all(options: &Options) -> u32 {
         total.closes,
         total.cancels,
         total.full,
+        total.said,
+        total.heard,
+        total.settled,
+        total.reused,
+        total.reused_with_leftovers,
+        total.rounds,
         total.digest
     ));
     broken
@@ -135,6 +142,12 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.closes += tally.closes;
     total.cancels += tally.cancels;
     total.full += tally.full;
+    total.said += tally.said;
+    total.heard += tally.heard;
+    total.settled += tally.settled;
+    total.reused += tally.reused;
+    total.reused_with_leftovers += tally.reused_with_leftovers;
+    total.rounds += tally.rounds;
     total.digest = total.digest.rotate_left(5) ^ tally.digest;
 }
 

@@ -77,6 +77,18 @@ pub struct Tally {
     pub cancels: u64,
     /// Logins refused with 53300.
     pub full: u64,
+    /// What clients that speak have said, in units.
+    pub said: u64,
+    /// Messages they have received, each the right one.
+    pub heard: u64,
+    /// Rounds of parameters before a client's own messages.
+    pub settled: u64,
+    /// Connections that came back from clients that speak, to be used again.
+    pub reused: u64,
+    /// The same, with something left behind.
+    pub reused_with_leftovers: u64,
+    /// Reset and check queries that were answered.
+    pub rounds: u64,
     /// Everything, folded into one number: two runs of one history agree in it.
     pub digest: u64,
 }

@@ -173,12 +173,14 @@ fn talk(rng: &mut Rng, remodels: bool) -> Talk {
     let resets = rng.chance(10);
     // A statement without a name is whoever's prepared it last: who has prepared none has none.
     let foreign = rng.chance(15);
+    let drives = !remodels && rng.chance(40);
     let mut units = Vec::new();
     let named = if remodels { Named::No } else { Named::Yes };
     for _ in 0..count {
         let unit = match () {
             () if resets && rng.chance(40) => reset(rng),
             () if foreign && rng.chance(40) => rng.pick(&FOREIGN).to_owned(),
+            () if drives && rng.chance(60) => prepared(rng),
             () => unit(rng, named),
         };
         if foreign && unit.contains("P:=") {
@@ -216,6 +218,22 @@ fn reset(rng: &mut Rng) -> String {
 enum Named {
     Yes,
     No,
+}
+
+/// What drivers do that prepare whatever they execute, with errors before and between.
+fn prepared(rng: &mut Rng) -> String {
+    let name = rng.pick(&["a", "b"]);
+    let text = rng.pick(&["select_'s1'_||_$1", "select_'s1'_||_$1", "select_'s2'_||_$1", "select_fail($1)", "begin"]);
+    match rng.below(12) {
+        0..3 => format!("P:{name}={text} B:{name} E S"),
+        3..6 => format!("B:{name} E S"),
+        6 => format!("C:{name} P:{name}={text} B:{name} E S"),
+        7 => format!("Q:select_'#' C:{name} P:{name}={text} D:{name} B:{name} E S"),
+        8 => format!("P:=select_fail($1) B: E C:{name} P:{name}={text} S B:{name} E S"),
+        9 => format!("C:{name} P:{name}=selec_1 S P:{name}={text} S"),
+        10 => format!("C:{name} S P:{name}={text} S C:{name} S"),
+        _ => format!("P:c={text} B:c E S C:c S P:c={text} S"),
+    }
 }
 
 /// Some messages that belong together.

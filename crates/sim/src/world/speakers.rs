@@ -9,6 +9,7 @@ use plimsoll_wire::header;
 
 use super::talks::{COLLECT_BYTES_MAX, Phase, Silence, Speaker};
 use super::{ClientDoing, Event, Kept, World, broken, ensure};
+use crate::driver::Sabotage;
 use crate::history::{Back, Leaving, Visit};
 use crate::phrase;
 
@@ -49,6 +50,7 @@ impl World {
             return Ok(());
         }
         speaker.said += 1;
+        self.tally.said += 1;
         let tag = format!("c{}x{}", id.0, speaker.said);
         // What a session has left behind can be asked for where it stays.
         let sees_all = speaker.session.settings().mode == PoolMode::Session && !self.shape.remodels;
@@ -133,6 +135,9 @@ impl World {
             let outcome = speaker.session.on_client(link, &input, table, steps, self.now);
             ensure(outcome.consumed <= input.len(), "6: within bounds", || format!("{outcome:?}"))?;
             speaker.kept = input[outcome.consumed..].to_vec();
+            if outcome.then == Then::NeedServer && self.driver.does(Sabotage::ForgetRequest) {
+                speaker.kept.clear();
+            }
             self.carry_out(id, slot, &input)?;
             match outcome.then {
                 Then::Continue | Then::Attached => return Ok(()),
@@ -196,6 +201,7 @@ impl World {
             Attach::Settling => Phase::Settling,
         };
         if attached == Attach::Settling {
+            self.tally.settled += 1;
             self.carry_out(id, Some(slot), &[])?;
         }
         self.await_answers(slot);
@@ -223,7 +229,9 @@ impl World {
             self.tell(|| format!("  {id:?} > {slot:?} {}", String::from_utf8_lossy(&to_server).escape_debug()));
             self.feed(slot, &to_server);
         }
-        if to_client.is_empty() { Ok(()) } else { self.receive(id, &to_client) }
+        let swaps = self.driver.does(Sabotage::SwapClients);
+        let other = self.talks.speakers.keys().copied().find(|other| swaps && *other != id);
+        if to_client.is_empty() { Ok(()) } else { self.receive(other.unwrap_or(id), &to_client) }
     }
 
     /// A client receives something: it must be what PostgreSQL would have answered to it alone.
@@ -247,6 +255,7 @@ impl World {
                 return broken(OWN_ANSWERS, format!("{id:?} got {got}, alone it would get {wanted}"));
             }
             speaker.matched += head.total;
+            self.tally.heard += 1;
         }
         speaker.inbox.drain(..at);
         if speaker.matched == speaker.expected.len() {
@@ -287,6 +296,7 @@ impl World {
             return Release::Unusable(cause.clone());
         };
         match speaker.session.detach(&mut wire.link) {
+            Release::Unusable(_) if self.driver.does(Sabotage::LeaveBusy) => Release::Clean,
             _ if side == Side::Server => Release::Unusable(cause.clone()),
             release => release,
         }

@@ -5,6 +5,7 @@ use plimsoll_types::{Cause, ClientId, Pin, Pins, PoolMode, Side, SlotId};
 
 use super::talks::Phase;
 use super::{ClientDoing, Doing, Event, Kept, World, broken, ensure};
+use crate::driver::Sabotage;
 use crate::history::Back;
 use crate::postgres::{Leftovers, Woken};
 use crate::server::Condition;
@@ -144,7 +145,8 @@ impl World {
         let (tracked, steps) = (&self.talks.tracked, &mut self.talks.steps);
         let outcome = speaker.session.on_server(&mut wire.link, &input, tracked, steps, self.now);
         ensure(outcome.consumed <= input.len(), "6: within bounds", || format!("{outcome:?}"))?;
-        wire.kept = input[outcome.consumed..].to_vec();
+        let forgets = self.driver.does(Sabotage::ForgetBytes);
+        wire.kept = if forgets { Vec::new() } else { input[outcome.consumed..].to_vec() };
         let asks = self.talks.steps.list.iter().any(|step| match step {
             Step::Forward { to, .. } | Step::Inject { to, .. } => *to == Side::Server,
         });
@@ -188,7 +190,7 @@ impl World {
 
     /// A connection comes back as one that can be used again: is it? Returns what the next one would find.
     pub(super) fn judge_return(
-        &self,
+        &mut self,
         id: ClientId,
         slot: SlotId,
         back: Back,
@@ -220,12 +222,15 @@ impl World {
             || settings.clean == plimsoll_session::CleanWhen::Always;
         let keeps = settings.clean == plimsoll_session::CleanWhen::Never;
         let pristine = Leftovers { reported: false, ..left } == Leftovers::default();
+        self.tally.reused += 1;
+        self.tally.reused_with_leftovers += u64::from(!pristine);
         Ok(if whole && !keeps && !pristine { Condition::Dirty } else { Condition::Clean })
     }
 
     /// A query of our own has been answered well: the reset query, or the check query.
     pub(super) fn run_round(&mut self, slot: SlotId, doing: Doing) -> Kept {
-        let query = if doing == Doing::Cleaning { "DISCARD ALL" } else { "" };
+        let resets = doing == Doing::Cleaning && !self.driver.does(Sabotage::FakeReset);
+        let query = if resets { "DISCARD ALL" } else { "" };
         let Some(wire) = self.talks.wires.get_mut(&slot) else { return Ok(()) };
         let mut out = Vec::new();
         let mut round = Round::start(query, &mut out);
@@ -245,6 +250,7 @@ impl World {
                 }
             }
         }
+        self.tally.rounds += 1;
         let wire = &self.talks.wires[&slot];
         let rest = wire.backend.unfinished();
         ensure(ended && rest.is_none(), "4: no unfinished answer", || format!("{slot:?}: {rest:?}"))?;
