@@ -395,6 +395,13 @@ pub enum What {
         /// How.
         shape: PoolShape,
     },
+    /// The configuration is read again.
+    Reload {
+        /// Whose line has changed.
+        nth: u32,
+        /// What it says now.
+        reload: Box<Reload>,
+    },
     /// A pool goes.
     RemovePool {
         /// Which.
@@ -425,6 +432,43 @@ pub enum What {
         /// Which.
         nth: u32,
     },
+}
+
+/// What is in the files when they are read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// The line of one database.
+    pub line: DatabaseLine,
+    /// Keys of `[pgbouncer]`, if those have changed too.
+    pub general: Option<GeneralLines>,
+}
+
+/// A line of `[databases]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseLine {
+    /// `pool_size`.
+    pub size: u32,
+    /// `min_pool_size`.
+    pub min_size: u32,
+    /// `reserve_pool_size`.
+    pub reserve_size: u32,
+    /// `server_lifetime`.
+    pub lifetime_s: u64,
+    /// `pool_mode`.
+    pub mode: Mode,
+}
+
+/// Keys of `[pgbouncer]`. Times are in seconds, 0: for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GeneralLines {
+    /// `max_prepared_statements`.
+    pub prepared_max: u32,
+    /// `query_timeout`.
+    pub query_s: u32,
+    /// `idle_transaction_timeout`.
+    pub idle_s: u32,
+    /// `query_wait_timeout`.
+    pub wait_s: u32,
 }
 
 /// A client and what it is going to do.

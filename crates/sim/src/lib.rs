@@ -39,9 +39,9 @@ mod world;
 pub use draw::{Cast, draw};
 pub use driver::Sabotage;
 pub use history::{
-    Answer, Arrival, Back, Backoff, Cancel, Cleaning, Course, Ending, Farewell, History, Leaving, Limits, Login,
-    Minimum, Mode, Mood, Newcomers, Order, Picks, Place, PoolShape, Pooling, Shape, Step, Talk, TargetShape, Turns,
-    Visit, What,
+    Answer, Arrival, Back, Backoff, Cancel, Cleaning, Course, DatabaseLine, Ending, Farewell, GeneralLines,
+    History, Leaving, Limits, Login, Minimum, Mode, Mood, Newcomers, Order, Picks, Place, PoolShape, Pooling,
+    Reload, Shape, Step, Talk, TargetShape, Turns, Visit, What,
 };
 pub use run::{Outcome, Telling, run};
 pub use shrink::{Shrunk, shrink};

@@ -41,7 +41,8 @@ fn main() -> ExitCode {
 }
 
 fn parse(arguments: &[String]) -> Option<Options> {
-    let mut options = Options { seeds: 0..1, steps: 400, cast: Cast::Both, shrink_runs: 4000, telling: Telling::Silent };
+    let mut options =
+        Options { seeds: 0..1, steps: 400, cast: Cast::Both, shrink_runs: 4000, telling: Telling::Silent };
     let mut words = arguments.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word {

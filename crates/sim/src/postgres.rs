@@ -381,8 +381,7 @@ impl Postgres {
 
     fn bind(&mut self, message: &[u8]) -> Result<(), Failed> {
         let mut parts = message[5..].splitn(3, |byte| *byte == 0);
-        let (portal, name) =
-            (text(parts.next().unwrap_or_default()), text(parts.next().unwrap_or_default()));
+        let (portal, name) = (text(parts.next().unwrap_or_default()), text(parts.next().unwrap_or_default()));
         let no_statement = || ("26000", "no such statement".to_owned());
         let of = self.statements.get(&name).ok_or_else(no_statement)?.clone();
         self.sql.allow(&of.text)?;

@@ -188,6 +188,10 @@ fn write_admin(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
         What::RenewWaits { wait_us } => write!(f, "query_wait_timeout of who waits: {}", Us(*wait_us)),
         What::AddPool(shape) => write!(f, "a new pool: {shape}"),
         What::SetPool { nth, shape } => write!(f, "pool #{nth} changes: {shape}"),
+        What::Reload { nth, reload } => {
+            write!(f, "RELOAD with another line for pool #{nth}: {:?}", reload.line)?;
+            reload.general.iter().try_for_each(|general| write!(f, ", {general:?}"))
+        }
         What::RemovePool { nth } => write!(f, "pool #{nth} is removed"),
         What::Pause { database } => write!(f, "PAUSE {}", Scope(*database)),
         What::Resume { database } => write!(f, "RESUME {}", Scope(*database)),

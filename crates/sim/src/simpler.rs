@@ -3,7 +3,7 @@
 
 use crate::history::{
     Answer, Arrival, Back, Backoff, Cancel, Course, Ending, Farewell, Leaving, Limits, Login, Minimum, Mood,
-    Newcomers, Order, Picks, Place, PoolShape, Pooling, Shape, Step, Talk, Turns, Visit, What,
+    Newcomers, Order, Picks, Place, PoolShape, Pooling, Reload, Shape, Step, Talk, Turns, Visit, What,
 };
 
 /// Proposals: changed copies that differ from the original.
@@ -70,6 +70,11 @@ pub(crate) fn simpler_steps(step: &Step) -> Vec<Step> {
             vec![What::Die { nth: 0, notice_us: *notice_us }, What::Die { nth: 0, notice_us: 0 }]
         }
         What::Crash { target, .. } => vec![What::Crash { target: *target, notice_us: 0 }],
+        What::Reload { nth, reload } => {
+            let line = reload.line.clone();
+            let bare = Box::new(Reload { line, general: None });
+            vec![What::Reload { nth: 0, reload: reload.clone() }, What::Reload { nth: *nth, reload: bare }]
+        }
         What::RemovePool { .. } => vec![What::RemovePool { nth: 0 }],
         What::Pause { .. } => vec![What::Pause { database: None }],
         What::Resume { .. } => vec![What::Resume { database: None }],

@@ -8,6 +8,7 @@ mod clients;
 mod connections;
 mod faults;
 mod grants;
+mod reloads;
 mod speakers;
 mod talks;
 mod wires;
@@ -24,6 +25,7 @@ use crate::history::{Arrival, Course, PoolShape, Shape, Step, What};
 use crate::ledger::Ledger;
 use crate::server::{BackendId, Server};
 pub(crate) use connections::LOST_MAX_US;
+use reloads::Configuration;
 use talks::Talks;
 
 /// A history begins then, microseconds.
@@ -263,6 +265,7 @@ pub(crate) struct World {
     pub(crate) holds: BTreeSet<HoldId>,
     pub(crate) ledger: Ledger,
     pub(crate) talks: Talks,
+    pub(crate) configuration: Configuration,
     /// Whether nobody pauses to think any more.
     pub(crate) hurry: bool,
     pub(crate) tally: Tally,
@@ -305,6 +308,7 @@ impl World {
             holds: BTreeSet::new(),
             ledger: Ledger::new(),
             talks: Talks::new(),
+            configuration: Configuration::default(),
             hurry: false,
             tally: Tally::default(),
             moves: 0,
@@ -446,6 +450,10 @@ impl World {
         match what {
             What::Arrive(plan) => self.arrive(*plan),
             What::Visit(visit) => self.visit(visit),
+            What::Reload { nth, reload } => {
+                self.reload(*nth, reload)?;
+                self.post_reload()
+            }
             What::Notify { channel } => {
                 self.notify(&format!("ch{channel}"));
                 Ok(())

@@ -82,7 +82,10 @@ fn bytes_of_a_server_that_are_forgotten() {
     assert_found_with(
         Cast::Speaking,
         Sabotage::ForgetBytes,
-        &["8: nobody is closed without a reason", "5: each client gets the answers to its own requests, in order"],
+        &[
+            "8: nobody is closed without a reason",
+            "5: each client gets the answers to its own requests, in order",
+        ],
     );
 }
 

@@ -1,7 +1,10 @@
 //! What clients say, drawn by chance: batches, transactions, prepared statements, COPY, errors in the middle.
 
 use super::{MS, S};
-use crate::history::{Cleaning, History, Leaving, Mode, PoolShape, Pooling, Talk, Visit, What};
+use crate::history::{
+    Cleaning, DatabaseLine, GeneralLines, History, Leaving, Mode, PoolShape, Pooling, Reload, Talk, Visit,
+    What,
+};
 use crate::rng::Rng;
 
 /// So many of a hundred clients speak.
@@ -130,15 +133,37 @@ pub(super) fn dress(history: &mut History, seed: u64) {
     }
     for step in &mut history.steps {
         match &mut step.what {
+            What::SetPool { nth, .. } if rng.chance(50) => {
+                step.what = What::Reload { nth: *nth, reload: Box::new(reload(&mut rng)) };
+            }
             What::AddPool(pool) | What::SetPool { shape: pool, .. } => dress_pool(&mut rng, pool),
             What::Arrive(arrival) if rng.chance(SPEAKERS_PERCENT) => {
                 let arrival = *arrival;
                 step.what = What::Visit(Visit { arrival, talk: talk(&mut rng, remodels) });
             }
-            What::Stale { .. } if rng.chance(50) => step.what = What::Notify { channel: rng.between(1, 2) as u8 },
+            What::Arrive(_) | What::Stale { .. } if rng.chance(10) => {
+                step.what = What::Notify { channel: rng.between(1, 2) as u8 };
+            }
             _ => {}
         }
     }
+}
+
+fn reload(rng: &mut Rng) -> Reload {
+    let line = DatabaseLine {
+        size: rng.pick(&[0, 1, 1, 2, 3, 8]),
+        min_size: rng.pick(&[0, 0, 1, 2]),
+        reserve_size: rng.pick(&[0, 0, 1, 2]),
+        lifetime_s: rng.pick(&[0, 1, 10, 3600, 3600]),
+        mode: rng.pick(&[Mode::Session, Mode::Transaction, Mode::Transaction, Mode::Statement]),
+    };
+    let general = rng.chance(40).then(|| GeneralLines {
+        prepared_max: rng.pick(&[1, 2, 3, 100]),
+        query_s: rng.pick(&[0, 0, 1]),
+        idle_s: rng.pick(&[0, 0, 1]),
+        wait_s: rng.pick(&[0, 0, 1, 5]),
+    });
+    Reload { line, general }
 }
 
 fn dress_pool(rng: &mut Rng, pool: &mut PoolShape) {
@@ -223,7 +248,13 @@ enum Named {
 /// What drivers do that prepare whatever they execute, with errors before and between.
 fn prepared(rng: &mut Rng) -> String {
     let name = rng.pick(&["a", "b"]);
-    let text = rng.pick(&["select_'s1'_||_$1", "select_'s1'_||_$1", "select_'s2'_||_$1", "select_fail($1)", "begin"]);
+    let text = rng.pick(&[
+        "select_'s1'_||_$1",
+        "select_'s1'_||_$1",
+        "select_'s2'_||_$1",
+        "select_fail($1)",
+        "begin",
+    ]);
     match rng.below(12) {
         0..3 => format!("P:{name}={text} B:{name} E S"),
         3..6 => format!("B:{name} E S"),

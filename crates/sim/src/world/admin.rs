@@ -108,7 +108,7 @@ impl World {
         self.driver.resume(database, self.now);
     }
 
-    fn renew_waits(&mut self, wait_us: u64) {
+    pub(super) fn renew_waits(&mut self, wait_us: u64) {
         self.driver.renew_waits(wait_us);
         let now = self.now;
         for client in self.clients.values_mut() {

@@ -124,13 +124,13 @@ impl World {
         loop {
             let slot = self.held_by(id);
             let Some(speaker) = self.talks.speakers.get_mut(&id) else { return Ok(()) };
-            if speaker.phase != Phase::Open || speaker.kept.is_empty() || speaker.kept.len() < speaker.wanted {
+            if speaker.phase != Phase::Open || speaker.kept.is_empty() || speaker.kept.len() < speaker.wanted
+            {
                 return Ok(());
             }
             speaker.wanted = 0;
             let input = std::mem::take(&mut speaker.kept);
-            let link =
-                slot.and_then(|slot| self.talks.wires.get_mut(&slot)).map(|wire| &mut wire.link);
+            let link = slot.and_then(|slot| self.talks.wires.get_mut(&slot)).map(|wire| &mut wire.link);
             let (table, steps) = (&self.talks.table, &mut self.talks.steps);
             let outcome = speaker.session.on_client(link, &input, table, steps, self.now);
             ensure(outcome.consumed <= input.len(), "6: within bounds", || format!("{outcome:?}"))?;
@@ -189,8 +189,7 @@ impl World {
 
     /// A speaker has a connection from here on.
     pub(super) fn attach(&mut self, id: ClientId, slot: SlotId) -> Kept {
-        let (Some(speaker), Some(wire)) =
-            (self.talks.speakers.get_mut(&id), self.talks.wires.get_mut(&slot))
+        let (Some(speaker), Some(wire)) = (self.talks.speakers.get_mut(&id), self.talks.wires.get_mut(&slot))
         else {
             return Ok(());
         };
@@ -226,7 +225,9 @@ impl World {
             let Some(slot) = slot else {
                 return broken("4: only a holder speaks to a server", format!("{id:?} holds nothing"));
             };
-            self.tell(|| format!("  {id:?} > {slot:?} {}", String::from_utf8_lossy(&to_server).escape_debug()));
+            self.tell(|| {
+                format!("  {id:?} > {slot:?} {}", String::from_utf8_lossy(&to_server).escape_debug())
+            });
             self.feed(slot, &to_server);
         }
         let swaps = self.driver.does(Sabotage::SwapClients);
@@ -290,8 +291,7 @@ impl World {
     }
 
     fn detach(&mut self, id: ClientId, slot: SlotId, side: Side, cause: &Cause) -> Release {
-        let (Some(speaker), Some(wire)) =
-            (self.talks.speakers.get_mut(&id), self.talks.wires.get_mut(&slot))
+        let (Some(speaker), Some(wire)) = (self.talks.speakers.get_mut(&id), self.talks.wires.get_mut(&slot))
         else {
             return Release::Unusable(cause.clone());
         };
@@ -395,7 +395,11 @@ impl World {
     /// A server has answered and stays with its client.
     pub(super) fn look_at_mode(&mut self, id: ClientId) -> Kept {
         let pooled_as_session = |speaker: &Speaker| speaker.session.settings().mode == PoolMode::Session;
-        if self.talks.speakers.get(&id).is_some_and(pooled_as_session) { self.take_in_reload(id) } else { Ok(()) }
+        if self.talks.speakers.get(&id).is_some_and(pooled_as_session) {
+            self.take_in_reload(id)
+        } else {
+            Ok(())
+        }
     }
 
     // ---- limits of time

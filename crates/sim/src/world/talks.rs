@@ -114,6 +114,8 @@ pub(super) struct Wire {
     pub(super) arriving: bool,
     /// Counts the statements that take time.
     pub(super) naps: u32,
+    /// When the last one began.
+    pub(super) nap_since: Moment,
 }
 
 /// The table of statements, as one thread needs it.
@@ -186,6 +188,7 @@ impl Talks {
             kept: Vec::new(),
             arriving: false,
             naps: 0,
+            nap_since: Moment(0),
         };
         self.wires.insert(slot, wire);
     }

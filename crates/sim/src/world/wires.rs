@@ -13,6 +13,9 @@ use crate::server::Condition;
 /// How long a statement that takes time takes, microseconds.
 const NAPS_US: [u32; 6] = [0, 100, 100, 2_000, 30_000, 900_000];
 
+/// An answer is under way for no longer than this, and a limit of time begins with one; microseconds.
+const LATE_US: u64 = 10_000;
+
 impl World {
     /// Bytes reach a server.
     pub(super) fn feed(&mut self, slot: SlotId, bytes: &[u8]) {
@@ -33,6 +36,7 @@ impl World {
             return;
         }
         wire.naps += 1;
+        wire.nap_since = self.now;
         let (naps, holder) = (wire.naps, self.holder(slot));
         let speaker = holder.and_then(|id| self.talks.speakers.get_mut(&id));
         let us = speaker.map_or(0, |speaker| speaker.rng.pick(&NAPS_US));
@@ -62,6 +66,12 @@ impl World {
         };
         if let Some(speaker) = self.talks.speakers.get_mut(&id) {
             let alone = speaker.alone.sleeps();
+            let (limit, took) =
+                (speaker.session.settings().query_timeout, self.now.micros_since(wire.nap_since));
+            let over = !limit.is_zero() && u128::from(took) > limit.as_micros() + u128::from(LATE_US);
+            ensure(!over, "7: a limit of time ends", || {
+                format!("{id:?} waits for {tag} for {took} us, {limit:?}")
+            })?;
             ensure(alone == Some(&*tag), "4: a server works for its holder", || {
                 format!("{slot:?} works on {tag} for {id:?}, which has asked for {alone:?}")
             })?;
@@ -127,15 +137,13 @@ impl World {
                 Ok(())
             }
             // Those are read by whoever cleans or checks, or by nobody any more.
-            Some(Doing::Opening(_) | Doing::Cleaning | Doing::Checking | Doing::Closing | Doing::Lost) | None => {
-                Ok(())
-            }
+            Some(Doing::Opening(_) | Doing::Cleaning | Doing::Checking | Doing::Closing | Doing::Lost)
+            | None => Ok(()),
         }
     }
 
     fn hear_server(&mut self, id: ClientId, slot: SlotId) -> Kept {
-        let (Some(speaker), Some(wire)) =
-            (self.talks.speakers.get_mut(&id), self.talks.wires.get_mut(&slot))
+        let (Some(speaker), Some(wire)) = (self.talks.speakers.get_mut(&id), self.talks.wires.get_mut(&slot))
         else {
             return Ok(());
         };
@@ -218,8 +226,8 @@ impl World {
         ensure(!managed || known == there, "5: statements are known", || {
             format!("{slot:?} has {there} statements, {known} are known")
         })?;
-        let whole = settings.mode == PoolMode::Session
-            || settings.clean == plimsoll_session::CleanWhen::Always;
+        let whole =
+            settings.mode == PoolMode::Session || settings.clean == plimsoll_session::CleanWhen::Always;
         let keeps = settings.clean == plimsoll_session::CleanWhen::Never;
         let pristine = Leftovers { reported: false, ..left } == Leftovers::default();
         self.tally.reused += 1;
