@@ -48,9 +48,9 @@ pub fn draw(seed: u64, steps: u32, cast: Cast) -> History {
     let steps = (0..steps).map(|_| step(&mut rng, day, pace, &shape)).collect();
     let mut history = History { shape, steps };
     match cast {
-        Cast::Silent => {}
-        Cast::Both if seed % 2 == 0 => {}
-        Cast::Speaking | Cast::Both => talks::dress(&mut history, seed),
+        Cast::Speaking => talks::dress(&mut history, seed),
+        Cast::Both if seed & 1 == 1 => talks::dress(&mut history, seed),
+        Cast::Silent | Cast::Both => {}
     }
     history
 }

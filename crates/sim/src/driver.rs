@@ -142,7 +142,7 @@ impl Driver {
     }
 
     /// How often something was told to the pool, or decided by it.
-    pub(crate) fn calls(&self) -> u64 {
+    pub(crate) fn times_told(&self) -> u64 {
         self.told
     }
 

@@ -271,7 +271,7 @@ impl Postgres {
                 self.ready();
             }
             front::FLUSH => self.flush(),
-            front::COPY_DATA | front::COPY_DONE | front::COPY_FAIL => {}
+            front::COPY_DATA | front::COPY_DONE | front::COPY_FAIL | front::TERMINATE => {}
             _ => {
                 if let Err(failed) = self.extended(tag, message) {
                     self.reading = Reading::Nothing;

@@ -385,13 +385,13 @@ impl World {
 
     /// An event, and what follows from it.
     fn take_place(&mut self, event: Event) -> Kept {
-        let before = self.driver.calls();
+        let before = self.driver.times_told();
         self.come_true(event)?;
         let bytes_only = matches!(
             event,
             Event::Speaks(_) | Event::Arrives(_) | Event::Limit(_) | Event::Answers(_) | Event::Wakes(..)
         );
-        if bytes_only && before == self.driver.calls() {
+        if bytes_only && before == self.driver.times_told() {
             // The pool has heard nothing: its books are as they were.
             self.count_event()?;
             return self.compare_wires();

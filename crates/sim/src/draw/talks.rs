@@ -223,6 +223,10 @@ fn talk(rng: &mut Rng, remodels: bool) -> Talk {
         // What it has prepared may be read by the values it has now, or by those it had.
         units.iter_mut().for_each(|unit| *unit = unit.replace("select_'s", "select_'n"));
     }
+    if rng.chance(6) {
+        // It ends in the middle of whatever it is in, and says so.
+        units.push("X".to_owned());
+    }
     units.push("S Q:rollback".to_owned());
     Talk {
         style: if resets { 0 } else { rng.pick(&[0, 0, 0, 1]) },

@@ -197,11 +197,11 @@ impl Talks {
         let style = ["ISO, MDY", "German, DMY"][usize::from(talk.style % 2)];
         let application = ["", "app1", "app2"][usize::from(talk.application % 3)];
         let sql = Sql::new(style, application);
-        let params = if talk.style % 2 == 0 && talk.application % 3 == 0 {
-            self.base.clone()
-        } else {
-            reported(&self.tracked, &sql)
-        };
+        let mut params = reported(&self.tracked, &sql);
+        if params == self.base {
+            // Equal values share one allocation, as in the directory.
+            params = self.base.clone();
+        }
         let mut session = Session::new(settings.clone(), params, now);
         session.set_number(id.0);
         session.set_noting(Noting::On);
