@@ -3,6 +3,13 @@
 //! seed, against a reference model; the invariants of ARCHITECTURE.md after every event, and at the end that nobody was
 //! forgotten.
 //!
+//! There are two kinds of clients. Silent ones hold a connection for a time and give it back in some state: they are
+//! many, and put load on the pool. Speakers send bytes of the protocol, chopped anywhere: the session machine decides
+//! what becomes of them, the pool grants, and a model of a PostgreSQL session answers. What a speaker receives must be,
+//! byte by byte, what the same model answers to it on a connection of its own; each row says who asked for it, in what
+//! session and where in a transaction it was answered. What speakers leave behind is known to the model of the server,
+//! and compared with what the session machine believes.
+//!
 //! Everything chance decides is drawn beforehand into a [`History`], so a run is a function of its history alone: the
 //! same seed gives the same history and the same run, bit by bit, and a history that breaks a rule can be cut down to
 //! the few steps that matter ([`shrink`]).
