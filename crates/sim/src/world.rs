@@ -270,6 +270,9 @@ pub(crate) struct World {
     pub(crate) hurry: bool,
     pub(crate) tally: Tally,
     pub(crate) moves: u64,
+    /// Up to which number everybody had come when an application was granted something from a queue: the last time but
+    /// one, and the last time.
+    pub(crate) turns: BTreeMap<(PoolId, u32), (u64, u64)>,
     /// Counts clients, turns and cancels.
     pub(crate) numbers: u64,
     /// The second that has begun: until when it lasts, and opens and grants when it began.
@@ -312,6 +315,7 @@ impl World {
             hurry: false,
             tally: Tally::default(),
             moves: 0,
+            turns: BTreeMap::new(),
             numbers: 0,
             second: (Moment(0), 0, 0),
             looked: Moment(0),

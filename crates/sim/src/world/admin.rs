@@ -25,6 +25,7 @@ impl World {
     pub(crate) fn set_pool(&mut self, pool: PoolId, shape: &PoolShape) {
         let targets = self.targets_of(shape);
         self.driver.set_pool(pool, shape, &targets, self.now);
+        self.turns.retain(|(of, _), _| *of != pool);
         if let Some(model) = self.pools.get_mut(&pool) {
             let before = std::mem::replace(&mut model.shape, shape.clone());
             model.targets = targets;
