@@ -24,6 +24,13 @@ enum Reading {
     Copy(By),
 }
 
+/// Whether messages of a batch have come that no Sync has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    Closed,
+    Open,
+}
+
 /// How a statement is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
@@ -81,6 +88,7 @@ pub(crate) type Failed = (&'static str, String);
 pub(crate) struct Postgres {
     sql: Sql,
     reading: Reading,
+    batch: Batch,
     statements: BTreeMap<String, Prepared>,
     portals: BTreeMap<String, Portal>,
     /// What is left of a simple query.
@@ -99,6 +107,7 @@ impl Postgres {
         Postgres {
             sql,
             reading: Reading::Messages,
+            batch: Batch::Closed,
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
             simple: VecDeque::new(),
@@ -121,6 +130,7 @@ impl Postgres {
             (self.reading != Reading::Messages, "it skips, or reads COPY data"),
             (self.sql.is_changing(), "a transaction without BEGIN is open"),
             (self.sleeping.is_some(), "it works"),
+            (self.batch == Batch::Open, "a batch is open"),
             (!self.input.is_empty(), "a message is half sent"),
             (!self.buffered.is_empty(), "an answer is not flushed"),
             (self.has_answers(), "an answer is unread"),
@@ -224,6 +234,7 @@ impl Postgres {
     }
 
     fn ready(&mut self) {
+        self.batch = Batch::Closed;
         self.sql.end_statement();
         for (name, value) in self.sql.changed_reports() {
             encode::parameter_status(&mut self.buffered, name.as_bytes(), value.as_bytes());
@@ -273,6 +284,7 @@ impl Postgres {
             front::FLUSH => self.flush(),
             front::COPY_DATA | front::COPY_DONE | front::COPY_FAIL | front::TERMINATE => {}
             _ => {
+                self.batch = Batch::Open;
                 if let Err(failed) = self.extended(tag, message) {
                     self.reading = Reading::Nothing;
                     self.error(&failed);
