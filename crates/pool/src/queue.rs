@@ -48,11 +48,12 @@ pub(crate) struct Queue {
     classes: Option<Box<Classes>>,
 }
 
-/// Waiters by application. Each application is served once in a round; one that comes anew joins the round that is on
-/// (start-time fair queueing with equal costs: Goyal, Vin, Cheng 1996).
+/// Waiters by application. Each application is served once in a round; one that comes anew joins the round that is on,
+/// or the next if it has been served in this one (start-time fair queueing with equal costs: Goyal, Vin, Cheng 1996).
 #[derive(Debug, Default)]
 struct Classes {
-    /// By application: the round it is due in, and its waiters by turn.
+    /// By application: the round it is due in, and its waiters by turn. Also those without waiters that have been
+    /// served in the round that is on, as long as anybody else waits.
     rows: BTreeMap<u32, Class>,
     /// Round, oldest turn and application, of all that have waiters.
     order: BTreeSet<(u64, u64, u32)>,
@@ -78,11 +79,16 @@ impl Classes {
         if let Some(key) = row.key(class) {
             self.order.remove(&key);
         }
+        if row.waiters.is_empty() {
+            row.due = row.due.max(due);
+        }
         change(row);
         match row.key(class) {
             Some(key) => {
                 self.order.insert(key);
             }
+            None if self.order.is_empty() => self.rows.clear(),
+            None if row.due > due => {}
             None => {
                 self.rows.remove(&class);
             }
@@ -96,8 +102,11 @@ impl Classes {
 
     /// A waiter of the application has been served.
     fn served(&mut self, class: u32) {
-        if let Some(row) = self.rows.get(&class) {
-            self.round = self.round.max(row.due);
+        let due = self.rows.get(&class).map_or(self.round, |row| row.due);
+        if due > self.round {
+            self.round = due;
+            // At most those that were served in the round before.
+            self.rows.retain(|_, row| row.due > due || !row.waiters.is_empty());
         }
         self.change(class, |row| row.due += 1);
     }

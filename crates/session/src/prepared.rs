@@ -202,7 +202,9 @@ impl Session {
             Err(verdict) => return verdict,
         };
         if names.statement.is_empty() {
-            close_foreign(link, steps);
+            if let Err(verdict) = close_foreign(link, steps) {
+                return verdict;
+            }
             self.note_bind_unnamed(link, portal_of(&names));
             return push(link, Expect::Bind { statement: None });
         }
@@ -284,8 +286,7 @@ impl Session {
         let name = match front::subject(bytes) {
             Ok(Subject::Portal(_)) => return push(link, plain),
             Ok(Subject::Statement(b"")) => {
-                close_foreign(link, steps);
-                return push(link, plain);
+                return close_foreign(link, steps).err().unwrap_or_else(|| push(link, plain));
             }
             Ok(Subject::Statement(name)) => name,
             Err(_) => return stop(Cause::BadPacket),
@@ -403,11 +404,22 @@ fn own_unnamed(link: &mut Link) {
 
 /// Before the unnamed statement is used by a client that has prepared none on this connection: the one that is there
 /// belongs to somebody else. PostgreSQL then refuses (26000), as it would have done on a connection of the client's own.
-fn close_foreign(link: &mut Link, steps: &mut Steps) {
-    if link.unnamed == Unnamed::Foreign {
-        own_unnamed(link);
-        steps.inject(Side::Server, |out| encode::close_statement(out, b""));
-        link.expected.push(Expect::UnnamedClose);
+/// `Err`: whether the client's own Parse or that Close was skipped is not known yet, and what is sent now would not be
+/// skipped with it.
+fn close_foreign(link: &mut Link, steps: &mut Steps) -> Result<(), Verdict> {
+    match link.unnamed {
+        Unnamed::Foreign => {
+            own_unnamed(link);
+            steps.inject(Side::Server, |out| encode::close_statement(out, b""));
+            link.expected.push(Expect::UnnamedClose);
+            Ok(())
+        }
+        Unnamed::Own { first, last }
+            if link.expected.is_doubtful(first) && link.expected.is_doubtful(last) =>
+        {
+            Err(Verdict::Stop(Then::Busy))
+        }
+        Unnamed::Own { .. } => Ok(()),
     }
 }
 

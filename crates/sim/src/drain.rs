@@ -53,6 +53,7 @@ impl World {
     /// The faults are over. Where limits are as they should be they are left alone: a change would wake up who has
     /// been forgotten.
     fn heal(&mut self) {
+        self.hurry = true;
         for server in &mut self.servers {
             server.mood = WELL;
             server.host(0, 0);

@@ -1,8 +1,10 @@
 //! A history from a seed.
 
+mod talks;
+
 use crate::history::{
     Answer, Arrival, Back, Backoff, Cancel, Course, Ending, Farewell, History, Limits, Login, Minimum, Mood,
-    Newcomers, Order, Picks, Place, PoolShape, Shape, Step, TargetShape, Turns, What,
+    Newcomers, Order, Picks, Place, PoolShape, Pooling, Shape, Step, TargetShape, Turns, What,
 };
 use crate::rng::Rng;
 
@@ -26,14 +28,31 @@ enum Day {
     Busy,
 }
 
-/// The history of a seed: `steps` things happen in it.
-pub fn draw(seed: u64, steps: u32) -> History {
+/// Who plays in a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cast {
+    /// Clients that hold connections for a time and say nothing.
+    Silent,
+    /// Some that speak the protocol among them, through the session machine.
+    Speaking,
+    /// The one with even seeds, the other with odd ones.
+    Both,
+}
+
+/// The history of a seed: `steps` things happen in it, or somewhat fewer where clients speak.
+pub fn draw(seed: u64, steps: u32, cast: Cast) -> History {
     let mut rng = Rng::new(seed);
     let day = rng.pick(&[Day::Quiet, Day::Mixed, Day::Mixed, Day::Stormy, Day::Busy]);
     let shape = shape(&mut rng);
     let pace = rng.pick(&[0, 1, 2, 3]);
     let steps = (0..steps).map(|_| step(&mut rng, day, pace, &shape)).collect();
-    History { shape, steps }
+    let mut history = History { shape, steps };
+    match cast {
+        Cast::Speaking => talks::dress(&mut history, seed),
+        Cast::Both if seed & 1 == 1 => talks::dress(&mut history, seed),
+        Cast::Silent | Cast::Both => {}
+    }
+    history
 }
 
 fn shape(rng: &mut Rng) -> Shape {
@@ -47,6 +66,7 @@ fn shape(rng: &mut Rng) -> Shape {
         tick_us: rng.pick(&[0, 0, 100 * MS]),
         targets: (0..targets).map(|_| target(rng)).collect(),
         pools: (0..pools).map(|_| pool(rng)).collect(),
+        remodels: false,
         ending: rng.pick(&[Ending::Dismantle, Ending::Dismantle, Ending::Shutdown]),
     }
 }
@@ -98,6 +118,7 @@ fn pool(rng: &mut Rng) -> PoolShape {
         picks: if rng.chance(30) { Picks::UntilFailure } else { Picks::InTurn },
         place: if rng.chance(GUARANTEED_PERCENT) { Place::Guaranteed } else { Place::Ordinary },
         limits: limits(rng),
+        pooling: Pooling::PLAIN,
     }
 }
 

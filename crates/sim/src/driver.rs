@@ -1,6 +1,7 @@
 //! The one place where the pool is called. [`Sabotage`] breaks it here on purpose, so that the simulator can be shown
 //! to notice.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -38,6 +39,16 @@ pub enum Sabotage {
     ForgetFailure,
     /// The end of a cancel request is reported when it begins.
     EndCancelEarly,
+    /// Bytes of a server that are kept for later are forgotten.
+    ForgetBytes,
+    /// A connection that is left in the middle of something is given back as clean.
+    LeaveBusy,
+    /// What a server answers goes to another client.
+    SwapClients,
+    /// The bytes of a client that waited for a connection are lost.
+    ForgetRequest,
+    /// The reset query is taken for answered before it is sent.
+    FakeReset,
 }
 
 /// The pool, and what we tell it.
@@ -47,6 +58,10 @@ pub(crate) struct Driver {
     sabotage: Option<Sabotage>,
     skew_us: u64,
     calls: u64,
+    /// Counts what the pool was told and what it has decided.
+    told: u64,
+    /// That count when its books were last recounted.
+    recounted: Cell<u64>,
     /// Who came last in a queue, and who is behind which ticket: for a sabotage.
     last: Option<(Request, Ticket)>,
     renamed: BTreeMap<Ticket, Ticket>,
@@ -114,10 +129,30 @@ impl Driver {
     pub(crate) fn new(shape: &Shape, sabotage: Option<Sabotage>) -> Driver {
         let pools = Pools::new(globals(shape.slack_us, shape.logins_max));
         let skew_us = shape.skew_us;
-        Driver { pools, sabotage, skew_us, calls: 0, last: None, renamed: BTreeMap::new() }
+        Driver {
+            pools,
+            sabotage,
+            skew_us,
+            calls: 0,
+            told: 1,
+            recounted: Cell::new(0),
+            last: None,
+            renamed: BTreeMap::new(),
+        }
     }
 
-    fn does(&self, sabotage: Sabotage) -> bool {
+    /// How often something was told to the pool, or decided by it.
+    pub(crate) fn times_told(&self) -> u64 {
+        self.told
+    }
+
+    /// The pool, which is told something.
+    fn told(&mut self) -> &mut Pools {
+        self.told += 1;
+        &mut self.pools
+    }
+
+    pub(crate) fn does(&self, sabotage: Sabotage) -> bool {
         self.sabotage == Some(sabotage)
     }
 
@@ -141,7 +176,7 @@ impl Driver {
         let (wait_max, class) = (us(plan.wait_us), plan.application);
         let request = Request { pool, client, worker, wait_max, wait_cause, class };
         let now = self.clock(now);
-        let answer = self.pools.handle_request(request, now);
+        let answer = self.told().handle_request(request, now);
         if let Requested::Queued(ticket) = answer
             && self.does(Sabotage::SwapWaiters)
         {
@@ -154,8 +189,8 @@ impl Driver {
     fn swap(&mut self, request: Request, ticket: Ticket, now: Moment) {
         let before = self.last.replace((request, ticket));
         let Some((first, waits)) = before.filter(|(first, _)| first.pool == request.pool) else { return };
-        self.pools.handle_withdrawn(waits, now);
-        if let Requested::Queued(behind) = self.pools.handle_request(first, now) {
+        self.told().handle_withdrawn(waits, now);
+        if let Requested::Queued(behind) = self.told().handle_request(first, now) {
             self.renamed.insert(behind, waits);
         }
     }
@@ -165,7 +200,7 @@ impl Driver {
         let renamed = self.renamed.iter().find(|(_, known)| **known == ticket);
         let ticket = renamed.map_or(ticket, |(ticket, _)| *ticket);
         self.last = None;
-        self.pools.handle_withdrawn(ticket, now);
+        self.told().handle_withdrawn(ticket, now);
     }
 
     pub(crate) fn returned(&mut self, slot: SlotId, returned: Returned, now: Moment) {
@@ -175,54 +210,54 @@ impl Driver {
             other => other,
         };
         let now = self.clock(now);
-        self.pools.handle_returned(slot, returned, now);
+        self.told().handle_returned(slot, returned, now);
     }
 
     // Connections.
 
     pub(crate) fn opened(&mut self, slot: SlotId, worker: WorkerId, now: Moment) {
         let now = self.clock(now);
-        self.pools.handle_opened(slot, worker, now);
+        self.told().handle_opened(slot, worker, now);
     }
 
     pub(crate) fn failed(&mut self, slot: SlotId, failure: Failure, now: Moment) {
         if !self.does(Sabotage::ForgetFailure) {
             let now = self.clock(now);
-            self.pools.handle_failed(slot, failure, now);
+            self.told().handle_failed(slot, failure, now);
         }
     }
 
     pub(crate) fn failed_unseen(&mut self, slot: SlotId, failure: Failure, now: Moment) {
         let now = self.clock(now);
-        self.pools.handle_failed_unseen(slot, failure, now);
+        self.told().handle_failed_unseen(slot, failure, now);
     }
 
     pub(crate) fn cleaned(&mut self, slot: SlotId, now: Moment) {
         let now = self.clock(now);
-        self.pools.handle_cleaned(slot, now);
+        self.told().handle_cleaned(slot, now);
     }
 
     pub(crate) fn closed(&mut self, slot: SlotId, now: Moment) {
         let now = self.clock(now);
-        self.pools.handle_closed(slot, now);
+        self.told().handle_closed(slot, now);
     }
 
     pub(crate) fn lost(&mut self, slot: SlotId, now: Moment) {
         let now = self.clock(now);
-        self.pools.handle_lost(slot, now);
+        self.told().handle_lost(slot, now);
     }
 
     pub(crate) fn idle_broken(&mut self, slot: SlotId, now: Moment) {
         let now = self.clock(now);
-        self.pools.handle_idle_broken(slot, Cause::ServerEof, now);
+        self.told().handle_idle_broken(slot, Cause::ServerEof, now);
     }
 
     // Cancels.
 
     pub(crate) fn cancel(&mut self, slot: SlotId, hold: HoldId, now: Moment) -> CancelVerdict {
-        let verdict = self.pools.handle_cancel(slot, hold);
+        let verdict = self.told().handle_cancel(slot, hold);
         if verdict == CancelVerdict::Go && self.does(Sabotage::EndCancelEarly) {
-            self.pools.handle_cancel_ended(slot, now);
+            self.told().handle_cancel_ended(slot, now);
         }
         verdict
     }
@@ -234,14 +269,14 @@ impl Driver {
     pub(crate) fn cancel_ended(&mut self, slot: SlotId, now: Moment) {
         let now = self.clock(now);
         if !self.does(Sabotage::EndCancelEarly) {
-            self.pools.handle_cancel_ended(slot, now);
+            self.told().handle_cancel_ended(slot, now);
         }
     }
 
     pub(crate) fn cancel_lost(&mut self, slot: SlotId, now: Moment) {
         let now = self.clock(now);
         if !self.does(Sabotage::EndCancelEarly) {
-            self.pools.handle_cancel_lost(slot, now);
+            self.told().handle_cancel_lost(slot, now);
         }
     }
 
@@ -249,7 +284,7 @@ impl Driver {
 
     pub(crate) fn timeout(&mut self, now: Moment) {
         if !self.does(Sabotage::StopClock) {
-            self.pools.handle_timeout(now);
+            self.told().handle_timeout(now);
         }
         while self.pools.poll_given_up().is_some() {}
     }
@@ -262,6 +297,7 @@ impl Driver {
 
     pub(crate) fn next_action(&mut self, now: Moment) -> Option<Action> {
         let mut action = self.pools.poll_action()?;
+        self.told += 1;
         match &mut action {
             Action::Grant { .. } if self.does(Sabotage::LoseGrant) => return self.next_action(now),
             Action::Grant { ticket, .. } | Action::Refuse { ticket, .. } => {
@@ -269,7 +305,7 @@ impl Driver {
                 *ticket = self.renamed.remove(ticket).unwrap_or(*ticket);
             }
             Action::Close { slot, .. } if self.does(Sabotage::CloseEarly) => {
-                self.pools.handle_closed(*slot, now);
+                self.told().handle_closed(*slot, now);
             }
             Action::Open { .. } | Action::Check { .. } | Action::Clean { .. } | Action::Close { .. } => {}
         }
@@ -279,78 +315,82 @@ impl Driver {
     // Configuration.
 
     pub(crate) fn set_slack(&mut self, slack_us: u64, logins_max: u32) {
-        self.pools.set_globals(globals(slack_us, logins_max));
+        self.told().set_globals(globals(slack_us, logins_max));
     }
 
     pub(crate) fn set_asked(&mut self, target: TargetId, places: Option<u32>, now: Moment) {
-        self.pools.set_asked(target, places, now);
+        self.told().set_asked(target, places, now);
     }
 
     pub(crate) fn secret_changed(&mut self, pool: PoolId, now: Moment) {
-        self.pools.handle_secret_changed(pool, now);
+        self.told().handle_secret_changed(pool, now);
     }
 
     pub(crate) fn add_target(&mut self, budget: Option<u32>) -> TargetId {
-        self.pools.add_target(budget)
+        self.told().add_target(budget)
     }
 
     pub(crate) fn set_budget(&mut self, target: TargetId, budget: Option<u32>, now: Moment) {
-        self.pools.set_budget(target, budget, now);
+        self.told().set_budget(target, budget, now);
     }
 
     pub(crate) fn set_database_max(&mut self, database: u32, max: Option<u32>, now: Moment) {
-        self.pools.set_database_limit(DatabaseId(database), max, now);
+        self.told().set_database_limit(DatabaseId(database), max, now);
     }
 
     pub(crate) fn set_user_max(&mut self, user: u32, max: Option<u32>, now: Moment) {
-        self.pools.set_user_limit(UserId(user), max, now);
+        self.told().set_user_limit(UserId(user), max, now);
     }
 
     pub(crate) fn add_pool(&mut self, shape: &PoolShape, targets: &[TargetId], now: Moment) -> PoolId {
-        self.pools.add_pool(spec(shape, targets), now)
+        self.told().add_pool(spec(shape, targets), now)
     }
 
     pub(crate) fn set_pool(&mut self, pool: PoolId, shape: &PoolShape, targets: &[TargetId], now: Moment) {
-        self.pools.set_pool(pool, spec(shape, targets), now);
+        self.told().set_pool(pool, spec(shape, targets), now);
     }
 
     pub(crate) fn remove_pool(&mut self, pool: PoolId, now: Moment) {
-        self.pools.remove_pool(pool, Cause::DatabaseRemoved, now);
+        self.told().remove_pool(pool, Cause::DatabaseRemoved, now);
     }
 
     pub(crate) fn set_clients(&mut self, pool: PoolId, clients: u32, now: Moment) {
-        self.pools.set_clients(pool, clients, now);
+        self.told().set_clients(pool, clients, now);
     }
 
     pub(crate) fn renew_waits(&mut self, wait_us: u64) {
-        self.pools.renew_waits(|_, _| Some((us(wait_us), WaitCause::QueryWaitTimeout)));
+        self.told().renew_waits(|_, _| Some((us(wait_us), WaitCause::QueryWaitTimeout)));
     }
 
     // The console.
 
     pub(crate) fn pause(&mut self, database: Option<u32>, now: Moment) {
-        self.pools.pause(database.map(DatabaseId), now);
+        self.told().pause(database.map(DatabaseId), now);
     }
 
     pub(crate) fn resume(&mut self, database: Option<u32>, now: Moment) {
-        self.pools.resume(database.map(DatabaseId), now);
+        self.told().resume(database.map(DatabaseId), now);
     }
 
     pub(crate) fn reconnect(&mut self, database: Option<u32>, now: Moment) {
-        self.pools.reconnect(database.map(DatabaseId), now);
+        self.told().reconnect(database.map(DatabaseId), now);
     }
 
     pub(crate) fn refuse_waiters(&mut self, database: Option<u32>, now: Moment) {
-        self.pools.refuse_waiters(database.map(DatabaseId), Cause::ServerShuttingDown, now);
+        self.told().refuse_waiters(database.map(DatabaseId), Cause::ServerShuttingDown, now);
     }
 
     pub(crate) fn refuse_all(&mut self, now: Moment) {
-        self.pools.refuse_all(Cause::ServerShuttingDown, now);
+        self.told().refuse_all(Cause::ServerShuttingDown, now);
     }
 
     // What it thinks.
 
+    /// The pool's own recount; there is nothing new to count if it has heard of nothing since.
     pub(crate) fn check(&self) -> Result<(), String> {
+        if self.recounted.replace(self.told) == self.told {
+            return Ok(());
+        }
         self.pools.check()
     }
 

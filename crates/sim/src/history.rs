@@ -28,6 +28,8 @@ pub struct Shape {
     pub targets: Vec<TargetShape>,
     /// The pools.
     pub pools: Vec<PoolShape>,
+    /// Whether a reload may change how pools are pooled. Then nobody counts on what a session keeps.
+    pub remodels: bool,
     /// How it ends.
     pub ending: Ending,
 }
@@ -125,6 +127,59 @@ pub struct PoolShape {
     pub place: Place,
     /// Its limits.
     pub limits: Limits,
+    /// How its clients are pooled, as far as those that speak are concerned.
+    pub pooling: Pooling,
+}
+
+/// How clients are pooled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pooling {
+    /// `pool_mode`.
+    pub mode: Mode,
+    /// When the reset query is run.
+    pub cleaning: Cleaning,
+    /// `max_prepared_statements`.
+    pub prepared_max: u32,
+    /// `query_timeout`; 0: none.
+    pub query_us: u64,
+    /// `idle_transaction_timeout`; 0: none.
+    pub idle_us: u64,
+    /// `transaction_timeout`; 0: none.
+    pub transaction_us: u64,
+}
+
+impl Pooling {
+    /// As it is if nobody says otherwise.
+    pub const PLAIN: Pooling = Pooling {
+        mode: Mode::Transaction,
+        cleaning: Cleaning::AfterSession,
+        prepared_max: 100,
+        query_us: 0,
+        idle_us: 0,
+        transaction_us: 0,
+    };
+}
+
+/// `pool_mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Session pooling.
+    Session,
+    /// Transaction pooling.
+    Transaction,
+    /// Statement pooling.
+    Statement,
+}
+
+/// When the reset query is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cleaning {
+    /// Never.
+    Never,
+    /// After session pooling.
+    AfterSession,
+    /// Always.
+    Always,
 }
 
 /// How a target is chosen.
@@ -241,6 +296,13 @@ pub struct Step {
 pub enum What {
     /// A client comes.
     Arrive(Arrival),
+    /// A client comes that speaks the protocol.
+    Visit(Visit),
+    /// Somebody notifies a channel of all servers.
+    Notify {
+        /// Which.
+        channel: u8,
+    },
     /// A client goes away without a word.
     Vanish {
         /// Which.
@@ -333,6 +395,13 @@ pub enum What {
         /// How.
         shape: PoolShape,
     },
+    /// The configuration is read again.
+    Reload {
+        /// Whose line has changed.
+        nth: u32,
+        /// What it says now.
+        reload: Box<Reload>,
+    },
     /// A pool goes.
     RemovePool {
         /// Which.
@@ -365,6 +434,43 @@ pub enum What {
     },
 }
 
+/// What is in the files when they are read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// The line of one database.
+    pub line: DatabaseLine,
+    /// Keys of `[pgbouncer]`, if those have changed too.
+    pub general: Option<GeneralLines>,
+}
+
+/// A line of `[databases]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseLine {
+    /// `pool_size`.
+    pub size: u32,
+    /// `min_pool_size`.
+    pub min_size: u32,
+    /// `reserve_pool_size`.
+    pub reserve_size: u32,
+    /// `server_lifetime`.
+    pub lifetime_s: u64,
+    /// `pool_mode`.
+    pub mode: Mode,
+}
+
+/// Keys of `[pgbouncer]`. Times are in seconds, 0: for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GeneralLines {
+    /// `max_prepared_statements`.
+    pub prepared_max: u32,
+    /// `query_timeout`.
+    pub query_s: u32,
+    /// `idle_transaction_timeout`.
+    pub idle_s: u32,
+    /// `query_wait_timeout`.
+    pub wait_s: u32,
+}
+
 /// A client and what it is going to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
@@ -388,6 +494,39 @@ pub struct Arrival {
     pub think_us: u64,
     /// It vanishes so long after it came.
     pub leave_us: Option<u64>,
+}
+
+/// A client that speaks the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// When and where it comes, and how it waits. What it holds is up to what it says.
+    pub arrival: Arrival,
+    /// What it says.
+    pub talk: Talk,
+}
+
+/// What a client says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Talk {
+    /// Its DateStyle, by number.
+    pub style: u8,
+    /// Its application_name, by number.
+    pub application: u8,
+    /// Messages that belong together, as words; or `WAIT` for all answers, or `THINK:` and microseconds.
+    pub units: Vec<String>,
+    /// How it goes.
+    pub leaving: Leaving,
+    /// Decides how its bytes are chopped on their way.
+    pub dice: u64,
+}
+
+/// How a client goes that has said everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It says so.
+    Terminate,
+    /// It does not.
+    Vanish,
 }
 
 /// In what state a client gives its connection back.

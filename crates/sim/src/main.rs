@@ -5,12 +5,14 @@ use std::io::Write as _;
 use std::ops::Range;
 use std::process::ExitCode;
 
-use plimsoll_sim::{History, Tally, Telling, draw, run, shrink};
+use plimsoll_sim::{Cast, History, Tally, Telling, draw, run, shrink};
 
-const USAGE: &str = "usage: plimsoll-sim [--seed N | --seeds A..B] [--steps M] [--shrink RUNS] [--verbose]\n
+const USAGE: &str = "usage: plimsoll-sim [--seed N | --seeds A..B] [--steps M] [--cast WHO] [--shrink RUNS] [--verbose]\n
   --seed N       the history of one seed (0)
   --seeds A..B   those of all seeds from A to B, B not included
   --steps M      so many things happen in each (400)
+  --cast WHO     silent: clients that hold and say nothing; speaking: some that speak the protocol, through the\n\
+                 \x20session machine; both: the one with even seeds, the other with odd ones (both)
   --shrink RUNS  most runs to cut a history down that breaks a rule (4000)
   --verbose      prints the history of each seed, and what happens in it\n
 status 0: no rule was broken; 1: one was; 2: this text\n";
@@ -24,6 +26,7 @@ const TRACE_LINES_MAX: usize = 120;
 struct Options {
     seeds: Range<u64>,
     steps: u32,
+    cast: Cast,
     shrink_runs: u32,
     telling: Telling,
 }
@@ -38,7 +41,8 @@ fn main() -> ExitCode {
 }
 
 fn parse(arguments: &[String]) -> Option<Options> {
-    let mut options = Options { seeds: 0..1, steps: 400, shrink_runs: 4000, telling: Telling::Silent };
+    let mut options =
+        Options { seeds: 0..1, steps: 400, cast: Cast::Both, shrink_runs: 4000, telling: Telling::Silent };
     let mut words = arguments.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word {
@@ -51,6 +55,14 @@ fn parse(arguments: &[String]) -> Option<Options> {
                 options.seeds = first.parse().ok()?..end.parse().ok()?;
             }
             "--steps" => options.steps = words.next()?.parse().ok()?,
+            "--cast" => {
+                options.cast = match words.next()? {
+                    "silent" => Cast::Silent,
+                    "speaking" => Cast::Speaking,
+                    "both" => Cast::Both,
+                    _ => return None,
+                };
+            }
             "--shrink" => options.shrink_runs = words.next()?.parse().ok()?,
             "--verbose" => options.telling = Telling::Lines,
             _ => return None,
@@ -66,7 +78,7 @@ fn run_all(options: &Options) -> u32 {
     std::panic::set_hook(Box::new(|_| {}));
     let (mut total, mut broken, mut ran) = (Tally::default(), 0, 0u64);
     for seed in options.seeds.clone() {
-        let history = draw(seed, options.steps);
+        let history = draw(seed, options.steps, options.cast);
         let outcome = run(&history, None, options.telling);
         ran += 1;
         add(&mut total, &outcome.tally);
@@ -87,7 +99,8 @@ fn run_all(options: &Options) -> u32 {
     std::panic::set_hook(hook);
     say(&format!(
         "sim: {ran} seeds of {} steps: {} events, {} requests, {} grants, {} opens, {} refusals, {} closes, \
-         {} cancels, {} logins refused (53300), digest {:016x}; {broken} broke a rule\n",
+         {} cancels, {} logins refused (53300); {} said, {} messages heard, {} settled, {} reused ({} with leftovers), \
+         {} rounds of our own; digest {:016x}; {broken} broke a rule\n",
         options.steps,
         total.events,
         total.requests,
@@ -97,6 +110,12 @@ fn run_all(options: &Options) -> u32 {
         total.closes,
         total.cancels,
         total.full,
+        total.said,
+        total.heard,
+        total.settled,
+        total.reused,
+        total.reused_with_leftovers,
+        total.rounds,
         total.digest
     ));
     broken
@@ -124,6 +143,12 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.closes += tally.closes;
     total.cancels += tally.cancels;
     total.full += tally.full;
+    total.said += tally.said;
+    total.heard += tally.heard;
+    total.settled += tally.settled;
+    total.reused += tally.reused;
+    total.reused_with_leftovers += tally.reused_with_leftovers;
+    total.rounds += tally.rounds;
     total.digest = total.digest.rotate_left(5) ^ tally.digest;
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::history::{Arrival, Back, Course, History, Limits, Mood, PoolShape, Shape, Step, What};
+use crate::history::{
+    Arrival, Back, Course, History, Limits, Mood, PoolShape, Pooling, Shape, Step, Visit, What,
+};
 
 /// A time in its best unit.
 struct Us(u64);
@@ -101,13 +103,14 @@ impl fmt::Display for PoolShape {
             (0..3).filter(|bit| self.targets & (1 << bit) != 0).map(|bit| bit.to_string()).collect();
         write!(
             f,
-            "database {}, user {}, targets [{}] {:?}, {:?}, {}",
+            "database {}, user {}, targets [{}] {:?}, {:?}, {}, {}",
             self.database,
             self.user,
             targets.join(" "),
             self.picks,
             self.place,
-            self.limits
+            self.limits,
+            self.pooling
         )
     }
 }
@@ -166,6 +169,8 @@ impl fmt::Display for What {
             }
             What::Look { target } => write!(f, "target #{target} is asked how many places it has"),
             What::SecretChanged { nth } => write!(f, "pool #{nth} may have another password"),
+            What::Visit(visit) => write!(f, "{visit}"),
+            What::Notify { channel } => write!(f, "channel ch{channel} is notified"),
             What::Stale { nth } => write!(f, "the id of gone slot #{nth} is used"),
             other => write_admin(f, other),
         }
@@ -183,6 +188,10 @@ fn write_admin(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
         What::RenewWaits { wait_us } => write!(f, "query_wait_timeout of who waits: {}", Us(*wait_us)),
         What::AddPool(shape) => write!(f, "a new pool: {shape}"),
         What::SetPool { nth, shape } => write!(f, "pool #{nth} changes: {shape}"),
+        What::Reload { nth, reload } => {
+            write!(f, "RELOAD with another line for pool #{nth}: {:?}", reload.line)?;
+            reload.general.iter().try_for_each(|general| write!(f, ", {general:?}"))
+        }
         What::RemovePool { nth } => write!(f, "pool #{nth} is removed"),
         What::Pause { database } => write!(f, "PAUSE {}", Scope(*database)),
         What::Resume { database } => write!(f, "RESUME {}", Scope(*database)),
@@ -213,6 +222,32 @@ impl fmt::Display for Arrival {
             Some(leave_us) => write!(f, ", vanishes {} after it came", Us(leave_us)),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Visit { arrival, talk } = self;
+        write!(f, "a speaker on worker {} comes to pool #{}", arrival.worker, arrival.pool)?;
+        if arrival.wait_us > 0 {
+            write!(f, ", waits up to {}", Us(arrival.wait_us))?;
+        }
+        if let Some(leave_us) = arrival.leave_us {
+            write!(f, ", vanishes {} after it came", Us(leave_us))?;
+        }
+        write!(f, ", style {}, application {}, dice {:x}: ", talk.style, talk.application, talk.dice)?;
+        write!(f, "{} | {:?}", talk.units.join(" | "), talk.leaving)
+    }
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} pooling, cleaned {:?}, {} statements", self.mode, self.cleaning, self.prepared_max)?;
+        let limits = [("query", self.query_us), ("idle", self.idle_us), ("transaction", self.transaction_us)];
+        for (name, us) in limits.into_iter().filter(|(_, us)| *us > 0) {
+            write!(f, ", {name} at most {}", Us(us))?;
+        }
+        Ok(())
     }
 }
 

@@ -2,8 +2,8 @@
 //! to an end.
 
 use crate::history::{
-    Answer, Arrival, Back, Backoff, Cancel, Course, Ending, Farewell, Limits, Login, Minimum, Mood,
-    Newcomers, Order, Picks, Place, PoolShape, Shape, Step, Turns, What,
+    Answer, Arrival, Back, Backoff, Cancel, Course, Ending, Farewell, Leaving, Limits, Login, Minimum, Mood,
+    Newcomers, Order, Picks, Place, PoolShape, Pooling, Reload, Shape, Step, Talk, Turns, Visit, What,
 };
 
 /// Proposals: changed copies that differ from the original.
@@ -63,11 +63,18 @@ pub(crate) fn simpler_steps(step: &Step) -> Vec<Step> {
             .chain([What::SetPool { nth: 0, shape: shape.clone() }])
             .collect(),
         What::AddPool(shape) => simpler_pools(shape).into_iter().map(What::AddPool).collect(),
+        What::Visit(visit) => simpler_visits(visit).into_iter().map(What::Visit).collect(),
+        What::Notify { .. } => vec![What::Notify { channel: 1 }],
         What::Vanish { .. } => vec![What::Vanish { nth: 0 }],
         What::Die { notice_us, .. } => {
             vec![What::Die { nth: 0, notice_us: *notice_us }, What::Die { nth: 0, notice_us: 0 }]
         }
         What::Crash { target, .. } => vec![What::Crash { target: *target, notice_us: 0 }],
+        What::Reload { nth, reload } => {
+            let line = reload.line.clone();
+            let bare = Box::new(Reload { line, general: None });
+            vec![What::Reload { nth: 0, reload: reload.clone() }, What::Reload { nth: *nth, reload: bare }]
+        }
         What::RemovePool { .. } => vec![What::RemovePool { nth: 0 }],
         What::Pause { .. } => vec![What::Pause { database: None }],
         What::Resume { .. } => vec![What::Resume { database: None }],
@@ -117,6 +124,31 @@ fn simpler_arrivals(plan: &Arrival) -> Vec<Arrival> {
     proposals.list
 }
 
+fn simpler_visits(visit: &Visit) -> Vec<Visit> {
+    let mut proposals = Proposals::of(visit);
+    for arrival in simpler_arrivals(&visit.arrival) {
+        proposals.propose(|visit| visit.arrival = arrival);
+    }
+    for talk in simpler_talks(&visit.talk) {
+        proposals.propose(|visit| visit.talk = talk);
+    }
+    proposals.list
+}
+
+fn simpler_talks(talk: &Talk) -> Vec<Talk> {
+    let mut proposals = Proposals::of(talk);
+    proposals.propose(|talk| talk.units.truncate(talk.units.len() / 2));
+    for at in (0..talk.units.len()).rev() {
+        proposals.propose(|talk| drop(talk.units.remove(at)));
+    }
+    proposals.propose(|talk| (talk.style, talk.application) = (0, 0));
+    proposals.propose(|talk| talk.leaving = Leaving::Vanish);
+    for dice in 0..talk.dice.min(8) {
+        proposals.propose(|talk| talk.dice = dice);
+    }
+    proposals.list
+}
+
 fn simpler_moods(mood: &Mood) -> Vec<Mood> {
     let mut proposals = Proposals::of(mood);
     proposals.propose(|mood| {
@@ -147,6 +179,9 @@ fn simpler_pools(pool: &PoolShape) -> Vec<PoolShape> {
     proposals.propose(|pool| pool.targets &= 1);
     proposals.propose(|pool| pool.picks = Picks::InTurn);
     proposals.propose(|pool| pool.place = Place::Ordinary);
+    let Pooling { mode, cleaning, prepared_max, .. } = pool.pooling;
+    proposals.propose(|pool| pool.pooling = Pooling { mode, cleaning, prepared_max, ..Pooling::PLAIN });
+    proposals.propose(|pool| pool.pooling = Pooling { mode, cleaning, ..Pooling::PLAIN });
     let plain = Limits {
         size: pool.limits.size,
         min_size: 0,

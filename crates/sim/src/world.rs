@@ -8,9 +8,15 @@ mod clients;
 mod connections;
 mod faults;
 mod grants;
+mod reloads;
+mod speakers;
+mod talks;
+mod wires;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use plimsoll_session::Settings;
 use plimsoll_types::{ClientId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, WorkerId};
 
 use crate::agenda::Agenda;
@@ -19,6 +25,8 @@ use crate::history::{Arrival, Course, PoolShape, Shape, Step, What};
 use crate::ledger::Ledger;
 use crate::server::{BackendId, Server};
 pub(crate) use connections::LOST_MAX_US;
+use reloads::Configuration;
+use talks::Talks;
 
 /// A history begins then, microseconds.
 const BEGINS: u64 = 1_000_000;
@@ -71,6 +79,18 @@ pub struct Tally {
     pub cancels: u64,
     /// Logins refused with 53300.
     pub full: u64,
+    /// What clients that speak have said, in units.
+    pub said: u64,
+    /// Messages they have received, each the right one.
+    pub heard: u64,
+    /// Rounds of parameters before a client's own messages.
+    pub settled: u64,
+    /// Connections that came back from clients that speak, to be used again.
+    pub reused: u64,
+    /// The same, with something left behind.
+    pub reused_with_leftovers: u64,
+    /// Reset and check queries that were answered.
+    pub rounds: u64,
     /// Everything, folded into one number: two runs of one history agree in it.
     pub digest: u64,
 }
@@ -81,6 +101,7 @@ pub(crate) struct PoolModel {
     pub(crate) shape: PoolShape,
     pub(crate) targets: Vec<TargetId>,
     pub(crate) clients: u32,
+    pub(crate) settings: Arc<Settings>,
 }
 
 /// A client.
@@ -207,6 +228,16 @@ pub(crate) enum Event {
     Leaves(ClientId),
     Cancel(u64),
     Looks,
+    /// A client says what it says next.
+    Speaks(ClientId),
+    /// Bytes of a client arrive.
+    Arrives(ClientId),
+    /// A limit of a client's time may be over.
+    Limit(ClientId),
+    /// Bytes of a server arrive.
+    Answers(SlotId),
+    /// A statement that takes time has ended: the how manieth of its connection.
+    Wakes(SlotId, u32),
 }
 
 /// The world.
@@ -233,8 +264,15 @@ pub(crate) struct World {
     pub(crate) gone_slots: BTreeSet<SlotId>,
     pub(crate) holds: BTreeSet<HoldId>,
     pub(crate) ledger: Ledger,
+    pub(crate) talks: Talks,
+    pub(crate) configuration: Configuration,
+    /// Whether nobody pauses to think any more.
+    pub(crate) hurry: bool,
     pub(crate) tally: Tally,
     pub(crate) moves: u64,
+    /// Up to which number everybody had come when an application was granted something from a queue: the last time but
+    /// one, and the last time.
+    pub(crate) turns: BTreeMap<(PoolId, u32), (u64, u64)>,
     /// Counts clients, turns and cancels.
     pub(crate) numbers: u64,
     /// The second that has begun: until when it lasts, and opens and grants when it began.
@@ -272,8 +310,12 @@ impl World {
             gone_slots: BTreeSet::new(),
             holds: BTreeSet::new(),
             ledger: Ledger::new(),
+            talks: Talks::new(),
+            configuration: Configuration::default(),
+            hurry: false,
             tally: Tally::default(),
             moves: 0,
+            turns: BTreeMap::new(),
             numbers: 0,
             second: (Moment(0), 0, 0),
             looked: Moment(0),
@@ -334,15 +376,31 @@ impl World {
             self.now = self.now.max(next);
             if event.is_some_and(|event| timeout.is_none_or(|timeout| event <= timeout)) {
                 if let Some(event) = self.agenda.next() {
-                    self.come_true(event)?;
+                    self.take_place(event)?;
                 }
             } else {
                 self.look_at_timeouts()?;
+                self.settle()?;
             }
-            self.settle()?;
         }
         self.now = self.now.max(end);
         Ok(())
+    }
+
+    /// An event, and what follows from it.
+    fn take_place(&mut self, event: Event) -> Kept {
+        let before = self.driver.times_told();
+        self.come_true(event)?;
+        let bytes_only = matches!(
+            event,
+            Event::Speaks(_) | Event::Arrives(_) | Event::Limit(_) | Event::Answers(_) | Event::Wakes(..)
+        );
+        if bytes_only && before == self.driver.times_told() {
+            // The pool has heard nothing: its books are as they were.
+            self.count_event()?;
+            return self.compare_wires();
+        }
+        self.settle()
     }
 
     /// When the shell looks at the pool's timeouts next.
@@ -365,7 +423,7 @@ impl World {
     fn come_true(&mut self, event: Event) -> Kept {
         match event {
             Event::LoginEnds(slot, epoch) => self.login_ends(slot, epoch),
-            Event::QueryEnds(slot, epoch) => self.query_ends(slot, epoch),
+            Event::QueryEnds(slot, epoch) => self.query_ends(slot, epoch)?,
             Event::CloseTimeout(slot) => self.close_timeout(slot),
             Event::SeenClosed(slot) => self.seen_closed(slot),
             Event::BackendEnds(target, backend) => self.servers[target.0 as usize].end(backend),
@@ -375,6 +433,11 @@ impl World {
             Event::Returns(client, hold) => self.give_back(client, hold)?,
             Event::Leaves(client) => self.leave(client)?,
             Event::Cancel(number) => self.cancel_proceeds(number)?,
+            Event::Speaks(client) => self.speak(client)?,
+            Event::Arrives(client) => self.arrive_bytes(client)?,
+            Event::Limit(client) => self.limit(client)?,
+            Event::Answers(slot) => self.answer_bytes(slot)?,
+            Event::Wakes(slot, naps) => self.wake(slot, naps)?,
             Event::Looks => {
                 self.look()?;
                 // Whoever asks a server once goes on asking: the pool counts on it.
@@ -390,6 +453,15 @@ impl World {
     fn happen(&mut self, what: &What) -> Kept {
         match what {
             What::Arrive(plan) => self.arrive(*plan),
+            What::Visit(visit) => self.visit(visit),
+            What::Reload { nth, reload } => {
+                self.reload(*nth, reload)?;
+                self.post_reload()
+            }
+            What::Notify { channel } => {
+                self.notify(&format!("ch{channel}"));
+                Ok(())
+            }
             What::Vanish { nth } => self.vanish(*nth),
             What::Cancel { nth, cancel } => self.begin_cancel(*nth, *cancel),
             What::Stale { nth } => self.try_stale(*nth),
@@ -412,21 +484,26 @@ impl World {
             | What::Reconnect { .. }
             | What::RefuseWaiters { .. } => {
                 self.administer(what);
-                Ok(())
+                self.post_reload()
             }
         }
     }
 
     /// Carries out what the pool wants done, and compares the books.
     pub(crate) fn settle(&mut self) -> Kept {
-        self.tally.events += 1;
-        let (events, now) = (self.tally.events, self.now);
-        ensure(events < EVENTS_MAX, "a history ends", || format!("{events} events at {now:?}"))?;
+        self.count_event()?;
+        let now = self.now;
         while let Some(action) = self.driver.next_action(now) {
             self.act(action)?;
         }
         self.ensure_calm()?;
         self.compare()
+    }
+
+    fn count_event(&mut self) -> Kept {
+        self.tally.events += 1;
+        let (events, now) = (self.tally.events, self.now);
+        ensure(events < EVENTS_MAX, "a history ends", || format!("{events} events at {now:?}"))
     }
 
     /// Servers are not stormed with logins that serve nobody.

@@ -1,7 +1,7 @@
 //! The simulator can fail: mistakes that are made on purpose are found within a few seeds, by the rule they break, and
 //! the history that shows them is cut down to a few steps.
 
-use plimsoll_sim::{Sabotage, Shrunk, Telling, draw, run, shrink};
+use plimsoll_sim::{Cast, Sabotage, Shrunk, Telling, draw, run, shrink};
 
 /// So many seeds are tried.
 const SEEDS: u64 = 200;
@@ -10,9 +10,9 @@ const SEEDS: u64 = 200;
 const STEPS_MAX: usize = 8;
 
 /// The first seed that shows the mistake, cut down.
-fn find(sabotage: Sabotage) -> Shrunk {
+fn find(sabotage: Sabotage, cast: Cast) -> Shrunk {
     let found = (0..SEEDS).find_map(|seed| {
-        let history = draw(seed, 100);
+        let history = draw(seed, 100, cast);
         let broken = run(&history, Some(sabotage), Telling::Silent).broken?;
         Some(shrink(&history, &broken, Some(sabotage), 3000))
     });
@@ -21,9 +21,13 @@ fn find(sabotage: Sabotage) -> Shrunk {
 
 /// Finds it, by one of these rules, with a short history that breaks nothing when nobody makes the mistake.
 fn assert_found(sabotage: Sabotage, rules: &[&str]) {
-    let shrunk = find(sabotage);
+    assert_found_with(Cast::Silent, sabotage, rules);
+}
+
+fn assert_found_with(cast: Cast, sabotage: Sabotage, rules: &[&str]) {
+    let shrunk = find(sabotage, cast);
     let rule = shrunk.broken.rule;
-    assert!(rules.contains(&rule), "{sabotage:?} breaks {rule}: {}", shrunk.broken.what);
+    assert!(rules.contains(&rule), "{sabotage:?} breaks {rule}: {}\n{}", shrunk.broken.what, shrunk.history);
     let steps = shrunk.history.steps.len();
     assert!(steps <= STEPS_MAX, "{steps} steps are left:\n{}", shrunk.history);
     let honest = run(&shrunk.history, None, Telling::Silent);
@@ -71,4 +75,60 @@ fn a_failure_that_nobody_hears_of() {
 #[test]
 fn a_cancel_that_strikes_the_next_client() {
     assert_found(Sabotage::EndCancelEarly, &["2: counters", "cancel: none is under way"]);
+}
+
+#[test]
+fn bytes_of_a_server_that_are_forgotten() {
+    assert_found_with(
+        Cast::Speaking,
+        Sabotage::ForgetBytes,
+        &[
+            "8: nobody is closed without a reason",
+            "5: each client gets the answers to its own requests, in order",
+        ],
+    );
+}
+
+#[test]
+fn a_connection_that_is_left_in_the_middle() {
+    // A server that has died in the middle answers nobody who gets it then.
+    assert_found_with(
+        Cast::Speaking,
+        Sabotage::LeaveBusy,
+        &["4: no unfinished answer", "liveness: nothing is under way for ever"],
+    );
+}
+
+#[test]
+fn an_answer_for_somebody_else() {
+    assert_found_with(
+        Cast::Speaking,
+        Sabotage::SwapClients,
+        &["5: each client gets the answers to its own requests, in order"],
+    );
+}
+
+#[test]
+fn a_request_that_gets_lost_while_it_waits() {
+    assert_found_with(
+        Cast::Speaking,
+        Sabotage::ForgetRequest,
+        &[
+            "liveness: everybody has gone",
+            "liveness: every waiter is answered",
+            "liveness: no pool starves another",
+            "liveness: nothing is under way for ever",
+            "5: each client gets the answers to its own requests, in order",
+        ],
+    );
+}
+
+#[test]
+fn a_dirty_connection_that_was_not_reset() {
+    assert_found_with(Cast::Speaking, Sabotage::SkipCleaning, &["5: no state of one client reaches another"]);
+}
+
+#[test]
+fn a_reset_that_does_not_reset() {
+    assert_found_with(Cast::Speaking, Sabotage::FakeReset, &["5: what is cleaned is clean"]);
 }

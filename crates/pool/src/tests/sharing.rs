@@ -195,6 +195,30 @@ fn applications_take_turns() {
 }
 
 #[test]
+fn an_application_that_comes_again_at_once_has_had_its_turn() {
+    // The simulator's seed 207975: one client that asked anew each time came before all of another application.
+    let (mut bench, pool) = Bench::with_pool(PoolLimits { fairness: Fairness::Application, ..limits(1) });
+    let held = bench.hold(pool, HOME, 1).slot;
+    let ask = |bench: &mut Bench, client: u64, class: u32| {
+        let (client, wait_max, wait_cause) = (ClientId(client), secs(120), WaitCause::QueryWaitTimeout);
+        let request = Request { pool, client, worker: HOME, wait_max, wait_cause, class };
+        assert!(matches!(bench.pools.handle_request(request, at(2)), Requested::Queued(_)));
+    };
+    (100..105).for_each(|client| ask(&mut bench, client, 1));
+    ask(&mut bench, 200, 2);
+    let mut served = Vec::new();
+    for ms in 10..18 {
+        bench.give_back(held, ms);
+        let [Action::Grant { client, .. }] = bench.done()[..] else { panic!("a grant") };
+        served.push(client.0);
+        if client.0 >= 200 {
+            ask(&mut bench, client.0 + 1, 2);
+        }
+    }
+    assert_eq!(served, [100, 200, 101, 201, 102, 202, 103, 203]);
+}
+
+#[test]
 fn a_pool_at_its_own_size_takes_nothing_from_others() {
     let (mut bench, pools) = pools_on(2, 2, 1);
     let theirs = bench.hold(pools[0], HOME, 1).slot;

@@ -95,6 +95,32 @@ fn the_unnamed_statement_of_another_client_is_never_used() {
 }
 
 #[test]
+fn an_unnamed_statement_is_used_when_it_is_known_whose_it_is() {
+    // The simulator's seed 101794: the Close, or the client's own Parse, is skipped with what came before it.
+    for (own, sent) in [("B:", "C B"), ("P:=y B:", "P:=y B")] {
+        let mut t = Talk::new();
+        t.client("P:=x B: E S");
+        t.server("1 2 C:INSERT Z:I");
+        t.next_client();
+        t.client("B:nothing");
+        assert_eq!(t.client(&format!("{own} E S")), format!("s[{sent} E S]"));
+        assert_eq!(t.client("B: E S"), "busy", "{own}");
+        assert_eq!(t.server("E:26000 Z:I"), "s[C B E S] c[E:26000 Z:I]", "{own}");
+        assert_eq!(t.server("3 E:26000 Z:I"), "c[E:26000 Z:I] release Clean", "{own}");
+    }
+}
+
+#[test]
+fn an_unnamed_statement_of_the_same_batch_is_ones_own() {
+    let mut t = Talk::new();
+    assert_eq!(t.client("P:=x B: E S P:=y B: E D: S"), "s[P:=x B E S P:=y B E D S]");
+    assert_eq!(t.client("B: E S"), "busy");
+    let answers = "1 2 C:INSERT Z:I 1 2 C:INSERT n Z:I";
+    assert_eq!(t.server(answers), format!("s[B E S] c[{answers}]"));
+    assert_eq!(t.server("2 C:INSERT Z:I"), "c[2 C:INSERT Z:I] release Clean");
+}
+
+#[test]
 fn an_unnamed_parse_that_is_skipped_makes_nothing_ones_own() {
     let mut t = Talk::new();
     assert_eq!(t.client("Q:begin"), "s[Q:begin]");

@@ -2,6 +2,7 @@
 
 use plimsoll_types::{Moment, PoolId, TargetId};
 
+use super::talks::settings;
 use super::{ClientDoing, PoolModel, World, nth};
 use crate::history::{PoolShape, What};
 
@@ -17,15 +18,24 @@ impl World {
     pub(crate) fn add_pool(&mut self, shape: &PoolShape) {
         let targets = self.targets_of(shape);
         let pool = self.driver.add_pool(shape, &targets, self.now);
-        self.pools.insert(pool, PoolModel { shape: shape.clone(), targets, clients: 0 });
+        let settings = settings(&shape.pooling);
+        self.pools.insert(pool, PoolModel { shape: shape.clone(), targets, clients: 0, settings });
     }
 
     pub(crate) fn set_pool(&mut self, pool: PoolId, shape: &PoolShape) {
         let targets = self.targets_of(shape);
         self.driver.set_pool(pool, shape, &targets, self.now);
+        self.turns.retain(|(of, _), _| *of != pool);
         if let Some(model) = self.pools.get_mut(&pool) {
-            model.shape = shape.clone();
+            let before = std::mem::replace(&mut model.shape, shape.clone());
             model.targets = targets;
+            if !self.shape.remodels {
+                let pooling = &mut model.shape.pooling;
+                (pooling.mode, pooling.cleaning) = (before.pooling.mode, before.pooling.cleaning);
+            }
+            if model.shape.pooling != before.pooling {
+                model.settings = settings(&model.shape.pooling);
+            }
         }
     }
 
@@ -99,7 +109,7 @@ impl World {
         self.driver.resume(database, self.now);
     }
 
-    fn renew_waits(&mut self, wait_us: u64) {
+    pub(super) fn renew_waits(&mut self, wait_us: u64) {
         self.driver.renew_waits(wait_us);
         let now = self.now;
         for client in self.clients.values_mut() {

@@ -1,11 +1,17 @@
 //! After every event: the pool's own recount, the model's books against the pool's, and what the servers see.
 
-use std::collections::BTreeMap;
-
 use plimsoll_pool::{Failure, Returned, SlotState};
 use plimsoll_types::{Cause, HoldId, PoolId, SlotId, TargetId, WorkerId};
 
 use super::{ClientDoing, Connection, Doing, Kept, World, broken, ensure, nth};
+
+/// Connections by what they count for; there are never more than three of each.
+#[derive(Debug, Default)]
+struct Counted {
+    databases: [u32; 3],
+    users: [u32; 3],
+    targets: [u32; 3],
+}
 
 impl World {
     pub(crate) fn count(&self, is: impl Fn(&Connection) -> bool) -> u32 {
@@ -17,9 +23,11 @@ impl World {
             return broken("2: the pool's recount", difference);
         }
         self.compare_slots()?;
-        self.compare_counts()?;
-        self.compare_servers()?;
+        let counted = self.recount();
+        self.compare_counts(&counted)?;
+        self.compare_servers(&counted)?;
         self.compare_waiters()?;
+        self.compare_wires()?;
         let holding = self.clients.values().filter_map(|client| match client.doing {
             ClientDoing::Holds(slot, hold) => Some((slot, hold)),
             _ => None,
@@ -55,33 +63,30 @@ impl World {
     }
 
     /// Invariant 2: counters equal recounted lists.
-    fn compare_counts(&self) -> Kept {
+    fn compare_counts(&self, counted: &Counted) -> Kept {
         let same = |what: &dyn std::fmt::Debug, counted: u32, kept: u32| {
             ensure(counted == kept, "2: counters", || format!("{what:?}: {counted} counted, {kept} kept"))
         };
-        for id in 0..3 {
-            let of_database = |other: &Connection| other.database == id && other.doing != Doing::Lost;
-            same(&("database", id), self.count(of_database), self.driver.database_used(id))?;
-            let of_user = |other: &Connection| other.user == id && other.doing != Doing::Lost;
-            same(&("user", id), self.count(of_user), self.driver.user_used(id))?;
+        for (id, (databases, users)) in (0..).zip(counted.databases.iter().zip(&counted.users)) {
+            same(&("database", id), *databases, self.driver.database_used(id))?;
+            same(&("user", id), *users, self.driver.user_used(id))?;
         }
-        let mut waiting: BTreeMap<PoolId, u32> = BTreeMap::new();
-        for client in self.waiting.values().filter_map(|id| self.clients.get(id)) {
-            *waiting.entry(client.pool).or_default() += 1;
-        }
+        let mut waiting: Vec<PoolId> = Vec::with_capacity(self.waiting.len());
+        waiting.extend(self.waiting.values().filter_map(|id| self.clients.get(id)).map(|client| client.pool));
         for pool in self.pools.keys() {
             let counts = self.driver.counts(*pool, self.now);
-            same(&("waiting", pool), waiting.get(pool).copied().unwrap_or_default(), counts.waiting)?;
+            let waiting = waiting.iter().filter(|other| *other == pool).count() as u32;
+            same(&("waiting", pool), waiting, counts.waiting)?;
             same(&("cancels", pool), self.cancels_of(*pool), counts.cancels)?;
         }
         ensure(self.moves == self.driver.moves(), "2: counters", || "moves".to_owned())
     }
 
     /// Invariant 9: what we count is not less than what the servers see of us, and each backend has a slot.
-    fn compare_servers(&self) -> Kept {
+    fn compare_servers(&self, counted: &Counted) -> Kept {
         for (target, server) in (0..).map(TargetId).zip(&self.servers) {
             let (ours, kept) = (server.ours(), self.driver.target_used(target));
-            let counted = self.count(|connection| connection.target == target);
+            let counted = counted.targets[target.0 as usize];
             ensure(counted == kept, "2: counters", || format!("{target:?}: {counted} counted, {kept} kept"))?;
             ensure(ours <= kept, "9: what the server sees", || {
                 format!("{target:?} sees {ours} of us, we count {kept}")
@@ -93,6 +98,19 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Counts all connections in one go.
+    fn recount(&self) -> Counted {
+        let mut counted = Counted::default();
+        for connection in self.connections.values() {
+            counted.targets[connection.target.0 as usize] += 1;
+            if connection.doing != Doing::Lost {
+                counted.databases[connection.database as usize] += 1;
+                counted.users[connection.user as usize] += 1;
+            }
+        }
+        counted
     }
 
     /// Invariant 3: who waits is known to wait, and not for longer than it wants to.

@@ -5,6 +5,7 @@ use plimsoll_types::SlotId;
 
 use super::{CancelModel, Doing, Event, Kept, Stage, World, broken, ensure, nth};
 use crate::history::{Cancel, Course};
+use crate::postgres::Woken;
 
 /// How long after it was given up a cancel request may still strike, microseconds.
 const LATE_US: u64 = 50_000;
@@ -118,6 +119,9 @@ impl World {
         self.digest(2, u64::from(cancel.slot.index));
         let Some(connection) = self.connections.get(&cancel.slot) else { return Ok(()) };
         match connection.doing {
+            Doing::Held(client, hold) if hold == cancel.hold && self.talks.is_speaker(client) => {
+                self.end_nap(cancel.slot, Woken::Canceled)
+            }
             Doing::Held(client, hold) if hold == cancel.hold => {
                 self.enter(0, Event::Returns(client, hold));
                 Ok(())

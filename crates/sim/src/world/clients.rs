@@ -1,7 +1,7 @@
 //! What clients do: come, ask, take up, hold, give back, vanish.
 
 use plimsoll_pool::{Requested, Returned};
-use plimsoll_types::{Cause, ClientId, HoldId, Moment, PoolId, SlotId, WorkerId};
+use plimsoll_types::{Cause, ClientId, HoldId, Moment, PoolId, Side, SlotId, WorkerId};
 
 use super::{Client, ClientDoing, Doing, Event, Kept, Used, Wait, World, ensure, nth};
 use crate::history::{Arrival, Back};
@@ -15,8 +15,13 @@ const UNSEEN_US: u64 = 200;
 
 impl World {
     pub(crate) fn arrive(&mut self, plan: Arrival) -> Kept {
+        self.come(plan).map_or(Ok(()), |client| self.ask(client))
+    }
+
+    /// A client comes, and has not asked yet.
+    pub(super) fn come(&mut self, plan: Arrival) -> Option<ClientId> {
         let pools: Vec<PoolId> = self.pools.keys().copied().collect();
-        let Some(pool) = nth(&pools, plan.pool) else { return Ok(()) };
+        let pool = nth(&pools, plan.pool)?;
         let client = ClientId(self.number());
         let worker = WorkerId(plan.worker % self.shape.workers.max(1));
         let rounds = plan.rounds.max(1);
@@ -25,7 +30,7 @@ impl World {
         if let Some(leave_us) = plan.leave_us {
             self.enter(leave_us, Event::Leaves(client));
         }
-        self.ask(client)
+        Some(client)
     }
 
     fn count_clients(&mut self, pool: PoolId, change: i32) {
@@ -87,6 +92,10 @@ impl World {
 
     /// A client has been answered: it asks again, or goes.
     fn next_round(&mut self, id: ClientId) {
+        if self.talks.is_speaker(id) {
+            // It has been told why, and is closed.
+            return self.forget_client(id);
+        }
         let client = self.client(id);
         client.doing = ClientDoing::Thinks;
         let (rounds, think_us) = (client.rounds, client.plan.think_us);
@@ -97,7 +106,8 @@ impl World {
         }
     }
 
-    fn forget_client(&mut self, id: ClientId) {
+    pub(super) fn forget_client(&mut self, id: ClientId) {
+        self.talks.forget_client(id);
         if let Some(client) = self.clients.remove(&id) {
             self.count_clients(client.pool, -1);
         }
@@ -112,6 +122,9 @@ impl World {
                 let (pool, hold_us) = (client.pool, client.plan.hold_us);
                 self.set_condition(slot, Condition::Busy);
                 self.ledger.begin(slot, hold, id, pool, self.now)?;
+                if self.talks.is_speaker(id) {
+                    return self.take_up(id, slot, hold);
+                }
                 self.enter(hold_us, Event::Returns(id, hold));
             }
             ClientDoing::GoneWhileGranted(slot, granted) if granted == hold => {
@@ -128,7 +141,9 @@ impl World {
         let Some(client) = self.clients.get(&id).copied() else { return Ok(()) };
         match client.doing {
             // What the server would have answered does not come: the end of the connection will be noticed.
-            ClientDoing::Holds(slot, held) if held == hold && self.is_alive(slot) => {
+            ClientDoing::Holds(slot, held)
+                if held == hold && self.is_alive(slot) && !self.talks.is_speaker(id) =>
+            {
                 self.end_hold(id, slot, client.plan.back)?;
                 self.next_round(id);
             }
@@ -145,6 +160,11 @@ impl World {
             self.enter(UNSEEN_US, Event::Notice(slot));
             return Ok(());
         }
+        if let ClientDoing::Holds(..) = client.doing
+            && self.talks.is_speaker(id)
+        {
+            return self.break_wire(id);
+        }
         if let ClientDoing::Granted(..) = client.doing {
             self.hand_over(slot, Back::Unusable);
         } else {
@@ -154,7 +174,7 @@ impl World {
         Ok(())
     }
 
-    fn end_hold(&mut self, id: ClientId, slot: SlotId, back: Back) -> Kept {
+    pub(super) fn end_hold(&mut self, id: ClientId, slot: SlotId, back: Back) -> Kept {
         self.set_condition(
             slot,
             match back {
@@ -206,6 +226,9 @@ impl World {
             }
             ClientDoing::Granted(slot, hold) => client.doing = ClientDoing::GoneWhileGranted(slot, hold),
             ClientDoing::GoneWhileGranted(..) => {}
+            ClientDoing::Holds(..) if self.talks.is_speaker(id) => {
+                return self.close_client(id, Side::Client, &Cause::ClientEof);
+            }
             ClientDoing::Holds(slot, _) => {
                 // One that rests between statements can be cleaned; one that works cannot be used again.
                 let back = if client.plan.back == Back::Dirty { Back::Dirty } else { Back::Unusable };

@@ -3,7 +3,7 @@
 use plimsoll_pool::Failure;
 use plimsoll_types::{Cause, Moment, PoolId, SlotId, TargetId, WorkerId};
 
-use super::{Attempt, Connection, Doing, Event, Used, World};
+use super::{Attempt, Connection, Doing, Event, Kept, Used, World};
 use crate::history::{Answer, Farewell, Login};
 use crate::server::{Admission, Condition};
 
@@ -76,6 +76,7 @@ impl World {
                 self.set_condition(slot, Condition::Clean);
                 self.set(slot, Doing::Idle);
                 self.ledger.open(slot, now);
+                self.talks.open(slot);
                 if attempt == Attempt::InAndDead {
                     self.kill(slot, self.servers[target.0 as usize].mood.close_us);
                 }
@@ -114,19 +115,20 @@ impl World {
         self.enter(answer_us.min(QUERY_TIMEOUT_US), Event::QueryEnds(slot, epoch));
     }
 
-    pub(crate) fn query_ends(&mut self, slot: SlotId, epoch: u32) {
+    pub(crate) fn query_ends(&mut self, slot: SlotId, epoch: u32) -> Kept {
         let now = self.now;
         if !self.is_alive(slot) {
-            return;
+            return Ok(());
         }
-        let Some(connection) = self.at_epoch(slot, epoch).copied() else { return };
+        let Some(connection) = self.at_epoch(slot, epoch).copied() else { return Ok(()) };
         let doing = connection.doing;
         let since = connection.since;
         let mood = self.servers[connection.target.0 as usize].mood;
         if now.micros_since(since) >= QUERY_TIMEOUT_US {
             self.set(slot, Doing::Lost);
             self.driver.failed_unseen(slot, Failure::Lost(Cause::CleaningFailed), now);
-            return self.await_end(slot);
+            self.await_end(slot);
+            return Ok(());
         }
         match mood.answer {
             Answer::Fails => {
@@ -134,6 +136,7 @@ impl World {
                 self.fail(slot, Failure::Lost(Cause::CleaningFailed));
             }
             Answer::Well => {
+                self.run_round(slot, doing)?;
                 self.set_condition(slot, Condition::Clean);
                 self.set(slot, Doing::Idle);
                 if doing == Doing::Checking {
@@ -142,6 +145,7 @@ impl World {
                 self.driver.cleaned(slot, now);
             }
         }
+        Ok(())
     }
 
     /// The shell lets a connection go.
@@ -235,6 +239,7 @@ impl World {
     pub(crate) fn forget(&mut self, slot: SlotId) {
         if self.connections.remove(&slot).is_some() {
             self.ledger.close(slot);
+            self.talks.forget_connection(slot);
             self.gone.push(slot);
             self.gone_slots.insert(slot);
         }

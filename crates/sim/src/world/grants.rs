@@ -17,6 +17,7 @@ impl World {
             Action::Grant { ticket, client, grant } => {
                 let wait = self.end_wait(ticket, client)?;
                 self.ensure_turn(client, &wait, grant.slot)?;
+                self.ensure_applications_take_turns(client, wait.application)?;
                 self.granted(client, grant)?;
                 let take_us = self.client(client).plan.take_us;
                 self.enter(take_us, Event::Takes(client, grant.hold));
@@ -85,6 +86,31 @@ impl World {
                 )
             })?;
         }
+        Ok(())
+    }
+
+    /// Where applications take turns, each is served once in a round: none comes a third time before one that waited
+    /// the first time.
+    fn ensure_applications_take_turns(&mut self, client: ClientId, application: u32) -> Kept {
+        let Some(pool) = self.clients.get(&client).map(|client| client.pool) else { return Ok(()) };
+        let in_turn =
+            self.pools.get(&pool).is_some_and(|model| model.shape.limits.turns == Turns::Application);
+        if !in_turn {
+            return Ok(());
+        }
+        let served = |application| self.turns.get(&(pool, application)).copied();
+        let (last_but_one, last) = served(application).unwrap_or_default();
+        if last_but_one > 0 {
+            let passed_over = self.waits_of(pool).map(|(_, wait)| wait).find(|wait| {
+                wait.application != application
+                    && wait.turn <= last_but_one
+                    && served(wait.application).is_none_or(|(_, served)| served < last_but_one)
+            });
+            ensure(passed_over.is_none(), "3: applications take turns", || {
+                format!("{client:?} of application {application} comes again before {passed_over:?}")
+            })?;
+        }
+        self.turns.insert((pool, application), (last, self.numbers));
         Ok(())
     }
 
