@@ -113,9 +113,12 @@ impl Pools {
 
     /// Invariant 2 of a pool: counters and idle lists.
     fn check_shelf(&self, id: PoolId, shelf: &Shelf) -> Result<(), String> {
+        let mut counted = [0; STATES.len()];
+        for (_, slot) in self.slots_of(id) {
+            counted[slot.state() as usize] += 1;
+        }
         for state in STATES {
-            let counted = self.slots_of(id).filter(|(_, slot)| slot.state() == state).count();
-            same(format_args!("{state:?} of {id:?}"), counted, shelf.count(state) as usize)?;
+            same(format_args!("{state:?} of {id:?}"), counted[state as usize], shelf.count(state) as usize)?;
         }
         let idle: BTreeSet<u32> = self
             .slots_of(id)

@@ -103,6 +103,8 @@ pub(crate) struct Limits {
     users: BTreeMap<UserId, GroupId>,
     /// How many groups are over their cap: one look on the query's way instead of three.
     over: u32,
+    /// How many groups have no room for one more.
+    full: u32,
 }
 
 impl Limits {
@@ -195,6 +197,10 @@ impl Limits {
         self.over
     }
 
+    pub(crate) fn full(&self) -> u32 {
+        self.full
+    }
+
     /// Whether a slot of these groups is in one that is over its cap. One comparison when none is.
     pub(crate) fn any_over(&self, groups: &Groups) -> bool {
         self.over > 0 && groups.iter().any(|group| self.is_over(*group))
@@ -226,8 +232,10 @@ impl Limits {
     fn change(&mut self, group: GroupId, change: impl FnOnce(&mut Group)) {
         let group = &mut self.groups[group.0 as usize];
         self.over -= u32::from(group.is_over());
+        self.full -= u32::from(!group.has_room(0));
         change(group);
         self.over += u32::from(group.is_over());
+        self.full += u32::from(!group.has_room(0));
     }
 }
 

@@ -74,20 +74,21 @@ impl Pools {
     pub(crate) fn want(&mut self, id: PoolId, now: Moment) {
         let settled = self.is_settled(id);
         if !settled && self.find_pool(id).is_some_and(|pool| self.wants(id, pool, now)) {
-            let kept = self.kept();
+            let (kept, full) = (self.kept(), self.slots.limits.full());
             self.find_way(id, now);
-            self.fill_if_freed(kept, now);
+            self.fill_if_changed(kept, full, now);
         }
     }
 
     /// Pools with a place of their own and nothing in it.
     fn kept(&self) -> usize {
-        self.guaranteed.iter().filter(|id| self.slots.shelf(**id).sized() == 0).count()
+        self.guaranteed.iter().filter(|id| self.slots.shelf(**id).total() == 0).count()
     }
 
-    /// A place that was kept for a pool at several targets is taken at one of them and free at the others.
-    fn fill_if_freed(&mut self, kept: usize, now: Moment) {
-        if self.kept() < kept {
+    /// A place that was kept for a pool at several targets is taken at one of them and free at the others; and a limit
+    /// that is full now has connections in the way of others that were not before.
+    fn fill_if_changed(&mut self, kept: usize, full: u32, now: Moment) {
+        if self.kept() < kept || (self.slots.limits.full() > full && !self.hungry.is_empty()) {
             self.fill(now);
         }
     }
@@ -123,11 +124,11 @@ impl Pools {
         self.hungry.clear();
         self.patient.clear();
         self.rationed.clear();
-        let kept = self.kept();
+        let (kept, full) = (self.kept(), self.slots.limits.full());
         for (.., id) in wanting {
             self.find_way(id, now);
         }
-        self.fill_if_freed(kept, now);
+        self.fill_if_changed(kept, full, now);
     }
 
     /// Opens a connection for a pool that wants one, or finds out what it has to wait for.
@@ -225,7 +226,8 @@ impl Pools {
     /// Whether the pool may open one more at `target`; places that are spoken for count as used.
     fn room(&self, id: PoolId, target: TargetId) -> Room {
         let pool = self.pool(id);
-        let first = pool.spec().standing == Standing::Guaranteed && self.slots.shelf(id).sized() == 0;
+        // One that is lost has the place that is kept: a pool that loses all it opens must not take the whole budget.
+        let first = pool.spec().standing == Standing::Guaranteed && self.slots.shelf(id).total() == 0;
         let Some(place) = self.slots.limits.target(target) else { return Room::Taken([None; 3]) };
         let groups = [place, pool.database, pool.user];
         let mut taken = [None; 3];

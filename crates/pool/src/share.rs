@@ -99,7 +99,7 @@ impl Pools {
 
     /// How many pools with a place of their own have a connection at a target.
     fn guaranteed_with_one(&self, place: GroupId) -> u32 {
-        self.guaranteed_at(place).filter(|id| self.slots.shelf(*id).sized() > 0).count() as u32
+        self.guaranteed_at(place).filter(|id| self.slots.shelf(*id).total() > 0).count() as u32
     }
 
     /// Pools with a place of their own that lead to a target.
