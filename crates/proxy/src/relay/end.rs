@@ -67,7 +67,8 @@ impl Relay {
         let left = self.is_left_behind(cause);
         let conn = self.conn.as_mut()?;
         Some(match self.session.detach(&mut conn.link) {
-            _ if side == Side::Server => Release::Unusable(cause.clone()),
+            // server_fast_close: the server connection is what is not wanted any more.
+            _ if side == Side::Server || *cause == Cause::DatabaseChanged => Release::Unusable(cause.clone()),
             Release::Unusable(_) if !left => Release::Unusable(cause.clone()),
             other => other,
         })
