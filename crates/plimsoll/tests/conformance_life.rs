@@ -322,3 +322,47 @@ fn modern_who_leaves_the_queue_costs_nothing() {
     assert_eq!(plimsoll.log().matches("new connection to server").count(), 1);
     assert_eq!(holder.value("SELECT 1"), "1");
 }
+
+#[test]
+fn the_smallest_pool_outlives_its_idle_timeout() {
+    let (postgres, plimsoll) = house(|ini| ini.set("min_pool_size", "2").set("server_idle_timeout", "1"));
+    let mut clients = [(); 4].map(|()| plimsoll.client("app", "p0"));
+    for client in &mut clients {
+        client.query("BEGIN");
+    }
+    for client in &mut clients {
+        client.query("COMMIT");
+    }
+    postgres.wait_for_sessions("datname = 'p0'", 4);
+    plimsoll.wait_for_log("closing because: server idle timeout", SOON);
+    postgres.wait_for_sessions("datname = 'p0'", 2);
+    let pids = || postgres.sql("SELECT pid FROM pg_stat_activity WHERE datname = 'p0' ORDER BY pid").rows;
+    let kept = pids();
+    assert!(!clients[0].hears_within(Duration::from_millis(1_800)));
+    assert_eq!(pids(), kept);
+}
+
+/// 1.18 has only pool_mode and max_user_connections for users.
+#[test]
+fn modern_settings_of_users_count_by_whose_matter_it_is() {
+    let postgres = Postgres::start();
+    let forced = format!("{} user=other", line(&postgres, "p0"));
+    let plimsoll = start(
+        Ini::new(&postgres)
+            .database("forced", &forced)
+            .user("other", "pool_mode=session pool_size=1 query_timeout=2")
+            .user("app", "query_wait_timeout=1 pool_mode=transaction pool_size=9 query_timeout=600"),
+    );
+    // The pool and its servers are the forced user's matter.
+    let mut holder = plimsoll.client("app", "forced");
+    holder.query("SELECT 1");
+    let pools = plimsoll.show("POOLS");
+    let row = pools.find(&[("database", "forced"), ("user", "other")]).unwrap();
+    assert_eq!((pools.cell(row, "pool_mode"), pools.number(row, "sv_active")), ("session", 1));
+    // How long one waits is the client's.
+    let mut waiting = plimsoll.client("app", "forced");
+    let begun = Instant::now();
+    fatal(&waiting.fail("SELECT 1"), "query_wait_timeout");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    fatal(&holder.fail("SELECT pg_sleep(600)"), "query timeout");
+}
