@@ -138,7 +138,7 @@ impl Login {
 fn not_first(head: &[u8]) -> End {
     match head {
         [front::PASSWORD, 0, ..] => return End::Refused(Cause::PasswordBeforeStartup),
-        [kind, 0, ..] if *kind != 0 => return End::Left(Cause::BadPacket),
+        [kind, 0, ..] if kind.is_ascii_alphabetic() => return End::Left(Cause::BadPacket),
         _ => {}
     }
     let mut hex = String::new();
