@@ -199,7 +199,15 @@ impl Opening {
         let stream = match (self.conn.take(), &self.entry) {
             (Some(conn), _) => Some(closer::abandon(&self.hub, conn, ending, cause).await),
             (None, Some(entry)) => {
-                closer::log_closing(&self.hub, entry, cause);
+                let age = self.hub.now().since(entry.opened);
+                match &failure {
+                    Failure::Login(_) => {
+                        report::log_login_failed(&self.plan, &entry.log_prefix(), age, cause);
+                    }
+                    Failure::Connect(_) | Failure::Lost(_) | Failure::Full(_) | Failure::Limited(_) => {
+                        report::log_closing(&self.plan, &entry.log_prefix(), age, cause);
+                    }
+                }
                 self.stream.take()
             }
             (None, None) => None,
