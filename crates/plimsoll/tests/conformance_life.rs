@@ -193,6 +193,7 @@ fn a_database_the_server_does_not_have_is_told_of_in_its_words() {
     assert_eq!((error.detail, error.hint), (None, None));
     logged(&plimsoll, 0, message);
     plimsoll.wait_for_log(&format!(" WARNING server login failed: FATAL {message}"), SOON);
+    plimsoll.wait_for_log("closing because: login failed (age=", SOON);
 }
 
 #[test]
