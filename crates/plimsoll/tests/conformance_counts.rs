@@ -92,7 +92,9 @@ fn averages_are_those_of_the_last_period() {
         ("bytes_sent", "avg_sent"),
         ("bytes_received", "avg_recv"),
     ] {
-        assert_eq!(of_p0(&averages, own), of_p0(&stats, other), "{own}");
+        // PgBouncer's move a little between two looks.
+        let (one, two) = (of_p0(&averages, own), of_p0(&stats, other));
+        assert!(one > 0 && one.abs_diff(two) <= two / 10, "{own}: {one} {two}");
     }
     assert!(line.contains(" xacts/s, ") && line.contains(" queries/s, "), "{line}");
     assert!(line.contains(" B/s, out ") && line.contains(" us, wait ") && line.ends_with(" us"), "{line}");
