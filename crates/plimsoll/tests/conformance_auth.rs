@@ -359,6 +359,7 @@ fn keys_of_scram_are_passed_through() {
         let plimsoll = start(ini.set("client_login_timeout", "2"));
         let error = plimsoll.login("app", "p0").password(PASSWORD).refusal();
         fatal(&error, "server login failed: wrong password type");
+        plimsoll.wait_for_log("closing because: failed to answer authreq", SOON);
     }
     drop(plimsoll);
 }

@@ -185,14 +185,16 @@ fn modern_kill_alone_spares_the_console() {
         }
     }
     assert_eq!(console.query("SHOW CLIENTS").count(&[("database", "pgbouncer")]), 1);
-    // Each database that had clients is paused by itself.
-    let mut held = plimsoll.client("app", "p0");
-    held.send(Batch::new().query("SELECT 1").bytes()).unwrap();
+    // Each database that had clients is paused by itself, and the next client waits in its login.
+    let login = plimsoll.login("app", "p0");
+    let mut held = login.knock().unwrap();
+    held.send(&login.startup_packet()).unwrap();
     assert!(!held.hears_within(Duration::from_millis(200)));
     says(&console.fail("RESUME"), "ERROR", "pooler is not paused/suspended");
     console.query("RESUME p0");
     console.query("RESUME p1");
-    assert_eq!(tags(&held.cycle().unwrap()), "TDCZ");
+    login.finish(&mut held).unwrap();
+    assert_eq!(held.value("SELECT 1"), "1");
     plimsoll.still_works(&["p0", "p1"]);
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plimsoll_auth::{Challenge, Credential, Random, ServerLogin, ServerReply, Stored, credential_for};
-use plimsoll_config::Plan;
+use plimsoll_config::{Compat, Plan};
 use plimsoll_ledger::Record;
 use plimsoll_pool::Failure;
 use plimsoll_session::{Ending, Link, Params, Round, RoundStep, error_of};
@@ -199,7 +199,15 @@ impl Opening {
         let stream = match (self.conn.take(), &self.entry) {
             (Some(conn), _) => Some(closer::abandon(&self.hub, conn, ending, cause).await),
             (None, Some(entry)) => {
-                closer::log_closing(&self.hub, entry, cause);
+                let age = self.hub.now().since(entry.opened);
+                match &failure {
+                    Failure::Login(_) => {
+                        report::log_login_failed(&self.plan, &entry.log_prefix(), age, cause);
+                    }
+                    Failure::Connect(_) | Failure::Lost(_) | Failure::Full(_) | Failure::Limited(_) => {
+                        report::log_closing(&self.plan, &entry.log_prefix(), age, cause);
+                    }
+                }
                 self.stream.take()
             }
             (None, None) => None,
@@ -308,12 +316,11 @@ async fn login(plan: &Plan, pool: &PoolEntry, incoming: &mut Incoming<'_>) -> Re
         match message.first().copied() {
             Some(back::ERROR_RESPONSE) => {
                 let failure = refusal(&message);
-                tracing::warn!(
-                    "S: {}/{} login failed: FATAL: {}",
-                    pool.database.name,
-                    pool.user,
-                    failure.cause().message()
-                );
+                let (name, user, text) = (&pool.database.name, &pool.user, failure.cause().message());
+                match plan.own.compat {
+                    Compat::Plimsoll => tracing::warn!("S: {name}/{user} login failed: FATAL: {text}"),
+                    Compat::Pgbouncer => tracing::warn!("server login failed: FATAL {text}"),
+                }
                 return Err(failure);
             }
             Some(back::NOTICE_RESPONSE) => {}
@@ -381,7 +388,8 @@ async fn connect_query(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<
         Ran::Well => return Ok(()),
         Ran::Refused(cause) => cause,
     };
-    tracing::warn!("{}connect_query failed: {}", conn.entry.log_prefix(), refused.message());
+    let prefix = conn.entry.log_prefix();
+    tracing::error!("{prefix}S: error while executing exec_on_query: ERROR: {}", refused.message());
     // The answer to an empty query comes after everything the failed one has left.
     drop_error(&mut conn.input);
     match round(hub, conn, "").await? {

@@ -360,13 +360,18 @@ impl Control {
     /// No such database.
     pub fn reconnect(&self, database: Option<&str>) -> Result<(), ControlError> {
         let id = self.auto_id(database)?;
+        self.clear_welcomes(id);
+        self.hub.with_pools(|pools, now| pools.reconnect(id, now));
+        Ok(())
+    }
+
+    /// The next client waits in its login for a server that logs us in.
+    fn clear_welcomes(&self, database: Option<plimsoll_types::DatabaseId>) {
         for pool in self.hub.directory.lock().pools() {
-            if id.is_none_or(|id| id == pool.database.id) {
+            if database.is_none_or(|id| id == pool.database.id) {
                 pool.clear_welcome();
             }
         }
-        self.hub.with_pools(|pools, now| pools.reconnect(id, now));
-        Ok(())
     }
 
     /// `WAIT_CLOSE [db]`. The caller waits for [`Until::Renewed`].
@@ -384,6 +389,7 @@ impl Control {
     pub fn kill(&self, database: Option<&str>) -> Result<(), ControlError> {
         let id = self.auto_id(database)?;
         self.hub.with_pools(|pools, now| pools.pause(id, now));
+        self.clear_welcomes(id);
         self.kill_clients_of(database, &Cause::DatabaseRemoved);
         self.hub.with_pools(|pools, now| pools.refuse_waiters(id, Cause::DatabaseRemoved, now));
         Ok(())

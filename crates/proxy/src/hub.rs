@@ -63,6 +63,12 @@ fn place<T>(table: &mut Vec<Option<T>>, index: u32, value: Option<T>) -> Option<
 }
 
 impl Core {
+    /// Whoever waits longest for this database.
+    fn oldest_waiter(&self, database: &str) -> Option<&Arc<ClientEntry>> {
+        let waiting = self.waiting.iter().flatten().filter(|client| *client.database == *database);
+        waiting.min_by_key(|client| client.waiting_since().map_or(u64::MAX, |since| since.0))
+    }
+
     /// Records of all server connections that are logged in.
     pub(crate) fn servers(&self) -> impl Iterator<Item = &Arc<ServerEntry>> {
         self.servers.iter().flatten()
@@ -576,11 +582,12 @@ impl Hub {
                     return;
                 };
                 if core.pools.is_from_reserve(slot) {
-                    tracing::warn!(
-                        "{}/{}: taking connection from reserve_pool",
-                        pool.database.name,
-                        pool.user
+                    let oldest = core.oldest_waiter(&pool.database.name);
+                    let whose = oldest.map_or_else(
+                        || format!("{}/{}: ", pool.database.name, pool.user),
+                        |client| client.log_prefix(),
                     );
+                    tracing::warn!("{whose}taking connection from reserve_pool");
                 }
                 let open = connector::open(self.clone(), slot, pool.clone(), target, worker);
                 self.spawn_on(worker, slot_task::watched(self.clone(), slot, open));

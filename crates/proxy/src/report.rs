@@ -81,11 +81,26 @@ pub(crate) fn fatal_to(plan: &Plan, prefix: &str, age: Duration, cause: &Cause) 
 
 /// `closing because`, if such lines are wanted.
 pub(crate) fn log_closing(plan: &Plan, prefix: &str, age: Duration, cause: &Cause) {
+    let why = match plan.own.compat {
+        Compat::Plimsoll => cause.message(),
+        Compat::Pgbouncer => cause.compat_message(),
+    };
+    log_closing_for(plan, prefix, age, &why);
+}
+
+/// The same for a server connection that was refused. PgBouncer tells the server's reason in a line before it.
+pub(crate) fn log_login_failed(plan: &Plan, prefix: &str, age: Duration, cause: &Cause) {
+    match (plan.own.compat, cause) {
+        (Compat::Pgbouncer, Cause::Server { .. }) => log_closing_for(plan, prefix, age, "login failed"),
+        (Compat::Pgbouncer, Cause::WrongPasswordType) => {
+            log_closing_for(plan, prefix, age, "failed to answer authreq");
+        }
+        (Compat::Pgbouncer | Compat::Plimsoll, _) => log_closing(plan, prefix, age, cause),
+    }
+}
+
+fn log_closing_for(plan: &Plan, prefix: &str, age: Duration, why: &str) {
     if plan.general.log.disconnections {
-        let why = match plan.own.compat {
-            Compat::Plimsoll => cause.message(),
-            Compat::Pgbouncer => cause.compat_message(),
-        };
         tracing::info!("{prefix}closing because: {why} (age={}s)", age.as_secs());
     }
 }

@@ -175,10 +175,10 @@ fn sweep(hub: &Arc<Hub>, worker: WorkerId) {
     for (slot, entry, cause) in broken {
         match &cause {
             Cause::ServerEnded { .. } => {
-                tracing::info!("{}got packet 'E' from server when not linked", entry.log_prefix());
+                tracing::warn!("{}got packet 'E' from server when not linked", entry.log_prefix());
             }
             Cause::ServerProtocol { .. } => {
-                tracing::info!("{}got a packet from server when not linked", entry.log_prefix());
+                tracing::warn!("{}got a packet from server when not linked", entry.log_prefix());
             }
             _ => {}
         }

@@ -10,6 +10,9 @@ use crate::session::{Attached, Session};
 use crate::statements::{Statements, is_reserved};
 use crate::steps::{Outcome, Steps, Then};
 
+/// How much of a message with an impossible length is shown, as PgBouncer does.
+const HEAD_SHOWN_BYTES: usize = 8;
+
 /// What to do with the message at hand.
 pub(crate) enum Verdict {
     /// It goes on as it is, in parts if need be.
@@ -94,7 +97,7 @@ impl Session {
             let head = match header(rest, self.settings.packet_bytes_max) {
                 Ok(Some(head)) => head,
                 Ok(None) => return Outcome::new(at, Then::Continue),
-                Err(e) => return Outcome::close(at, Side::Client, cause_of(e)),
+                Err(e) => return Outcome::close(at, Side::Client, cause_of(e, rest)),
             };
             let message = Message::new(head, rest, at);
             match self.unlinked_verdict(message, steps) {
@@ -150,7 +153,6 @@ impl Session {
             front::BIND | front::DESCRIBE | front::EXECUTE | front::CLOSE | front::FUNCTION_CALL => {
                 Verdict::Stop(Then::NeedServer)
             }
-            front::PASSWORD => stop(Cause::BadPacket),
             _ => stop(Cause::UnknownPacket),
         }
     }
@@ -213,7 +215,7 @@ impl Session {
                     let release = if at > 0 { self.poll_release(link, steps) } else { None };
                     return Outcome::new(at, release.unwrap_or(Then::Continue));
                 }
-                Err(e) => return Outcome::close(at, Side::Client, cause_of(e)),
+                Err(e) => return Outcome::close(at, Side::Client, cause_of(e, rest)),
             };
             // What asks for no answer goes on: the server may wait for it.
             let asks = !matches!(head.tag, front::COPY_DATA | front::FLUSH | front::TERMINATE);
@@ -294,7 +296,6 @@ impl Session {
             }
             front::COPY_DATA | front::FLUSH => Verdict::Pass,
             front::TERMINATE => stop(Cause::ClientClose),
-            front::PASSWORD => stop(Cause::BadPacket),
             _ => stop(Cause::UnknownPacket),
         }
     }
@@ -402,10 +403,16 @@ fn in_copy(link: &mut Link, syncs: u32, tag: u8) -> Option<Verdict> {
     }
 }
 
-pub(crate) fn cause_of(error: WireError) -> Cause {
+/// Why a message that begins like this cannot be taken.
+fn cause_of(error: WireError, input: &[u8]) -> Cause {
     match error {
         WireError::TooLong => Cause::PacketTooLarge,
-        WireError::BadLength | WireError::BadBody => Cause::BadPacket,
+        WireError::BadLength => {
+            let head = &input[..input.len().min(HEAD_SHOWN_BYTES)];
+            let hex: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
+            Cause::BadPacketHeader { hex: hex.into() }
+        }
+        WireError::BadBody => Cause::BadPacket,
     }
 }
 

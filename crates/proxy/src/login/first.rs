@@ -102,7 +102,7 @@ impl Login {
             Ok(None) => return Ok(Step::More),
             Ok(Some(found)) => found,
             Err(StartupError::BadCancel) => return Err(End::Left(Cause::BadCancelRequest)),
-            Err(StartupError::BadHeader(head)) => return Err(End::Refused(bad_header(&head))),
+            Err(StartupError::BadHeader(head)) => return Err(not_first(&head)),
             Err(StartupError::BadLayout) => return Err(End::Refused(Cause::BadStartupLayout)),
         };
         let more = self.input.len() > bytes;
@@ -114,7 +114,7 @@ impl Login {
             Packet::Ssl | Packet::GssEnc => Step::Decline,
             Packet::Cancel { key } => return Err(End::Cancel(key.to_vec())),
             Packet::Version2 => return Err(End::Refused(Cause::OldProtocol)),
-            Packet::Unknown { head } => return Err(End::Refused(bad_header(&head))),
+            Packet::Unknown { head } => return Err(not_first(&head)),
             Packet::Startup { .. } if self.lacks_tls() => return Err(End::Refused(Cause::SslRequired)),
             Packet::Startup { minor, params } => {
                 match startup::read(minor, params, &self.hub.tracked, &self.plan, &self.peer) {
@@ -133,17 +133,20 @@ impl Login {
     }
 }
 
-/// Something that is no first packet of ours. A password message shows by its type byte and a short length.
-fn bad_header(head: &[u8]) -> Cause {
-    if let [front::PASSWORD, 0, ..] = head {
-        return Cause::PasswordBeforeStartup;
+/// Something that is no first packet of ours. A message of a session shows by its type byte and a short length: only a
+/// password that comes too early is told so.
+fn not_first(head: &[u8]) -> End {
+    match head {
+        [front::PASSWORD, 0, ..] => return End::Refused(Cause::PasswordBeforeStartup),
+        [kind, 0, ..] if kind.is_ascii_alphabetic() => return End::Left(Cause::BadPacket),
+        _ => {}
     }
     let mut hex = String::new();
     for byte in head {
         // Writing to a String cannot fail.
         let _ = write!(hex, "{byte:02x}");
     }
-    Cause::BadPacketHeader { hex: hex.into() }
+    End::Refused(Cause::BadPacketHeader { hex: hex.into() })
 }
 
 /// What a newer protocol is answered: 3.0, and which of its options we do not know.
@@ -160,9 +163,16 @@ mod tests {
 
     #[test]
     fn garbage_is_shown_in_hex_and_a_password_is_recognised() {
-        assert_eq!(bad_header(b"GET / HT"), Cause::BadPacketHeader { hex: "474554202f204854".into() });
-        assert_eq!(bad_header(&[0x16, 3, 1, 2]), Cause::BadPacketHeader { hex: "16030102".into() });
-        assert_eq!(bad_header(&[b'p', 0, 0, 0, 9]), Cause::PasswordBeforeStartup);
-        assert_eq!(bad_header(b"post"), Cause::BadPacketHeader { hex: "706f7374".into() });
+        let said = |head: &[u8]| match not_first(head) {
+            End::Refused(cause) => cause.message().into_owned(),
+            End::Left(cause) => format!("left: {}", cause.message()),
+            End::Cancel(_) => unreachable!("{head:?} is no cancel request"),
+        };
+        assert_eq!(said(b"GET / HT"), "bad packet header: '474554202f204854'");
+        assert_eq!(said(&[0x16, 3, 1, 2]), "bad packet header: '16030102'");
+        assert_eq!(said(&[0, 0, 0, 4]), "bad packet header: '00000004'");
+        assert_eq!(said(&[b'p', 0, 0, 0, 9]), "client password pkt before startup packet");
+        assert_eq!(said(b"post"), "bad packet header: '706f7374'");
+        assert_eq!(said(&[b'Q', 0, 0, 0, 9]), "left: bad packet");
     }
 }

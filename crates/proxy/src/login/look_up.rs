@@ -271,13 +271,13 @@ impl Answer {
             Some(&back::ROW_DESCRIPTION) => {
                 let columns = message.get(5..7).map_or(0, |two| u16::from_be_bytes([two[0], two[1]]));
                 if columns != COLUMNS && self.row.is_ok() {
-                    self.row = Err(format!("auth_query gives {columns} columns, it must give {COLUMNS}"));
+                    self.row = Err(format!("expected {COLUMNS} columns from auth_query, not {columns}"));
                 }
             }
             Some(&back::DATA_ROW) if self.row.is_ok() => {
                 let mut values = back::data_row(message);
                 self.row = match (values.next().flatten(), values.next()) {
-                    (None, _) => Err("auth_query gave a user that is NULL".to_string()),
+                    (None, _) => Err("auth_query response contained null user name".to_string()),
                     (Some(_), None) => Err("auth_query gave no secret".to_string()),
                     (Some(_), Some(None)) => Ok(Row::Secret(Stored::impossible())),
                     (Some(_), Some(Some(secret))) => match std::str::from_utf8(secret) {

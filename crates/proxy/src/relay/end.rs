@@ -2,6 +2,7 @@
 
 use std::task::Context;
 
+use plimsoll_config::Compat;
 use plimsoll_session::Release;
 use plimsoll_types::{Cause, Moment, Side};
 
@@ -63,19 +64,36 @@ impl Relay {
 
     /// In what state the client leaves its server connection, if it has one.
     pub(super) fn release(&mut self, side: Side, cause: &Cause) -> Option<Release> {
+        let left = self.is_left_behind(cause);
         let conn = self.conn.as_mut()?;
         Some(match self.session.detach(&mut conn.link) {
-            _ if side == Side::Server => Release::Unusable(cause.clone()),
-            Release::Unusable(_) if !matches!(cause, Cause::ClientClose | Cause::ClientEof) => {
-                Release::Unusable(cause.clone())
-            }
+            // server_fast_close: the server connection is what is not wanted any more.
+            _ if side == Side::Server || *cause == Cause::DatabaseChanged => Release::Unusable(cause.clone()),
+            Release::Unusable(_) if !left => Release::Unusable(cause.clone()),
             other => other,
         })
     }
 
+    /// Whether the server connection is just left behind, busy as it is: its own line comes after the client's and says
+    /// no more than that. PgBouncer: whenever it is the client's end that is closed, and not the server's.
+    fn is_left_behind(&self, cause: &Cause) -> bool {
+        match cause {
+            Cause::ClientClose | Cause::ClientEof => true,
+            Cause::DatabaseRemoved
+            | Cause::AdminDisconnect
+            | Cause::UnknownPacket
+            | Cause::BadPacket
+            | Cause::BadPacketHeader { .. }
+            | Cause::PacketTooLarge
+            | Cause::NoSuchStatement
+            | Cause::StatementExists => self.hub.plan().own.compat == Compat::Pgbouncer,
+            _ => false,
+        }
+    }
+
     /// A client that is thrown out takes its server along: the server's line comes before the client's.
     fn tell_of_server(&mut self, release: Option<&Release>, cause: &Cause) {
-        let left = matches!(cause, Cause::ClientClose | Cause::ClientEof);
+        let left = self.is_left_behind(cause);
         if let (false, Some(Release::Unusable(why)), Some(conn)) = (left, release, &mut self.conn) {
             closer::log_closing(&self.hub, &conn.entry, why);
             conn.closing = Closing::Told;

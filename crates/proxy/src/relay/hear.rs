@@ -182,7 +182,10 @@ impl Relay {
             self.carry_out(cx, scratch, rest)?;
             rest = &rest[outcome.consumed..];
             match outcome.then {
-                Then::Continue | Then::Attached => break,
+                Then::Continue | Then::Attached => {
+                    self.share_statements();
+                    break;
+                }
                 Then::Collect { bytes } => {
                     self.wanted = bytes;
                     break;

@@ -143,6 +143,14 @@ impl Relay {
         show(&mut self.shown, self.session.params(), &self.entry.params);
     }
 
+    /// The number of named statements the console shows: a Close may be answered without a server connection.
+    pub(super) fn share_statements(&self) {
+        if self.conn.is_none() {
+            let mine = u32::try_from(self.session.prepared_count()).unwrap_or(u32::MAX);
+            self.entry.prepared.store(mine, Ordering::Relaxed);
+        }
+    }
+
     /// What the console shows of both, where it has changed.
     fn share_records(&mut self, conn: &mut ServerConn) {
         let prepared = u32::try_from(conn.link.prepared_count()).unwrap_or(u32::MAX);

@@ -117,8 +117,9 @@ fn without_a_connection_sync_is_answered_and_flush_is_not() {
 #[test]
 fn what_the_protocol_does_not_know_ends_the_client() {
     assert_eq!(Talk::new().client("?"), "close Client: unknown pkt");
-    assert_eq!(Talk::new().client("p:x"), "close Client: bad packet");
-    assert_eq!(Talk::new().client_bytes(&[b'Q', 0, 0, 0, 3]), "close Client: bad packet");
+    assert_eq!(Talk::new().client("p:x"), "close Client: unknown pkt");
+    let answer = Talk::new().client_bytes(&[b'Q', 0, 0, 0, 3]);
+    assert_eq!(answer, "close Client: bad packet header: '5100000003'");
     let mut t = Talk::new();
     t.client("Q:begin");
     assert_eq!(t.client("?"), "close Client: unknown pkt");
