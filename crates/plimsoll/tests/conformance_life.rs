@@ -47,8 +47,7 @@ fn the_idle_and_the_busy_are_renewed_for_reasons_of_their_own() {
     postgres.wait_backend_gone(second);
     assert_eq!(console.query("WAIT_CLOSE").command, "WAIT_CLOSE");
     plimsoll.wait_for_log_since(mark, "WAIT_CLOSE command issued", SOON);
-    let idle = if against_others() { "database configuration changed" } else { "close_needed" };
-    assert_eq!(servers_closed(&plimsoll, mark), [idle, "close_needed"]);
+    assert_eq!(servers_closed(&plimsoll, mark), ["database configuration changed", "close_needed"]);
     assert_ne!(backend(&mut busy), second);
 }
 
@@ -194,6 +193,22 @@ fn a_database_the_server_does_not_have_is_told_of_in_its_words() {
     logged(&plimsoll, 0, message);
     plimsoll.wait_for_log(&format!(" WARNING server login failed: FATAL {message}"), SOON);
     plimsoll.wait_for_log("closing because: login failed (age=", SOON);
+}
+
+#[test]
+fn who_is_still_in_the_login_waits_for_the_next_attempt() {
+    let postgres = Postgres::start();
+    let ini = Ini::new(&postgres).set("server_login_retry", "2").database("gone", &line(&postgres, "gone"));
+    let plimsoll = start(ini);
+    let message = "database \"gone\" does not exist";
+    assert_eq!(plimsoll.login("app", "gone").refusal().message, message);
+    // Not a cached one: the server is asked again, after server_login_retry.
+    let begun = Instant::now();
+    assert_eq!(plimsoll.login("app", "gone").refusal().message, message);
+    assert!(begun.elapsed() >= Duration::from_millis(1_500), "{:?}", begun.elapsed());
+    // As soon as the database is there, it is used.
+    postgres.sql("CREATE DATABASE gone");
+    assert_eq!(plimsoll.client("app", "gone").value("SELECT current_database()"), "gone");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use plimsoll_types::{Cause, Moment, PoolId, SlotId, Ticket, WorkerId};
 
 use crate::Pools;
 use crate::hand::Arrival;
-use crate::nouns::{Action, Request, Requested, Returned, SlotState};
-use crate::pool::{Health, Pool, Service};
+use crate::nouns::{Action, Request, Requested, Returned, SlotState, Unreachable};
+use crate::pool::{Health, Pool, Service, Welcome};
 use crate::slots::Due;
 
 impl Pools {
@@ -53,7 +53,8 @@ impl Pools {
         Requested::Queued(ticket)
     }
 
-    /// Why a newcomer may not even wait.
+    /// Why a newcomer may not even wait. With PgBouncer, who comes to a pool that never had a server is still in its
+    /// login and waits for the next attempt: the server itself is to tell.
     pub(crate) fn refusal(&self, id: PoolId, now: Moment) -> Option<Cause> {
         if let Some(cause) = &self.refusing {
             return Some(cause.clone());
@@ -63,7 +64,8 @@ impl Pools {
         let shelf = self.slots.shelf(id);
         let hopeless =
             shelf.connected() == 0 && shelf.count(SlotState::Opening) == 0 && !pool.retry_is_due(now);
-        let told = pool.is_serving() && hopeless;
+        let asks_again = pool.limits().unreachable == Unreachable::Refuse && pool.welcome != Welcome::Known;
+        let told = pool.is_serving() && hopeless && !asks_again;
         told.then(|| Cause::ServerLoginFailing { reason: reason.clone() })
     }
 

@@ -144,7 +144,7 @@ impl Pools {
         let doomed = self.slots.shelf(id).idle().iter(self.slots.table());
         let doomed = doomed.filter(|index| self.slots.row(*index).fate == Fate::CloseNeeded);
         for index in doomed.collect::<Vec<u32>>() {
-            self.let_go(index, Cause::CloseNeeded, now);
+            self.let_go(index, Cause::DatabaseChanged, now);
         }
         while self.slots.shelf(id).staying() > self.pool(id).size_max() {
             let Some(index) = self.slots.shelf(id).idle().oldest() else { break };

@@ -45,7 +45,7 @@ fn a_database_is_renewed_when_all_that_was_marked_is_gone() {
     bench.give_back(slots[0], 2);
     assert!(bench.pools.is_renewed(DB), "nothing is marked");
     bench.pools.reconnect(DB, at(3));
-    assert_eq!(bench.closing(), (slots[0], Cause::CloseNeeded));
+    assert_eq!(bench.closing(), (slots[0], Cause::DatabaseChanged));
     assert!(!bench.pools.is_renewed(DB) && !bench.pools.is_renewed(None));
     assert!(bench.pools.is_renewed(Some(DatabaseId(9))), "another one has nothing to do with it");
     bench.pools.handle_closed(slots[0], at(4));
@@ -134,7 +134,7 @@ fn reconnect_closes_what_is_idle_now() {
     bench.pools.reconnect(Some(DatabaseId(7)), at(3));
     bench.nothing();
     bench.pools.reconnect(None, at(4));
-    assert_eq!(bench.closing(), (slot, Cause::CloseNeeded));
+    assert_eq!(bench.closing(), (slot, Cause::DatabaseChanged));
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn connections_to_a_target_no_longer_listed_are_closed_when_they_come_back() {
     let slots = bench.hold_many(pool, HOME, 2, 1);
     bench.give_back(slots[0], 2);
     bench.pools.set_pool(pool, Bench::spec(0, 0, &[new], limits(3)), at(3));
-    assert_eq!(bench.closing(), (slots[0], Cause::CloseNeeded));
+    assert_eq!(bench.closing(), (slots[0], Cause::DatabaseChanged));
     bench.give_back(slots[1], 4);
     assert_eq!(bench.closing(), (slots[1], Cause::CloseNeeded));
 }
