@@ -8,7 +8,7 @@ use plimsoll_types::{Cause, Moment, Side};
 use super::note::{Last, how};
 use super::{Phase, Relay};
 use crate::server::Closing;
-use crate::{closer, linger, report};
+use crate::{closer, linger, loss, report};
 
 impl Relay {
     /// Settles everything: the place in the queue, the server connection, the client's last message, the log.
@@ -66,6 +66,11 @@ impl Relay {
         let conn = self.conn.as_mut()?;
         Some(match self.session.detach(&mut conn.link) {
             _ if side == Side::Server => Release::Unusable(cause.clone()),
+            Release::Unfinished if loss::frees(&self.hub.plan(), cause) => Release::Unfinished,
+            Release::Unfinished if matches!(cause, Cause::ClientClose | Cause::ClientEof) => {
+                Release::Unusable(Cause::ClientLeftBusy)
+            }
+            Release::Unfinished => Release::Unusable(cause.clone()),
             Release::Unusable(_) if !matches!(cause, Cause::ClientClose | Cause::ClientEof) => {
                 Release::Unusable(cause.clone())
             }
