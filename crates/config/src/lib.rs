@@ -32,8 +32,8 @@ pub use load::{ReadFile, load};
 pub use mistake::Mistake;
 pub use place::{Place, Places};
 pub use plan::{
-    AuthType, Change, Compat, Database, Disclose, Dns, General, Host, Ledger, LoadBalance, LogKeys, Own,
-    Plan, QueueFairness, SetAt, Shown, Statements, Syslog, Tcp, Tls, UserSettings,
+    AuthType, CancelOnClientLoss, Change, Compat, Database, Disclose, Dns, General, Host, Ledger,
+    LoadBalance, LogKeys, Own, Plan, QueueFairness, SetAt, Shown, Statements, Syslog, Tcp, Tls, UserSettings,
 };
 pub use plimsoll_types::SslMode;
 pub use reference::reference;

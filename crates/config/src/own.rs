@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::near;
-use crate::plan::{Compat, Disclose, Ledger, Own, QueueFairness, Statements};
+use crate::plan::{CancelOnClientLoss, Compat, Disclose, Ledger, Own, QueueFairness, Statements};
 use crate::table::Fault;
 use crate::target::{self, HEADROOM_MAX};
 use crate::value;
@@ -19,6 +19,9 @@ const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MIN_DEFAULT: Duration = Duration::from_millis(100);
 /// The default of `connect_backoff_max`.
 const BACKOFF_MAX_DEFAULT: Duration = Duration::from_secs(2);
+
+/// Most that `batch_hold_bytes` may be: what is kept and what comes next are looked at in one buffer of this size.
+const HOLD_BYTES_MAX: usize = 64 << 10;
 
 /// Most worker threads.
 const WORKERS_MAX: u16 = 64;
@@ -39,6 +42,8 @@ pub(crate) enum Field {
     Disclose,
     /// `fifo` or `application`.
     Fairness,
+    /// `on` or `off`.
+    CancelOnClientLoss,
     /// A name; empty is none.
     Name(At<String>),
     /// A whole number, from and to.
@@ -78,6 +83,24 @@ pub(crate) static KEYS: &[Key] = &[
     reload("fairness_slack", "5ms", Field::Time(|own| &mut own.fairness_slack, Duration::ZERO, SECOND)),
     reload("close_timeout", "5s", Field::Time(|own| &mut own.close_timeout, Duration::from_millis(1), DAY)),
     reload("lost_max", "10min", Field::Time(|own| &mut own.lost_max, Duration::ZERO, DAY)),
+    reload("cancel_on_client_loss", "on", Field::CancelOnClientLoss),
+    reload(
+        "cleanup_timeout",
+        "5s; 0 with compat = pgbouncer",
+        Field::Time(|own| &mut own.cleanup_timeout, Duration::ZERO, DAY),
+    ),
+    reload(
+        "client_stall_timeout",
+        "60s; 0 with compat = pgbouncer",
+        Field::Time(|own| &mut own.client_stall_timeout, Duration::ZERO, DAY),
+    ),
+    reload("batch_hold_bytes", "64KiB", Field::Size(|own| &mut own.batch_hold_bytes, 0, HOLD_BYTES_MAX)),
+    reload("batch_hold_memory", "64MiB", Field::Size(|own| &mut own.batch_hold_memory, 0, 1 << 40)),
+    reload(
+        "server_check_timeout",
+        "5s",
+        Field::Time(|own| &mut own.server_check_timeout, Duration::from_millis(1), DAY),
+    ),
     reload("collect_max", "1MiB", Field::Size(|own| &mut own.collect_max, 1 << 10, 1 << 30)),
     reload("collect_memory", "64MiB", Field::Size(|own| &mut own.collect_memory, 1 << 10, 1 << 40)),
     reload("ledger", "on", Field::Ledger),
@@ -125,6 +148,7 @@ impl Key {
             Field::Statements => own.ledger_statements = one_of(text, STATEMENTS)?,
             Field::Disclose => own.disclose_holders = one_of(text, DISCLOSE)?,
             Field::Fairness => own.queue_fairness = one_of(text, FAIRNESS)?,
+            Field::CancelOnClientLoss => own.cancel_on_client_loss = one_of(text, CANCEL_ON_CLIENT_LOSS)?,
             Field::Name(at) => *at(own) = Some(text.to_string()).filter(|name| !name.is_empty()),
             Field::Count(at, min, max) => {
                 let number = value::count(text).filter(|number| (min..=max).contains(&number));
@@ -168,6 +192,7 @@ impl Field {
             Field::Statements => STATEMENTS.expected.to_string(),
             Field::Disclose => DISCLOSE.expected.to_string(),
             Field::Fairness => FAIRNESS.expected.to_string(),
+            Field::CancelOnClientLoss => CANCEL_ON_CLIENT_LOSS.expected.to_string(),
             Field::Name(_) => "a user of auth_file; empty is none".to_string(),
             Field::Count(_, min, max) => format!("{min} to {max}"),
             Field::Time(_, min, max) => {
@@ -188,6 +213,9 @@ struct Words<T: 'static> {
 
 const LEDGER: &Words<Ledger> =
     &Words { expected: "on, off", all: &[("on", Ledger::On), ("off", Ledger::Off)] };
+
+const CANCEL_ON_CLIENT_LOSS: &Words<CancelOnClientLoss> =
+    &Words { expected: "on, off", all: &[("on", CancelOnClientLoss::On), ("off", CancelOnClientLoss::Off)] };
 
 const STATEMENTS: &Words<Statements> = &Words {
     expected: "redacted, full, off",

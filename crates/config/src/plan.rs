@@ -430,6 +430,22 @@ pub struct Own {
     pub close_timeout: Option<Duration>,
     /// `lost_max` (default 10 min): how long a server that did not close stays counted.
     pub lost_max: Option<Duration>,
+    /// `cancel_on_client_loss`.
+    pub cancel_on_client_loss: CancelOnClientLoss,
+    /// `cleanup_timeout` (default 5 s; 0 with `compat = pgbouncer`): how long it may take to make a server connection
+    /// usable again whose client was lost in the middle of something; zero: it is closed at once.
+    pub cleanup_timeout: Option<Duration>,
+    /// `client_stall_timeout` (default 60 s; 0 with `compat = pgbouncer`): how long a client may stop in the middle of
+    /// a message or a batch while it holds a server connection; zero is off.
+    pub client_stall_timeout: Option<Duration>,
+    /// `batch_hold_bytes` (default 64 KiB): so much of a batch is kept until it is complete before it takes a server
+    /// connection; zero is off.
+    pub batch_hold_bytes: Option<usize>,
+    /// `batch_hold_memory` (default 64 MiB): all such batches together, bytes.
+    pub batch_hold_memory: Option<usize>,
+    /// `server_check_timeout` (default 5 s): how long a server may take to answer `server_check_query`, or to set the
+    /// parameters of a client.
+    pub server_check_timeout: Option<Duration>,
     /// `collect_max` (default 1 MiB): longest message that is kept whole (named Parse), bytes.
     pub collect_max: Option<usize>,
     /// `collect_memory` (default 64 MiB): all such messages together, bytes.
@@ -448,6 +464,16 @@ pub struct Own {
     pub leak_unread_threshold: Option<Duration>,
     /// `disclose_holders`.
     pub disclose_holders: Disclose,
+}
+
+/// Whether a query whose client is lost is cancelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CancelOnClientLoss {
+    /// At once.
+    #[default]
+    On,
+    /// It runs to its end, as in PgBouncer.
+    Off,
 }
 
 /// Whether holds are recorded.

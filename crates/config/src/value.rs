@@ -85,6 +85,7 @@ pub(crate) fn time_text(time: Duration) -> String {
 /// A size in its largest whole unit.
 pub(crate) fn size_text(bytes: usize) -> String {
     match bytes {
+        0 => "0".to_string(),
         bytes if bytes % (1 << 30) == 0 => format!("{}GiB", bytes >> 30),
         bytes if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
         bytes if bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),

@@ -1,46 +1,148 @@
-//! Queries of our own on a connection that nobody holds: the reset query and the check query.
+//! What is done on a connection that nobody holds: what a lost client has left unfinished is ended, the reset query
+//! and the check query are run.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use plimsoll_config::CancelOnClientLoss;
 use plimsoll_pool::Failure;
-use plimsoll_session::{Ending, Round, RoundStep};
+use plimsoll_session::{Ending, FreeStep, Freeing, Round, RoundStep};
 use plimsoll_types::Cause;
 
-use crate::closer;
 use crate::hub::Hub;
 use crate::server::ServerConn;
 use crate::socket::server_cause;
+use crate::{cancel, closer, loss};
 
-/// How long a reset or check may take where `server_connect_timeout` gives no limit.
+/// How long a reset may take where `server_connect_timeout` gives no limit.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Runs the reset query, then tells the pool.
-pub(crate) async fn clean(hub: Arc<Hub>, conn: Box<ServerConn>) {
-    let query = hub.plan().general.server_reset_query.clone();
-    run(hub, conn, &query).await;
+/// What cleans after a lost client where there is no reset query: less than a new connection costs.
+const RESET: &str = "DISCARD ALL";
+
+/// Why a connection is not used again, and how it can be told so.
+type Broken = (Cause, Ending);
+
+/// Ends what is unfinished and runs the reset query if that is due, then tells the pool.
+pub(crate) async fn clean(hub: Arc<Hub>, mut conn: Box<ServerConn>) {
+    let plan = hub.plan();
+    let query = plan.general.server_reset_query.clone();
+    let Some(mut freeing) = conn.unfinished.take() else {
+        let limit = match plan.general.server_connect_timeout {
+            Duration::ZERO => ROUND_TIMEOUT,
+            limit => limit,
+        };
+        let cleaned = tokio::time::timeout(limit, round(&hub, &mut conn, &query)).await;
+        return finish(&hub, conn, in_time(cleaned)).await;
+    };
+    let limit = loss::cleanup_timeout(&plan);
+    let cancels = plan.own.cancel_on_client_loss;
+    let work = async {
+        free(&hub, &mut conn, &mut freeing, cancels).await?;
+        // Also in transaction pooling: what a rollback does not undo would stay, with nobody to clear it away.
+        let query = if query.is_empty() { RESET } else { &query };
+        round(&hub, &mut conn, query).await
+    };
+    let freed = match tokio::time::timeout(limit, work).await {
+        Ok(Ok(())) => {
+            if plan.general.log.disconnections {
+                let (prefix, why) = (conn.entry.log_prefix(), Cause::ClientLeftBusy);
+                tracing::info!("{prefix}{}: what it was doing has been ended", why.message());
+            }
+            Ok(())
+        }
+        Ok(Err(cause)) => Err((cause, Ending::Terminate)),
+        // The first cancel may have ended a query behind which there was another.
+        Err(_elapsed) => match (cancels, conn.link.ending()) {
+            (CancelOnClientLoss::Off, Ending::Cancel) => Err((Cause::ClientLeftBusy, Ending::Terminate)),
+            (CancelOnClientLoss::On | CancelOnClientLoss::Off, ending) => {
+                Err((Cause::ClientLeftBusy, ending))
+            }
+        },
+    };
+    finish(&hub, conn, freed).await;
 }
 
 /// Runs the check query, then tells the pool.
-pub(crate) async fn check(hub: Arc<Hub>, conn: Box<ServerConn>) {
-    let query = hub.plan().general.server_check_query.clone().unwrap_or_default();
-    run(hub, conn, &query).await;
+pub(crate) async fn check(hub: Arc<Hub>, mut conn: Box<ServerConn>) {
+    let plan = hub.plan();
+    let query = plan.general.server_check_query.clone().unwrap_or_default();
+    let limit = loss::server_check_timeout(&plan);
+    let checked = tokio::time::timeout(limit, round(&hub, &mut conn, &query)).await;
+    finish(&hub, conn, in_time(checked)).await;
 }
 
-async fn run(hub: Arc<Hub>, mut conn: Box<ServerConn>, query: &str) {
-    let limit = match hub.plan().general.server_connect_timeout {
-        Duration::ZERO => ROUND_TIMEOUT,
-        limit => limit,
-    };
-    let (cause, ending) = match tokio::time::timeout(limit, round(&hub, &mut conn, query)).await {
-        Ok(Ok(())) => return hub.cleaned(conn),
-        Ok(Err(cause)) => (cause, Ending::Terminate),
-        Err(_elapsed) => (Cause::CleaningFailed, Ending::Cancel),
-    };
-    tracing::warn!("{}query of our own failed: {}", conn.entry.log_prefix(), cause.message());
+fn in_time(ran: Result<Result<(), Cause>, tokio::time::error::Elapsed>) -> Result<(), Broken> {
+    match ran {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(cause)) => Err((cause, Ending::Terminate)),
+        Err(_elapsed) => Err((Cause::CleaningFailed, Ending::Cancel)),
+    }
+}
+
+async fn finish(hub: &Arc<Hub>, conn: Box<ServerConn>, ran: Result<(), Broken>) {
+    let Err((cause, ending)) = ran else { return hub.cleaned(conn) };
+    if cause != Cause::ClientLeftBusy {
+        tracing::warn!("{}query of our own failed: {}", conn.entry.log_prefix(), cause.message());
+    }
     let slot = conn.slot;
-    let stream = closer::abandon(&hub, conn, ending, &cause).await;
-    closer::give_up(&hub, slot, Some(stream), Failure::Lost(cause)).await;
+    let stream = closer::abandon(hub, conn, ending, &cause).await;
+    closer::give_up(hub, slot, Some(stream), Failure::Lost(cause)).await;
+}
+
+/// Ends what a lost client has left unfinished. The cancel goes first, and nothing is said before the server has dealt
+/// with it: it must not strike what we say ourselves.
+async fn free(
+    hub: &Arc<Hub>,
+    conn: &mut ServerConn,
+    freeing: &mut Freeing,
+    cancels: CancelOnClientLoss,
+) -> Result<(), Cause> {
+    if freeing.needs_cancel() && cancels == CancelOnClientLoss::On {
+        let sent = cancel::send(hub, &conn.pool, &conn.entry).await;
+        // Whoever has not seen the end of it cannot know when it strikes.
+        sent.map_err(|_| Cause::ClientLeftBusy)?;
+    }
+    let mut out = Vec::new();
+    let mut step = freeing.start(&mut conn.link, &mut out);
+    if let (FreeStep::More { .. }, false) = (&step, conn.input.is_empty()) {
+        // What had come and was not whole.
+        step = freeing.on_server(&mut conn.link, &conn.input, &hub.tracked, &mut out);
+    }
+    let mut chunk = [0; 4096];
+    loop {
+        match step {
+            FreeStep::Done => {
+                conn.input.clear();
+                return Ok(());
+            }
+            FreeStep::Failed(cause) => return Err(cause),
+            FreeStep::More { consumed } => conn.input.drain(..consumed),
+        };
+        conn.output.push(&out);
+        out.clear();
+        match exchange(conn, &mut chunk).await? {
+            0 => return Err(conn.link.farewell().unwrap_or(Cause::ServerEof)),
+            n => conn.input.extend_from_slice(&chunk[..n]),
+        }
+        step = freeing.on_server(&mut conn.link, &conn.input, &hub.tracked, &mut out);
+    }
+}
+
+/// Reads what comes, and goes on sending meanwhile: a server that is stuck in its answer reads nothing before that has
+/// been taken. Cancel safe.
+async fn exchange(conn: &mut ServerConn, chunk: &mut [u8]) -> Result<usize, Cause> {
+    let read = std::future::poll_fn(|cx| {
+        if !conn.output.is_empty() {
+            match conn.stream.poll_write(cx, conn.output.pending()) {
+                Ok(sent) => conn.output.advance(sent),
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+        conn.stream.poll_read(cx, chunk)
+    });
+    read.await.map_err(|e| server_cause(&e))
 }
 
 async fn round(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<(), Cause> {

@@ -12,7 +12,7 @@ use crate::entry::ServerEntry;
 use crate::hub::Hub;
 use crate::server::{Closing, ServerConn};
 use crate::socket::Stream;
-use crate::{cancel, report};
+use crate::{cancel, loss, report};
 
 /// How long a server that we let go may take to close, unless `close_timeout` says otherwise.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,6 +38,10 @@ pub(crate) async fn close(hub: Arc<Hub>, conn: Box<ServerConn>, cause: Cause) {
         Closing::Told => {}
     }
     let ending = if conn.output.is_empty() { conn.link.ending() } else { Ending::Cut };
+    let ending = match ending {
+        Ending::Cancel if loss::runs_on(&plan, &conn, &cause) => Ending::Terminate,
+        other => other,
+    };
     let mut stream = end(&hub, conn, ending).await;
     let limit = plan.own.close_timeout.unwrap_or(CLOSE_TIMEOUT);
     if tokio::time::timeout(limit, read_to_end(&mut stream)).await.is_err() {
@@ -113,7 +117,8 @@ async fn end(hub: &Arc<Hub>, conn: Box<ServerConn>, ending: Ending) -> Stream {
     let ServerConn { mut stream, entry, pool, .. } = *conn;
     if matches!(ending, Ending::Cancel | Ending::Cut) && !stream.is_gone_now() {
         // Should it fail, the server still ends when it next writes or reads.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, cancel::send(hub, &pool, &entry)).await;
+        let limit = hub.plan().own.close_timeout.unwrap_or(CLOSE_TIMEOUT);
+        let _ = tokio::time::timeout(limit, cancel::send(hub, &pool, &entry)).await;
     }
     // A few bytes: they fit the socket's buffer or the server reads nothing anyway.
     let _ = std::future::poll_fn(|cx| std::task::Poll::Ready(stream.poll_write(cx, &goodbye))).await;

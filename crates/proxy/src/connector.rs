@@ -139,6 +139,7 @@ impl Opening {
             home: self.worker,
             tally: Tally::none(),
             closing: Closing::Untold,
+            unfinished: None,
         }));
         let query = self.pool.database.config().connect_query.clone();
         if let Some(query) = query.filter(|_| !self.pool.purpose.is_control()) {

@@ -102,11 +102,8 @@ impl Beats {
     }
 }
 
-/// Wakes clients whose limits are over. Where no limit is set nobody can be due.
+/// Wakes clients whose limits are over.
 fn wake_due_clients(hub: &Hub) {
-    if !hub.timed.load(Ordering::Relaxed) && hub.query_wait_notify().is_zero() {
-        return;
-    }
     let now = hub.now();
     for client in hub.clients.lock().values() {
         client.wake_if_due(now);

@@ -37,7 +37,7 @@ use crate::security::Security;
 use crate::server::ServerConn;
 use crate::targets::Targets;
 use crate::worker::Worker;
-use crate::{cleaner, closer, connector, slot_task};
+use crate::{cleaner, closer, connector, loss, slot_task};
 
 /// What the pool's mutex guards.
 #[derive(Debug)]
@@ -168,6 +168,9 @@ pub(crate) struct Hub {
     /// Whether any timeout is configured that only a scan of the clients sees.
     pub(crate) timed: AtomicBool,
     collect_memory: AtomicUsize,
+    /// Bytes of batches that are held back.
+    pub(crate) held_back: AtomicUsize,
+    hold_memory: AtomicUsize,
     query_wait_notify_us: AtomicU64,
     phase: AtomicU8,
     /// Rings when a client or server goes while the process is on its way out.
@@ -229,6 +232,8 @@ impl Hub {
             collected: AtomicUsize::new(0),
             timed: AtomicBool::new(false),
             collect_memory: AtomicUsize::new(0),
+            held_back: AtomicUsize::new(0),
+            hold_memory: AtomicUsize::new(0),
             query_wait_notify_us: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
             gone: Notify::new(),
@@ -281,6 +286,11 @@ impl Hub {
         self.collect_memory.load(Ordering::Relaxed)
     }
 
+    /// Most bytes of batches held back, over all clients.
+    pub(crate) fn hold_memory(&self) -> usize {
+        self.hold_memory.load(Ordering::Relaxed)
+    }
+
     /// After what wait a client gets its notice; zero for never.
     pub(crate) fn query_wait_notify(&self) -> std::time::Duration {
         std::time::Duration::from_micros(self.query_wait_notify_us.load(Ordering::Relaxed))
@@ -326,6 +336,8 @@ impl Hub {
             general.client_idle_timeout,
         ];
         self.collect_memory.store(plan.own.collect_memory.unwrap_or(64 << 20), Ordering::Relaxed);
+        let hold_memory = plan.own.batch_hold_memory.unwrap_or(loss::BATCH_HOLD_MEMORY);
+        self.hold_memory.store(hold_memory, Ordering::Relaxed);
         let notify = u64::try_from(general.query_wait_notify.as_micros()).unwrap_or(u64::MAX);
         self.query_wait_notify_us.store(notify, Ordering::Relaxed);
         self.timed.store(any_user || any.iter().any(|t| !t.is_zero()), Ordering::Relaxed);
@@ -460,7 +472,8 @@ impl Hub {
         let slot = conn.slot;
         let returned = match release {
             Release::Clean => Returned::Clean,
-            Release::Dirty => Returned::Dirty,
+            // The cleaner ends what is unfinished before it cleans.
+            Release::Dirty | Release::Unfinished => Returned::Dirty,
             Release::Unusable(cause) => Returned::Unusable(cause),
         };
         let mut core = self.core.lock();

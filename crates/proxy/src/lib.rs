@@ -20,6 +20,7 @@ mod ledger;
 mod linger;
 mod listener;
 mod login;
+mod loss;
 mod map;
 mod message;
 mod needed;

@@ -57,6 +57,15 @@ enum Told {
     Yes,
 }
 
+/// What the bytes that are kept of a client count against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Account {
+    /// `collect_memory`: they have to be kept.
+    Collected,
+    /// `batch_hold_memory`: they are kept so that no server connection is taken too early.
+    HeldBack,
+}
+
 /// What one round of looking at both sockets came to.
 enum Turn {
     /// Something was done: look again.
@@ -87,8 +96,9 @@ pub(crate) struct Relay {
     output: Carry,
     /// The parameter values the console shows.
     shown: Option<Arc<Params>>,
-    /// Bytes accounted in the budget of kept messages.
+    /// Bytes accounted for what is kept, and where.
     accounted: usize,
+    account: Account,
     generation: u32,
     wait: Wait,
     worker: WorkerId,
@@ -130,6 +140,7 @@ impl Relay {
             output: Carry::default(),
             shown: None,
             accounted: 0,
+            account: Account::Collected,
             generation,
             wait,
             worker,
@@ -204,6 +215,7 @@ impl Relay {
             let sent = stream.poll_write(cx, self.output.pending()).map_err(client_gone)?;
             self.output.advance(sent);
             if sent > 0 && self.conn.is_some() {
+                self.note_half_way(self.hub.now());
                 let (left, now) = (self.output.pending().len(), self.hub.now());
                 self.note_unread(left, sent, now);
             }
@@ -246,6 +258,6 @@ impl Drop for Relay {
         };
         let release = self.release(side, &cause);
         self.let_go(release, &cause, now);
-        self.hub.collected.fetch_sub(self.accounted, Ordering::Relaxed);
+        self.settle_account();
     }
 }

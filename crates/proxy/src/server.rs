@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Context;
 
-use plimsoll_session::{Link, Params, Tracked};
+use plimsoll_session::{Freeing, Link, Params, Tracked};
 use plimsoll_types::{Cause, SlotId, WorkerId};
 
 use crate::carry::Carry;
@@ -41,6 +41,8 @@ pub(crate) struct ServerConn {
     pub(crate) tally: Tally,
     /// Whether the log knows already why it is closed.
     pub(crate) closing: Closing,
+    /// What its last client was in the middle of, to be ended before anybody else gets it.
+    pub(crate) unfinished: Option<Box<Freeing>>,
 }
 
 /// Whether the log knows why a server connection is closed.
@@ -68,8 +70,8 @@ impl ServerConn {
         if self.home == worker {
             return Some(self);
         }
-        let ServerConn { slot, pool, stream, link, input, output, entry, shown, home: _, tally, closing } =
-            *self;
+        let ServerConn { stream, home: _, slot, pool, link, input, output, entry, shown, tally, .. } = *self;
+        let (closing, unfinished) = (self.closing, self.unfinished);
         let (stream, home) = (stream.rehome().ok()?, worker);
         Some(Box::new(ServerConn {
             slot,
@@ -83,6 +85,7 @@ impl ServerConn {
             home,
             tally,
             closing,
+            unfinished,
         }))
     }
 

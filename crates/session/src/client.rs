@@ -101,6 +101,7 @@ impl Session {
             };
             let message = Message::new(head, rest, at);
             match self.unlinked_verdict(message, steps) {
+                Verdict::Stop(Then::NeedServer) => return Outcome::new(at, self.hold_back(message, rest)),
                 Verdict::Stop(then) => return Outcome::new(at, then),
                 Verdict::Drop | Verdict::Pass | Verdict::Replaced | Verdict::PassFrom(_) => {
                     self.drop_left = message.left();
@@ -294,7 +295,11 @@ impl Session {
                 }
                 Verdict::Pass
             }
-            front::COPY_DATA | front::FLUSH => Verdict::Pass,
+            front::COPY_DATA => Verdict::Pass,
+            front::FLUSH => {
+                link.expected.note_flush();
+                Verdict::Pass
+            }
             front::TERMINATE => stop(Cause::ClientClose),
             _ => stop(Cause::UnknownPacket),
         }

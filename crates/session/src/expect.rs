@@ -103,6 +103,8 @@ pub(crate) struct Expected {
     forgets_to: u64,
     /// One past the number of the last message of those for which a Flush has been sent.
     flushed_to: u64,
+    /// One past the number of the last message that the client's last Flush came after.
+    asked_to: u64,
     /// Whether an entry that the server will not answer may be in the queue.
     ghosts: Ghosts,
 }
@@ -212,6 +214,30 @@ impl Expected {
         let needed = self.flushed_to < self.forgets_to;
         self.flushed_to = self.forgets_to;
         needed
+    }
+
+    /// The client has sent a Flush: it waits for the answers to what it has sent before.
+    pub(crate) fn note_flush(&mut self) {
+        self.asked_to = self.next_at();
+    }
+
+    /// Whether an answer is to come that the client has asked for, by something that ends in ReadyForQuery or by a
+    /// Flush. The last `half` messages have not been sent to their end.
+    pub(crate) fn is_awaited(&self, half: usize) -> bool {
+        let whole = self.queue.len().saturating_sub(half);
+        self.asked_to > self.head_at || self.queue.iter().take(whole).any(Expect::ends_in_ready)
+    }
+
+    /// Whether a ReadyForQuery is to come.
+    pub(crate) fn is_ready_to_come(&self) -> bool {
+        self.queue.iter().any(Expect::ends_in_ready)
+    }
+
+    /// Whether the server may be at work: some message is to be answered that can take long.
+    pub(crate) fn may_take_long(&self) -> bool {
+        self.queue.iter().any(|expect| {
+            matches!(expect, Expect::Query | Expect::Function | Expect::Bind { .. } | Expect::Execute)
+        })
     }
 
     /// Whether a statement that is not there may come back, because its Close will not have happened.

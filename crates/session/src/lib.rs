@@ -10,6 +10,8 @@
 mod client;
 mod effects;
 mod expect;
+mod free;
+mod hold;
 mod left;
 mod link;
 mod looks;
@@ -23,10 +25,13 @@ mod statements;
 mod steps;
 mod text;
 
+pub use free::{FreeStep, Freeing};
 pub use link::Link;
 pub use noted::{Kind, Noted, Noting, Seen, SeenText};
 pub use params::{Params, Tracked};
 pub use round::{Round, RoundStep, error_of};
 pub use session::Session;
 pub use statements::{Statement, StatementTable, Statements};
-pub use steps::{Attach, CleanWhen, Counts, Ending, Holding, Outcome, Release, Settings, Step, Steps, Then};
+pub use steps::{
+    Attach, CleanWhen, Counts, Ending, Holding, Kept, Outcome, Release, Settings, Step, Steps, Then,
+};

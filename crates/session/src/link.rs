@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use plimsoll_types::{Cause, Pin, Pins, TxState};
+use plimsoll_types::{Cause, Moment, Pin, Pins, TxState};
 use plimsoll_wire::{MESSAGE_BYTES_MAX, back, header};
 
 use crate::expect::Expected;
@@ -113,6 +113,8 @@ pub struct Link {
     pub(crate) to_client_left: usize,
     /// A SET round is under way.
     pub(crate) settling: Settling,
+    /// When the client last did something while it owed the rest of a message or of a batch; zero: it never did.
+    pub(crate) half_since: Moment,
     /// The FATAL after which the server closes.
     farewell: Option<Box<Cause>>,
     /// What clients have left behind in the server's session.
@@ -153,6 +155,7 @@ impl Link {
             to_server_left: 0,
             to_client_left: 0,
             settling: Settling::No,
+            half_since: Moment(0),
             farewell: None,
             left: Left::default(),
         }
@@ -219,6 +222,26 @@ impl Link {
             && self.settling == Settling::No
             && self.to_server_left == 0
             && self.to_client_left == 0
+    }
+
+    /// Whether the client owes the rest of a message or of a batch.
+    #[inline]
+    pub fn is_half_way(&self) -> bool {
+        self.batch != Batch::Closed || self.to_server_left > 0
+    }
+
+    /// The client has sent something or has been told something, and the rest is still to come.
+    pub fn note_half_way(&mut self, now: Moment) {
+        self.half_since = now;
+    }
+
+    /// Whether the server waits for the rest of a message or of a batch that the client owes, and nothing that the
+    /// client waits for is on its way. In COPY FROM STDIN whole messages are not half of anything: PostgreSQL gives a
+    /// client all the time it wants between two rows.
+    pub(crate) fn is_waiting_for_client(&self) -> bool {
+        let half = self.to_server_left > 0;
+        (half || (self.batch != Batch::Closed && !matches!(self.copy, CopyIn::Active { .. })))
+            && !self.expected.is_awaited(usize::from(half))
     }
 
     /// Whether the server is in the middle of something (then it is cancelled before it is let go), waits for COPY

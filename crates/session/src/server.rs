@@ -122,6 +122,10 @@ impl Session {
             back::ERROR_RESPONSE => self.error(link, message),
             back::COPY_IN_RESPONSE => {
                 let (syncs, ended) = link.expected.strip_syncs_in_copy();
+                if syncs > 0 && !link.expected.is_ready_to_come() {
+                    // The Sync that had ended the batch was swallowed: it goes on.
+                    link.batch = Batch::Open;
+                }
                 link.copy = match ended {
                     CopyEnded::Yes => CopyIn::Ended { syncs },
                     CopyEnded::No => CopyIn::Active { syncs },

@@ -12,7 +12,7 @@ use crate::link::{Batch, CopyIn, Count, Link, Settling, Unnamed};
 use crate::noted::Noting;
 use crate::params::{Params, Tracked, set_query};
 use crate::statements::Names;
-use crate::steps::{Attach, CleanWhen, Holding, Release, Settings, Steps, Then};
+use crate::steps::{Attach, CleanWhen, Holding, Kept, Release, Settings, Steps, Then};
 
 /// The client's half.
 #[derive(Debug)]
@@ -155,10 +155,13 @@ impl Session {
         self.attached = Attached::No;
         self.query_began = Moment(0);
         self.xact_began = Moment(0);
-        if !link.is_resting() {
-            return Release::Unusable(Cause::ClientLeftBusy);
+        if link.is_resting() {
+            self.release(link)
+        } else if link.can_be_freed() {
+            Release::Unfinished
+        } else {
+            Release::Unusable(Cause::ClientLeftBusy)
         }
-        self.release(link)
     }
 
     /// What follows if nothing is under way any more: the connection is given back, or the server is asked where it is
@@ -206,7 +209,9 @@ impl Session {
             return due(settings.client_idle_timeout, active, Cause::ClientIdleTimeout);
         };
         if self.attached == Attached::Settling {
-            return due(settings.query_timeout, self.ready_at, Cause::QueryTimeout);
+            let query = due(settings.query_timeout, self.ready_at, Cause::QueryTimeout);
+            let ours = due(settings.settle_timeout, self.ready_at, Cause::ServerSilent);
+            return query.into_iter().chain(ours).min_by_key(|(at, _)| *at);
         }
         let query = (self.query_began != Moment(0))
             .then(|| due(settings.query_timeout, self.query_began, Cause::QueryTimeout))
@@ -218,6 +223,20 @@ impl Session {
             .then(|| due(settings.transaction_timeout, self.xact_began, Cause::TransactionTimeout))
             .flatten();
         [query, idle, transaction].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// When a client is given up that has stopped in the middle of a message or of a batch. `kept`: the beginning of a
+    /// message of which nothing has been sent on yet.
+    pub fn poll_stall(&self, link: &Link, kept: Kept) -> Option<(Moment, Cause)> {
+        let limit = self.settings.client_stall_timeout;
+        if limit.is_zero() || link.half_since == Moment(0) || self.attached != Attached::Yes {
+            return None;
+        }
+        let stopped = match kept {
+            Kept::Part => !link.expected.is_awaited(0),
+            Kept::Nothing => link.is_waiting_for_client(),
+        };
+        stopped.then(|| (link.half_since + limit, Cause::ClientStalled))
     }
 
     /// Named statements the client has prepared.

@@ -31,6 +31,12 @@ pub struct Settings {
     pub transaction_timeout: Duration,
     /// `client_idle_timeout`; zero is off.
     pub client_idle_timeout: Duration,
+    /// `client_stall_timeout`; zero is off.
+    pub client_stall_timeout: Duration,
+    /// How long the server may take to set parameters (`server_check_timeout`); zero is off.
+    pub settle_timeout: Duration,
+    /// `batch_hold_bytes`; zero is off.
+    pub hold_bytes_max: usize,
 }
 
 /// When the reset query is run on a connection that comes back.
@@ -109,6 +115,10 @@ pub enum Then {
         /// Bytes wanted, from `consumed`.
         bytes: usize,
     },
+    /// (`on_client`) What begins at `consumed` will need a server connection, and the client has not sent all of it that
+    /// the server would have to wait for: keep it and call again when there is more, or, where too much is kept already,
+    /// take a server connection as for [`Then::NeedServer`].
+    HoldBack,
     /// (`on_client`) Too many answers are outstanding, or what to do depends on one of them: call again with the same
     /// bytes after the next `on_server`.
     Busy,
@@ -143,6 +153,8 @@ pub enum Release {
     Clean,
     /// The reset query has to be run.
     Dirty,
+    /// Something is under way: it has to be ended first ([`Freeing`](crate::Freeing)).
+    Unfinished,
     /// To be closed, and why.
     Unusable(Cause),
 }
@@ -154,6 +166,15 @@ pub enum Attach {
     Ready,
     /// A SET round is under way: carry out the steps, read the server until [`Then::Attached`].
     Settling,
+}
+
+/// Whether something of the client's next message is kept by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing.
+    Nothing,
+    /// Its beginning.
+    Part,
 }
 
 /// Why the server connection is (still) held: for the console and the ledger.

@@ -293,6 +293,9 @@ causes! {
     /// A tracked parameter could not be set.
     InvalidServerParameter => Server, PROTOCOL_VIOLATION, "invalid server parameter",
         "A parameter of the connection string has a value the server refuses.";
+    /// A query of our own had no answer in server_check_timeout.
+    ServerSilent => Server, CONNECTION_FAILURE, "server does not answer: server_check_timeout",
+        "Look at the server's machine: its process may be stopped, or too busy to answer.";
     /// Cleaning or checking failed.
     CleaningFailed => Server, CONNECTION_FAILURE, "test query failed", "";
 
@@ -321,6 +324,9 @@ causes! {
         "Commit or roll back soon after the last statement.";
     /// transaction_timeout.
     TransactionTimeout => Client, TRANSACTION_TIMEOUT, "transaction timeout", "";
+    /// Stopped in the middle of a message or of a batch, for longer than client_stall_timeout.
+    ClientStalled => Client, IDLE_SESSION_TIMEOUT, "client_stall_timeout",
+        "The client sent half a message, or a batch without Sync, and nothing more, while it kept a server connection.";
     /// KILL, or the database left the file.
     DatabaseRemoved => Client, ADMIN_SHUTDOWN, "database removed", "";
     /// The database line was changed.

@@ -8,7 +8,7 @@ use plimsoll_pool::{Fairness, Globals, PoolLimits, Retry, Unreachable, WaitCause
 use plimsoll_session::{CleanWhen, Settings};
 use plimsoll_types::PoolMode;
 
-use crate::random;
+use crate::{loss, random};
 
 pub(super) fn or_global(own: Option<u32>, global: u32) -> u32 {
     match own {
@@ -61,6 +61,9 @@ pub(super) fn session_settings(plan: &Plan, database: &Database, role: &str, log
         ),
         transaction_timeout: timeout(of_role.map(|u| u.transaction_timeout), general.transaction_timeout),
         client_idle_timeout: timeout(of_login.map(|u| u.client_idle_timeout), general.client_idle_timeout),
+        client_stall_timeout: loss::client_stall_timeout(plan),
+        settle_timeout: loss::server_check_timeout(plan),
+        hold_bytes_max: plan.own.batch_hold_bytes.unwrap_or(loss::BATCH_HOLD_BYTES),
     }
 }
 

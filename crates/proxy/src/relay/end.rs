@@ -9,7 +9,7 @@ use plimsoll_types::{Cause, Moment, Side};
 use super::note::{Last, how};
 use super::{Phase, Relay};
 use crate::server::Closing;
-use crate::{closer, linger, report};
+use crate::{closer, linger, loss, report};
 
 impl Relay {
     /// Settles everything: the place in the queue, the server connection, the client's last message, the log.
@@ -69,7 +69,9 @@ impl Relay {
         Some(match self.session.detach(&mut conn.link) {
             // server_fast_close: the server connection is what is not wanted any more.
             _ if side == Side::Server || *cause == Cause::DatabaseChanged => Release::Unusable(cause.clone()),
-            Release::Unusable(_) if !left => Release::Unusable(cause.clone()),
+            Release::Unfinished if loss::frees(&self.hub.plan(), cause) => Release::Unfinished,
+            Release::Unfinished if left => Release::Unusable(Cause::ClientLeftBusy),
+            Release::Unfinished | Release::Unusable(_) if !left => Release::Unusable(cause.clone()),
             other => other,
         })
     }

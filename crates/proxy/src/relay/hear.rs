@@ -5,10 +5,10 @@ use std::task::{Context, Poll};
 
 use plimsoll_ledger::How;
 use plimsoll_session::{Step, Then};
-use plimsoll_types::{Cause, Side};
+use plimsoll_types::{Cause, Moment, Side};
 
 use super::note::Last;
-use super::{Ended, Phase, Relay, SMALL_BYTES, Turn};
+use super::{Account, Ended, Phase, Relay, SMALL_BYTES, Turn};
 use crate::socket::server_cause;
 use crate::stats::Counter;
 use crate::worker::Scratch;
@@ -89,7 +89,8 @@ impl Relay {
                 self.resume_client(cx, scratch)
             }
             Then::Close { side, cause } => Err((side, cause)),
-            Then::Continue | Then::NeedServer | Then::Collect { .. } | Then::Busy => {
+            Then::Continue | Then::NeedServer | Then::HoldBack | Then::Collect { .. } | Then::Busy => {
+                self.note_half_way(now);
                 self.note_deadline();
                 self.share_parameters();
                 if self.phase == Phase::Busy {
@@ -127,8 +128,11 @@ impl Relay {
         let mut input = std::mem::take(&mut scratch.input);
         // What is kept goes in front of what is read, in one piece.
         input[..kept].copy_from_slice(&self.input);
-        let limit =
-            if self.conn.is_some() { input.len() } else { (kept + UNLINKED_READ_BYTES).min(input.len()) };
+        // Of a batch that is held back all is wanted.
+        let limit = match (&self.conn, self.account) {
+            (Some(_), _) | (None, Account::HeldBack) => input.len(),
+            (None, Account::Collected) => (kept + UNLINKED_READ_BYTES).min(input.len()),
+        };
         let turn = match stream.poll_read(cx, &mut input[kept..limit]) {
             Poll::Pending => Ok(Turn::Wait),
             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => Err((Side::Client, Cause::ClientEof)),
@@ -196,7 +200,12 @@ impl Relay {
                     }
                     break;
                 }
-                Then::NeedServer => {
+                Then::HoldBack if self.may_hold_back(rest.len()) => {
+                    scratch.spare.keep(&mut self.input, rest);
+                    self.note_deadline();
+                    return Ok(());
+                }
+                Then::NeedServer | Then::HoldBack => {
                     self.request(cx, scratch, now)?;
                     if self.phase != Phase::Open {
                         break;
@@ -212,8 +221,51 @@ impl Relay {
             }
         }
         self.keep_client(scratch, rest)?;
+        self.note_half_way(now);
         self.note_deadline();
         Ok(())
+    }
+
+    /// Whether the client owes the rest of a message or of a batch while it has a server connection.
+    #[inline]
+    pub(super) fn is_half_way(&self) -> bool {
+        self.conn.as_ref().is_some_and(|conn| conn.link.is_half_way() || !self.input.is_empty())
+    }
+
+    /// From now on the client may take its time, and no longer than `client_stall_timeout`.
+    #[inline]
+    pub(super) fn note_half_way(&mut self, now: Moment) {
+        if self.is_half_way()
+            && let Some(conn) = &mut self.conn
+        {
+            conn.link.note_half_way(now);
+        }
+    }
+
+    /// Whether so many bytes of a batch may be kept until its end is there. False: there are too many of such batches,
+    /// and this one takes a server connection now.
+    #[cold]
+    fn may_hold_back(&mut self, bytes: usize) -> bool {
+        self.settle_account();
+        let size = if bytes > SMALL_BYTES { bytes } else { 0 };
+        if size > 0 && self.hub.held_back.fetch_add(size, Ordering::Relaxed) + size > self.hub.hold_memory() {
+            self.hub.held_back.fetch_sub(size, Ordering::Relaxed);
+            return false;
+        }
+        self.accounted = size;
+        self.account = Account::HeldBack;
+        true
+    }
+
+    /// Nothing of the client is kept any more, as far as others count.
+    pub(super) fn settle_account(&mut self) {
+        let counted = match self.account {
+            Account::Collected => &self.hub.collected,
+            Account::HeldBack => &self.hub.held_back,
+        };
+        counted.fetch_sub(self.accounted, Ordering::Relaxed);
+        self.accounted = 0;
+        self.account = Account::Collected;
     }
 
     /// Keeps bytes of the client, within what may be kept over all clients.
@@ -226,6 +278,9 @@ impl Relay {
     /// So many bytes of the client are kept from now on.
     fn account(&mut self, kept: usize) -> Result<(), Ended> {
         let size = if kept > SMALL_BYTES { kept } else { 0 };
+        if self.account == Account::HeldBack {
+            self.settle_account();
+        }
         if size > self.accounted {
             let limit = self.hub.collect_memory();
             let more = size - self.accounted;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use plimsoll_ledger::How;
 use plimsoll_pool::{Fairness, Grant, Request, WaitCause};
-use plimsoll_session::{Attach, Params, Release, Session};
+use plimsoll_session::{Attach, Freeing, Params, Release, Session};
 use plimsoll_types::{Cause, Moment, Side};
 
 use super::note::Last;
@@ -101,6 +101,7 @@ impl Relay {
             Attach::Settling => {
                 // Not held as far as others can see: a cancel now would hit our own SET, and the client with it.
                 self.phase = Phase::Settling(grant);
+                self.set_deadline();
                 self.carry_out(cx, scratch, &[])
             }
         }
@@ -121,8 +122,12 @@ impl Relay {
         self.note_end(&conn, last, how, now);
         let release = match release {
             Release::Unusable(cause) => Release::Unusable(cause),
-            Release::Clean | Release::Dirty if !conn.output.is_empty() => {
+            Release::Clean | Release::Dirty | Release::Unfinished if !conn.output.is_empty() => {
                 Release::Unusable(Cause::ServerStateUnknown)
+            }
+            Release::Unfinished => {
+                conn.unfinished = Some(Box::new(Freeing::new(&self.session, &conn.link)));
+                Release::Unfinished
             }
             Release::Clean | Release::Dirty => match conn.take_in_rest(&self.hub.tracked) {
                 Ok(()) => release,

@@ -6,7 +6,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use plimsoll_ledger::How;
-use plimsoll_session::{Holding, Release, Settings};
+use plimsoll_session::{Holding, Kept, Release, Settings};
 use plimsoll_types::{Cause, Moment, PoolMode, Side, Ticket};
 use plimsoll_wire::encode;
 
@@ -117,7 +117,7 @@ impl Relay {
             let (plan, cause) = (self.hub.plan(), Cause::QueryWaitTimeout);
             let detail = report::detail_of_wait(&self.hub, &plan, &self.entry, &self.pool, &cause);
             self.send_client(cx, &queued_notice(detail.as_deref()))?;
-        } else if let Some((at, cause)) = self.session.poll_timeout(self.conn.as_ref().map(|conn| &conn.link))
+        } else if let Some((at, cause)) = self.next_limit()
             && at <= now
             && !matches!(self.phase, Phase::Waiting { .. })
         {
@@ -135,10 +135,23 @@ impl Relay {
             let notify = self.hub.query_wait_notify();
             let at = (told == Told::No && notify > Duration::ZERO).then(|| since + notify);
             self.entry.set_deadline(at);
-        } else if self.hub.timed.load(Ordering::Relaxed) {
-            let due = self.session.poll_timeout(self.conn.as_ref().map(|conn| &conn.link));
-            self.entry.set_deadline(due.map(|(at, _)| at));
+        } else if self.hub.timed.load(Ordering::Relaxed) || self.is_half_way() {
+            self.set_deadline();
         }
+    }
+
+    /// The limit that is over next.
+    fn next_limit(&self) -> Option<(Moment, Cause)> {
+        let link = self.conn.as_ref().map(|conn| &conn.link);
+        let kept = if self.input.is_empty() { Kept::Nothing } else { Kept::Part };
+        let stall =
+            link.filter(|_| self.phase == Phase::Open).and_then(|link| self.session.poll_stall(link, kept));
+        self.session.poll_timeout(link).into_iter().chain(stall).min_by_key(|(at, _)| *at)
+    }
+
+    /// Also where no timeout is configured: what a client owes, and parameters that are being set, have limits of ours.
+    pub(super) fn set_deadline(&self) {
+        self.entry.set_deadline(self.next_limit().map(|(at, _)| at));
     }
 }
 

@@ -55,6 +55,10 @@ pub(crate) struct Backend {
     buffered: Vec<u8>,
     /// Sent.
     pub(crate) sent: Vec<u8>,
+    /// Executed since the last Sync, outside of a transaction.
+    worked: bool,
+    /// Syncs that have committed what was executed before them.
+    pub(crate) commits: u32,
 }
 
 type Failed = &'static str;
@@ -73,6 +77,8 @@ impl Backend {
             input: Vec::new(),
             buffered: Vec::new(),
             sent: Vec::new(),
+            worked: false,
+            commits: 0,
         }
     }
 
@@ -131,6 +137,7 @@ impl Backend {
         self.say(&format!("E:{}", what.replace(' ', "_")));
         self.flush();
         self.deferred = false;
+        self.worked = false;
         self.portals.clear();
         if self.tx == Tx::Open {
             self.tx = Tx::Failed;
@@ -141,20 +148,23 @@ impl Backend {
         match self.reading {
             Reading::Copy(by) => return self.copy_data(by, tag, message),
             Reading::Nothing if tag != front::SYNC => return,
-            Reading::Nothing | Reading::Messages => self.reading = Reading::Messages,
+            Reading::Nothing => self.reading = Reading::Messages,
+            Reading::Messages => {}
         }
         match tag {
             front::QUERY => {
                 let text = String::from_utf8_lossy(front::query(message).expect("a query")).into_owned();
                 self.statements.remove("");
                 self.portals.remove("");
-                self.simple = text.split_terminator(';').map(str::to_owned).collect();
+                self.simple =
+                    text.replace("ROLLBACK", "rollback").split_terminator(';').map(str::to_owned).collect();
                 if self.simple.is_empty() {
                     self.say("I");
                 }
                 self.run_simple();
             }
             front::SYNC => {
+                self.commits += u32::from(std::mem::take(&mut self.worked));
                 self.commit();
                 self.ready();
             }
@@ -332,6 +342,7 @@ impl Backend {
                 self.say("C:SET");
             }
             row => {
+                self.worked |= by == By::Execute && self.tx == Tx::Idle;
                 self.say(if by == By::Query { "T" } else { "" });
                 self.say(&format!("R:{row} C:SELECT"));
             }
@@ -345,7 +356,7 @@ impl Backend {
             front::COPY_DATA | front::SYNC | front::FLUSH => return,
             front::COPY_DONE => Ok(()),
             front::COPY_FAIL => Err("COPY failed"),
-            _ => panic!("a script must not do this: {}", tag as char),
+            _ => Err("unexpected message"),
         };
         self.reading = Reading::Messages;
         match (outcome, by) {

@@ -33,6 +33,18 @@ fn extended_copy_in_swallows_the_sync_that_was_sent_with_it() {
 }
 
 #[test]
+fn a_batch_whose_sync_was_swallowed_goes_on_when_its_copy_is_done() {
+    let mut t = Talk::new();
+    t.client("P:=copy B: E S");
+    assert_eq!(t.server("1 2 G"), "c[1 2 G]");
+    assert_eq!(t.client("d:x c H"), "s[d:x c H]");
+    // Not committed, so nobody else may have the connection.
+    assert_eq!(t.server("C:COPY"), "c[C:COPY]");
+    assert_eq!(t.client("S"), "s[S]");
+    assert_eq!(t.server("Z:I"), "c[Z:I] release Clean");
+}
+
+#[test]
 fn copy_in_that_was_sent_whole() {
     let mut t = Talk::new();
     t.client("P:=copy B: E S d:x c S Q:1");

@@ -2,6 +2,8 @@
 
 mod backend;
 mod copy;
+mod free;
+mod hold;
 mod limits;
 mod model;
 mod notation;

@@ -5,7 +5,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use plimsoll_session::{Attach, Link, Noting, Outcome, Release, Session, Step, Steps, Then, Tracked};
+use plimsoll_session::{
+    Attach, FreeStep, Freeing, Link, Noting, Outcome, Release, Session, Step, Steps, Then, Tracked,
+};
 use plimsoll_types::{Moment, PoolMode, Side};
 use proptest::prelude::*;
 
@@ -213,19 +215,66 @@ impl World {
 
     /// Goes on until nothing is left to do.
     fn run(&mut self) {
+        while self.turn() {}
+    }
+
+    /// False if nothing is left to do.
+    fn turn(&mut self) -> bool {
+        self.now = Moment(self.now.0 + 1);
+        let clients = (0..self.clients.len()).filter(|at| self.can_send(*at));
+        let servers = (0..self.servers.len()).filter(|at| !self.servers[*at].backend.sent.is_empty());
+        let choices: Vec<(Side, usize)> =
+            clients.map(|at| (Side::Client, at)).chain(servers.map(|at| (Side::Server, at))).collect();
+        if choices.is_empty() {
+            return false;
+        }
+        match choices[self.dice.below(choices.len())] {
+            (Side::Client, at) => self.client_sends(at),
+            (Side::Server, at) => self.server_sends(at),
+        }
+        true
+    }
+
+    /// A client is lost: its server connection, if it has one, is freed where that is possible.
+    fn lose(&mut self, at: usize, copies: Copies) {
+        let Some(conn) = self.clients[at].conn.take() else { return };
+        let (client, server) = (&mut self.clients[at], &mut self.servers[conn]);
+        match client.session.detach(&mut server.link) {
+            Release::Unfinished => {}
+            // Half a message was sent on, or nobody knows what the server has read.
+            Release::Unusable(_) => return,
+            Release::Clean | Release::Dirty => return assert!(server.backend.is_idle()),
+        }
+        let commits = server.backend.commits;
+        let mut freeing = Freeing::new(&client.session, &server.link);
+        let mut out = Vec::new();
+        let mut step = freeing.start(&mut server.link, &mut out);
         loop {
-            self.now = Moment(self.now.0 + 1);
-            let clients = (0..self.clients.len()).filter(|at| self.can_send(*at));
-            let servers = (0..self.servers.len()).filter(|at| !self.servers[*at].backend.sent.is_empty());
-            let choices: Vec<(Side, usize)> =
-                clients.map(|at| (Side::Client, at)).chain(servers.map(|at| (Side::Server, at))).collect();
-            if choices.is_empty() {
-                return;
-            }
-            match choices[self.dice.below(choices.len())] {
-                (Side::Client, at) => self.client_sends(at),
-                (Side::Server, at) => self.server_sends(at),
-            }
+            self.trace.push(format!("  lost {at} > {conn} {} {step:?}", words(Side::Client, &out)));
+            let server = &mut self.servers[conn];
+            server.backend.feed(&out);
+            out.clear();
+            match step {
+                FreeStep::Done => break,
+                FreeStep::More { consumed } => server.kept.drain(..consumed),
+                // What a COPY that fails has read cannot always be known. Then it is closed.
+                FreeStep::Failed(_) if copies == Copies::MayFail => {
+                    assert_eq!(self.servers[conn].backend.commits, commits, "half a batch is committed");
+                    return;
+                }
+                FreeStep::Failed(cause) => panic!("not freed: {cause:?}"),
+            };
+            assert!(!server.backend.sent.is_empty(), "it waits for nothing");
+            let n = self.some(self.servers[conn].backend.sent.len());
+            let server = &mut self.servers[conn];
+            server.kept.extend(server.backend.sent.drain(..n));
+            step = freeing.on_server(&mut server.link, &server.kept, &self.tracked, &mut out);
+        }
+        let server = &self.servers[conn];
+        assert!(server.backend.is_idle(), "not idle: {:?}", server.backend);
+        assert_eq!(server.backend.commits, commits, "a Sync of ours has committed half a batch");
+        if self.clients[at].session.settings().mode != PoolMode::Session {
+            assert_eq!(server.link.prepared_count(), server.backend.named());
         }
     }
 
@@ -324,7 +373,7 @@ impl World {
             let client = &mut self.clients[at];
             client.kept = input[outcome.consumed..].to_vec();
             match outcome.then {
-                Then::Continue | Then::Collect { .. } => return,
+                Then::Continue | Then::HoldBack | Then::Collect { .. } => return,
                 Then::Busy => {
                     client.phase = Phase::Busy;
                     return;
@@ -430,6 +479,27 @@ fn check(mode: PoolMode, scripts: &[Vec<String>], servers: usize, prepared_max: 
     }
 }
 
+/// What becomes of COPY in a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Copies {
+    MayFail,
+    Succeed,
+}
+
+/// A client is lost after so many turns.
+fn lose(mode: PoolMode, script: &[String], prepared_max: u32, turns: usize, seed: u64) {
+    let mut world = World::new(mode, &[script.to_vec()], 1, prepared_max, seed);
+    let fails = script.iter().any(|word| word.contains("copybad") || word == "d:bad" || word == "f");
+    let copies = if fails { Copies::MayFail } else { Copies::Succeed };
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        for _ in 0..turns {
+            world.turn();
+        }
+        world.lose(0, copies);
+    }));
+    assert!(ran.is_ok(), "{}", world.trace.join("\n"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -441,6 +511,18 @@ proptest! {
         seed in any::<u64>(),
     ) {
         check(PoolMode::Transaction, &[scripts.0, scripts.1], servers, prepared_max, seed);
+    }
+
+    #[test]
+    fn whoever_is_lost_anywhere_leaves_a_connection_that_is_idle_and_has_committed_nothing(
+        script in script(),
+        session in any::<bool>(),
+        prepared_max in 1..4_u32,
+        turns in 0..60_usize,
+        seed in any::<u64>(),
+    ) {
+        let mode = if session { PoolMode::Session } else { PoolMode::Transaction };
+        lose(mode, &script, prepared_max, turns, seed);
     }
 
     #[test]

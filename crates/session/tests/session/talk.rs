@@ -40,6 +40,9 @@ pub(crate) fn settings(mode: PoolMode) -> Settings {
         idle_transaction_timeout: Duration::ZERO,
         transaction_timeout: Duration::ZERO,
         client_idle_timeout: Duration::ZERO,
+        client_stall_timeout: Duration::ZERO,
+        settle_timeout: Duration::ZERO,
+        hold_bytes_max: 0,
     }
 }
 
@@ -241,6 +244,7 @@ impl Talk {
                 assert!((self.from_client.len() + 1..=bytes_max).contains(&bytes), "collect {bytes}");
                 self.said.push(format!("collect {bytes}"));
             }
+            Then::HoldBack => self.said.push("hold back".to_owned()),
             Then::Busy => self.said.push("busy".to_owned()),
             Then::Attached => self.said.push("attached".to_owned()),
             Then::Release(release) => {
