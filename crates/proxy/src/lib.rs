@@ -19,6 +19,7 @@ mod hub;
 mod ledger;
 mod linger;
 mod listener;
+mod liveness;
 mod login;
 mod map;
 mod message;
@@ -46,6 +47,7 @@ pub use console::{
     Reloaded, Reply, ServerView, Shutdown, StatsView, Until,
 };
 pub use control::{AdmissionView, Control, KeyView, SaidView, TargetView};
+pub use liveness::{FoundView, LifeView};
 pub use security::tls_settings;
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, Totals};

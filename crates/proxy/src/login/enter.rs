@@ -112,6 +112,7 @@ impl Login {
             peer: self.peer.clone(),
             local: self.local.clone(),
             secured: self.secured.take(),
+            socket: self.stream.handle(),
         };
         self.guard.enter(self.id, identity, pool, self.since)
     }

@@ -26,13 +26,15 @@ impl Relay {
         self.tell_of_server(release.as_ref(), cause);
         // The log first: whoever sees the effect finds the cause there.
         let farewell = match cause {
-            Cause::ClientClose | Cause::ClientEof => {
+            _ if cause.is_departure() => {
                 report::leaving(&self.hub, &self.entry, cause);
                 None
             }
             _ => Some(report::fatal_in(&self.hub, &self.entry, &self.pool, cause)),
         };
+        let held = release.is_some();
         self.let_go(release, cause, now);
+        self.note_death(cause, held);
         let Some(mut stream) = self.stream.take() else { return };
         if let Some(bytes) = farewell {
             if self.output.is_empty() && !mid_message {
@@ -66,16 +68,14 @@ impl Relay {
         let conn = self.conn.as_mut()?;
         Some(match self.session.detach(&mut conn.link) {
             _ if side == Side::Server => Release::Unusable(cause.clone()),
-            Release::Unusable(_) if !matches!(cause, Cause::ClientClose | Cause::ClientEof) => {
-                Release::Unusable(cause.clone())
-            }
+            Release::Unusable(_) if !cause.is_departure() => Release::Unusable(cause.clone()),
             other => other,
         })
     }
 
     /// A client that is thrown out takes its server along: the server's line comes before the client's.
     fn tell_of_server(&mut self, release: Option<&Release>, cause: &Cause) {
-        let left = matches!(cause, Cause::ClientClose | Cause::ClientEof);
+        let left = cause.is_departure();
         if let (false, Some(Release::Unusable(why)), Some(conn)) = (left, release, &mut self.conn) {
             closer::log_closing(&self.hub, &conn.entry, why);
             conn.closing = Closing::Told;

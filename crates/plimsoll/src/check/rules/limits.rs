@@ -40,7 +40,7 @@ fn keepalive(case: &Case<'_>) -> Option<Finding> {
         || super::super::demand::all(case.plan)
             .any(|database| database.hosts.iter().any(|host| matches!(host, Host::Tcp { .. })))
             && case.servers.iter().any(|server| !server.is_local());
-    let counts = general.tcp.keepalive && general.tcp.keepidle == 0 && system > BALANCER;
+    let counts = general.tcp.keepalive && general.tcp.keepidle == Some(0) && system > BALANCER;
     (counts && is_remote).then(|| {
         let message = format!(
             "tcp_keepidle is not set: the system's {} of silence count; a network load balancer usually forgets a \
