@@ -25,6 +25,7 @@ mod map;
 mod message;
 mod needed;
 mod options;
+mod proxy_protocol;
 mod random;
 mod relay;
 mod report;

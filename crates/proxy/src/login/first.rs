@@ -102,7 +102,9 @@ impl Login {
             Ok(None) => return Ok(Step::More),
             Ok(Some(found)) => found,
             Err(StartupError::BadCancel) => return Err(End::Left(Cause::BadCancelRequest)),
-            Err(StartupError::BadHeader(head)) => return Err(End::Refused(bad_header(&head))),
+            Err(StartupError::BadHeader(head)) => {
+                return Err(End::Refused(self.stray_header(&head).unwrap_or_else(|| bad_header(&head))));
+            }
             Err(StartupError::BadLayout) => return Err(End::Refused(Cause::BadStartupLayout)),
         };
         let more = self.input.len() > bytes;
