@@ -62,7 +62,7 @@ struct Round {
 
 impl Application {
     fn new(port: u16) -> Application {
-        let login = Login::new(Net::at_database(port), "app", "p0").patience(Duration::from_secs(2));
+        let login = Login::new(Net::at_database(port), "app", "p0").patience(Duration::from_secs(1));
         Application { login, clients: (0..CLIENTS).map(|_| None).collect() }
     }
 
@@ -133,12 +133,11 @@ fn pgbouncer() -> Option<PathBuf> {
 fn pgbouncer_leaks_twenty_sessions_a_round_until_there_are_none_left() {
     let (Some(net), Some(program)) = (Net::build(), pgbouncer()) else { return };
     let (postgres, pooler) = behind_a_balancer(&net, program.to_str().unwrap(), |ini| ini);
-    let seen = rounds(&net, &postgres, pooler.port(), 6);
+    let seen = rounds(&net, &postgres, pooler.port(), 5);
     let sessions: Vec<usize> = seen.iter().map(|(sessions, _)| *sessions).collect();
     assert_eq!(sessions[..4], [20, 40, 60, 80], "{seen:?}");
     // 90 less 3 for superusers.
     assert!(sessions[4] >= 86 && seen[4].1.refused >= 13, "{seen:?}");
-    assert_eq!(seen[5].1.refused, CLIENTS, "{seen:?}");
 }
 
 #[test]

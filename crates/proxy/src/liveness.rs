@@ -45,46 +45,54 @@ pub(crate) struct Life {
     socket: Weak<Socket>,
     /// How it was found dead.
     gone: OnceLock<Evidence>,
-    /// Since when looks have found probes unanswered; 0 for not.
-    probed_since: AtomicU64,
+    /// Since when looks have found the other side owing an answer; 0 for not.
+    owing_since: AtomicU64,
 }
 
 /// What was seen of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) info: TcpInfo,
+    /// For how long looks have found it owing an answer.
+    pub(crate) owing: Duration,
     pub(crate) state: State,
 }
 
 impl Life {
     /// Of this socket. `Weak::new()`: there is none, and nothing is ever seen.
     pub(crate) fn of(socket: Weak<Socket>) -> Life {
-        Life { socket, gone: OnceLock::new(), probed_since: AtomicU64::new(0) }
+        Life { socket, gone: OnceLock::new(), owing_since: AtomicU64::new(0) }
     }
 
     /// Looks, now. `None`: the owner has closed it, or it is no TCP.
     pub(crate) fn look(&self, bound: Bound, now: Moment) -> Option<Seen> {
         let info = info(&*self.socket.upgrade()?)?;
-        let since = self.probed_since.load(Ordering::Relaxed);
-        let probed_for = if since == 0 { Duration::ZERO } else { now.since(Moment(since)) };
+        let owing = self.owing(&info, now).map_or(Duration::ZERO, |since| now.since(since));
         let state = match self.gone.get() {
             Some(evidence) => State::Gone(*evidence),
-            None => state::judge(&info, probed_for, bound),
+            None => state::judge(&info, owing, bound),
         };
-        Some(Seen { info, state })
+        Some(Seen { info, owing, state })
     }
 
-    /// The same from the sweep, which looks regularly and so keeps in mind for how long probes have gone unanswered.
+    /// Since when it has been seen to owe an answer, if it still owes the same one.
+    fn owing(&self, info: &TcpInfo, now: Moment) -> Option<Moment> {
+        let since = self.owing_since.load(Ordering::Relaxed);
+        let is_same = since != 0 && state::owes(info) && info.last_ack >= now.since(Moment(since));
+        is_same.then_some(Moment(since))
+    }
+
+    /// The same from the sweep, which looks regularly and so keeps in mind for how long an answer has been owed.
     fn look_again(&self, bound: Bound, now: Moment) -> Option<Seen> {
         let seen = self.look(bound, now)?;
-        let since = self.probed_since.load(Ordering::Relaxed);
-        let next = match (seen.info.probes, since) {
-            (0, _) => 0,
-            (_, 0) => now.0.max(1),
-            (_, since) => since,
+        let since = match self.owing(&seen.info, now) {
+            Some(since) => since.0,
+            None if state::owes(&seen.info) => now.0.max(1),
+            None => 0,
         };
-        if next != since {
-            self.probed_since.store(next, Ordering::Relaxed);
+        // Of an idle connection nothing is written.
+        if since != self.owing_since.load(Ordering::Relaxed) {
+            self.owing_since.store(since, Ordering::Relaxed);
         }
         Some(seen)
     }

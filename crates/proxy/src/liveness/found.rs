@@ -58,13 +58,13 @@ pub struct LifeView {
 
 impl From<Seen> for LifeView {
     fn from(seen: Seen) -> LifeView {
-        let Seen { info, state } = seen;
+        let Seen { info, owing, state } = seen;
         LifeView {
             state: state.as_str(),
             retransmits: info.retransmits.into(),
             probes: info.probes.into(),
             unacked_bytes: info.unacked_bytes,
-            unacked_for: state::unanswered(&info),
+            unacked_for: state::unanswered(&info, owing),
             unsent_bytes: info.unsent_bytes.into(),
             last_ack: info.last_ack,
             last_data: state::silence(&info),

@@ -6,6 +6,8 @@
 //!   stays unanswered the kernel itself ends the connection. In all other states keepalive is silent, and this judges.
 //! * The n-th retransmission goes out when the timer has been doubled n times, so the doubled timer less the plain one
 //!   is the time from the first sending to the last. `tcpi_last_data_sent` counts from the last one.
+//! * Where a router says that the host cannot be reached the timer is not doubled (RFC 6069): then only what was seen
+//!   before tells for how long there has been no answer.
 //! * A peer that does not read closes its window and acknowledges whatever is sent then, without taking it: it is alive.
 //!   Probes of a closed window are counted until one is answered, and come up to two minutes apart.
 
@@ -60,37 +62,49 @@ impl Bound {
     }
 }
 
-/// Judges a connection. `probed_for`: how long probes have been seen unanswered, one look after the other.
-pub(crate) fn judge(info: &TcpInfo, probed_for: Duration, bound: Bound) -> State {
+/// Judges a connection. `owing`: for how long regular looks have found the peer owing an answer ([`owes`]), without one
+/// in between; at least so long it has been.
+pub(crate) fn judge(info: &TcpInfo, owing: Duration, bound: Bound) -> State {
     if info.unacked_segments > 0 {
-        return with_data_under_way(info, bound);
+        return with_data_under_way(info, owing, bound);
     }
     if info.unsent_bytes > 0 {
-        return with_data_held_back(info, probed_for, bound);
+        return with_data_held_back(info, owing, bound);
     }
     // Nothing under way: these are keepalive's probes, and the kernel ends the connection after the last.
-    if info.probes > 1 || info.probes > 0 && probed_for >= bound.answer(info) {
+    if info.probes > 1 || info.probes > 0 && owing >= bound.answer(info) {
         return State::Unreachable;
     }
     if silence(info) >= IDLE { State::Idle } else { State::Alive }
 }
 
-/// Since when what was sent last has been without an acknowledgement; `None`: something was acknowledged after it was
-/// sent.
-pub(crate) fn unanswered(info: &TcpInfo) -> Option<Duration> {
-    let asked = info.unacked_segments > 0 && info.last_sent < info.last_ack;
-    let plain = info.timer / 2_u32.saturating_pow(info.backoff.min(31).into());
-    let resending = if info.retransmits > 0 { info.timer.saturating_sub(plain) } else { Duration::ZERO };
-    asked.then(|| info.last_ack.min(resending + info.last_sent))
+/// Whether something was sent or asked after the peer was last heard of.
+pub(crate) fn owes(info: &TcpInfo) -> bool {
+    info.probes > 0 || has_unanswered_data(info)
 }
 
-fn with_data_under_way(info: &TcpInfo, bound: Bound) -> State {
-    let Some(unanswered) = unanswered(info) else {
+fn has_unanswered_data(info: &TcpInfo) -> bool {
+    info.unacked_segments > 0 && info.last_sent < info.last_ack
+}
+
+/// For how long data has gone without an acknowledgement; `None`: something was acknowledged after it was sent.
+///
+/// Where a router on the way says that the host cannot be reached, the kernel does not double its timer (RFC 6069), which
+/// then tells less than what looks have seen.
+pub(crate) fn unanswered(info: &TcpInfo, owing: Duration) -> Option<Duration> {
+    let plain = info.timer / 2_u32.saturating_pow(info.backoff.min(31).into());
+    let resending = if info.retransmits > 0 { info.timer.saturating_sub(plain) } else { Duration::ZERO };
+    let told = (resending + info.last_sent).max(owing);
+    has_unanswered_data(info).then(|| info.last_ack.min(told))
+}
+
+fn with_data_under_way(info: &TcpInfo, owing: Duration, bound: Bound) -> State {
+    let Some(unanswered) = unanswered(info, owing) else {
         // It answers, and does not take what is sent.
         return if info.window == Some(0) { State::NotReading } else { State::Alive };
     };
     let answer = bound.answer(info);
-    if unanswered >= bound.0 && info.last_sent >= answer {
+    if unanswered >= bound.0 && info.last_sent.max(owing) >= answer {
         State::Gone(Evidence::Unacknowledged)
     } else if info.retransmits > 1 && unanswered >= answer && info.last_ack >= answer * 2 {
         State::Unreachable
@@ -100,12 +114,12 @@ fn with_data_under_way(info: &TcpInfo, bound: Bound) -> State {
 }
 
 /// Everything sent has been acknowledged, and more waits: for the peer's window, or for a moment.
-fn with_data_held_back(info: &TcpInfo, probed_for: Duration, bound: Bound) -> State {
+fn with_data_held_back(info: &TcpInfo, owing: Duration, bound: Bound) -> State {
     let closed = match info.window {
         Some(window) => window == 0 || info.backoff > 0,
         None => info.backoff > 0,
     };
-    let silent = info.probes > 0 && probed_for >= bound.answer(info);
+    let silent = info.probes > 0 && owing >= bound.answer(info);
     if silent && info.last_ack >= bound.0 {
         State::Gone(Evidence::Window)
     } else if silent {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll_config::Plan;
 use plimsoll_pool::SlotState;
 use plimsoll_types::{Evidence, Moment, Side};
 
@@ -13,65 +12,91 @@ use super::state::{Bound, State};
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::hub::Hub;
 
-/// How long a round through all connections takes at most.
-const ROUND_MAX: Duration = Duration::from_secs(5);
+/// How long a round through all clients takes at most, and one through all servers: they are few, and their bound is
+/// short.
+const CLIENT_ROUND_MAX: Duration = Duration::from_secs(5);
+const SERVER_ROUND_MAX: Duration = Duration::from_secs(1);
 
 /// Into how many rounds a bound is divided at least.
-const ROUNDS_IN_BOUND: u32 = 6;
+const ROUNDS_IN_BOUND: u32 = 12;
 
-/// The round under way.
+/// The rounds under way.
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
-    clients: Vec<Arc<ClientEntry>>,
-    servers: Vec<Arc<ServerEntry>>,
+    clients: Round<ClientEntry>,
+    servers: Round<ServerEntry>,
+}
+
+/// A round through all connections of one side.
+#[derive(Debug)]
+struct Round<T> {
+    left: Vec<Arc<T>>,
     /// Ticks until the next round, this one included.
     ticks_left: u32,
 }
 
-/// What a round is carried out by.
-struct Rules {
-    clients: Bound,
-    servers: Bound,
-    heartbeat: Option<Duration>,
+impl<T> Default for Round<T> {
+    fn default() -> Round<T> {
+        Round { left: Vec::new(), ticks_left: 0 }
+    }
+}
+
+impl<T> Round<T> {
+    /// The next slice. A round that begins is through all there are then, in this time.
+    fn slice(&mut self, all: impl FnOnce() -> Vec<Arc<T>>, time: Duration, tick: Duration) -> Vec<Arc<T>> {
+        if self.ticks_left == 0 {
+            self.left = all();
+            let ticks = time.as_millis() / tick.as_millis().max(1);
+            self.ticks_left = u32::try_from(ticks).unwrap_or(u32::MAX).max(1);
+        }
+        let ticks = usize::try_from(self.ticks_left).unwrap_or(1);
+        self.ticks_left -= 1;
+        let share = self.left.len().div_ceil(ticks);
+        self.left.split_off(self.left.len() - share)
+    }
+}
+
+/// What one side is judged by.
+#[derive(Clone, Copy)]
+struct Rule {
+    /// Two rounds less than what is promised: what happens just after a look is seen by the next one, and the look after
+    /// the bound would be too late.
+    bound: Bound,
+    round: Duration,
     now: Moment,
 }
 
-impl Rules {
-    /// A peer is given up one round early: the next look would be too late.
-    fn of(plan: &Plan, now: Moment) -> (Rules, Duration) {
-        let (clients, servers) = (bound(plan, Side::Client), bound(plan, Side::Server));
-        let shortest = clients.0.min(servers.0).min(plan.own.client_heartbeat.unwrap_or(Duration::MAX));
-        let round = (shortest / ROUNDS_IN_BOUND).min(ROUND_MAX);
-        let early = |bound: Bound| Bound(bound.0.saturating_sub(round));
-        let heartbeat = plan.own.client_heartbeat.map(|every| every.saturating_sub(round / 2));
-        (Rules { clients: early(clients), servers: early(servers), heartbeat, now }, round)
+impl Rule {
+    fn of(bound: Bound, shortest: Duration, round_max: Duration, now: Moment) -> Rule {
+        let round = (shortest / ROUNDS_IN_BOUND).min(round_max);
+        Rule { bound: Bound(bound.0.saturating_sub(round * 2)), round, now }
     }
 }
 
 impl Sweep {
     /// Looks at the next slice; `tick` is the time between two calls.
     pub(crate) fn beat(&mut self, hub: &Arc<Hub>, tick: Duration) {
-        let (rules, round) = Rules::of(&hub.plan(), hub.now());
-        if self.ticks_left == 0 {
-            self.clients = hub.clients.lock().values().cloned().collect();
-            self.servers = hub.core.lock().servers().cloned().collect();
-            let ticks = round.as_millis() / tick.as_millis().max(1);
-            self.ticks_left = u32::try_from(ticks).unwrap_or(u32::MAX).max(1);
+        let (plan, now) = (hub.plan(), hub.now());
+        let heartbeat = plan.own.client_heartbeat;
+        let of_clients = bound(&plan, Side::Client);
+        let shortest = of_clients.0.min(heartbeat.map_or(Duration::MAX, |every| every * 4));
+        let rule = Rule::of(of_clients, shortest, CLIENT_ROUND_MAX, now);
+        let heartbeat = heartbeat.map(|every| every.saturating_sub(rule.round / 2));
+        let all = || hub.clients.lock().values().cloned().collect();
+        for entry in self.clients.slice(all, rule.round, tick) {
+            look_at_client(&entry, rule, heartbeat);
         }
-        let left = usize::try_from(self.ticks_left).unwrap_or(1);
-        let (clients, servers) = (self.clients.len().div_ceil(left), self.servers.len().div_ceil(left));
-        for entry in self.clients.drain(self.clients.len() - clients..) {
-            look_at_client(&entry, &rules);
+        let of_servers = bound(&plan, Side::Server);
+        let rule = Rule::of(of_servers, of_servers.0, SERVER_ROUND_MAX, now);
+        let all = || hub.core.lock().servers().cloned().collect();
+        for entry in self.servers.slice(all, rule.round, tick) {
+            look_at_server(hub, &entry, rule);
         }
-        for entry in self.servers.drain(self.servers.len() - servers..) {
-            look_at_server(hub, &entry, &rules);
-        }
-        self.ticks_left -= 1;
     }
 }
 
-fn look_at_client(entry: &ClientEntry, rules: &Rules) {
-    let Some(seen) = entry.life.look_again(rules.clients, rules.now) else { return };
+fn look_at_client(entry: &ClientEntry, rule: Rule, heartbeat: Option<Duration>) {
+    let Some(seen) = entry.life.look_again(rule.bound, rule.now) else { return };
     match seen.state {
         State::Gone(evidence) => {
             if entry.life.end(evidence) {
@@ -79,17 +104,17 @@ fn look_at_client(entry: &ClientEntry, rules: &Rules) {
                 entry.post(|_| {});
             }
         }
-        State::Idle => {
-            if rules.heartbeat.is_some_and(|every| entry.heart.is_due(&seen.info, every)) {
+        State::Alive | State::Idle => {
+            if heartbeat.is_some_and(|every| entry.heart.is_due(&seen.info, every)) {
                 entry.post(|mail| mail.heartbeat = true);
             }
         }
-        State::Alive | State::NotReading | State::Unreachable => {}
+        State::NotReading | State::Unreachable => {}
     }
 }
 
-fn look_at_server(hub: &Arc<Hub>, entry: &Arc<ServerEntry>, rules: &Rules) {
-    let Some(seen) = entry.life.look_again(rules.servers, rules.now) else { return };
+fn look_at_server(hub: &Arc<Hub>, entry: &Arc<ServerEntry>, rule: Rule) {
+    let Some(seen) = entry.life.look_again(rule.bound, rule.now) else { return };
     match seen.state {
         State::Gone(evidence) => end_server(hub, entry, evidence),
         State::Alive | State::Idle | State::NotReading | State::Unreachable => {}

@@ -79,8 +79,22 @@ fn unacknowledged_data_counts_from_when_it_was_sent_and_not_from_the_silence_bef
     assert_eq!(judge(&sent(90_000), Duration::ZERO, BOUND), State::Gone(Evidence::Unacknowledged));
     assert_eq!(judge(&sent(3_000_000), Duration::ZERO, BOUND), State::Gone(Evidence::Unacknowledged));
     for ago in [100, 1_000, 30_000, 80_000, 200_000] {
-        assert_eq!(unanswered(&sent(ago)), Some(ms(ago)), "{ago}");
+        assert_eq!(unanswered(&sent(ago), Duration::ZERO), Some(ms(ago)), "{ago}");
     }
+}
+
+#[test]
+fn a_timer_that_a_router_keeps_short_is_made_up_for_by_what_was_seen() {
+    // "Host unreachable" takes back each doubling: it is sent again every 200 ms, for ever.
+    let kept_short =
+        TcpInfo { backoff: 0, timer: ms(200), last_sent: ms(150), retransmits: 200, ..sent(40_000) };
+    assert_eq!(judge(&kept_short, ms(40_000), BOUND), State::Unreachable);
+    assert_eq!(judge(&kept_short, ms(89_999), BOUND), State::Unreachable);
+    assert_eq!(judge(&kept_short, ms(90_000), BOUND), State::Gone(Evidence::Unacknowledged));
+    assert!(owes(&kept_short) && !owes(&quiet(100_000)));
+    // What was seen of an older question does not count once there was an answer.
+    let answered = TcpInfo { last_ack: ms(100), ..kept_short };
+    assert_eq!(judge(&answered, Duration::ZERO, BOUND), State::Alive);
 }
 
 #[test]
