@@ -17,11 +17,37 @@ use plimsoll_testkit::{
     Client, Ini, Login, Outcome, Plimsoll, Postgres, PostgresOptions, binary_of, eventually_ok,
 };
 
-/// After how much silence the balancer forgets a flow.
-const FORGETS: Duration = Duration::from_secs(4);
+/// How large the incident is.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// After how much silence the balancer forgets a flow.
+    forgets: Duration,
+    /// How long the application stays silent: longer than that, with the kernel's clock of whole seconds in mind.
+    silence: Duration,
+    rounds: usize,
+    /// Keys of keepalive; none leaves the file untouched.
+    keepalive: &'static [(&'static str, &'static str)],
+}
 
-/// How long the application stays silent: longer than that, with the kernel's clock of whole seconds in mind.
-const SILENCE: Duration = Duration::from_millis(6_500);
+/// The defaults, 60 s before a balancer's 350 s, scaled down to 2 s before its 4 s.
+const SMALL: Size = Size {
+    forgets: Duration::from_secs(4),
+    silence: Duration::from_millis(6_500),
+    rounds: 4,
+    keepalive: &[("tcp_keepidle", "2"), ("tcp_keepintvl", "1"), ("tcp_keepcnt", "3")],
+};
+
+/// With the defaults themselves: `./dev soak --balancer` sets `PLIMSOLL_SOAK`.
+const TRUE: Size = Size {
+    forgets: Duration::from_secs(90),
+    silence: Duration::from_secs(100),
+    rounds: 11,
+    keepalive: &[],
+};
+
+fn size() -> Size {
+    if std::env::var_os("PLIMSOLL_SOAK").is_some() { TRUE } else { SMALL }
+}
 
 /// Clients of the application.
 const CLIENTS: usize = 20;
@@ -36,8 +62,12 @@ fn incident(postgres: &Postgres) -> Ini {
 }
 
 /// PostgreSQL and a pooler on the database's machine, behind a balancer that forgets.
-fn behind_a_balancer(net: &Net, program: &str, change: impl FnOnce(Ini) -> Ini) -> (Postgres, Plimsoll) {
-    net.forget_after(FORGETS);
+fn behind_a_balancer(
+    net: &Net,
+    size: Size,
+    program: &str,
+    change: impl FnOnce(Ini) -> Ini) -> (Postgres, Plimsoll) {
+    net.forget_after(size.forgets);
     net.enter(Machine::Database);
     let postgres =
         Postgres::start_with(PostgresOptions { max_connections: 90, ..PostgresOptions::default() });
@@ -103,13 +133,13 @@ fn stay_silent_until(end: Instant) {
 }
 
 /// Rounds with silence between; the sessions PostgreSQL counts after each, and what became of it.
-fn rounds(net: &Net, postgres: &Postgres, port: u16, count: usize) -> Vec<(usize, Round)> {
+fn rounds(net: &Net, postgres: &Postgres, port: u16, size: Size) -> Vec<(usize, Round)> {
     net.inside(Machine::Application, || {
         let mut application = Application::new(port);
         let mut seen = Vec::new();
-        for number in 0..count {
+        for number in 0..size.rounds {
             if number > 0 {
-                stay_silent_until(Instant::now() + SILENCE);
+                stay_silent_until(Instant::now() + size.silence);
             }
             let round = application.round();
             seen.push((postgres.count_sessions("usename = 'app'"), round));
@@ -132,8 +162,8 @@ fn pgbouncer() -> Option<PathBuf> {
 #[test]
 fn pgbouncer_leaks_twenty_sessions_a_round_until_there_are_none_left() {
     let (Some(net), Some(program)) = (Net::build(), pgbouncer()) else { return };
-    let (postgres, pooler) = behind_a_balancer(&net, program.to_str().unwrap(), |ini| ini);
-    let seen = rounds(&net, &postgres, pooler.port(), 5);
+    let (postgres, pooler) = behind_a_balancer(&net, SMALL, program.to_str().unwrap(), |ini| ini);
+    let seen = rounds(&net, &postgres, pooler.port(), Size { rounds: 5, ..SMALL });
     let sessions: Vec<usize> = seen.iter().map(|(sessions, _)| *sessions).collect();
     assert_eq!(sessions[..4], [20, 40, 60, 80], "{seen:?}");
     // 90 less 3 for superusers.
@@ -143,11 +173,11 @@ fn pgbouncer_leaks_twenty_sessions_a_round_until_there_are_none_left() {
 #[test]
 fn keepalive_carries_flows_past_the_balancer() {
     let Some(net) = Net::build() else { return };
-    // The defaults, 60 s before a balancer's 350 s, scaled down to 2 s before its 4 s.
-    let (postgres, pooler) = behind_a_balancer(&net, &program(), |ini| {
-        ini.set("tcp_keepidle", "2").set("tcp_keepintvl", "1").set("tcp_keepcnt", "3")
+    let size = size();
+    let (postgres, pooler) = behind_a_balancer(&net, size, &program(), |ini| {
+        size.keepalive.iter().fold(ini, |ini, (key, value)| ini.set(key, value))
     });
-    let seen = rounds(&net, &postgres, pooler.port(), 4);
+    let seen = rounds(&net, &postgres, pooler.port(), size);
     for (sessions, round) in &seen {
         assert_eq!((*sessions, round), (CLIENTS, &Round::default()), "{seen:?}");
     }
@@ -156,7 +186,7 @@ fn keepalive_carries_flows_past_the_balancer() {
 #[test]
 fn the_heartbeat_meets_the_balancers_reset_and_finds_every_dead_client() {
     let Some(net) = Net::build() else { return };
-    let (postgres, pooler) = behind_a_balancer(&net, &program(), |ini| {
+    let (postgres, pooler) = behind_a_balancer(&net, SMALL, &program(), |ini| {
         ini.set("tcp_keepalive", "0").own("client_heartbeat", "6s")
     });
     let began = Instant::now();

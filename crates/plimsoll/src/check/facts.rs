@@ -245,6 +245,8 @@ pub(super) struct Said {
     pub(super) roles: BTreeMap<String, Role>,
     /// Databases with a limit of their own.
     pub(super) databases: BTreeMap<String, u32>,
+    /// `idle_session_timeout` of the role that asked; zero is off, `None` before PostgreSQL 14.
+    pub(super) idle_session_timeout: Option<Duration>,
     /// Names of the parameters that are reported.
     pub(super) reported: Vec<String>,
 }

@@ -247,6 +247,40 @@ fn limits_of_the_system_count() {
 }
 
 #[test]
+fn a_server_that_ends_idle_connections_first_is_said() {
+    let with = |seconds| Said { idle_session_timeout: Some(Duration::from_secs(seconds)), ..said() };
+    assert_eq!(found(&calm(""), &answered(with(300))), [("server-ends-idle", 5)]);
+    assert_eq!(found(&calm("server_idle_timeout = 299"), &answered(with(300))), []);
+    assert_eq!(found(&calm("server_idle_timeout = 0"), &answered(with(86_400))), [("server-ends-idle", 8)]);
+    assert_eq!(found(&calm(""), &answered(with(0))), []);
+    assert_eq!(found(&calm(""), &answered(said())), []);
+}
+
+#[test]
+fn names_that_look_like_a_balancers_are_noted() {
+    let noted = |host: &str, facts: &Facts| {
+        let ini = format!("{CALM}\n[databases]\nshop = host={host}\n");
+        findings(&ini, facts).iter().any(|found| found.id == "server-behind-balancer")
+    };
+    let none = Facts::default();
+    assert!(noted("shop-1234.elb.eu-north-1.amazonaws.com", &none));
+    assert!(noted("shop.elb.amazonaws.com.", &none) && noted("db.prod.svc.cluster.local", &none));
+    assert!(!noted("db.example.com", &none) && !noted("10.0.0.1", &none));
+    let several = |addresses: &[&str], identities: [&str; 2]| {
+        let mut facts = Facts { reach: Reach::Online, ..Facts::default() };
+        let ips = addresses.iter().map(|text| text.parse().expect("an address")).collect();
+        facts.names.insert("db.example.com".to_string(), ips);
+        for (address, identity) in addresses.iter().zip(identities) {
+            facts.answers.insert(target(address), Ok(Said { identity: identity.to_string(), ..said() }));
+        }
+        facts
+    };
+    assert!(noted("db.example.com", &several(&["10.0.0.1", "10.0.0.2"], ["one", "one"])));
+    assert!(!noted("db.example.com", &several(&["10.0.0.1", "10.0.0.2"], ["one", "two"])));
+    assert!(!noted("db.example.com", &several(&["10.0.0.1", "fd00::1"], ["one", "one"])));
+}
+
+#[test]
 fn state_stays_with_its_client() {
     assert_eq!(
         found(&calm("max_prepared_statements = 0"), &Facts::default()),
