@@ -16,44 +16,44 @@ const SECONDS_MAX: u32 = 32_767;
 /// Most probes Linux takes for TCP_KEEPCNT (MAX_TCP_KEEPCNT).
 const PROBES_MAX: u32 = 127;
 
+/// Probes of both sides where the file gives no number.
+const PROBES: u32 = 3;
+
 /// After so many seconds of silence a network load balancer usually forgets a flow.
 const BALANCER_SECS: u32 = 350;
 
-/// What a socket is given; `None` leaves the system's.
+/// What a socket is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
     /// How long a connection is silent before the first probe.
-    pub idle: Option<Duration>,
+    pub idle: Duration,
     /// How long each probe waits for its answer.
-    pub interval: Option<Duration>,
+    pub interval: Duration,
     /// How many stay unanswered until the peer counts as gone.
-    pub probes: Option<u32>,
+    pub probes: u32,
 }
 
 impl Keepalive {
-    /// What is set where the file says nothing.
-    const fn safe(side: Side) -> Keepalive {
-        let (idle, interval) = match side {
-            Side::Client => (60, 10),
-            Side::Server => (15, 5),
-        };
-        Keepalive {
-            idle: Some(Duration::from_secs(idle)),
-            interval: Some(Duration::from_secs(interval)),
-            probes: Some(3),
-        }
+    /// How long a peer that is gone is not noticed.
+    pub fn takes(&self) -> Duration {
+        self.idle + self.interval * self.probes
     }
 }
 
 impl Tcp {
-    /// The keepalive of one side's sockets; `None`: `tcp_keepalive` is off. A value the kernel would refuse counts as
-    /// the next one it takes ([`Tcp::refused`] says so).
+    /// The keepalive of one side's sockets; `None`: `tcp_keepalive` is off. A key that is not set, or is 0, has a safe
+    /// value; one that the kernel would refuse counts as the next it takes ([`Tcp::refused`] says so).
     pub fn keepalive_of(&self, side: Side) -> Option<Keepalive> {
-        let safe = Keepalive::safe(side);
+        let (idle, interval) = match side {
+            Side::Client => (60, 10),
+            Side::Server => (15, 5),
+        };
+        let given = |given: u32, safe: u32, max: u32| if given == 0 { safe } else { given.min(max) };
+        let seconds = |own, safe| Duration::from_secs(given(own, safe, SECONDS_MAX).into());
         self.keepalive.then(|| Keepalive {
-            idle: self.keepidle.map_or(safe.idle, seconds),
-            interval: self.keepintvl.map_or(safe.interval, seconds),
-            probes: self.keepcnt.map_or(safe.probes, |count| (count > 0).then(|| count.min(PROBES_MAX))),
+            idle: seconds(self.keepidle, idle),
+            interval: seconds(self.keepintvl, interval),
+            probes: given(self.keepcnt, PROBES, PROBES_MAX),
         })
     }
 
@@ -64,10 +64,7 @@ impl Tcp {
             ("tcp_keepidle", self.keepidle, SECONDS_MAX),
             ("tcp_keepintvl", self.keepintvl, SECONDS_MAX),
         ];
-        let over = |(key, given, max): (&'static str, Option<u32>, u32)| {
-            given.filter(|given| *given > max).map(|given| (key, given, max))
-        };
-        all.into_iter().filter_map(over).collect()
+        all.into_iter().filter(|(_, given, max)| given > max).collect()
     }
 }
 
@@ -84,8 +81,8 @@ fn silence(plan: &Plan) -> Option<String> {
     let general = &plan.general;
     let cause = match general.tcp.keepidle {
         _ if !general.tcp.keepalive => "tcp_keepalive is 0".to_string(),
-        Some(idle) if idle > BALANCER_SECS => format!("tcp_keepidle is {idle} s"),
-        Some(_) | None => return None,
+        idle if idle > BALANCER_SECS => format!("tcp_keepidle is {idle} s"),
+        _ => return None,
     };
     let is_long = |time: Duration| time.is_zero() || time.as_secs() > BALANCER_SECS.into();
     // The heartbeat is a packet, too: with it no idle client is silent.
@@ -115,41 +112,36 @@ fn silence(plan: &Plan) -> Option<String> {
     })
 }
 
-fn seconds(given: u32) -> Option<Duration> {
-    (given > 0).then(|| Duration::from_secs(given.min(SECONDS_MAX).into()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn secs(seconds: u64) -> Option<Duration> {
-        Some(Duration::from_secs(seconds))
+    fn keepalive(idle: u64, interval: u64, probes: u32) -> Option<Keepalive> {
+        let seconds = Duration::from_secs;
+        Some(Keepalive { idle: seconds(idle), interval: seconds(interval), probes })
     }
 
     #[test]
     fn without_a_word_both_sides_are_safe() {
         let tcp = Tcp::default();
-        let client = Keepalive { idle: secs(60), interval: secs(10), probes: Some(3) };
-        let server = Keepalive { idle: secs(15), interval: secs(5), probes: Some(3) };
-        assert_eq!(tcp.keepalive_of(Side::Client), Some(client));
-        assert_eq!(tcp.keepalive_of(Side::Server), Some(server));
+        assert_eq!(tcp.keepalive_of(Side::Client), keepalive(60, 10, 3));
+        assert_eq!(tcp.keepalive_of(Side::Server), keepalive(15, 5, 3));
+        assert_eq!(keepalive(60, 10, 3).map(|safe| safe.takes()), Some(Duration::from_secs(90)));
     }
 
     #[test]
-    fn each_key_that_is_given_wins_and_0_is_the_systems() {
-        let tcp = Tcp { keepidle: Some(300), keepcnt: Some(0), ..Tcp::default() };
-        let expected = Keepalive { idle: secs(300), interval: secs(10), probes: None };
-        assert_eq!(tcp.keepalive_of(Side::Client), Some(expected));
+    fn each_key_that_is_given_wins() {
+        let tcp = Tcp { keepidle: 300, ..Tcp::default() };
+        assert_eq!(tcp.keepalive_of(Side::Client), keepalive(300, 10, 3));
+        assert_eq!(tcp.keepalive_of(Side::Server), keepalive(300, 5, 3));
         let off = Tcp { keepalive: false, ..tcp };
         assert_eq!(off.keepalive_of(Side::Client), None);
     }
 
     #[test]
     fn what_the_kernel_refuses_is_cut_and_said() {
-        let tcp = Tcp { keepidle: Some(40_000), keepcnt: Some(128), keepintvl: Some(1), ..Tcp::default() };
-        let expected = Keepalive { idle: secs(32_767), interval: secs(1), probes: Some(127) };
-        assert_eq!(tcp.keepalive_of(Side::Server), Some(expected));
+        let tcp = Tcp { keepidle: 40_000, keepcnt: 128, keepintvl: 1, ..Tcp::default() };
+        assert_eq!(tcp.keepalive_of(Side::Server), keepalive(32_767, 1, 127));
         assert_eq!(tcp.refused(), [("tcp_keepcnt", 128, 127), ("tcp_keepidle", 40_000, 32_767)]);
     }
 }

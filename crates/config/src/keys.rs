@@ -107,9 +107,9 @@ pub(crate) static KEYS: &[Key] = &[
     key("syslog_ident", Some("pgbouncer"), Field::Text(|g| &mut g.syslog.ident)),
     key("tcp_defer_accept", Some("1"), Field::Count(|g| &mut g.tcp.defer_accept)),
     key("tcp_keepalive", Some("1"), Field::Switch(|g| &mut g.tcp.keepalive)),
-    key("tcp_keepcnt", Some("0"), Field::GivenCount(|g| &mut g.tcp.keepcnt)),
-    key("tcp_keepidle", Some("0"), Field::GivenCount(|g| &mut g.tcp.keepidle)),
-    key("tcp_keepintvl", Some("0"), Field::GivenCount(|g| &mut g.tcp.keepintvl)),
+    key("tcp_keepcnt", Some("0"), Field::Count(|g| &mut g.tcp.keepcnt)),
+    key("tcp_keepidle", Some("0"), Field::Count(|g| &mut g.tcp.keepidle)),
+    key("tcp_keepintvl", Some("0"), Field::Count(|g| &mut g.tcp.keepintvl)),
     key("tcp_socket_buffer", Some("0"), Field::Count(|g| &mut g.tcp.socket_buffer)),
     key("tcp_user_timeout", Some("0"), Field::Count(|g| &mut g.tcp.user_timeout)),
     key("track_extra_parameters", Some("IntervalStyle"), Field::Names(|g| &mut g.track_extra_parameters))

@@ -188,12 +188,12 @@ impl Default for LogKeys {
 pub struct Tcp {
     /// `tcp_keepalive`.
     pub keepalive: bool,
-    /// `tcp_keepcnt`; 0 leaves the system's, `None` is not set: see [`Tcp::keepalive_of`].
-    pub keepcnt: Option<u32>,
-    /// `tcp_keepidle`, seconds; likewise.
-    pub keepidle: Option<u32>,
-    /// `tcp_keepintvl`, seconds; likewise.
-    pub keepintvl: Option<u32>,
+    /// `tcp_keepcnt`; 0 is not set: see [`Tcp::keepalive_of`].
+    pub keepcnt: u32,
+    /// `tcp_keepidle`, seconds; 0 likewise.
+    pub keepidle: u32,
+    /// `tcp_keepintvl`, seconds; 0 likewise.
+    pub keepintvl: u32,
     /// `tcp_user_timeout`, milliseconds; 0 leaves the system's.
     pub user_timeout: u32,
     /// `tcp_socket_buffer`, bytes; 0 leaves the system's.
@@ -206,9 +206,9 @@ impl Default for Tcp {
     fn default() -> Tcp {
         Tcp {
             keepalive: true,
-            keepcnt: None,
-            keepidle: None,
-            keepintvl: None,
+            keepcnt: 0,
+            keepidle: 0,
+            keepintvl: 0,
             user_timeout: 0,
             socket_buffer: 0,
             defer_accept: 1,

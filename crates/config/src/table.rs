@@ -24,8 +24,6 @@ pub(crate) enum Field {
     Names(At<Vec<String>>),
     Switch(At<bool>),
     Count(At<u32>),
-    /// A count of which it matters whether somebody gave it.
-    GivenCount(At<Option<u32>>),
     Port(At<u16>),
     /// With a fraction.
     Seconds(At<Duration>),
@@ -178,10 +176,6 @@ impl Field {
                 let number = value::count(text).ok_or(Fault::Invalid(WANTS_COUNT))?;
                 put(at(general), number, number)
             }
-            Field::GivenCount(at) => {
-                let number = value::count(text).ok_or(Fault::Invalid(WANTS_COUNT))?;
-                put(at(general), Some(number), number)
-            }
             Field::Port(at) => {
                 let number = value::int(text).and_then(|n| u16::try_from(n).ok());
                 let number = number.ok_or(Fault::Invalid(WANTS_PORT))?;
@@ -238,7 +232,7 @@ impl Field {
             Field::Path(_) => "path",
             Field::Names(_) => "names, commas",
             Field::Switch(_) => "0, 1",
-            Field::Count(_) | Field::GivenCount(_) | Field::Port(_) => "whole number",
+            Field::Count(_) | Field::Port(_) => "whole number",
             Field::Seconds(_) => "seconds",
             Field::WholeSeconds(_) => "whole seconds",
             Field::Period(_) => "whole seconds, 1 or more",
@@ -262,8 +256,7 @@ impl Field {
             Field::Text(_) | Field::OptionalText(_) | Field::Path(_) | Field::Names(_) | Field::Switch(_) => {
                 None
             }
-            Field::Count(_) | Field::GivenCount(_) | Field::Port(_) => None,
-            Field::Seconds(_) | Field::WholeSeconds(_) => None,
+            Field::Count(_) | Field::Port(_) | Field::Seconds(_) | Field::WholeSeconds(_) => None,
             Field::Period(_) | Field::FileMode(_) | Field::PoolMode(_) | Field::CheckQuery(_) => None,
             Field::AuthDbname(_) | Field::SslMode(_) | Field::Facility(_) | Field::Kept(_) => None,
         }

@@ -38,12 +38,8 @@ const SMALL: Size = Size {
 };
 
 /// With the defaults themselves: `./dev soak --balancer` sets `PLIMSOLL_SOAK`.
-const TRUE: Size = Size {
-    forgets: Duration::from_secs(90),
-    silence: Duration::from_secs(100),
-    rounds: 11,
-    keepalive: &[],
-};
+const TRUE: Size =
+    Size { forgets: Duration::from_secs(90), silence: Duration::from_secs(100), rounds: 11, keepalive: &[] };
 
 fn size() -> Size {
     if std::env::var_os("PLIMSOLL_SOAK").is_some() { TRUE } else { SMALL }
@@ -66,7 +62,8 @@ fn behind_a_balancer(
     net: &Net,
     size: Size,
     program: &str,
-    change: impl FnOnce(Ini) -> Ini) -> (Postgres, Plimsoll) {
+    change: impl FnOnce(Ini) -> Ini,
+) -> (Postgres, Plimsoll) {
     net.forget_after(size.forgets);
     net.enter(Machine::Database);
     let postgres =

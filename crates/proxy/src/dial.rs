@@ -20,16 +20,10 @@ const FULL_QUEUE: Duration = Duration::from_millis(20);
 pub(crate) fn tune(socket: &Socket, general: &General, side: Side) {
     let _ = socket.set_tcp_nodelay(true);
     if let Some(wanted) = general.tcp.keepalive_of(side) {
-        let mut keepalive = TcpKeepalive::new();
-        if let Some(idle) = wanted.idle {
-            keepalive = keepalive.with_time(idle);
-        }
-        if let Some(interval) = wanted.interval {
-            keepalive = keepalive.with_interval(interval);
-        }
-        if let Some(probes) = wanted.probes {
-            keepalive = keepalive.with_retries(probes);
-        }
+        let keepalive = TcpKeepalive::new()
+            .with_time(wanted.idle)
+            .with_interval(wanted.interval)
+            .with_retries(wanted.probes);
         // Switches it on, too.
         let _ = socket.set_tcp_keepalive(&keepalive);
     }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 
-use plimsoll_config::{Keepalive, Plan};
+use plimsoll_config::Plan;
 use plimsoll_types::{Evidence, Moment, Side};
 use socket2::Socket;
 
@@ -123,8 +123,7 @@ pub(crate) fn bound(plan: &Plan, side: Side) -> Bound {
         Side::Client => CLIENT_BOUND,
         Side::Server => SERVER_BOUND,
     };
-    let of = |keepalive: Keepalive| Some(keepalive.idle? + keepalive.interval? * keepalive.probes?);
-    Bound(plan.general.tcp.keepalive_of(side).and_then(of).map_or(longest, |time| time.min(longest)))
+    Bound(plan.general.tcp.keepalive_of(side).map_or(longest, |keepalive| keepalive.takes().min(longest)))
 }
 
 /// What the kernel tells of a connection; `None` for anything but TCP.
@@ -163,13 +162,13 @@ mod tests {
         let mut plan = Plan::default();
         assert_eq!(bound(&plan, Side::Client), Bound(CLIENT_BOUND));
         assert_eq!(bound(&plan, Side::Server), Bound(SERVER_BOUND));
-        plan.general.tcp.keepidle = Some(2);
-        plan.general.tcp.keepintvl = Some(1);
+        plan.general.tcp.keepidle = 2;
+        plan.general.tcp.keepintvl = 1;
         assert_eq!(bound(&plan, Side::Client), Bound(Duration::from_secs(5)));
-        plan.general.tcp.keepidle = Some(7200);
+        plan.general.tcp.keepidle = 7200;
         assert_eq!(bound(&plan, Side::Client), Bound(CLIENT_BOUND));
-        plan.general.tcp.keepidle = Some(0);
-        assert_eq!(bound(&plan, Side::Server), Bound(SERVER_BOUND));
+        plan.general.tcp.keepidle = 0;
+        assert_eq!(bound(&plan, Side::Server), Bound(Duration::from_secs(18)));
         plan.general.tcp.keepalive = false;
         assert_eq!(bound(&plan, Side::Client), Bound(CLIENT_BOUND));
     }

@@ -34,8 +34,6 @@ pub(super) struct Facts {
     pub(super) who: Who,
     /// Most file descriptors (the hard limit); `None` where it is not known.
     pub(super) files_max: Option<u64>,
-    /// After how much silence the system probes a connection that says nothing else; `None` where it is not known.
-    pub(super) system_keepalive: Option<Duration>,
     /// Whether a pooler listens where this configuration would.
     pub(super) running: Running,
     /// Addresses of host names.

@@ -103,10 +103,11 @@ fn with_data_under_way(info: &TcpInfo, owing: Duration, bound: Bound) -> State {
         // It answers, and does not take what is sent.
         return if info.window == Some(0) { State::NotReading } else { State::Alive };
     };
-    let answer = bound.answer(info);
-    if unanswered >= bound.0 && info.last_sent.max(owing) >= answer {
+    // It may have answered an older question, and have been asked again this moment.
+    let is_overdue = info.last_sent.max(owing) >= bound.answer(info);
+    if is_overdue && unanswered >= bound.0 {
         State::Gone(Evidence::Unacknowledged)
-    } else if info.retransmits > 1 && unanswered >= answer && info.last_ack >= answer * 2 {
+    } else if is_overdue && info.retransmits > 1 {
         State::Unreachable
     } else {
         State::Alive

@@ -22,7 +22,10 @@ const BALANCERS: [&str; 6] = [
 
 pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     let asked = case.servers.iter().filter_map(|server| Some((server, server.said()?)));
-    asked.filter_map(|(server, said)| ended_by_server(case, server, said)).chain(behind_balancer(case)).collect()
+    asked
+        .filter_map(|(server, said)| ended_by_server(case, server, said))
+        .chain(behind_balancer(case))
+        .collect()
 }
 
 /// A server with `idle_session_timeout` ends our idle connections itself: each is noticed by a client, or opened anew for
