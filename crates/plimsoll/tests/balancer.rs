@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::BINARY;
-use common::net::{Machine, Net};
+use common::net::{Machine, Net, say};
 use plimsoll_testkit::{
     Client, Ini, Login, Outcome, Plimsoll, Postgres, PostgresOptions, binary_of, eventually_ok,
 };
@@ -104,7 +104,7 @@ impl Application {
                 *place = match self.login.try_client() {
                     Ok(client) => Some(client),
                     Err(failure) => {
-                        eprintln!("refused: {failure}");
+                        say(&format!("refused: {failure}"));
                         None
                     }
                 };
@@ -152,7 +152,7 @@ fn pgbouncer() -> Option<PathBuf> {
     if found.exists() {
         return Some(found);
     }
-    eprintln!("SKIPPED: no PgBouncer at {} (PLIMSOLL_PGBOUNCER)", found.display());
+    say(&format!("SKIPPED: no PgBouncer at {} (PLIMSOLL_PGBOUNCER)", found.display()));
     None
 }
 

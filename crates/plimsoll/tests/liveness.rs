@@ -6,7 +6,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::net::{Machine, Net};
+use common::net::{Machine, Net, say};
 use common::{SOON, house};
 use plimsoll_testkit::{
     Batch, Client, Ini, Login, Plimsoll, Postgres, PostgresOptions, Table, binary_of, eventually,
@@ -212,7 +212,7 @@ fn a_client_machine_that_vanishes_is_found_in_every_state() {
             let is_there = (0..clients.rows.len())
                 .any(|row| clients.cell(row, "database") == *database && clients.cell(row, "addr") != "unix");
             if !is_there {
-                eprintln!("{database}: found after {:?}", began.elapsed());
+                say(&format!("{database}: found after {:?}", began.elapsed()));
             }
             is_there
         });
@@ -222,7 +222,7 @@ fn a_client_machine_that_vanishes_is_found_in_every_state() {
     eventually("the reader to be found", secs(30), || {
         show(&plimsoll, "CLIENTS").find(&[("database", "large")]).is_none()
     });
-    eprintln!("large: found after {:?}", began.elapsed());
+    say(&format!("large: found after {:?}", began.elapsed()));
     assert_eq!(found(&plimsoll, "clients_found_dead"), 5);
     assert_eq!(found(&plimsoll, "server_returned_after"), 4);
     // The queue forgot it: the next one is served as soon as the holder lets go.
@@ -263,7 +263,7 @@ fn unacknowledged_data_tells_of_a_server_machine_that_vanishes() {
     assert_eq!(error.sqlstate, "08006", "{error:?}");
     assert_eq!(error.message, "server does not answer any more: what was sent has not been acknowledged");
     assert!(took < QUICK_BOUND, "{took:?}");
-    eprintln!("the server: found after {took:?}");
+    say(&format!("the server: found after {took:?}"));
     eventually("it to be counted", SOON, || found(&plimsoll, "servers_found_dead") == 1);
 }
 

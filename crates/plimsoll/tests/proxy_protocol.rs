@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::net::{Machine, Net};
+use common::net::{Machine, Net, say};
 use common::{SOON, house};
 use plimsoll_testkit::{
     Address, Client, Failure, Ini, Login, Plimsoll, Postgres, Process, ServerError, TempDir, binary_of,
@@ -168,7 +168,7 @@ fn haproxy_tells_for_whom_it_connects() {
     let Some(net) = Net::build() else { return };
     if Command::new("haproxy").arg("-v").stdout(Stdio::null()).status().is_err() {
         assert!(std::env::var_os("PLIMSOLL_REQUIRE_ALL").is_none(), "haproxy is missing");
-        eprintln!("SKIPPED: no haproxy");
+        say("SKIPPED: no haproxy");
         return;
     }
     net.enter(Machine::Database);

@@ -3,6 +3,7 @@
 //! load balancers do. Everything is gone when it is dropped.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::process::Command;
@@ -50,12 +51,12 @@ impl Net {
         for tool in ["ip", "nft"] {
             if let Err(error) = Command::new(tool).arg("-V").output() {
                 assert!(std::env::var_os("PLIMSOLL_REQUIRE_ALL").is_none(), "{tool}: {error}");
-                eprintln!("SKIPPED: network namespaces need {tool}: {error}");
+                say(&format!("SKIPPED: network namespaces need {tool}: {error}"));
                 return None;
             }
         }
         if let Err(why) = net.lay() {
-            eprintln!("SKIPPED: network namespaces are not allowed here: {why}");
+            say(&format!("SKIPPED: network namespaces are not allowed here: {why}"));
             return None;
         }
         Some(net)
@@ -158,6 +159,12 @@ impl Drop for Net {
             let _ = run("ip", &format!("netns delete {}", self.name_of(machine)));
         }
     }
+}
+
+/// Says something beside the results of the tests.
+pub(crate) fn say(text: &str) {
+    // If stderr is closed there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "{text}"));
 }
 
 /// Runs a command of words.
