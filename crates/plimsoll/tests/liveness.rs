@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::certificates::{Maker, with_tls};
 use common::net::{Machine, Net, say};
 use common::{SOON, house};
 use plimsoll_testkit::{
@@ -320,4 +322,109 @@ fn a_transaction_that_is_open_goes_on_after_a_heartbeat_and_a_batch_is_not_distu
     assert_eq!(heartbeat(&mut half, secs(3)), None);
     half.set_patience(SOON);
     assert_eq!(tags(&half.run(&Batch::new().sync())), "Z");
+}
+
+/// A driver that asks, is idle for more than two heartbeats, and asks again; PORT is the pooler's.
+struct Driver {
+    name: &'static str,
+    /// The variable that says where it is, as `./dev test` sets it.
+    variable: &'static str,
+    /// The command; VALUE is the variable's.
+    command: &'static [&'static str],
+    script: &'static str,
+}
+
+const DRIVERS: [Driver; 6] = [
+    Driver {
+        name: "psycopg",
+        variable: "PLIMSOLL_PYTHON",
+        command: &["VALUE", "-c"],
+        script: "import psycopg, time\nc = psycopg.connect('host=localhost port=PORT dbname=p0 user=app', autocommit=True)\n\
+                 a = c.execute('select 1').fetchone()[0]; time.sleep(2.6)\n\
+                 print('ok', a + c.execute('select 2').fetchone()[0])",
+    },
+    Driver {
+        name: "psycopg over TLS",
+        variable: "PLIMSOLL_PYTHON",
+        command: &["VALUE", "-c"],
+        script: "import psycopg, time\n\
+                 c = psycopg.connect('host=localhost port=PORT dbname=p0 user=app sslmode=require', autocommit=True)\n\
+                 a = c.execute('select 1').fetchone()[0]; time.sleep(2.6)\n\
+                 print('ok', a + c.execute('select 2').fetchone()[0])",
+    },
+    Driver {
+        name: "asyncpg",
+        variable: "PLIMSOLL_PYTHON",
+        command: &["VALUE", "-c"],
+        script: "import asyncio, asyncpg\nasync def main():\n c = await asyncpg.connect(host='localhost', port=PORT, \
+                 database='p0', user='app')\n a = await c.fetchval('select 1'); await asyncio.sleep(2.6)\n \
+                 print('ok', a + await c.fetchval('select 2'))\nasyncio.run(main())",
+    },
+    Driver {
+        name: "pg of Node",
+        variable: "PLIMSOLL_NODE_PATH",
+        command: &["env", "NODE_PATH=VALUE", "node", "-e"],
+        script: "const {Client} = require('pg'); (async () => { const c = new Client({host: 'localhost', port: PORT, \
+                 database: 'p0', user: 'app'}); await c.connect(); const a = (await c.query('select 1 as x')).rows[0].x; \
+                 await new Promise(done => setTimeout(done, 2600)); const b = (await c.query('select 2 as x')).rows[0].x; \
+                 console.log('ok ' + (a + b)); await c.end(); })()",
+    },
+    Driver {
+        name: "pg of Ruby",
+        variable: "PLIMSOLL_RUBY",
+        command: &["VALUE", "-e"],
+        script: "require 'pg'; c = PG.connect(host: 'localhost', port: PORT, dbname: 'p0', user: 'app'); \
+                 a = c.exec('select 1').getvalue(0, 0).to_i; sleep 2.6; \
+                 puts \"ok #{a + c.exec('select 2').getvalue(0, 0).to_i}\"",
+    },
+    Driver {
+        name: "JDBC",
+        variable: "PLIMSOLL_JDBC",
+        command: &["java", "-cp", "VALUE"],
+        script: "import java.sql.*; public class Idle { public static void main(String[] a) throws Exception { \
+                 try (Connection c = DriverManager.getConnection(\"jdbc:postgresql://localhost:PORT/p0\", \"app\", \"x\")) { \
+                 int x = one(c, \"select 1\"); Thread.sleep(2600); System.out.println(\"ok \" + (x + one(c, \"select 2\"))); } } \
+                 static int one(Connection c, String sql) throws SQLException { try (ResultSet r = \
+                 c.createStatement().executeQuery(sql)) { r.next(); return r.getInt(1); } } }",
+    },
+];
+
+#[test]
+fn no_driver_minds_a_heartbeat() {
+    let maker = Maker::new();
+    maker.self_signed("server", "localhost");
+    let (_postgres, plimsoll) = house(|ini| {
+        let ini = ini.own("client_heartbeat", "1s").set("ignore_startup_parameters", "extra_float_digits");
+        with_tls(ini, "client", "prefer", &maker, "server")
+    });
+    for driver in &DRIVERS {
+        let Some(value) = std::env::var_os(driver.variable) else {
+            let required = std::env::var_os("PLIMSOLL_REQUIRE_ALL").is_some();
+            assert!(!required, "{}: {} is not set", driver.name, driver.variable);
+            say(&format!("passed over, as {} is not set: {}", driver.variable, driver.name));
+            continue;
+        };
+        let script = driver.script.replace("PORT", &plimsoll.port().to_string());
+        let before = found(&plimsoll, "heartbeats");
+        let said = run(driver, value.to_str().unwrap(), &script, &maker);
+        assert_eq!(said, "ok 3", "{}", driver.name);
+        let heard = found(&plimsoll, "heartbeats") - before;
+        assert!(heard >= 1, "{} heard {heard} heartbeats", driver.name);
+    }
+}
+
+/// What a driver printed, or how it failed.
+fn run(driver: &Driver, value: &str, script: &str, files: &Maker) -> String {
+    let words: Vec<String> = driver.command.iter().map(|word| word.replace("VALUE", value)).collect();
+    let mut command = Command::new("timeout");
+    command.arg("60").args(&words);
+    if driver.name == "JDBC" {
+        std::fs::write(files.path("Idle.java"), script).unwrap();
+        command.arg(files.path("Idle.java"));
+    } else {
+        command.arg(script);
+    }
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_string();
+    if output.status.success() { text(&output.stdout) } else { text(&output.stderr) }
 }
