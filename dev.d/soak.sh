@@ -1,4 +1,4 @@
-# ./dev soak [--seconds N], ./dev soak --budget [--seconds N], ./dev soak --sim [SEEDS]. Sourced by ./dev.
+# ./dev soak [--seconds N], --budget [--seconds N], --sim [SEEDS], --idle [--seconds N], --balancer. Sourced by ./dev.
 
 # Seeded histories of the decision crates, all cores at once, a process for each stretch of seeds. A seed that breaks a
 # rule is printed with its history cut down.
@@ -20,10 +20,22 @@ if [ "${1:-}" = --sim ]; then
   soak_sim "${2:-}"
   exit
 fi
+# The incident itself at its true size: a balancer that forgets after 90 s, an untouched file, ten rounds of 100 s.
+if [ "${1:-}" = --balancer ]; then
+  need_postgres "the soak"
+  install_packages "the soak" iproute2 nftables
+  [ "$(id -u)" != 0 ] || export PLIMSOLL_TEST_USER=${PLIMSOLL_TEST_USER:-postgres}
+  export PLIMSOLL_SOAK=1
+  exec cargo test --locked -p plimsoll --test balancer -- --nocapture keepalive_carries_flows_past_the_balancer
+fi
 need_postgres "the soak"
 build_release
 if [ "${1:-}" = --budget ]; then
   shift
   exec python3 bench/budget.py --binary "$PLIMSOLL_BINARY" "$@"
+fi
+if [ "${1:-}" = --idle ]; then
+  shift
+  exec python3 bench/idle.py --binary "$PLIMSOLL_BINARY" "$@"
 fi
 exec python3 bench/soak.py --binary "$PLIMSOLL_BINARY" "$@"

@@ -22,6 +22,10 @@ need_packages() {
   command -v npm >/dev/null || wanted+=(npm)
   # What makes the certificates of the tests; PostgreSQL brings it along.
   command -v openssl >/dev/null || wanted+=(openssl)
+  # Machines of their own for clients and servers, a balancer that forgets, one that tells for whom it connects.
+  command -v ip >/dev/null || wanted+=(iproute2)
+  command -v nft >/dev/null || wanted+=(nftables)
+  command -v haproxy >/dev/null || wanted+=(haproxy)
   # libFuzzer is C++.
   command -v c++ >/dev/null || wanted+=(g++)
   install_packages "the tests" "${wanted[@]}"
@@ -86,6 +90,8 @@ if [ "${1:-}" = conformance ] && [ "${2:-}" = --against ]; then
   against "${3:-}"
 fi
 need_packages
+# Incident 5 is shown beside PgBouncer.
+need_pgbouncer
 need_python_drivers
 need_node_drivers
 need_nextest

@@ -1,13 +1,15 @@
 //! What the console needs of the pooler. [`Control`] is the one that counts; the tests have one that stands still.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_config::Plan;
 use plimsoll_proxy::{
-    AdmissionView, ClientView, Control, ControlError, DatabaseView, HoldView, HouseView, KeyView, ListsView,
-    PoolView, Reloaded, ServerView, Shutdown, SiteView, StatsView, TargetView, VisitorView, WaiterView,
+    AdmissionView, ClientView, Control, ControlError, DatabaseView, FoundView, HoldView, HouseView, KeyView,
+    LifeView, ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, StatsView, TargetView,
+    VisitorView, WaiterView,
 };
 
 /// A host name of a server.
@@ -83,6 +85,8 @@ pooler! {
     fn stats(&self) -> Vec<StatsView>;
     fn lists(&self) -> ListsView;
     fn moves(&self) -> u64;
+    fn lives(&self) -> HashMap<u64, LifeView>;
+    fn found_dead(&self) -> Vec<FoundView>;
     fn holds(&self) -> Vec<HoldView>;
     fn waiters(&self) -> Vec<WaiterView>;
     fn sites(&self) -> Vec<SiteView>;

@@ -89,7 +89,12 @@ pub(crate) struct Show {
 
 /// All of PgBouncer's.
 pub(crate) const SHOWS: &[Show] = &[
-    Show { name: "active_sockets", columns: sockets::COLUMNS, appended: &[], rows: sockets::active_rows },
+    Show {
+        name: "active_sockets",
+        columns: sockets::COLUMNS,
+        appended: sockets::APPENDED,
+        rows: sockets::active_rows,
+    },
     Show { name: "clients", columns: clients::COLUMNS, appended: &[], rows: clients::client_rows },
     Show { name: "config", columns: config::COLUMNS, appended: &[], rows: config::rows },
     Show { name: "databases", columns: databases::COLUMNS, appended: &[], rows: databases::rows },
@@ -102,7 +107,7 @@ pub(crate) const SHOWS: &[Show] = &[
     Show { name: "peers", columns: peers::PEERS, appended: &[], rows: peers::rows },
     Show { name: "pools", columns: pools::COLUMNS, appended: pools::APPENDED, rows: pools::rows },
     Show { name: "servers", columns: clients::COLUMNS, appended: &[], rows: clients::server_rows },
-    Show { name: "sockets", columns: sockets::COLUMNS, appended: &[], rows: sockets::rows },
+    Show { name: "sockets", columns: sockets::COLUMNS, appended: sockets::APPENDED, rows: sockets::rows },
     Show { name: "state", columns: STATE_COLUMNS, appended: &[], rows: state_rows },
     Show { name: "stats", columns: stats::COLUMNS, appended: &[], rows: stats::rows },
     Show { name: "stats_averages", columns: stats::AVERAGES, appended: &[], rows: stats::average_rows },
@@ -121,6 +126,7 @@ pub(crate) const LEDGER_SHOWS: &[Show] = &[
     Show { name: "history", columns: holds::HISTORY, appended: &[], rows: holds::history_rows },
     Show { name: "holds", columns: holds::HOLDS, appended: &[], rows: holds::hold_rows },
     Show { name: "leaks", columns: sites::LEAKS, appended: &[], rows: sites::leak_rows },
+    Show { name: "liveness", columns: LIVENESS_COLUMNS, appended: &[], rows: liveness_rows },
     Show { name: "pool_keys", columns: targets::POOL_KEYS, appended: &[], rows: targets::key_rows },
     Show { name: "pins", columns: holds::PINS, appended: &[], rows: holds::pin_rows },
     Show { name: "sites", columns: sites::SITES, appended: &[], rows: sites::site_rows },
@@ -202,6 +208,14 @@ const MOVES_COLUMNS: &[Column] = &[big("moves")];
 /// Sockets that went from one worker to another since the start.
 fn moves_rows(scene: &Scene<'_>) -> Vec<Row> {
     vec![vec![cell(scene.pooler.moves())]]
+}
+
+const LIVENESS_COLUMNS: &[Column] = &[text("what"), text("by"), big("count")];
+
+/// Who was found dead, by what, and how soon server connections came back.
+fn liveness_rows(scene: &Scene<'_>) -> Vec<Row> {
+    let found = scene.pooler.found_dead();
+    found.into_iter().map(|view| vec![cell(view.what), cell(&view.by), cell(view.count)]).collect()
 }
 
 fn yes_no(value: bool) -> Option<String> {

@@ -8,10 +8,12 @@ mod database;
 mod diff;
 mod doubts;
 mod ini;
+mod keepalive;
 mod keys;
 mod load;
 mod mistake;
 mod near;
+mod network;
 mod own;
 mod peer;
 mod place;
@@ -27,13 +29,16 @@ mod value;
 
 pub use diff::{carry, diff};
 pub use doubts::{Doubt, doubts};
+pub use keepalive::Keepalive;
 pub use keys::set;
 pub use load::{ReadFile, load};
 pub use mistake::Mistake;
+pub use network::Network;
 pub use place::{Place, Places};
 pub use plan::{
     AuthType, CancelOnClientLoss, Change, Compat, Database, Disclose, Dns, General, Host, Ledger,
-    LoadBalance, LogKeys, Own, Plan, QueueFairness, SetAt, Shown, Statements, Syslog, Tcp, Tls, UserSettings,
+    LoadBalance, LogKeys, Own, Plan, ProxyProtocol, QueueFairness, SetAt, Shown, Statements, Syslog, Tcp,
+    Tls, UserSettings,
 };
 pub use plimsoll_types::SslMode;
 pub use reference::reference;

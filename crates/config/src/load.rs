@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::ini::{Keys, Line, Lines};
 use crate::mistake::Mistake;
 use crate::place::{Place, SECTIONS, Section};
-use crate::plan::{Database, General, Plan, SetAt};
-use crate::{database, keys, near, own, peer, target, user, userlist};
+use crate::plan::{Database, Plan, SetAt};
+use crate::{database, keepalive, keys, near, own, peer, target, user, userlist};
 
 /// Reads a file for the parser.
 pub type ReadFile<'a> = dyn FnMut(&Path) -> std::io::Result<String> + 'a;
@@ -19,8 +19,6 @@ const INCLUDE_DEPTH_MAX: u32 = 10;
 const INCLUDE_FILES_MAX: u32 = 1000;
 /// How many broken lines of auth_file are named one by one.
 const SKIPPED_NAMED_MAX: usize = 20;
-/// After how many seconds without data the usual network load balancer forgets a flow.
-const BALANCER_SECS: u32 = 350;
 
 /// Reads the ini file at `path` and all it includes, and auth_file.
 ///
@@ -257,7 +255,7 @@ impl Loader<'_, '_> {
         }
         // Their order says nothing, and a line that was moved is no change.
         self.plan.targets.sort_by(|a, b| (&a.host, a.port).cmp(&(&b.host, b.port)));
-        self.plan.warnings.extend(silence_warning(&self.plan.general));
+        self.plan.warnings.extend(keepalive::warnings(&self.plan));
         if let Some(line) = self.plan.shown.iter_mut().find(|line| line.key == "conffile") {
             line.value = Some(main.display().to_string());
         }
@@ -323,36 +321,4 @@ fn skipped_warnings(path: &Path, skipped: &[(u32, &'static str)]) -> Vec<String>
         warnings.push(format!("{}: broken auth file: {more} more lines are skipped", path.display()));
     }
     warnings
-}
-
-/// Which timers let a connection be silent for longer than a balancer remembers it, if keepalive does not help.
-fn silence_warning(general: &General) -> Option<String> {
-    let cause = if !general.tcp.keepalive {
-        "tcp_keepalive is 0".to_string()
-    } else if general.tcp.keepidle > BALANCER_SECS {
-        format!("tcp_keepidle is {} s", general.tcp.keepidle)
-    } else {
-        return None;
-    };
-    let timers = [
-        ("client_idle_timeout", general.client_idle_timeout),
-        ("server_idle_timeout", general.server_idle_timeout),
-        ("idle_transaction_timeout", general.idle_transaction_timeout),
-    ];
-    let silent: Vec<String> = timers
-        .iter()
-        .filter(|(_, time)| time.is_zero() || time.as_secs() > BALANCER_SECS.into())
-        .map(
-            |(name, time)| {
-                if time.is_zero() { format!("{name} off") } else { format!("{name} {} s", time.as_secs()) }
-            },
-        )
-        .collect();
-    (!silent.is_empty()).then(|| {
-        format!(
-            "{cause}: a network load balancer usually forgets a connection after {BALANCER_SECS} s without data, \
-             and nothing here notices ({})",
-            silent.join(", ")
-        )
-    })
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::near;
-use crate::plan::{CancelOnClientLoss, Compat, Disclose, Ledger, Own, QueueFairness, Statements};
+use crate::network::{self, Network};
+use crate::plan::{
+    CancelOnClientLoss, Compat, Disclose, Ledger, Own, ProxyProtocol, QueueFairness, Statements,
+};
 use crate::table::Fault;
 use crate::target::{self, HEADROOM_MAX};
 use crate::value;
@@ -44,10 +47,16 @@ pub(crate) enum Field {
     Fairness,
     /// `on` or `off`.
     CancelOnClientLoss,
+    /// `off`, `v2` or `any`.
+    Proxy,
+    /// A list of networks.
+    Networks(fn(&mut Own) -> &mut Vec<Network>),
     /// A name; empty is none.
     Name(At<String>),
     /// A whole number, from and to.
     Count(At<u32>, u32, u32),
+    /// The same, and 0 is off.
+    TimeOrOff(At<Duration>, Duration, Duration),
     /// A time with a unit, from and to.
     Time(At<Duration>, Duration, Duration),
     /// A size with a unit, bytes from and to.
@@ -114,6 +123,9 @@ pub(crate) static KEYS: &[Key] = &[
     reload("leak_age_floor", "30s", Field::Time(|own| &mut own.leak_age_floor, SECOND, DAY)),
     reload("leak_unread_threshold", "30s", Field::Time(|own| &mut own.leak_unread_threshold, SECOND, DAY)),
     reload("disclose_holders", "same_pool", Field::Disclose),
+    reload("client_heartbeat", "0 (off)", Field::TimeOrOff(|own| &mut own.client_heartbeat, SECOND, DAY)),
+    reload("proxy_protocol", "off", Field::Proxy),
+    reload("proxy_protocol_from", "none", Field::Networks(|own| &mut own.proxy_protocol_from)),
 ];
 
 const fn reload(name: &'static str, default: &'static str, field: Field) -> Key {
@@ -149,21 +161,16 @@ impl Key {
             Field::Disclose => own.disclose_holders = one_of(text, DISCLOSE)?,
             Field::Fairness => own.queue_fairness = one_of(text, FAIRNESS)?,
             Field::CancelOnClientLoss => own.cancel_on_client_loss = one_of(text, CANCEL_ON_CLIENT_LOSS)?,
+            Field::Proxy => own.proxy_protocol = one_of(text, PROXY)?,
+            Field::Networks(at) => *at(own) = network::list(text)?,
             Field::Name(at) => *at(own) = Some(text.to_string()).filter(|name| !name.is_empty()),
             Field::Count(at, min, max) => {
                 let number = value::count(text).filter(|number| (min..=max).contains(&number));
                 *at(own) = Some(number.ok_or_else(|| Fault::Wanted(format!("{min} to {max}")))?);
             }
-            Field::Time(at, min, max) => {
-                let time = value::time(text).ok_or(Fault::Invalid(value::TIME_EXPECTED))?;
-                if time < *min || time > *max {
-                    return Err(Fault::Wanted(format!(
-                        "{} to {}",
-                        value::time_text(*min),
-                        value::time_text(*max)
-                    )));
-                }
-                *at(own) = Some(time);
+            Field::TimeOrOff(at, ..) if text == "0" => *at(own) = None,
+            Field::Time(at, min, max) | Field::TimeOrOff(at, min, max) => {
+                *at(own) = Some(time_within(text, *min, *max)?);
             }
             Field::Size(at, min, max) => {
                 let size = value::size(text).ok_or(Fault::Invalid(value::SIZE_EXPECTED))?;
@@ -193,10 +200,15 @@ impl Field {
             Field::Disclose => DISCLOSE.expected.to_string(),
             Field::Fairness => FAIRNESS.expected.to_string(),
             Field::CancelOnClientLoss => CANCEL_ON_CLIENT_LOSS.expected.to_string(),
+            Field::Proxy => PROXY.expected.to_string(),
+            Field::Networks(_) => network::EXPECTED.to_string(),
             Field::Name(_) => "a user of auth_file; empty is none".to_string(),
             Field::Count(_, min, max) => format!("{min} to {max}"),
             Field::Time(_, min, max) => {
                 format!("a time, {} to {}", value::time_text(*min), value::time_text(*max))
+            }
+            Field::TimeOrOff(_, min, max) => {
+                format!("0, or a time, {} to {}", value::time_text(*min), value::time_text(*max))
             }
             Field::Size(_, min, max) => {
                 format!("a size, {} to {}", value::size_text(*min), value::size_text(*max))
@@ -232,6 +244,19 @@ const FAIRNESS: &Words<QueueFairness> = &Words {
     all: &[("fifo", QueueFairness::Fifo), ("application", QueueFairness::Application)],
 };
 
+const PROXY: &Words<ProxyProtocol> = &Words {
+    expected: "off, v2, any",
+    all: &[("off", ProxyProtocol::Off), ("v2", ProxyProtocol::V2), ("any", ProxyProtocol::Any)],
+};
+
+fn time_within(text: &str, min: Duration, max: Duration) -> Result<Duration, Fault> {
+    let time = value::time(text).ok_or(Fault::Invalid(value::TIME_EXPECTED))?;
+    if time < min || time > max {
+        return Err(Fault::Wanted(format!("{} to {}", value::time_text(min), value::time_text(max))));
+    }
+    Ok(time)
+}
+
 /// What two keys say together and must not: the key to name, and why.
 pub(crate) fn contradictions(own: &Own) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
@@ -240,6 +265,11 @@ pub(crate) fn contradictions(own: &Own) -> Vec<(&'static str, String)> {
     {
         let message = format!("collect_memory ({all} bytes) is less than collect_max ({one} bytes)");
         found.push(("collect_memory", message));
+    }
+    if own.proxy_protocol != ProxyProtocol::Off && own.proxy_protocol_from.is_empty() {
+        let message =
+            "proxy_protocol is on and proxy_protocol_from names nobody who may say for whom he connects";
+        found.push(("proxy_protocol", message.to_string()));
     }
     let least = own.connect_backoff_min.unwrap_or(BACKOFF_MIN_DEFAULT);
     let most = own.connect_backoff_max.unwrap_or(BACKOFF_MAX_DEFAULT);

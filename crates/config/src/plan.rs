@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use plimsoll_types::{PoolMode, Secret, SslMode};
 
+use crate::network::Network;
 use crate::place::{Place, Places, Section};
 use crate::target::{Budget, TargetLine};
 
@@ -187,11 +188,11 @@ impl Default for LogKeys {
 pub struct Tcp {
     /// `tcp_keepalive`.
     pub keepalive: bool,
-    /// `tcp_keepcnt`; 0 leaves the system's.
+    /// `tcp_keepcnt`; 0 is not set: see [`Tcp::keepalive_of`].
     pub keepcnt: u32,
-    /// `tcp_keepidle`, seconds; 0 leaves the system's.
+    /// `tcp_keepidle`, seconds; 0 likewise.
     pub keepidle: u32,
-    /// `tcp_keepintvl`, seconds; 0 leaves the system's.
+    /// `tcp_keepintvl`, seconds; 0 likewise.
     pub keepintvl: u32,
     /// `tcp_user_timeout`, milliseconds; 0 leaves the system's.
     pub user_timeout: u32,
@@ -464,6 +465,25 @@ pub struct Own {
     pub leak_unread_threshold: Option<Duration>,
     /// `disclose_holders`.
     pub disclose_holders: Disclose,
+    /// `client_heartbeat`: after how long a client that says nothing and is told nothing gets a message which it must
+    /// ignore; `None` is never.
+    pub client_heartbeat: Option<Duration>,
+    /// `proxy_protocol`.
+    pub proxy_protocol: ProxyProtocol,
+    /// `proxy_protocol_from`: who must say on whose behalf it connects.
+    pub proxy_protocol_from: Vec<Network>,
+}
+
+/// Which headers of the PROXY protocol are understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// None.
+    #[default]
+    Off,
+    /// The binary one.
+    V2,
+    /// The binary one and the line of text.
+    Any,
 }
 
 /// Whether a query whose client is lost is cancelled.

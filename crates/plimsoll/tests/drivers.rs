@@ -93,6 +93,8 @@ fn house(pool_size: usize) -> (Postgres, Plimsoll) {
     let ini = Ini::new(&postgres)
         .set("auth_type", "scram-sha-256")
         .set("default_pool_size", &pool_size.to_string())
+        // Whoever is idle hears something now and then, as a server's messages may come at any time.
+        .own("client_heartbeat", "1s")
         // JDBC and sqlx send it at every start.
         .set("ignore_startup_parameters", "extra_float_digits");
     let plimsoll = pooler(common::by_mode(ini, &postgres));

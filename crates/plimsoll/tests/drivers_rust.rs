@@ -20,6 +20,8 @@ fn house(mode: Mode) -> (Postgres, Plimsoll, Target) {
     let ini = Ini::new(&postgres)
         .set("auth_type", "scram-sha-256")
         .set("default_pool_size", "3")
+        // Whoever is idle hears something now and then.
+        .own("client_heartbeat", "1s")
         // sqlx sends it at every start.
         .set("ignore_startup_parameters", "extra_float_digits");
     let plimsoll = common::pooler(common::by_mode(ini, &postgres));

@@ -2,7 +2,7 @@
 //! costs a server one more and never makes a client wait.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use plimsoll_pool::{Request, WaitCause};
@@ -198,6 +198,7 @@ pub(crate) fn identity(pool: &PoolEntry) -> Identity {
         local: here,
         secured: None,
         credential: 0,
+        socket: Weak::new(),
     }
 }
 

@@ -152,7 +152,7 @@ async fn round(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<(), Caus
     let mut chunk = [0; 4096];
     loop {
         match conn.stream.read(&mut chunk).await {
-            Ok(0) => return Err(Cause::ServerEof),
+            Ok(0) => return Err(conn.entry.end_cause()),
             Err(e) => return Err(server_cause(&e)),
             Ok(n) => conn.input.extend_from_slice(&chunk[..n]),
         }

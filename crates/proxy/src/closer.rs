@@ -98,6 +98,7 @@ pub(crate) fn cut_off(hub: &Arc<Hub>, slot: SlotId, entry: &ServerEntry, cause: 
 
 /// `closing because`, if such lines are wanted.
 pub(crate) fn log_closing(hub: &Hub, entry: &ServerEntry, cause: &Cause) {
+    hub.found.note(cause);
     report::log_closing(&hub.plan(), &entry.log_prefix(), hub.now().since(entry.opened), cause);
 }
 

@@ -19,6 +19,7 @@ use crate::carry::Carry;
 use crate::directory::{Parameter, PoolEntry, Welcome};
 use crate::entry::{self, ServerEntry, TargetAddr};
 use crate::hub::Hub;
+use crate::liveness::Life;
 use crate::server::{Closing, ServerConn};
 use crate::socket::{Stream, server_cause};
 use crate::tally::Tally;
@@ -95,6 +96,7 @@ impl Opening {
             user: self.pool.user.clone(),
             local: dial::local_peer(stream.socket(), &self.target),
             target: self.target.clone(),
+            life: Life::of(stream.handle()),
             opened,
             serial,
             key: Mutex::default(),

@@ -1,6 +1,7 @@
 //! What the console and `main` may look at and do. Cheap to clone; every call takes the locks it needs for a moment.
 
 mod ledger;
+mod lives;
 mod memory;
 mod suspend;
 mod targets;

@@ -19,6 +19,7 @@ pub(crate) use console_client::ConsoleClient;
 
 use crate::control::Control;
 use crate::hub::{Hub, Phase};
+use crate::liveness::Sweep;
 use crate::{ask, ledger, listener, targets};
 use names::Names;
 
@@ -67,16 +68,18 @@ pub(crate) async fn run(control: Control, mut inbox: mpsc::UnboundedReceiver<Con
 struct Beats {
     ticks: u32,
     averaged: Instant,
+    sweep: Sweep,
 }
 
 impl Beats {
     fn new() -> Beats {
-        Beats { ticks: 0, averaged: Instant::now() }
+        Beats { ticks: 0, averaged: Instant::now(), sweep: Sweep::default() }
     }
 
     fn beat(&mut self, control: &Control, names: &mut Names) {
         let hub = &control.hub;
         control.tell_time();
+        self.sweep.beat(hub, TICK);
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(LEDGER_TICKS) {
             ledger::observe(hub);

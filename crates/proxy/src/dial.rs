@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use plimsoll_config::General;
-use plimsoll_types::Cause;
+use plimsoll_types::{Cause, Side};
 use plimsoll_wire::encode;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
@@ -16,20 +16,14 @@ use crate::socket::{HandshakeError, Secured, Stream, Tls, server_cause};
 /// How long a Unix socket with a full queue is left alone.
 const FULL_QUEUE: Duration = Duration::from_millis(20);
 
-/// Keepalive and friends, for both sides. A socket that refuses an option works without it.
-pub(crate) fn tune(socket: &Socket, general: &General) {
+/// Keepalive and friends, for a socket of this side. A socket that refuses an option works without it.
+pub(crate) fn tune(socket: &Socket, general: &General, side: Side) {
     let _ = socket.set_tcp_nodelay(true);
-    if general.tcp.keepalive {
-        let mut keepalive = TcpKeepalive::new();
-        if general.tcp.keepidle > 0 {
-            keepalive = keepalive.with_time(Duration::from_secs(general.tcp.keepidle.into()));
-        }
-        if general.tcp.keepintvl > 0 {
-            keepalive = keepalive.with_interval(Duration::from_secs(general.tcp.keepintvl.into()));
-        }
-        if general.tcp.keepcnt > 0 {
-            keepalive = keepalive.with_retries(general.tcp.keepcnt);
-        }
+    if let Some(wanted) = general.tcp.keepalive_of(side) {
+        let keepalive = TcpKeepalive::new()
+            .with_time(wanted.idle)
+            .with_interval(wanted.interval)
+            .with_retries(wanted.probes);
         // Switches it on, too.
         let _ = socket.set_tcp_keepalive(&keepalive);
     }
@@ -43,7 +37,7 @@ pub(crate) fn tune(socket: &Socket, general: &General) {
     }
 }
 
-/// The same for a socket that was accepted from a listener with other options and has inherited those: what the plan
+/// The same for a client's socket that was accepted from a listener with other options and has inherited those: what the plan
 /// leaves out is switched off first.
 pub(crate) fn retune(socket: &Socket, general: &General) {
     if !general.tcp.keepalive {
@@ -52,7 +46,7 @@ pub(crate) fn retune(socket: &Socket, general: &General) {
     if general.tcp.user_timeout == 0 {
         let _ = socket.set_tcp_user_timeout(None);
     }
-    tune(socket, general);
+    tune(socket, general, Side::Client);
 }
 
 /// What a server answers to SSLRequest (PostgreSQL manual, "SSL Session Encryption").
@@ -107,7 +101,7 @@ pub(crate) async fn connect(target: &TargetAddr, general: &General) -> io::Resul
     let (socket, addr) = match target {
         TargetAddr::Tcp(addr) => {
             let socket = Socket::new(Domain::for_address(*addr), Type::STREAM, Some(Protocol::TCP))?;
-            tune(&socket, general);
+            tune(&socket, general, Side::Server);
             (socket, SockAddr::from(*addr))
         }
         TargetAddr::Unix(path, _) => (Socket::new(Domain::UNIX, Type::STREAM, None)?, SockAddr::unix(path)?),

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -12,8 +12,10 @@ use plimsoll_ledger::Record;
 use plimsoll_pool::Grant;
 use plimsoll_session::Params;
 use plimsoll_types::{Cause, ClientId, HoldId, Moment, SlotId};
+use socket2::Socket;
 
 use crate::console::ClientState;
+use crate::liveness::{Heart, Life};
 use crate::server::ServerConn;
 use crate::socket::Secured;
 
@@ -99,6 +101,8 @@ pub(crate) struct Mail {
     pub(crate) kill: Option<Box<Cause>>,
     /// It has to go if it is a session at rest, so that nothing is cut off.
     pub(crate) quit: Option<Box<Cause>>,
+    /// It is to be sent a heartbeat, if nothing is under way.
+    pub(crate) heartbeat: bool,
     /// Somebody sent a cancel request with its key while it held nothing; only console clients look.
     pub(crate) cancelled: bool,
 }
@@ -133,6 +137,10 @@ pub(crate) struct ClientEntry {
     pub(crate) credential: u64,
     /// When it connected.
     pub(crate) connected: Moment,
+    /// Whether it is still there.
+    pub(crate) life: Life,
+    /// Its heartbeats.
+    pub(crate) heart: Heart,
     mail: Mutex<Mail>,
     has_mail: AtomicBool,
     state: AtomicU8,
@@ -165,12 +173,14 @@ pub(crate) struct Identity {
     pub(crate) secured: Option<Secured>,
     /// Stands for the credentials it came with; 0 for our own.
     pub(crate) credential: u64,
+    /// Its socket; `Weak::new()` for somebody who has none of his own.
+    pub(crate) socket: Weak<Socket>,
 }
 
 impl ClientEntry {
     /// A client that is logging in.
     pub(crate) fn new(id: ClientId, key: [u8; 8], identity: Identity, now: Moment) -> ClientEntry {
-        let Identity { user, database, peer, local, secured, credential } = identity;
+        let Identity { user, database, peer, local, secured, credential, socket } = identity;
         let tls = secured.map(|secured| {
             let subject = secured.certificate.as_ref().and_then(plimsoll_tls::subject);
             Box::new(ClientTls { text: secured.text.into(), subject: subject.map(Into::into) })
@@ -185,6 +195,8 @@ impl ClientEntry {
             tls,
             credential,
             connected: now,
+            life: Life::of(socket),
+            heart: Heart::default(),
             mail: Mutex::default(),
             has_mail: AtomicBool::new(false),
             state: AtomicU8::new(0),
@@ -361,6 +373,8 @@ pub(crate) struct ServerEntry {
     pub(crate) database: Arc<str>,
     /// Login role.
     pub(crate) user: Arc<str>,
+    /// Whether it is still there.
+    pub(crate) life: Life,
     /// Where it is.
     pub(crate) target: TargetAddr,
     /// Our end.
@@ -391,6 +405,11 @@ impl ServerEntry {
     /// Backend process id.
     pub(crate) fn pid(&self) -> u32 {
         self.key.lock().first_chunk::<4>().map_or(0, |pid| u32::from_be_bytes(*pid))
+    }
+
+    /// What the end of its socket says: its own, unless we ended it since it was dead.
+    pub(crate) fn end_cause(&self) -> Cause {
+        self.life.gone().map_or(Cause::ServerEof, |evidence| Cause::ServerGone { evidence })
     }
 
     /// The prefix of its log lines.

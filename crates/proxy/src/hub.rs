@@ -30,6 +30,7 @@ use crate::directory::{DatabaseEntry, Directory, PoolEntry, Role, globals, longe
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::ledger::Ledger;
 use crate::listener::Doors;
+use crate::liveness::Found;
 use crate::login::Entrance;
 use crate::map::Map;
 use crate::needed::NeededNames;
@@ -159,6 +160,8 @@ pub(crate) struct Hub {
     pub(crate) targets: Targets,
     /// Sites, verdicts, history.
     pub(crate) ledger: Ledger,
+    /// Who was found dead.
+    pub(crate) found: Found,
     /// SUSPEND.
     pub(crate) suspension: Suspension,
     /// Client sockets open, console and cancel requests included.
@@ -227,6 +230,7 @@ impl Hub {
             entrance: Entrance::default(),
             targets: Targets::default(),
             ledger: Ledger::default(),
+            found: Found::default(),
             suspension: Suspension::default(),
             sockets: AtomicU32::new(0),
             collected: AtomicUsize::new(0),

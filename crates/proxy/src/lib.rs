@@ -19,12 +19,14 @@ mod hub;
 mod ledger;
 mod linger;
 mod listener;
+mod liveness;
 mod login;
 mod loss;
 mod map;
 mod message;
 mod needed;
 mod options;
+mod proxy_protocol;
 mod random;
 mod relay;
 mod report;
@@ -47,6 +49,7 @@ pub use console::{
     Reloaded, Reply, ServerView, Shutdown, StatsView, Until, Visitor,
 };
 pub use control::{AdmissionView, Control, KeyView, SaidView, TargetView};
+pub use liveness::{FoundView, LifeView};
 pub use security::tls_settings;
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, Totals};

@@ -3,6 +3,7 @@
 //! | module | part |
 //! |---|---|
 //! | `first` | the packets before the first typed message |
+//! | `origin` | the PROXY header of a load balancer |
 //! | `startup` | what a startup packet asks for |
 //! | `goal` | which database, which limits, who may use the console |
 //! | `look_up` | what is known of the user: auth_file, auth_query |
@@ -14,6 +15,7 @@ mod enter;
 mod first;
 mod goal;
 mod look_up;
+mod origin;
 mod prove;
 mod shared;
 mod startup;
@@ -191,6 +193,7 @@ impl Login {
 
     /// The login in the order of reference 3.3. Not cancel safe, but nothing is left behind but the guard's counts.
     async fn run(&mut self) -> Result<Entered, End> {
+        self.proxy_header().await?;
         let wanted = self.startup().await?;
         let goal = self.goal(&wanted)?;
         let known = self.look_up(&goal).await?;

@@ -47,7 +47,7 @@ pub(crate) fn server_check_timeout(plan: &Plan) -> Duration {
 /// Whether the server connection of a client that ends for this cause is freed: the client is gone, or as good as gone.
 /// Whoever is thrown out takes the connection along, as in PgBouncer.
 pub(crate) fn frees(plan: &Plan, cause: &Cause) -> bool {
-    let lost = matches!(cause, Cause::ClientClose | Cause::ClientEof | Cause::ClientStalled);
+    let lost = cause.is_departure() || *cause == Cause::ClientStalled;
     lost && !cleanup_timeout(plan).is_zero()
 }
 

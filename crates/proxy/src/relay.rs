@@ -5,6 +5,7 @@
 //! has to wait, is copied.
 
 mod end;
+mod gone;
 mod hear;
 mod hold;
 mod mail;
@@ -30,7 +31,7 @@ use crate::socket::{Stream, Watch};
 use crate::stats::Block;
 use crate::worker::Scratch;
 use hold::Wait;
-use send::{client_gone, server_gone};
+use send::server_gone;
 
 /// Kept bytes that are not worth accounting for.
 const SMALL_BYTES: usize = 1024;
@@ -194,8 +195,8 @@ impl Relay {
         // What the client sends now is not wanted yet; that it is still there is seen all the same.
         let stream = self.stream.as_mut().ok_or((Side::Client, Cause::ClientEof))?;
         match stream.poll_gone(cx) {
-            Poll::Ready(Watch::Gone) => Err((Side::Client, Cause::ClientEof)),
-            Poll::Pending => Ok(Turn::Wait),
+            Poll::Ready(Watch::Gone) => Err(self.client_ended()),
+            Poll::Pending => self.look_at_unheard_server(),
         }
     }
 
@@ -212,7 +213,9 @@ impl Relay {
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
         if !self.output.is_empty() {
             let stream = self.stream.as_mut().ok_or((Side::Client, Cause::ClientEof))?;
-            let sent = stream.poll_write(cx, self.output.pending()).map_err(client_gone)?;
+            let sent = stream
+                .poll_write(cx, self.output.pending())
+                .map_err(|error| self::gone::client_gone(&self.entry, &error))?;
             self.output.advance(sent);
             if sent > 0 && self.conn.is_some() {
                 self.note_half_way(self.hub.now());

@@ -106,7 +106,7 @@ impl ServerConn {
         loop {
             match self.stream.try_read(&mut chunk) {
                 None => return Ok(Looked::Usable),
-                Some(Ok(0)) => return Err(Cause::ServerEof),
+                Some(Ok(0)) => return Err(self.entry.end_cause()),
                 Some(Err(e)) => return Err(server_cause(&e)),
                 Some(Ok(n)) => self.input.extend_from_slice(&chunk[..n]),
             }

@@ -7,6 +7,7 @@ mod tls;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use plimsoll_types::Cause;
@@ -30,7 +31,8 @@ pub(crate) struct Stream {
 struct Raw {
     /// Dropped before the socket is: what is registered is open.
     watch: Option<AsyncFd<RawFd>>,
-    socket: Socket,
+    /// Others may look at it, or shut it down; nobody else keeps it open.
+    socket: Arc<Socket>,
     /// Readiness was cleared without reading, or what was there came before the socket was registered: the next read
     /// tries at once.
     unread: bool,
@@ -59,7 +61,7 @@ impl Room {
 /// A stream on no runtime, on its way to another thread.
 #[derive(Debug)]
 pub(crate) struct Detached {
-    socket: Socket,
+    socket: Arc<Socket>,
     tls: Option<Box<Tls>>,
 }
 
@@ -71,7 +73,7 @@ pub(crate) enum Watch {
 }
 
 impl Raw {
-    fn register(socket: Socket, room: Room) -> io::Result<Raw> {
+    fn register(socket: Arc<Socket>, room: Room) -> io::Result<Raw> {
         let mut raw = Raw { watch: None, socket, unread: false, room };
         raw.watch(room)?;
         Ok(raw)
@@ -198,7 +200,7 @@ impl Stream {
     /// # Errors
     /// The runtime refuses (file descriptors used up).
     pub(crate) fn new(socket: Socket) -> io::Result<Stream> {
-        Stream::attach(Detached { socket, tls: None })
+        Stream::attach(Detached { socket: Arc::new(socket), tls: None })
     }
 
     /// The same for one whose connect is under way; then [`Stream::connected`].
@@ -206,7 +208,7 @@ impl Stream {
     /// # Errors
     /// As for [`Stream::new`].
     pub(crate) fn connecting(socket: Socket) -> io::Result<Stream> {
-        Ok(Stream { raw: Raw::register(socket, Room::Watched)?, tls: None })
+        Ok(Stream { raw: Raw::register(Arc::new(socket), Room::Watched)?, tls: None })
     }
 
     /// The same for one that has been accepted with TCP_DEFER_ACCEPT: its first bytes are there already, as a rule.
@@ -246,6 +248,11 @@ impl Stream {
     /// The socket, for its addresses and options.
     pub(crate) fn socket(&self) -> &Socket {
         &self.raw.socket
+    }
+
+    /// The socket for those who want to see whether the other side is there; it does not keep it open.
+    pub(crate) fn handle(&self) -> Weak<Socket> {
+        Arc::downgrade(&self.raw.socket)
     }
 
     /// Whether the handshake agreed on PostgreSQL's protocol by ALPN.

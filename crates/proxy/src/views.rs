@@ -167,6 +167,9 @@ pub struct HoldView {
     pub site: u64,
     /// What the ledger thinks of it.
     pub verdict: VerdictView,
+    /// Whether its client is there: `alive`, `idle`, `not reading`, `unreachable`, `gone`; `None` for a Unix socket and
+    /// in the history.
+    pub client_life: Option<&'static str>,
     /// How it ended (history only).
     pub ended: Option<String>,
     /// How long ago it ended (history only).

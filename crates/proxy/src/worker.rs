@@ -200,7 +200,7 @@ fn look_at_parked(
             let mut cx = Context::from_waker(&mine.idle_waker);
             while let Poll::Ready(read) = conn.stream.poll_read(&mut cx, &mut scratch.input) {
                 let cause = match read {
-                    Ok(0) => Some(Cause::ServerEof),
+                    Ok(0) => Some(conn.entry.end_cause()),
                     Err(e) => Some(server_cause(&e)),
                     Ok(n) => {
                         conn.input.extend_from_slice(&scratch.input[..n]);

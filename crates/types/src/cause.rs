@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::SqlState;
+use crate::{Evidence, SqlState};
 
 /// On which side of the pooler something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +152,15 @@ causes! {
     /// Bytes after a GSSENCRequest.
     DataAfterGssRequest => Client, PROTOCOL_VIOLATION,
         "received unencrypted data after GSSAPI encryption request", "";
+    /// A header of the PROXY protocol is cut, too long, or says what it must not.
+    BadProxyHeader { why: &'static str } => Client, PROTOCOL_VIOLATION, format!("bad PROXY header: {why}"),
+        "Compare the load balancer's settings with proxy_protocol.";
+    /// A balancer that must say for whom it connects does not.
+    NoProxyHeader => Client, PROTOCOL_VIOLATION, "PROXY header expected",
+        "Switch the PROXY protocol on at the load balancer, or take its address out of proxy_protocol_from.";
+    /// Somebody says for whom he connects who may not.
+    UnexpectedProxyHeader => Client, PROTOCOL_VIOLATION, "PROXY header from an address that may not send one",
+        "Add the load balancer's address to proxy_protocol_from, if it is one.";
     /// The login took too long.
     LoginTimeout => Client, PROTOCOL_VIOLATION, "client_login_timeout", "";
     /// Logged in, but no server connection came.
@@ -281,6 +290,10 @@ causes! {
     /// No answer to keepalive or to data.
     ServerTimedOut => Server, CONNECTION_FAILURE, "server does not answer any more: TCP keepalive or data expired",
         "Look at the network and at the server's machine; the statement may or may not have been carried out.";
+    /// The server has been found dead: by what.
+    ServerGone { evidence: Evidence } => Server, CONNECTION_FAILURE,
+        format!("server does not answer any more: {}", evidence.words()),
+        "Look at the network and at the server's machine; the statement may or may not have been carried out.";
     /// Network or machine cannot be reached.
     ServerUnreachable => Server, CONNECTION_FAILURE, "server cannot be reached any more: no route",
         "Look at the network; the statement may or may not have been carried out.";
@@ -340,6 +353,10 @@ causes! {
     ClientClose => Client, OK, "client close request", "";
     /// Client's end of file.
     ClientEof => Client, OK, "client unexpected eof", "";
+    /// The client has been found dead: by what.
+    ClientGone { evidence: Evidence } => Client, CONNECTION_FAILURE,
+        format!("client does not answer any more: {}", evidence.words()),
+        "Look at the client's machine and at what lies between: SHOW SOCKETS tells what is known of each connection.";
     /// Client left in the middle of something.
     ClientLeftBusy => Client, OK, "client disconnect while server was not ready", "";
     /// Idle longer than server_idle_timeout.
@@ -370,15 +387,35 @@ impl Cause {
             Cause::ServerEof
                 | Cause::ServerReset
                 | Cause::ServerTimedOut
+                | Cause::ServerGone { .. }
                 | Cause::ServerUnreachable
                 | Cause::ServerIo { .. }
                 | Cause::ServerEnded { .. }
         )
     }
 
+    /// Whether the client is not there any more: there is nobody who could be told anything.
+    pub fn is_departure(&self) -> bool {
+        matches!(self, Cause::ClientClose | Cause::ClientEof | Cause::ClientGone { .. })
+    }
+
+    /// What told that a client or server is dead, where that is the cause.
+    pub fn evidence(&self) -> Option<Evidence> {
+        match self {
+            Cause::ClientGone { evidence } | Cause::ServerGone { evidence } => Some(*evidence),
+            Cause::ServerTimedOut => Some(Evidence::Keepalive),
+            Cause::ServerUnreachable => Some(Evidence::Unreachable),
+            _ => None,
+        }
+    }
+
     /// What happened, in PgBouncer's words.
     pub fn compat_message(&self) -> Cow<'_, str> {
-        if self.is_crash() { "server conn crashed?".into() } else { self.message() }
+        match self {
+            _ if self.is_crash() => "server conn crashed?".into(),
+            Cause::ClientGone { .. } => Cause::ClientEof.message(),
+            _ => self.message(),
+        }
     }
 
     /// What a client is shown: PgBouncer's shape (08P01 and nothing but the message, except what the server

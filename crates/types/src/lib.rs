@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or knows a policy.
 
 mod cause;
+mod evidence;
 mod id;
 mod moment;
 mod pins;
@@ -11,6 +12,7 @@ mod sqlstate;
 mod ssl_mode;
 
 pub use cause::{Cause, Severity, Side, View};
+pub use evidence::Evidence;
 pub use id::{ClientId, DatabaseId, HoldId, PoolId, SlotId, TargetId, Ticket, UserId, WorkerId};
 pub use moment::Moment;
 pub use pins::{Pin, Pins};

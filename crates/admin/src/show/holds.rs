@@ -92,6 +92,7 @@ pub(super) const HOLDS: &[Column] = &[
     text("verdict"),
     text("rule"),
     text("evidence"),
+    text("client_life"),
 ];
 
 /// Behind the columns of `SHOW HOLDS`.
@@ -175,6 +176,7 @@ fn row(hold: &HoldView, words: Words) -> Row {
         cell(hold.verdict.level.as_str()),
         some(hold.verdict.rule),
         some(&hold.verdict.evidence),
+        hold.client_life.and_then(some),
     ]);
     row
 }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use plimsoll_config::Compat;
 use plimsoll_pool::SlotState;
-use plimsoll_proxy::{ClientState, ClientView, ServerView};
+use plimsoll_proxy::{ClientState, ClientView, LifeView, ServerView};
 
 use super::Scene;
 use super::clients::{self, client_row, server_row};
-use crate::table::{Cell, Column, Row, cell, int};
+use super::holds::us;
+use crate::table::{Cell, Column, Row, big, cell, int, text};
 
 /// Of what is read from a socket nothing stays in a buffer of its own: bytes go on from the worker's. Only what the
 /// other side does not take is kept.
@@ -34,6 +35,34 @@ const WITH_BUFFERS: [Column; clients::COLUMNS.len() + BUFFERS.len()] = {
 };
 
 pub(super) const COLUMNS: &[Column] = &WITH_BUFFERS;
+
+/// Whether the other side is there; nothing of Unix sockets.
+pub(super) const APPENDED: &[Column] = &[
+    text("life"),
+    int("retransmits"),
+    int("probes"),
+    big("unacked_bytes"),
+    big("unacked_us"),
+    big("unsent_bytes"),
+    big("last_ack_us"),
+    big("last_data_us"),
+    big("window_closed_us"),
+];
+
+fn life(view: Option<&LifeView>) -> Vec<Cell> {
+    let Some(view) = view else { return vec![None; APPENDED.len()] };
+    vec![
+        cell(view.state),
+        cell(view.retransmits),
+        cell(view.probes),
+        cell(view.unacked_bytes),
+        view.unacked_for.and_then(us),
+        cell(view.unsent_bytes),
+        us(view.last_ack),
+        us(view.last_data),
+        us(view.window_closed),
+    ]
+}
 
 /// Every socket.
 pub(super) fn rows(scene: &Scene<'_>) -> Vec<Row> {
@@ -69,8 +98,17 @@ fn sockets(scene: &Scene<'_>) -> Vec<Socket> {
     let clients = scene.pooler.clients();
     let servers = scene.pooler.servers();
     let compat = scene.plan.own.compat;
-    let clients = clients.iter().map(|client| of_client(scene, client, unread.get(&client.id).copied()));
-    let servers = servers.iter().filter_map(|server| of_server(scene, server, compat));
+    let lives = scene.pooler.lives();
+    let with_life = |mut socket: Socket, ptr: u64| {
+        socket.row.extend(life(lives.get(&ptr)));
+        socket
+    };
+    let clients = clients
+        .iter()
+        .map(|client| with_life(of_client(scene, client, unread.get(&client.id).copied()), client.ptr));
+    let servers = servers
+        .iter()
+        .filter_map(|server| of_server(scene, server, compat).map(|socket| with_life(socket, server.ptr)));
     clients.chain(servers).collect()
 }
 

@@ -152,12 +152,21 @@ fn columns_are_pgbouncers_in_name_order_and_type() {
     }
 }
 
+/// What is behind the columns of the sockets.
+const LIFE: &str = ",life:25,retransmits:23,probes:23,unacked_bytes:20,unacked_us:20,unsent_bytes:20,last_ack_us:20,\
+                    last_data_us:20,window_closed_us:20";
+
 #[test]
 fn our_own_columns_stand_behind_pgbouncers() {
     for (what, expected) in GOLDEN {
         let (columns, rows) = ask(Compat::Plimsoll, what);
         let more = columns.strip_prefix(expected).unwrap_or_else(|| panic!("{what}: {columns}"));
-        assert_eq!(more, if *what == "pools" { ",sv_closing:23,sv_lost:23" } else { "" }, "{what}");
+        let own = match *what {
+            "pools" => ",sv_closing:23,sv_lost:23",
+            "sockets" | "active_sockets" => LIFE,
+            _ => "",
+        };
+        assert_eq!(more, own, "{what}");
         assert!(rows.iter().all(|row| row.len() == columns.split(',').count()), "{what}: {rows:?}");
     }
 }
@@ -248,6 +257,20 @@ fn sockets_are_clients_and_servers_in_pgbouncers_words() {
     assert_eq!(told("active_sockets", Compat::Pgbouncer), ["C/cl_waiting", "C/cl_active", "C/cl_login"]);
     assert_eq!(rows("sockets")[0][21..].join(" "), "0 0 0 0 0 0 0");
     assert_eq!(rows("sockets")[0][..4], rows("clients")[0][..4]);
+}
+
+#[test]
+fn sockets_tell_what_is_known_of_the_other_side() {
+    let rows = ask(Compat::Plimsoll, "sockets").1;
+    assert_eq!(rows[0][28..].join(" "), "not reading 2 1 300 5000000 70 4000000 6000000 9000000");
+    // Of the others nothing is known.
+    let servers = rows.iter().filter(|row| row[0] == "S");
+    assert!(servers.into_iter().all(|row| row[28..].iter().all(|cell| cell == "-")), "{rows:?}");
+    let (columns, rows) = ask(Compat::Pgbouncer, "liveness");
+    assert_eq!(
+        (columns.as_str(), rows[0].join(" ").as_str()),
+        ("what:25,by:25,count:20", "clients_found_dead keepalive 7")
+    );
 }
 
 #[test]

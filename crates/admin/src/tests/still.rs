@@ -1,15 +1,16 @@
 //! A pooler that stands still and writes down what it is told.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_config::{Compat, Database, Host, Plan, Shown, UserSettings};
 use plimsoll_pool::{Admission, Obstacle, PoolCounts, SlotState};
 use plimsoll_proxy::{
-    AdmissionView, ClientState, ClientView, ControlError, DatabaseView, HoldView, HouseView, KeyView,
-    ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, StatsView, TargetView, Totals,
-    VisitorView, WaiterView,
+    AdmissionView, ClientState, ClientView, ControlError, DatabaseView, FoundView, HoldView, HouseView,
+    KeyView, LifeView, ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, StatsView, TargetView,
+    Totals, VisitorView, WaiterView,
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
 
@@ -129,6 +130,27 @@ fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
 impl Pooler for Still {
     fn targets(&self) -> Vec<TargetView> {
         Vec::new()
+    }
+
+    fn lives(&self) -> HashMap<u64, LifeView> {
+        let seconds = Duration::from_secs;
+        let life = LifeView {
+            state: "not reading",
+            retransmits: 2,
+            probes: 1,
+            unacked_bytes: 300,
+            unacked_for: Some(seconds(5)),
+            unsent_bytes: 70,
+            last_ack: seconds(4),
+            last_data: seconds(6),
+            window_closed: seconds(9),
+        };
+        let first = self.clients().first().map(|client| client.ptr);
+        first.map(|ptr| (ptr, life)).into_iter().collect()
+    }
+
+    fn found_dead(&self) -> Vec<FoundView> {
+        vec![FoundView { what: "clients_found_dead", by: "keepalive".to_string(), count: 7 }]
     }
 
     fn pool_keys(&self) -> Vec<KeyView> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use plimsoll_auth::Stored;
 use plimsoll_cli::{
@@ -20,10 +21,12 @@ const APPLICATION: &str = "plimsoll check";
 /// The database that is tried for a `*` line.
 const ANY_DATABASE: &str = "postgres";
 
-/// Version, limits, when it started, and where it sees us. `reserved_connections` is new in PostgreSQL 16.
+/// Version, limits, when it started, where it sees us, and when it ends a silent session (ms; new in PostgreSQL 14).
+/// `reserved_connections` is new in PostgreSQL 16.
 const LIMITS: &str = "SELECT current_setting('server_version'), current_setting('max_connections'), \
     current_setting('superuser_reserved_connections'), coalesce(current_setting('reserved_connections', true), '0'), \
-    pg_postmaster_start_time()::text || ' ' || current_setting('port'), coalesce(host(inet_client_addr()), '')";
+    pg_postmaster_start_time()::text || ' ' || current_setting('port'), coalesce(host(inet_client_addr()), ''), \
+    coalesce((SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'), '')";
 /// Sessions, grouped. What is not a client has no database or no role. Of other roles' sessions only pg_read_all_stats
 /// may see more than that they are there.
 const SESSIONS: &str = "SELECT usename, coalesce(host(client_addr), ''), \
@@ -147,7 +150,7 @@ fn questions(link: &mut ServerLink) -> Result<Said, NoAnswer> {
     };
     let rows = link.ask(LIMITS)?;
     let limits: Vec<&str> = rows.first().map(texts).unwrap_or_default();
-    let &[version, max, superusers, reserved, identity, here] = limits.as_slice() else {
+    let &[version, max, superusers, reserved, identity, here, silence] = limits.as_slice() else {
         return Err(strange());
     };
     let number = |text: &str| text.parse::<u32>().map_err(|_| strange());
@@ -160,6 +163,7 @@ fn questions(link: &mut ServerLink) -> Result<Said, NoAnswer> {
         sessions: link.ask(SESSIONS)?.iter().filter_map(|row| sessions(row, here)).collect(),
         roles: link.ask(ROLES)?.iter().filter_map(role).collect(),
         databases: link.ask(DATABASES)?.iter().filter_map(database).collect(),
+        idle_session_timeout: silence.parse().ok().map(Duration::from_millis),
         reported: link.reported().to_vec(),
     })
 }

@@ -34,8 +34,6 @@ pub(super) struct Facts {
     pub(super) who: Who,
     /// Most file descriptors (the hard limit); `None` where it is not known.
     pub(super) files_max: Option<u64>,
-    /// After how much silence the system probes a connection that says nothing else; `None` where it is not known.
-    pub(super) system_keepalive: Option<Duration>,
     /// Whether a pooler listens where this configuration would.
     pub(super) running: Running,
     /// Addresses of host names.
@@ -245,6 +243,8 @@ pub(super) struct Said {
     pub(super) roles: BTreeMap<String, Role>,
     /// Databases with a limit of their own.
     pub(super) databases: BTreeMap<String, u32>,
+    /// `idle_session_timeout` of the role that asked; zero is off, `None` before PostgreSQL 14.
+    pub(super) idle_session_timeout: Option<Duration>,
     /// Names of the parameters that are reported.
     pub(super) reported: Vec<String>,
 }

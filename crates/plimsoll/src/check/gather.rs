@@ -19,8 +19,6 @@ use crate::sys;
 const RUNNING_MAX: Duration = Duration::from_secs(1);
 /// Servers that are asked at the same time.
 const AT_A_TIME: usize = 16;
-/// Seconds of silence before the system's first keepalive probe.
-const KEEPALIVE_TIME: &str = "/proc/sys/net/ipv4/tcp_keepalive_time";
 
 /// Everything the rules want to know.
 pub(super) fn facts(plan: &Plan, files: &[PathBuf], reach: Reach) -> Facts {
@@ -32,7 +30,6 @@ pub(super) fn facts(plan: &Plan, files: &[PathBuf], reach: Reach) -> Facts {
         files: paths(plan, files).into_iter().map(|path| (path.clone(), look_at(&path))).collect(),
         who: who(plan),
         files_max: sys::raise_file_limit().ok().map(|limit| limit.hard),
-        system_keepalive: seconds_in(Path::new(KEEPALIVE_TIME)),
         ..Facts::default()
     };
     match reach {
@@ -93,11 +90,6 @@ fn look_at(path: &Path) -> FileFact {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => FileFact::Missing,
         Err(error) => FileFact::Hidden(error.to_string()),
     }
-}
-
-fn seconds_in(path: &Path) -> Option<Duration> {
-    let text = std::fs::read_to_string(path).ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// As whom the pooler will run: `user` where root starts it, else whoever checks.

@@ -22,7 +22,8 @@ const MISTAKES: [(&str, &str); 6] = [
 ];
 
 /// Rules of the loader's warnings, by words that are in them.
-const WARNINGS: [(&str, &str); 8] = [
+const WARNINGS: [(&str, &str); 9] = [
+    ("Linux takes at most", "keepalive-refused"),
     ("network load balancer", "keepalive-too-long"),
     ("was set before at", "key-set-twice"),
     ("begins again", "section-twice"),
@@ -138,6 +139,7 @@ fn warning(text: &str, places: &Places) -> Finding {
     let place = place.unwrap_or_else(|| match id {
         "auth-file-unreadable" => places.key("auth_file"),
         "keepalive-too-long" => places.first_key(&["tcp_keepidle", "tcp_keepalive"]),
+        "keepalive-refused" => places.first_key(&["tcp_keepcnt", "tcp_keepidle", "tcp_keepintvl"]),
         _ => places.whole(),
     });
     let finding = Finding::new(Level::Warning, id, place, words, todo(id));
@@ -152,6 +154,7 @@ fn warning(text: &str, places: &Places) -> Finding {
 fn todo(id: &str) -> &'static str {
     match id {
         "keepalive-too-long" => "set tcp_keepalive = 1 and tcp_keepidle = 60",
+        "keepalive-refused" => "set a value that the kernel takes",
         "key-set-twice" => "remove one of the two lines",
         "section-twice" => "put the keys under one header",
         "auth-not-there-yet" => "use hba, scram-sha-256 or cert, or stay with PgBouncer for these users",

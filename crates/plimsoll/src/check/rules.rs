@@ -6,6 +6,7 @@ mod files;
 mod limits;
 mod servers;
 mod sessions;
+mod silence;
 mod state;
 mod targets;
 mod timers;
@@ -43,6 +44,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
         limits::judge,
         servers::judge,
         sessions::judge,
+        silence::judge,
         state::judge,
         targets::judge,
         timers::judge,

@@ -10,13 +10,14 @@ use std::time::Duration;
 use plimsoll_config::{AuthType, Plan};
 use plimsoll_ledger::{HoldCopy, Level, Live, SiteId, is_sleeping};
 use plimsoll_pool::SlotState;
-use plimsoll_types::{Moment, PoolId};
+use plimsoll_types::{Moment, PoolId, Side};
 
 use super::{CONSOLE, Control};
 use crate::directory::{PoolEntry, pool_mode, pool_size};
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::hub::Hub;
 use crate::ledger::{clients_by_id, live, open_holds, site_text};
+use crate::liveness;
 use crate::views::{
     HoldView, HouseView, NeedView, SiteView, VerdictView, VisitorView, WaiterView, escaped, host_of,
 };
@@ -222,14 +223,19 @@ pub(super) struct Judged {
 /// A client and what is shown of it.
 pub(super) struct WhoOf {
     pub(super) view: crate::views::WhoView,
+    pub(super) life: Option<&'static str>,
 }
 
 /// All open holds with their site and verdict.
 fn judged(hub: &Hub, now: Moment) -> Vec<Judged> {
     let holds: Vec<(HoldCopy, Arc<ServerEntry>)> = open_holds(hub);
+    let bound = liveness::bound(&hub.plan(), Side::Client);
     let clients = if holds.is_empty() { HashMap::new() } else { clients_by_id(hub) };
     let judge = |(hold, server): (HoldCopy, Arc<ServerEntry>)| {
-        let client = clients.get(&hold.opening.client).map(|client| WhoOf { view: who(hub, client) });
+        let client = clients.get(&hold.opening.client).map(|client| WhoOf {
+            view: who(hub, client),
+            life: client.life.look(bound, now).map(|seen| seen.state.as_str()),
+        });
         let live = live(hub, &clients, hold);
         let mut book = hub.ledger.book.lock();
         let site = match live.hold.site {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use plimsoll_config::{General, Tcp};
+use plimsoll_types::Side;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::dial;
@@ -165,7 +166,7 @@ fn tcp(addr: SocketAddr, general: &General) -> io::Result<Listener> {
         socket.set_only_v6(true)?;
     }
     // What is accepted inherits these.
-    dial::tune(&socket, general);
+    dial::tune(&socket, general, Side::Client);
     if general.tcp.defer_accept > 0 {
         defer_accept(&socket, general.tcp.defer_accept);
     }

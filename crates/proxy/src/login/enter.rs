@@ -120,6 +120,7 @@ impl Login {
             local: self.local.clone(),
             secured: self.secured.take(),
             credential,
+            socket: self.stream.handle(),
         };
         self.guard.enter(self.id, identity, pool, self.since)
     }

@@ -102,7 +102,9 @@ impl Login {
             Ok(None) => return Ok(Step::More),
             Ok(Some(found)) => found,
             Err(StartupError::BadCancel) => return Err(End::Left(Cause::BadCancelRequest)),
-            Err(StartupError::BadHeader(head)) => return Err(not_first(&head)),
+            Err(StartupError::BadHeader(head)) => {
+                return Err(self.stray_header(&head).map_or_else(|| not_first(&head), End::Refused));
+            }
             Err(StartupError::BadLayout) => return Err(End::Refused(Cause::BadStartupLayout)),
         };
         let more = self.input.len() > bytes;

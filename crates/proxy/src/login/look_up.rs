@@ -1,8 +1,8 @@
 //! What is known of a client before it proves who it is: its line in auth_file, or what auth_query says of it
 //! (reference 3.4).
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use plimsoll_auth::Stored;
 use plimsoll_config::AuthType;
@@ -146,6 +146,7 @@ impl Login {
             local: self.local.clone(),
             secured: None,
             credential: 0,
+            socket: Weak::new(),
         };
         let asked = self.hub.now();
         // Nobody can cancel or kill it yet.

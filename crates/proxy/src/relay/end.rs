@@ -27,13 +27,15 @@ impl Relay {
         self.tell_of_server(release.as_ref(), cause);
         // The log first: whoever sees the effect finds the cause there.
         let farewell = match cause {
-            Cause::ClientClose | Cause::ClientEof => {
+            _ if cause.is_departure() => {
                 report::leaving(&self.hub, &self.entry, cause);
                 None
             }
             _ => Some(report::fatal_in(&self.hub, &self.entry, &self.pool, cause)),
         };
+        let held = release.is_some();
         self.let_go(release, cause, now);
+        self.note_death(cause, held);
         let Some(mut stream) = self.stream.take() else { return };
         if let Some(bytes) = farewell {
             if self.output.is_empty() && !mid_message {
@@ -80,7 +82,7 @@ impl Relay {
     /// no more than that. PgBouncer: whenever it is the client's end that is closed, and not the server's.
     fn is_left_behind(&self, cause: &Cause) -> bool {
         match cause {
-            Cause::ClientClose | Cause::ClientEof => true,
+            Cause::ClientClose | Cause::ClientEof | Cause::ClientGone { .. } => true,
             Cause::DatabaseRemoved
             | Cause::AdminDisconnect
             | Cause::UnknownPacket

@@ -7,6 +7,7 @@ use plimsoll_ledger::How;
 use plimsoll_session::{Step, Then};
 use plimsoll_types::{Cause, Moment, Side};
 
+use super::gone::client_gone;
 use super::note::Last;
 use super::{Account, Ended, Phase, Relay, SMALL_BYTES, Turn};
 use crate::socket::server_cause;
@@ -29,7 +30,7 @@ impl Relay {
         let n = match conn.stream.poll_read(cx, &mut scratch.input[kept..]) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(0)) => {
-                let cause = conn.link.farewell().unwrap_or(Cause::ServerEof);
+                let cause = conn.link.farewell().unwrap_or_else(|| conn.entry.end_cause());
                 return Err((Side::Server, cause));
             }
             Poll::Ready(Err(e)) => {
@@ -135,7 +136,8 @@ impl Relay {
         };
         let turn = match stream.poll_read(cx, &mut input[kept..limit]) {
             Poll::Pending => Ok(Turn::Wait),
-            Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => Err((Side::Client, Cause::ClientEof)),
+            Poll::Ready(Ok(0)) => Err(self.client_ended()),
+            Poll::Ready(Err(error)) => Err(client_gone(&self.entry, &error)),
             Poll::Ready(Ok(n)) => {
                 self.stats().add(Counter::Received, n as u64);
                 self.input.clear();
@@ -153,7 +155,8 @@ impl Relay {
         let stream = self.stream.as_mut().ok_or((Side::Client, Cause::ClientEof))?;
         let n = match stream.poll_read(cx, &mut scratch.input[..more]) {
             Poll::Pending => return Ok(Turn::Wait),
-            Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err((Side::Client, Cause::ClientEof)),
+            Poll::Ready(Ok(0)) => return Err(self.client_ended()),
+            Poll::Ready(Err(error)) => return Err(client_gone(&self.entry, &error)),
             Poll::Ready(Ok(n)) => n,
         };
         self.stats().add(Counter::Received, n as u64);

@@ -20,7 +20,7 @@ impl Relay {
     pub(super) fn read_mail(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ended> {
         let Some(mut mail) = self.entry.new_mail() else { return Ok(()) };
         let (grant, refused, kill) = (mail.grant.take(), mail.refused.take(), mail.kill.take());
-        let quit = mail.quit.take();
+        let (quit, heartbeat) = (mail.quit.take(), std::mem::take(&mut mail.heartbeat));
         drop(mail);
         let now = scratch.now(&self.hub);
         if let Some((mut conn, grant)) = grant {
@@ -49,6 +49,9 @@ impl Relay {
         }
         if let Some(cause) = quit.filter(|_| self.is_session_at_rest()) {
             return Err((Side::Client, *cause));
+        }
+        if heartbeat {
+            self.beat(cx)?;
         }
         self.take_in_reload(now);
         self.look_at_clock(cx, now)

@@ -6,6 +6,7 @@ use std::task::Context;
 use plimsoll_session::Step;
 use plimsoll_types::{Cause, Side};
 
+use super::gone::client_gone;
 use super::{Ended, Relay};
 use crate::directory::add_counts;
 use crate::socket::server_cause;
@@ -62,8 +63,11 @@ impl Relay {
     pub(super) fn send_client(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Ended> {
         self.stats().add(Counter::Sent, bytes.len() as u64);
         let stream = self.stream.as_mut().ok_or((Side::Client, Cause::ClientEof))?;
-        let sent =
-            if self.output.is_empty() { stream.poll_write(cx, bytes).map_err(client_gone)? } else { 0 };
+        let sent = if self.output.is_empty() {
+            stream.poll_write(cx, bytes).map_err(|error| client_gone(&self.entry, &error))?
+        } else {
+            0
+        };
         if sent < bytes.len() {
             self.output.push(&bytes[sent..]);
             if self.conn.is_some() {
@@ -83,10 +87,6 @@ impl Relay {
         }
         Ok(())
     }
-}
-
-pub(super) fn client_gone(_: io::Error) -> Ended {
-    (Side::Client, Cause::ClientEof)
 }
 
 pub(super) fn server_gone(error: io::Error) -> Ended {

@@ -1,19 +1,13 @@
-//! Limits of the system: file descriptors, and keepalive (incident 5: a balancer forgets a flow, nobody notices).
-
-use std::time::Duration;
-
-use plimsoll_config::Host;
+//! Limits of the system, and of how many clients are let in.
 
 use super::super::finding::Finding;
-use super::{Case, note, seconds, warning};
+use super::{Case, note, warning};
 
-/// After how much silence the usual network load balancer forgets a flow.
-const BALANCER: Duration = Duration::from_secs(350);
 /// Descriptors that are no connection: listeners, log, event loops of up to four workers.
 const SPARE: u64 = 26;
 
 pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
-    [files(case), keepalive(case), clients(case)].into_iter().flatten().collect()
+    [files(case), clients(case)].into_iter().flatten().collect()
 }
 
 fn files(case: &Case<'_>) -> Option<Finding> {
@@ -29,30 +23,6 @@ fn files(case: &Case<'_>) -> Option<Finding> {
              connections and {SPARE} others need {need}"
         );
         warning("file-limit", at, message, todo)
-    })
-}
-
-/// What the loader does not see: without `tcp_keepidle` the system's time counts.
-fn keepalive(case: &Case<'_>) -> Option<Finding> {
-    let general = &case.plan.general;
-    let system = case.facts.system_keepalive?;
-    let is_remote = case.is_open()
-        || super::super::demand::all(case.plan)
-            .any(|database| database.hosts.iter().any(|host| matches!(host, Host::Tcp { .. })))
-            && case.servers.iter().any(|server| !server.is_local());
-    let counts = general.tcp.keepalive && general.tcp.keepidle == 0 && system > BALANCER;
-    (counts && is_remote).then(|| {
-        let message = format!(
-            "tcp_keepidle is not set: the system's {} of silence count; a network load balancer usually forgets a \
-             connection after {}, and nobody notices",
-            seconds(system),
-            seconds(BALANCER)
-        );
-        let at = case.places.first_key(&["tcp_keepidle", "tcp_keepalive"]);
-        warning("keepalive-too-long", at, message, "set tcp_keepidle = 60, tcp_keepintvl = 10, tcp_keepcnt = 6")
-            .suggesting("tcp_keepidle", 60, "below the 350 s after which a balancer forgets a silent flow")
-            .suggesting("tcp_keepintvl", 10, "a dead peer is noticed a minute after its first missing answer")
-            .suggesting("tcp_keepcnt", 6, "with tcp_keepintvl: a minute")
     })
 }
 

@@ -230,20 +230,46 @@ fn secrets_are_for_few_and_folders_are_there() {
 
 #[test]
 fn limits_of_the_system_count() {
-    let facts = |files_max, keepalive| Facts {
-        files_max: Some(files_max),
-        system_keepalive: Some(Duration::from_secs(keepalive)),
-        ..Facts::default()
+    let facts = |files_max| Facts { files_max: Some(files_max), ..Facts::default() };
+    assert_eq!(found(&calm(""), &facts(50 + 20 + 26)), []);
+    assert_eq!(found(&calm(""), &facts(50 + 20 + 25)), [("file-limit", 5)]);
+    // Keepalive is short without a word, and as it is said otherwise.
+    let open = "auth_type = scram-sha-256\nauth_file = none.txt\nauth_user = x\nlisten_addr = *\n";
+    assert_eq!(found(&calm(&format!("{open}tcp_keepidle = 0")), &facts(1000)), []);
+}
+
+#[test]
+fn a_server_that_ends_idle_connections_first_is_said() {
+    let with = |seconds| Said { idle_session_timeout: Some(Duration::from_secs(seconds)), ..said() };
+    assert_eq!(found(&calm(""), &answered(with(300))), [("server-ends-idle", 0)]);
+    assert_eq!(found(&calm("server_idle_timeout = 299"), &answered(with(300))), []);
+    assert_eq!(found(&calm("server_idle_timeout = 0"), &answered(with(86_400))), [("server-ends-idle", 8)]);
+    assert_eq!(found(&calm(""), &answered(with(0))), []);
+    assert_eq!(found(&calm(""), &answered(said())), []);
+}
+
+#[test]
+fn names_that_look_like_a_balancers_are_noted() {
+    let noted = |host: &str, facts: &Facts| {
+        let ini = format!("{CALM}\n[databases]\nshop = host={host}\n");
+        findings(&ini, facts).iter().any(|found| found.id == "server-behind-balancer")
     };
-    assert_eq!(found(&calm(""), &facts(50 + 20 + 26, 7200)), []);
-    assert_eq!(found(&calm(""), &facts(50 + 20 + 25, 7200)), [("file-limit", 5)]);
-    let quiet =
-        "auth_type = scram-sha-256\nauth_file = none.txt\nauth_user = x\nlisten_addr = *\ntcp_keepidle = 0";
-    assert_eq!(found(&calm(quiet), &facts(1000, 7200)), [("keepalive-too-long", 12)]);
-    assert_eq!(found(&calm(quiet), &facts(1000, 350)), []);
-    assert_eq!(found(&remote("tcp_keepidle = 0"), &facts(1000, 7200)), [("keepalive-too-long", 8)]);
-    // Nothing is between a client and a server on this machine.
-    assert_eq!(found(&calm("tcp_keepidle = 0"), &facts(1000, 7200)), []);
+    let none = Facts::default();
+    assert!(noted("shop-1234.elb.eu-north-1.amazonaws.com", &none));
+    assert!(noted("shop.elb.amazonaws.com.", &none) && noted("db.prod.svc.cluster.local", &none));
+    assert!(!noted("db.example.com", &none) && !noted("10.0.0.1", &none));
+    let several = |addresses: &[&str], identities: [&str; 2]| {
+        let mut facts = Facts { reach: Reach::Online, ..Facts::default() };
+        let ips = addresses.iter().map(|text| text.parse().expect("an address")).collect();
+        facts.names.insert("db.example.com".to_string(), ips);
+        for (address, identity) in addresses.iter().zip(identities) {
+            facts.answers.insert(target(address), Ok(Said { identity: identity.to_string(), ..said() }));
+        }
+        facts
+    };
+    assert!(noted("db.example.com", &several(&["10.0.0.1", "10.0.0.2"], ["one", "one"])));
+    assert!(!noted("db.example.com", &several(&["10.0.0.1", "10.0.0.2"], ["one", "two"])));
+    assert!(!noted("db.example.com", &several(&["10.0.0.1", "fd00::1"], ["one", "one"])));
 }
 
 #[test]

@@ -90,6 +90,7 @@ pub(super) fn hold_view(one: &Judged, plan: &Plan, now: Moment) -> HoldView {
         target: server.target.peer().to_string(),
         site: one.site.0,
         verdict: one.verdict.clone(),
+        client_life: one.client.as_ref().and_then(|client| client.life),
         ..held(hold, who, plan, now)
     }
 }
@@ -123,6 +124,7 @@ fn held(hold: &HoldCopy, who: WhoView, plan: &Plan, now: Moment) -> HoldView {
         last: hold.last().map(|text| statement(text, plan)),
         site: hold.site.0,
         verdict: VerdictView::default(),
+        client_life: None,
         ended: None,
         ended_ago: Duration::ZERO,
         who,
@@ -171,6 +173,7 @@ pub(super) fn letting_go(server: &Arc<ServerEntry>, state: &'static str, now: Mo
         last: None,
         site: 0,
         verdict: VerdictView::default(),
+        client_life: None,
         ended: None,
         ended_ago: Duration::ZERO,
     }
