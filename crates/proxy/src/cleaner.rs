@@ -91,25 +91,16 @@ async fn finish(hub: &Arc<Hub>, conn: Box<ServerConn>, ran: Result<(), Broken>) 
     closer::give_up(hub, slot, Some(stream), Failure::Lost(cause)).await;
 }
 
-/// Ends what a lost client has left unfinished. The cancel goes first, and nothing is said before the server has dealt
-/// with it: it must not strike what we say ourselves.
+/// Ends what a lost client has left unfinished. Where something is cancelled, nothing is said before the server has
+/// dealt with it: it must not strike what we say ourselves.
 async fn free(
     hub: &Arc<Hub>,
     conn: &mut ServerConn,
     freeing: &mut Freeing,
     cancels: CancelOnClientLoss,
 ) -> Result<(), Cause> {
-    if freeing.needs_cancel() && cancels == CancelOnClientLoss::On {
-        let sent = cancel::send(hub, &conn.pool, &conn.entry).await;
-        // Whoever has not seen the end of it cannot know when it strikes.
-        sent.map_err(|_| Cause::ClientLeftBusy)?;
-    }
     let mut out = Vec::new();
-    let mut step = freeing.start(&mut conn.link, &mut out);
-    if let (FreeStep::More { .. }, false) = (&step, conn.input.is_empty()) {
-        // What had come and was not whole.
-        step = freeing.on_server(&mut conn.link, &conn.input, &hub.tracked, &mut out);
-    }
+    let mut step = go(hub, conn, freeing, &mut out);
     let mut chunk = [0; 4096];
     loop {
         match step {
@@ -118,8 +109,18 @@ async fn free(
                 return Ok(());
             }
             FreeStep::Failed(cause) => return Err(cause),
-            FreeStep::More { consumed } => conn.input.drain(..consumed),
-        };
+            FreeStep::More { consumed } => drop(conn.input.drain(..consumed)),
+            FreeStep::Cancel { consumed } => {
+                conn.input.drain(..consumed);
+                if cancels == CancelOnClientLoss::On {
+                    let sent = cancel::send(hub, &conn.pool, &conn.entry).await;
+                    // Whoever has not seen the end of it cannot know when it strikes.
+                    sent.map_err(|_| Cause::ClientLeftBusy)?;
+                }
+                step = go(hub, conn, freeing, &mut out);
+                continue;
+            }
+        }
         conn.output.push(&out);
         out.clear();
         match exchange(conn, &mut chunk).await? {
@@ -127,6 +128,16 @@ async fn free(
             n => conn.input.extend_from_slice(&chunk[..n]),
         }
         step = freeing.on_server(&mut conn.link, &conn.input, &hub.tracked, &mut out);
+    }
+}
+
+/// Says what can be said, and takes in what has come before.
+fn go(hub: &Hub, conn: &mut ServerConn, freeing: &mut Freeing, out: &mut Vec<u8>) -> FreeStep {
+    match freeing.go(&mut conn.link, out) {
+        FreeStep::More { .. } if !conn.input.is_empty() => {
+            freeing.on_server(&mut conn.link, &conn.input, &hub.tracked, out)
+        }
+        step => step,
     }
 }
 

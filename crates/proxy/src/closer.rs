@@ -37,7 +37,7 @@ pub(crate) async fn close(hub: Arc<Hub>, conn: Box<ServerConn>, cause: Cause) {
         Closing::Untold => log_closing(&hub, &conn.entry, &cause),
         Closing::Told => {}
     }
-    let ending = if conn.output.is_empty() { conn.link.ending() } else { Ending::Cut };
+    let ending = if conn.output.is_empty() { conn.link.ending() } else { conn.link.cut() };
     let ending = match ending {
         Ending::Cancel if loss::runs_on(&plan, &conn, &cause) => Ending::Terminate,
         other => other,
@@ -113,7 +113,7 @@ async fn end(hub: &Arc<Hub>, conn: Box<ServerConn>, ending: Ending) -> Stream {
             encode::sync(&mut goodbye);
             encode::terminate(&mut goodbye);
         }
-        Ending::Cut => {}
+        Ending::Cut | Ending::HangUp => {}
     }
     let ServerConn { mut stream, entry, pool, .. } = *conn;
     if matches!(ending, Ending::Cancel | Ending::Cut) && !stream.is_gone_now() {

@@ -228,6 +228,14 @@ impl Expected {
         self.asked_to > self.head_at || self.queue.iter().take(whole).any(Expect::ends_in_ready)
     }
 
+    /// Whether a cancel would strike the last thing the server has been asked to do: not more than one ReadyForQuery is
+    /// to come. Else it may strike a BEGIN, and what stands behind it in the pipeline runs outside the transaction it
+    /// was meant for, and stays. The last `half` messages have not been sent to their end, and will never run.
+    pub(crate) fn is_last_at_work(&self, half: usize) -> bool {
+        let whole = self.queue.len().saturating_sub(half);
+        self.queue.iter().take(whole).filter(|expect| expect.ends_in_ready()).count() <= 1
+    }
+
     /// Whether a ReadyForQuery is to come.
     pub(crate) fn is_ready_to_come(&self) -> bool {
         self.queue.iter().any(Expect::ends_in_ready)

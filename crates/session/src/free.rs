@@ -7,6 +7,7 @@
 //! | the client was lost | what ends it |
 //! |---|---|
 //! | in a query | the caller cancels it; its answer is read |
+//! | in a pipeline of queries | all but the last are answered first: a cancel that struck a BEGIN would let what stands behind it run, and stay |
 //! | in COPY FROM STDIN | CopyFail (a backend that waits for data ignores a cancel) |
 //! | in half a batch | a Bind of a statement that does not exist, then Sync |
 //! | in a transaction | ROLLBACK, when everything before has been answered |
@@ -41,9 +42,19 @@ const SOME_TIME: Moment = Moment(1);
 pub struct Freeing {
     /// Stands in for the client that is gone.
     stand_in: Session,
+    cancel: Cancel,
     rollback: Rollback,
     proof: Proof,
     steps: Steps,
+}
+
+/// Whether what the server works at is to be cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cancel {
+    /// When it works at the last thing it was asked for. Next: `Settled`, when it does or has nothing to do any more.
+    Due,
+    /// It was, or need not be: things can be said.
+    Settled,
 }
 
 /// Whether ROLLBACK was said.
@@ -71,6 +82,12 @@ enum Proof {
 pub enum FreeStep {
     /// Send what there is, read on; input from `consumed` on is kept.
     More {
+        /// Bytes dealt with.
+        consumed: usize,
+    },
+    /// Cancel what the server works at, wait until PostgreSQL has dealt with that, then [`Freeing::go`]; input from
+    /// `consumed` on is kept.
+    Cancel {
         /// Bytes dealt with.
         consumed: usize,
     },
@@ -130,22 +147,18 @@ impl Freeing {
             Settling::Yes => Attached::Settling,
             Settling::No => Attached::Yes,
         };
-        let proof = if link.is_at_work() { Proof::Needed } else { Proof::Unneeded };
-        Freeing { stand_in, rollback: Rollback::Unsaid, proof, steps: Steps::default() }
-    }
-
-    /// Whether the server has to be cancelled first; [`Freeing::start`] comes when the cancel has been dealt with.
-    pub fn needs_cancel(&self) -> bool {
-        self.proof == Proof::Needed
-    }
-
-    /// Says what can be said at once: appends it to `out`.
-    pub fn start(&mut self, link: &mut Link, out: &mut Vec<u8>) -> FreeStep {
-        match self.go_on(link, out) {
-            Ok(Some(())) => FreeStep::Done,
-            Ok(None) => FreeStep::More { consumed: 0 },
-            Err(cause) => FreeStep::Failed(cause),
+        Freeing {
+            stand_in,
+            cancel: Cancel::Due,
+            rollback: Rollback::Unsaid,
+            proof: Proof::Unneeded,
+            steps: Steps::default(),
         }
+    }
+
+    /// Says what can be said at once, at the beginning and after a cancel: appends it to `out`.
+    pub fn go(&mut self, link: &mut Link, out: &mut Vec<u8>) -> FreeStep {
+        self.next(link, 0, 0, out)
     }
 
     /// Bytes from the server: what was meant for the client goes nowhere.
@@ -171,11 +184,24 @@ impl Freeing {
                 }
             }
         }
+        self.next(link, at, input.len() - at, out)
+    }
+
+    /// What is next when `consumed` bytes have been dealt with and `left` have come behind them.
+    fn next(&mut self, link: &mut Link, consumed: usize, left: usize, out: &mut Vec<u8>) -> FreeStep {
+        if self.cancel == Cancel::Due && link.is_at_work() {
+            if !link.may_cancel() {
+                return FreeStep::More { consumed };
+            }
+            (self.cancel, self.proof) = (Cancel::Settled, Proof::Needed);
+            return FreeStep::Cancel { consumed };
+        }
+        self.cancel = Cancel::Settled;
         match self.go_on(link, out) {
             // What comes behind the last answer belongs to nobody.
-            Ok(Some(())) if at < input.len() => FreeStep::Failed(Cause::ServerStateUnknown),
+            Ok(Some(())) if left > 0 => FreeStep::Failed(Cause::ServerStateUnknown),
             Ok(Some(())) => FreeStep::Done,
-            Ok(None) => FreeStep::More { consumed: at },
+            Ok(None) => FreeStep::More { consumed },
             Err(cause) => FreeStep::Failed(cause),
         }
     }

@@ -247,15 +247,26 @@ impl Link {
     /// Whether the server is in the middle of something (then it is cancelled before it is let go), waits for COPY
     /// data (then a CopyFail), or reads messages.
     pub fn ending(&self) -> Ending {
+        let works = !self.expected.is_empty() || self.to_client_left > 0 || self.settling == Settling::Yes;
         if self.to_server_left > 0 {
-            Ending::Cut
+            self.cut()
         } else if matches!(self.copy, CopyIn::Active { .. }) {
             Ending::CopyFail
-        } else if !self.expected.is_empty() || self.to_client_left > 0 || self.settling == Settling::Yes {
+        } else if works && self.may_cancel() {
             Ending::Cancel
         } else {
             Ending::Terminate
         }
+    }
+
+    /// The same where nothing can be said, because a message is half sent or waits to be sent.
+    pub fn cut(&self) -> Ending {
+        if self.may_cancel() { Ending::Cut } else { Ending::HangUp }
+    }
+
+    /// Whether a cancel can do no harm ([`Expected::is_last_at_work`]).
+    pub(crate) fn may_cancel(&self) -> bool {
+        self.expected.is_last_at_work(usize::from(self.to_server_left > 0))
     }
 
     /// Bytes from a server connection that nobody holds: ParameterStatus and notices are taken in, notifications

@@ -201,7 +201,8 @@ pub enum Holding {
 /// How a server connection can be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It reads: Terminate.
+    /// It reads, or works at one of several queries, and a cancel could let the others run outside their transaction:
+    /// Terminate.
     Terminate,
     /// It works: cancel, then Terminate.
     Cancel,
@@ -209,6 +210,9 @@ pub enum Ending {
     CopyFail,
     /// A message to it is half sent, so nothing can be said: cancel, close.
     Cut,
+    /// The same, and it has more than one query before it: a cancel could strike the first of them, and the next would
+    /// run outside the transaction it was meant for. Close.
+    HangUp,
 }
 
 impl Steps {

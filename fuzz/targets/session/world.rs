@@ -77,6 +77,9 @@ impl World {
             idle_transaction_timeout: Duration::from_secs(2),
             transaction_timeout: Duration::from_secs(3),
             client_idle_timeout: Duration::from_secs(4),
+            client_stall_timeout: Duration::from_secs(5),
+            settle_timeout: Duration::from_secs(6),
+            hold_bytes_max: usize::from(choice >> 7) * 4096,
         });
         let tracked = Tracked::new(&["search_path".to_string()]);
         World {
@@ -155,6 +158,7 @@ impl World {
                         return;
                     }
                 }
+                Then::HoldBack => return assert!(!held, "held back with a connection in hand"),
                 Then::Busy => return assert!(held, "nothing to wait for"),
                 Then::Release(release) => {
                     assert!(held, "nothing to give back");
@@ -227,7 +231,9 @@ impl World {
                 self.clients[who] = new_client(&self.settings, &self.tracked, "UTC");
                 self.replace_server();
             }
-            Then::NeedServer | Then::Collect { .. } | Then::Busy => panic!("{then:?} in answer to a server"),
+            Then::NeedServer | Then::HoldBack | Then::Collect { .. } | Then::Busy => {
+                panic!("{then:?} in answer to a server")
+            }
         }
     }
 
@@ -254,7 +260,7 @@ impl World {
     fn give_back(&mut self, release: Release) {
         let Server { link, requests, answers, input } = &mut self.server;
         let round = match release {
-            Release::Unusable(_) => {
+            Release::Unusable(_) | Release::Unfinished => {
                 let _ = link.ending();
                 return self.replace_server();
             }

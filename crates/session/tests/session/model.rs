@@ -248,7 +248,7 @@ impl World {
         let commits = server.backend.commits;
         let mut freeing = Freeing::new(&client.session, &server.link);
         let mut out = Vec::new();
-        let mut step = freeing.start(&mut server.link, &mut out);
+        let mut step = freeing.go(&mut server.link, &mut out);
         loop {
             self.trace.push(format!("  lost {at} > {conn} {} {step:?}", words(Side::Client, &out)));
             let server = &mut self.servers[conn];
@@ -257,6 +257,11 @@ impl World {
             match step {
                 FreeStep::Done => break,
                 FreeStep::More { consumed } => server.kept.drain(..consumed),
+                FreeStep::Cancel { consumed } => {
+                    server.kept.drain(..consumed);
+                    step = freeing.go(&mut server.link, &mut out);
+                    continue;
+                }
                 // What a COPY that fails has read cannot always be known. Then it is closed.
                 FreeStep::Failed(_) if copies == Copies::MayFail => {
                     assert_eq!(self.servers[conn].backend.commits, commits, "half a batch is committed");

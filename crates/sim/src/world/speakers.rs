@@ -140,7 +140,7 @@ impl World {
             }
             self.carry_out(id, slot, &input)?;
             match outcome.then {
-                Then::Continue | Then::Attached => return Ok(()),
+                Then::Continue | Then::Attached | Then::HoldBack => return Ok(()),
                 Then::Collect { bytes } => return self.collect(id, bytes),
                 Then::Busy => {
                     self.set_phase(id, Phase::Busy);
@@ -314,7 +314,8 @@ impl World {
         let back = match release {
             Release::Clean => Back::Clean,
             Release::Dirty => Back::Dirty,
-            Release::Unusable(_) => Back::Unusable,
+            // Nobody frees a connection here: what is unfinished is closed.
+            Release::Unusable(_) | Release::Unfinished => Back::Unusable,
         };
         let alive = self.is_alive(slot);
         let condition = match back {

@@ -234,6 +234,9 @@ impl Talks {
     }
 }
 
+/// Nothing of a batch is held back: who is lost in half of one is to be lost with a server connection.
+const HOLD_BYTES_MAX: usize = 0;
+
 /// The settings of sessions in a pool.
 pub(crate) fn settings(pooling: &Pooling) -> Arc<Settings> {
     Arc::new(Settings {
@@ -255,5 +258,8 @@ pub(crate) fn settings(pooling: &Pooling) -> Arc<Settings> {
         idle_transaction_timeout: Duration::from_micros(pooling.idle_us),
         transaction_timeout: Duration::from_micros(pooling.transaction_us),
         client_idle_timeout: Duration::ZERO,
+        client_stall_timeout: Duration::ZERO,
+        settle_timeout: Duration::ZERO,
+        hold_bytes_max: HOLD_BYTES_MAX,
     })
 }

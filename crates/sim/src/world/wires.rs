@@ -171,7 +171,9 @@ impl World {
             Then::Release(release) => self.release(id, &release)?,
             Then::Attached => self.set_phase(id, Phase::Open),
             Then::Close { side, cause } => return self.close_client(id, side, &cause),
-            Then::Continue | Then::NeedServer | Then::Collect { .. } | Then::Busy => self.note_heard(id)?,
+            Then::Continue | Then::NeedServer | Then::HoldBack | Then::Collect { .. } | Then::Busy => {
+                self.note_heard(id)?;
+            }
         }
         self.await_answers(slot);
         self.resume_client(id)
