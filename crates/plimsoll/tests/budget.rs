@@ -215,7 +215,9 @@ fn with_a_control_user_the_limit_of_a_role_is_known_beforehand() {
     eventually_ok("the limit to be known", SOON, || {
         if told().contains("would wait") { Ok(()) } else { Err(told()) }
     });
-    assert!(told().contains("CONNECTION LIMIT of the role or of the database in PostgreSQL leaves this pool"));
+    assert!(
+        told().contains("CONNECTION LIMIT of the role or of the database in PostgreSQL leaves this pool")
+    );
     held.query("COMMIT");
     second.query("COMMIT");
     let clients: Vec<_> = (0..10).map(|_| asks(plimsoll.login("other", "p0"), &stop)).collect();

@@ -360,21 +360,6 @@ impl Hub {
         }
     }
 
-    /// The pool of a role on a database; `None` if the database has been removed by now.
-    pub(crate) fn pool(&self, database: &Arc<DatabaseEntry>, role: &Role<'_>) -> Option<Arc<PoolEntry>> {
-        let (plan, now) = (self.plan(), self.now());
-        let mut directory = self.directory.lock();
-        directory.database(&database.name).filter(|known| known.id == database.id)?;
-        let mut core = self.core.lock();
-        let entry = directory.pool(&mut core.pools, &plan, database, role, now);
-        if core.entries.insert(entry.id, entry.clone()).is_none() {
-            targets::keep_places(&mut directory, &mut core, &plan, &entry, now);
-            // It may lead to a new target.
-            self.targets.wake.notify_one();
-        }
-        Some(entry)
-    }
-
     /// Replaces the plan. Returns the databases that are gone.
     pub(crate) fn apply(self: &Arc<Self>, plan: Plan) -> Vec<Arc<DatabaseEntry>> {
         let (plan, now) = (Arc::new(plan), self.now());

@@ -8,7 +8,7 @@ use plimsoll_pool::{Failure, SlotState};
 use plimsoll_types::{Cause, Moment, PoolId, TargetId};
 
 use super::{Core, Hub};
-use crate::directory::{Directory, PoolEntry, Purpose, Role};
+use crate::directory::{DatabaseEntry, Directory, PoolEntry, Purpose, Role};
 use crate::entry::ServerEntry;
 use crate::map::Map;
 use crate::targets::{Limited, Sharer};
@@ -52,6 +52,21 @@ pub(super) fn keep_places(
 }
 
 impl Hub {
+    /// The pool of a role on a database; `None` if the database has been removed by now.
+    pub(crate) fn pool(&self, database: &Arc<DatabaseEntry>, role: &Role<'_>) -> Option<Arc<PoolEntry>> {
+        let (plan, now) = (self.plan(), self.now());
+        let mut directory = self.directory.lock();
+        directory.database(&database.name).filter(|known| known.id == database.id)?;
+        let mut core = self.core.lock();
+        let entry = directory.pool(&mut core.pools, &plan, database, role, now);
+        if core.entries.insert(entry.id, entry.clone()).is_none() {
+            keep_places(&mut directory, &mut core, &plan, &entry, now);
+            // It may lead to a new target.
+            self.targets.wake.notify_one();
+        }
+        Some(entry)
+    }
+
     /// The server itself has said how many connections it has for us.
     pub(crate) fn set_asked(self: &Arc<Self>, target: TargetId, places: Option<u32>) {
         let now = self.now();
