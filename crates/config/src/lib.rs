@@ -33,7 +33,7 @@ pub use mistake::Mistake;
 pub use place::{Place, Places};
 pub use plan::{
     AuthType, Change, Compat, Database, Disclose, Dns, General, Host, Ledger, LoadBalance, LogKeys, Own,
-    Plan, QueueFairness, SetAt, Shown, Statements, Syslog, Tcp, Tls, UserSettings,
+    Plan, QueueFairness, SetAt, Shown, Spill, SpillInTransaction, Statements, Syslog, Tcp, Tls, UserSettings,
 };
 pub use plimsoll_types::SslMode;
 pub use reference::reference;

@@ -1,9 +1,10 @@
 //! Every key of `[plimsoll]`: one row each.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::near;
-use crate::plan::{Compat, Disclose, Ledger, Own, QueueFairness, Statements};
+use crate::plan::{Compat, Disclose, Ledger, Own, QueueFairness, Spill, SpillInTransaction, Statements};
 use crate::table::Fault;
 use crate::target::{self, HEADROOM_MAX};
 use crate::value;
@@ -19,6 +20,9 @@ const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MIN_DEFAULT: Duration = Duration::from_millis(100);
 /// The default of `connect_backoff_max`.
 const BACKOFF_MAX_DEFAULT: Duration = Duration::from_secs(2);
+
+/// The smallest `spill_per_client`, bytes: less than two pieces of a spill would never begin one.
+pub(crate) const SPILL_PER_CLIENT_MIN: usize = 128 << 10;
 
 /// Most worker threads.
 const WORKERS_MAX: u16 = 64;
@@ -39,6 +43,12 @@ pub(crate) enum Field {
     Disclose,
     /// `fifo` or `application`.
     Fairness,
+    /// `off`, `memory` or `disk`.
+    Spill,
+    /// `on` or `off`.
+    SpillInTransaction,
+    /// An absolute path; empty is the default.
+    Folder(At<PathBuf>),
     /// A name; empty is none.
     Name(At<String>),
     /// A whole number, from and to.
@@ -91,6 +101,18 @@ pub(crate) static KEYS: &[Key] = &[
     reload("leak_age_floor", "30s", Field::Time(|own| &mut own.leak_age_floor, SECOND, DAY)),
     reload("leak_unread_threshold", "30s", Field::Time(|own| &mut own.leak_unread_threshold, SECOND, DAY)),
     reload("disclose_holders", "same_pool", Field::Disclose),
+    reload("spill", "disk", Field::Spill),
+    reload("spill_after", "20ms", Field::Time(|own| &mut own.spill_after, Duration::ZERO, DAY)),
+    reload("spill_memory", "64MiB", Field::Size(|own| &mut own.spill_memory, 0, 1 << 40)),
+    reload("spill_dir", "/var/tmp", Field::Folder(|own| &mut own.spill_dir)),
+    reload("spill_disk", "1GiB", Field::Size(|own| &mut own.spill_disk, 0, 1 << 46)),
+    reload(
+        "spill_per_client",
+        "64MiB",
+        Field::Size(|own| &mut own.spill_per_client, SPILL_PER_CLIENT_MIN, 1 << 46),
+    ),
+    reload("spill_in_transaction", "off", Field::SpillInTransaction),
+    reload("log_spill_over", "16MiB", Field::Size(|own| &mut own.log_spill_over, 0, 1 << 46)),
 ];
 
 const fn reload(name: &'static str, default: &'static str, field: Field) -> Key {
@@ -125,6 +147,15 @@ impl Key {
             Field::Statements => own.ledger_statements = one_of(text, STATEMENTS)?,
             Field::Disclose => own.disclose_holders = one_of(text, DISCLOSE)?,
             Field::Fairness => own.queue_fairness = one_of(text, FAIRNESS)?,
+            Field::Spill => own.spill = spill(text)?,
+            Field::SpillInTransaction => own.spill_in_transaction = one_of(text, IN_TRANSACTION)?,
+            Field::Folder(at) => {
+                let folder = Some(PathBuf::from(text)).filter(|_| !text.is_empty());
+                if folder.as_ref().is_some_and(|folder| !folder.is_absolute()) {
+                    return Err(Fault::Invalid("an absolute path"));
+                }
+                *at(own) = folder;
+            }
             Field::Name(at) => *at(own) = Some(text.to_string()).filter(|name| !name.is_empty()),
             Field::Count(at, min, max) => {
                 let number = value::count(text).filter(|number| (min..=max).contains(&number));
@@ -168,6 +199,9 @@ impl Field {
             Field::Statements => STATEMENTS.expected.to_string(),
             Field::Disclose => DISCLOSE.expected.to_string(),
             Field::Fairness => FAIRNESS.expected.to_string(),
+            Field::Spill => SPILL.expected.to_string(),
+            Field::SpillInTransaction => IN_TRANSACTION.expected.to_string(),
+            Field::Folder(_) => "an absolute path".to_string(),
             Field::Name(_) => "a user of auth_file; empty is none".to_string(),
             Field::Count(_, min, max) => format!("{min} to {max}"),
             Field::Time(_, min, max) => {
@@ -203,6 +237,19 @@ const FAIRNESS: &Words<QueueFairness> = &Words {
     expected: "fifo, application",
     all: &[("fifo", QueueFairness::Fifo), ("application", QueueFairness::Application)],
 };
+
+const SPILL: &Words<Spill> = &Words {
+    expected: "off, memory, disk",
+    all: &[("off", Spill::Off), ("memory", Spill::Memory), ("disk", Spill::Disk)],
+};
+
+const IN_TRANSACTION: &Words<SpillInTransaction> =
+    &Words { expected: "on, off", all: &[("on", SpillInTransaction::On), ("off", SpillInTransaction::Off)] };
+
+/// A value of `spill`, here and in the lines of databases and users.
+pub(crate) fn spill(text: &str) -> Result<Spill, Fault> {
+    one_of(text, SPILL)
+}
 
 /// What two keys say together and must not: the key to name, and why.
 pub(crate) fn contradictions(own: &Own) -> Vec<(&'static str, String)> {

@@ -35,6 +35,7 @@ use crate::map::Map;
 use crate::needed::NeededNames;
 use crate::security::Security;
 use crate::server::ServerConn;
+use crate::spill::Store;
 use crate::targets::Targets;
 use crate::worker::Worker;
 use crate::{cleaner, closer, connector, slot_task};
@@ -153,6 +154,8 @@ pub(crate) struct Hub {
     pub(crate) targets: Targets,
     /// Sites, verdicts, history.
     pub(crate) ledger: Ledger,
+    /// Results that are not read.
+    pub(crate) spills: Arc<Store>,
     /// SUSPEND.
     pub(crate) suspension: Suspension,
     /// Client sockets open, console and cancel requests included.
@@ -218,6 +221,7 @@ impl Hub {
             entrance: Entrance::default(),
             targets: Targets::default(),
             ledger: Ledger::default(),
+            spills: Store::new(),
             suspension: Suspension::default(),
             sockets: AtomicU32::new(0),
             collected: AtomicUsize::new(0),
@@ -233,6 +237,7 @@ impl Hub {
         };
         hub.note_timeouts();
         hub.ledger.renew(&hub);
+        hub.spills.renew(&hub.plan());
         hub.create_standing_pools();
         hub
     }
@@ -376,6 +381,7 @@ impl Hub {
         drop(directory);
         self.note_timeouts();
         self.ledger.renew(self);
+        self.spills.renew(&plan);
         self.targets.wake.notify_one();
         self.create_standing_pools();
         // Clients that do nothing look at their limits, too.

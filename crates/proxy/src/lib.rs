@@ -24,6 +24,7 @@ mod map;
 mod message;
 mod needed;
 mod options;
+mod outlet;
 mod random;
 mod relay;
 mod report;
@@ -31,6 +32,7 @@ mod security;
 mod server;
 mod slot_task;
 mod socket;
+mod spill;
 mod start;
 mod stats;
 mod system;
@@ -47,6 +49,7 @@ pub use console::{
 };
 pub use control::{AdmissionView, Control, KeyView, SaidView, TargetView};
 pub use security::tls_settings;
+pub use spill::{StoreView, probe_spill_dir};
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, Totals};
 pub use views::{

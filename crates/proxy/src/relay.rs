@@ -10,6 +10,7 @@ mod hold;
 mod mail;
 mod note;
 mod send;
+mod spill;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,17 +21,17 @@ use plimsoll_pool::Grant;
 use plimsoll_session::{Noting, Params, Session};
 use plimsoll_types::{Cause, Moment, Side, Ticket, WorkerId};
 
-use crate::carry::Carry;
 use crate::directory::PoolEntry;
 use crate::entry::ClientEntry;
 use crate::hub::Hub;
 use crate::listener::ClientGuard;
+use crate::outlet::Outlet;
 use crate::server::{Looked, ServerConn};
 use crate::socket::{Stream, Watch};
 use crate::stats::Block;
 use crate::worker::Scratch;
 use hold::Wait;
-use send::{client_gone, server_gone};
+use send::server_gone;
 
 /// Kept bytes that are not worth accounting for.
 const SMALL_BYTES: usize = 1024;
@@ -84,7 +85,7 @@ pub(crate) struct Relay {
     /// How many bytes `input` must have before they are looked at again: more than it has while a message is collected.
     wanted: usize,
     /// Bytes for the client which its socket has not taken.
-    output: Carry,
+    output: Outlet,
     /// The parameter values the console shows.
     shown: Option<Arc<Params>>,
     /// Bytes accounted in the budget of kept messages.
@@ -127,7 +128,7 @@ impl Relay {
             looked: Looked::Usable,
             input,
             wanted: 0,
-            output: Carry::default(),
+            output: Outlet::default(),
             shown: None,
             accounted: 0,
             generation,
@@ -170,8 +171,8 @@ impl Relay {
         }
         let looked = std::mem::replace(&mut self.looked, Looked::Usable);
         if looked == Looked::Usable
-            && self.output.is_empty()
             && self.conn.is_some()
+            && (self.output.is_empty() || self.reads_ahead(cx))
             && self.read_server(cx, scratch)?
         {
             return Ok(Turn::Again);
@@ -200,13 +201,7 @@ impl Relay {
     /// Sends what could not be sent before.
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
         if !self.output.is_empty() {
-            let stream = self.stream.as_mut().ok_or((Side::Client, Cause::ClientEof))?;
-            let sent = stream.poll_write(cx, self.output.pending()).map_err(client_gone)?;
-            self.output.advance(sent);
-            if sent > 0 && self.conn.is_some() {
-                let (left, now) = (self.output.pending().len(), self.hub.now());
-                self.note_unread(left, sent, now);
-            }
+            self.drain(cx)?;
         }
         if let Some(conn) = &mut self.conn
             && !conn.output.is_empty()
@@ -223,7 +218,12 @@ impl Future for Relay {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let ran = Scratch::lend(|scratch| this.run(cx, scratch));
+        let mut ran = Scratch::lend(|scratch| this.run(cx, scratch));
+        if let Err((side, cause)) = &ran
+            && this.outlives(*side, cause)
+        {
+            ran = Scratch::lend(|scratch| this.run(cx, scratch));
+        }
         match ran {
             Ok(()) => Poll::Pending,
             Err((side, cause)) => {

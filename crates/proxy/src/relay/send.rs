@@ -8,6 +8,7 @@ use plimsoll_types::{Cause, Side};
 
 use super::{Ended, Relay};
 use crate::directory::add_counts;
+use crate::outlet::Kept;
 use crate::socket::server_cause;
 use crate::stats::Counter;
 use crate::worker::Scratch;
@@ -65,9 +66,11 @@ impl Relay {
         let sent =
             if self.output.is_empty() { stream.poll_write(cx, bytes).map_err(client_gone)? } else { 0 };
         if sent < bytes.len() {
-            self.output.push(&bytes[sent..]);
+            if self.output.push(&bytes[sent..]) == Kept::Spilled {
+                self.stats().add(Counter::SpilledBytes, (bytes.len() - sent) as u64);
+            }
             if self.conn.is_some() {
-                let (left, now) = (self.output.pending().len(), self.hub.now());
+                let (left, now) = (self.output.unread(), self.hub.now());
                 self.note_unread(left, sent, now);
             }
         }
