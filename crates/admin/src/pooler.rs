@@ -7,7 +7,8 @@ use std::time::Duration;
 use plimsoll_config::Plan;
 use plimsoll_proxy::{
     AdmissionView, ClientView, Control, ControlError, DatabaseView, HoldView, HouseView, KeyView, ListsView,
-    PoolView, Reloaded, ServerView, Shutdown, SiteView, StatsView, TargetView, VisitorView, WaiterView,
+    PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView, TargetView,
+    VisitorView, WaiterView,
 };
 
 /// A host name of a server.
@@ -86,6 +87,8 @@ pooler! {
     fn holds(&self) -> Vec<HoldView>;
     fn waiters(&self) -> Vec<WaiterView>;
     fn sites(&self) -> Vec<SiteView>;
+    fn spills(&self) -> Vec<SpillView>;
+    fn spill_store(&self) -> StoreView;
     fn history(&self) -> Vec<HoldView>;
     fn visitors(&self) -> Vec<VisitorView>;
     fn house(&self) -> HouseView;

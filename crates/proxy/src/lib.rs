@@ -53,6 +53,6 @@ pub use spill::{StoreView, probe_spill_dir};
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, Totals};
 pub use views::{
-    HoldView, HouseView, NeedView, SiteView, StatementView, TextFrom, VerdictLevel, VerdictView, VisitorView,
-    WaiterView, WhoView,
+    HoldView, HouseView, NeedView, SiteView, SpillView, StatementView, TextFrom, VerdictLevel, VerdictView,
+    VisitorView, WaiterView, WhoView,
 };
