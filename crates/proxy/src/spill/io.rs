@@ -149,6 +149,10 @@ impl Io {
 
     /// Closes a file when nothing in the queue needs it any more.
     pub(super) fn close(&self, file: Arc<SpillFile>) {
+        if !*self.started.lock() {
+            // Nobody has opened it.
+            return;
+        }
         self.shared.queue.lock().closing.push(file);
         self.shared.bell.notify_one();
     }
