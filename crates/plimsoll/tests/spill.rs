@@ -6,12 +6,14 @@ mod common;
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::certificates::{Maker, with_tls};
-use common::{SOON, backend, house, pooler, wait_for_pool};
+use common::{BINARY, SOON, backend, house, pooler, wait_for_pool};
 use plimsoll_testkit::{
     Batch, Client, Ini, Message, Plimsoll, Postgres, ServerError, Signal, Table, TempDir, eventually,
     eventually_ok, run_beside,
@@ -427,4 +429,99 @@ fn an_answer_that_one_read_brings_holds_no_server_while_it_is_written() {
     for _ in 0..asked {
         assert_eq!(client.cycle().unwrap()[1].body.len(), 7006);
     }
+}
+
+#[test]
+fn suspension_and_shutdown_wait_for_who_still_reads() {
+    let (postgres, mut plimsoll) = house(small);
+    let wanted = direct(&postgres, &Batch::new().query(ROWS), 1);
+    let mut client = ask(&plimsoll, ROWS);
+    wait_for_draining(&plimsoll, 1);
+    let mut console = plimsoll.console();
+    console.send(Batch::new().query("SUSPEND").bytes()).unwrap();
+    assert!(!console.hears_within(Duration::from_millis(300)), "a client has not taken its answer");
+    assert_eq!(digest(&mut client, 1), wanted);
+    console.cycle().unwrap();
+    console.query("RESUME");
+    client.send(Batch::new().query(ROWS).bytes()).unwrap();
+    wait_for_draining(&plimsoll, 1);
+    console.query("SHUTDOWN WAIT_FOR_SERVERS");
+    assert!(!console.hears_within(Duration::from_millis(300)), "a client has not taken its answer");
+    assert_eq!(digest(&mut client, 1), wanted);
+    assert!(plimsoll.wait_exit(SOON).success());
+}
+
+/// A file system of a few megabytes; unmounted when dropped.
+struct TinyDisk {
+    dir: TempDir,
+}
+
+impl TinyDisk {
+    /// `None` where we may not mount anything.
+    fn mount() -> Option<TinyDisk> {
+        let dir = TempDir::new("tiny");
+        let (image, mounted) = (dir.path().join("image"), dir.path().join("disk"));
+        fs::create_dir(&mounted).unwrap();
+        fs::File::create(&image).unwrap().set_len(4 << 20).unwrap();
+        let run = |program: &str, arguments: &[&std::ffi::OsStr]| {
+            Command::new(program).args(arguments).output().is_ok_and(|done| done.status.success())
+        };
+        let made = run("mkfs.ext4", &["-q".as_ref(), image.as_os_str()])
+            && run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_os_str(), mounted.as_os_str()]);
+        if !made {
+            return None;
+        }
+        fs::set_permissions(&mounted, fs::Permissions::from_mode(0o777)).unwrap();
+        Some(TinyDisk { dir })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("disk")
+    }
+}
+
+impl Drop for TinyDisk {
+    fn drop(&mut self) {
+        // Nobody has a file open there any more; if somebody has, the mount goes with the last one.
+        drop(Command::new("umount").arg("-l").arg(self.path()).output());
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let Some(disk) = TinyDisk::mount() else {
+        writeln!(std::io::stderr(), "passed over: no file system can be mounted here").unwrap();
+        return;
+    };
+    let (postgres, plimsoll) =
+        house(|ini| spill_dir(small(ini), &disk.path()).own("spill_memory", "1MiB").own("workers", "1"));
+    let wanted = direct(&postgres, &Batch::new().query(ROWS), 1);
+    let mut clients: Vec<Client> = (0..2).map(|_| ask(&plimsoll, ROWS)).collect();
+    let told = plimsoll.wait_for_log("no temporary file can be written", SOON);
+    assert!(told.contains("No space left on device"), "{told}");
+    let store = plimsoll.show("SPILL_STORE");
+    assert!(store.cell(0, "disk_trouble").contains("No space left"), "{:?}", store.rows);
+    for client in &mut clients {
+        assert_eq!(digest(client, 1), wanted);
+    }
+    wait_for_nothing(&plimsoll);
+    assert_eq!(plimsoll.log().matches("no temporary file can be written").count(), 1);
+}
+
+#[test]
+fn without_a_descriptor_for_its_file_nothing_is_lost() {
+    let postgres = Postgres::start();
+    let ini = small(Ini::new(&postgres)).own("spill_memory", "1MiB").set("max_client_conn", "200");
+    let plimsoll = Plimsoll::start_limited(BINARY, &ini, Some(48));
+    let wanted = direct(&postgres, &Batch::new().query(ROWS), 1);
+    let mut client = plimsoll.client("app", "p0");
+    client.query("SELECT 1");
+    let login = plimsoll.login("app", "p0");
+    let others: Vec<Client> = std::iter::from_fn(|| login.try_client().ok()).collect();
+    client.send(Batch::new().query(ROWS).bytes()).unwrap();
+    let told = plimsoll.wait_for_log("no temporary file can be written", SOON);
+    assert!(told.contains("Too many open files"), "{told}");
+    assert_eq!(digest(&mut client, 1), wanted);
+    drop(others);
+    wait_for_nothing(&plimsoll);
 }
