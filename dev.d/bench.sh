@@ -1,4 +1,4 @@
-# ./dev bench [quick | doors | cap] [--rounds N] [--write]. Sourced by ./dev.
+# ./dev bench [quick | doors | cap | spill] [--rounds N] [--write]. Sourced by ./dev.
 
 need_postgres "the bench"
 command -v strace >/dev/null || install_packages "the bench (counting system calls)" strace
@@ -13,5 +13,9 @@ fi
 if [ "${1:-}" = cap ]; then
   shift
   exec python3 bench/cap.py --binary "$PLIMSOLL_BINARY" --pgbouncer "$PLIMSOLL_PGBOUNCER" "$@"
+fi
+if [ "${1:-}" = spill ]; then
+  shift
+  exec python3 bench/spill.py --binary "$PLIMSOLL_BINARY" "$@"
 fi
 exec python3 bench/compare.py --binary "$PLIMSOLL_BINARY" --pgbouncer "$PLIMSOLL_PGBOUNCER" "$@"

@@ -8,8 +8,8 @@ use std::time::Duration;
 use plimsoll_config::Plan;
 use plimsoll_proxy::{
     AdmissionView, ClientView, Control, ControlError, DatabaseView, FoundView, HoldView, HouseView, KeyView,
-    LifeView, ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, StatsView, TargetView,
-    VisitorView, WaiterView,
+    LifeView, ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView,
+    TargetView, VisitorView, WaiterView,
 };
 
 /// A host name of a server.
@@ -90,6 +90,8 @@ pooler! {
     fn holds(&self) -> Vec<HoldView>;
     fn waiters(&self) -> Vec<WaiterView>;
     fn sites(&self) -> Vec<SiteView>;
+    fn spills(&self) -> Vec<SpillView>;
+    fn spill_store(&self) -> StoreView;
     fn history(&self) -> Vec<HoldView>;
     fn visitors(&self) -> Vec<VisitorView>;
     fn house(&self) -> HouseView;

@@ -16,6 +16,7 @@ mod peers;
 mod pools;
 mod sites;
 mod sockets;
+mod spills;
 mod stats;
 mod targets;
 mod totals;
@@ -109,9 +110,14 @@ pub(crate) const SHOWS: &[Show] = &[
     Show { name: "servers", columns: clients::COLUMNS, appended: &[], rows: clients::server_rows },
     Show { name: "sockets", columns: sockets::COLUMNS, appended: sockets::APPENDED, rows: sockets::rows },
     Show { name: "state", columns: STATE_COLUMNS, appended: &[], rows: state_rows },
-    Show { name: "stats", columns: stats::COLUMNS, appended: &[], rows: stats::rows },
+    Show { name: "stats", columns: stats::COLUMNS, appended: stats::APPENDED, rows: stats::rows },
     Show { name: "stats_averages", columns: stats::AVERAGES, appended: &[], rows: stats::average_rows },
-    Show { name: "stats_totals", columns: stats::TOTALS, appended: &[], rows: stats::total_rows },
+    Show {
+        name: "stats_totals",
+        columns: stats::TOTALS,
+        appended: stats::TOTALS_APPENDED,
+        rows: stats::total_rows,
+    },
     Show { name: "totals", columns: totals::COLUMNS, appended: &[], rows: totals::rows },
     Show { name: "users", columns: users::COLUMNS, appended: &[], rows: users::rows },
     Show { name: "version", columns: VERSION_COLUMNS, appended: &[], rows: version_rows },
@@ -130,6 +136,8 @@ pub(crate) const LEDGER_SHOWS: &[Show] = &[
     Show { name: "pool_keys", columns: targets::POOL_KEYS, appended: &[], rows: targets::key_rows },
     Show { name: "pins", columns: holds::PINS, appended: &[], rows: holds::pin_rows },
     Show { name: "sites", columns: sites::SITES, appended: &[], rows: sites::site_rows },
+    Show { name: "spill_store", columns: spills::STORE, appended: &[], rows: spills::store_rows },
+    Show { name: "spills", columns: spills::SPILLS, appended: &[], rows: spills::rows },
     Show { name: "targets", columns: targets::TARGETS, appended: &[], rows: targets::target_rows },
     Show { name: "visitors", columns: holds::VISITORS, appended: &[], rows: holds::visitor_rows },
     Show { name: "waiters", columns: holds::WAITERS, appended: &[], rows: holds::waiter_rows },

@@ -52,6 +52,7 @@ pub(crate) static KEYS: &[Row<Draft>] = &[
     ("connect_query", Slot::Text(|d| &mut d.database.connect_query)),
     ("weight", Slot::Range(|d| &mut d.database.weight, 1, WEIGHT_MAX)),
     ("guaranteed_pool_size", Slot::Range(|d| &mut d.database.guaranteed_pool_size, 0, BUDGET_MAX)),
+    ("spill", Slot::Spill(|d| &mut d.database.spill)),
 ];
 
 /// Reads what stands behind `name =`.

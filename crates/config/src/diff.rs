@@ -107,6 +107,7 @@ fn limits_alike(a: &Database, b: &Database) -> bool {
         && a.query_wait_timeout == b.query_wait_timeout
         && a.weight == b.weight
         && a.guaranteed_pool_size == b.guaranteed_pool_size
+        && a.spill == b.spill
 }
 
 fn settings_differ(old: &Plan, new: &Plan) -> bool {

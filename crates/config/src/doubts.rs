@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use plimsoll_types::Secret;
 
+use crate::own::SPILL_PER_CLIENT_MIN;
 use crate::place::Place;
-use crate::plan::{Database, Host, Plan};
+use crate::plan::{Database, Host, Plan, Spill};
 use crate::target::{Budget, TargetLine};
 
 /// Something doubtful. No secret is ever part of it.
@@ -33,7 +34,7 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// Everything doubtful about budgets, guaranteed places and who watches the servers, as far as the text alone tells:
+/// Everything doubtful about budgets, guaranteed places, spills and who watches the servers, as far as the text alone tells:
 /// each is worth a WARNING at start and at every reload.
 pub fn doubts(plan: &Plan) -> Vec<Doubt> {
     let mut found = Vec::new();
@@ -43,6 +44,7 @@ pub fn doubts(plan: &Plan) -> Vec<Doubt> {
     found.extend(floors_over_pools(plan));
     found.extend(unused_targets(plan));
     found.extend(targets_named_twice(plan));
+    found.extend(spills(plan));
     found
 }
 
@@ -244,6 +246,49 @@ fn targets_named_twice(plan: &Plan) -> Vec<Doubt> {
             place: plan.place_of_target(line).cloned(),
             message: format!("{line} and {before} are one server: each of the two lines gives it a budget"),
             todo: "keep one of the two lines, and write its host the same way everywhere",
+        });
+    }
+    found
+}
+
+/// Budgets of spills that leave no room for one.
+fn spills(plan: &Plan) -> Vec<Doubt> {
+    let own = &plan.own;
+    let words = plan.all_databases().filter_map(|database| database.spill);
+    let mut words = words.chain(plan.users.values().filter_map(|user| user.spill)).chain([own.spill]);
+    let (to_memory, to_disk) = (words.any(|word| word != Spill::Off), plan.spills_to_disk());
+    let memory = own.spill_memory();
+    let disk = if to_disk { own.spill_disk() } else { 0 };
+    let one = own.spill_per_client();
+    let mut found = Vec::new();
+    if to_memory && memory < SPILL_PER_CLIENT_MIN {
+        found.push(Doubt {
+            id: "spill-without-memory",
+            place: plan.own_place("spill_memory"),
+            message: format!(
+                "spill_memory ({memory} bytes) is less than what the smallest spill takes \
+                 ({SPILL_PER_CLIENT_MIN} bytes): no result is spilled, to a file neither"
+            ),
+            todo: "raise spill_memory, or set spill = off",
+        });
+    } else if to_memory && own.spill_per_client.is_some() && one > memory.saturating_add(disk) {
+        found.push(Doubt {
+            id: "spill-per-client-over-budget",
+            place: plan.own_place("spill_per_client"),
+            message: format!(
+                "spill_per_client ({one} bytes) is more than all spills may have together ({} bytes): one reader can \
+                 use everything up",
+                memory.saturating_add(disk)
+            ),
+            todo: "lower spill_per_client, or raise spill_memory or spill_disk",
+        });
+    }
+    if to_disk && disk < SPILL_PER_CLIENT_MIN {
+        found.push(Doubt {
+            id: "spill-without-disk",
+            place: plan.own_place("spill_disk"),
+            message: format!("spill = disk, and spill_disk ({disk} bytes) has no room for a file"),
+            todo: "raise spill_disk, or set spill = memory",
         });
     }
     found

@@ -1,11 +1,13 @@
 //! Every key of `[plimsoll]`: one row each.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::near;
 use crate::network::{self, Network};
 use crate::plan::{
-    CancelOnClientLoss, Compat, Disclose, Ledger, Own, ProxyProtocol, QueueFairness, Statements,
+    CancelOnClientLoss, Compat, Disclose, Ledger, Own, ProxyProtocol, QueueFairness, Spill,
+    SpillInTransaction, Statements,
 };
 use crate::table::Fault;
 use crate::target::{self, HEADROOM_MAX};
@@ -25,6 +27,9 @@ const BACKOFF_MAX_DEFAULT: Duration = Duration::from_secs(2);
 
 /// Most that `batch_hold_bytes` may be: what is kept and what comes next are looked at in one buffer of this size.
 const HOLD_BYTES_MAX: usize = 64 << 10;
+
+/// The smallest `spill_per_client`, bytes: less than two pieces of a spill would never begin one.
+pub(crate) const SPILL_PER_CLIENT_MIN: usize = 128 << 10;
 
 /// Most worker threads.
 const WORKERS_MAX: u16 = 64;
@@ -51,6 +56,12 @@ pub(crate) enum Field {
     Proxy,
     /// A list of networks.
     Networks(fn(&mut Own) -> &mut Vec<Network>),
+    /// `off`, `memory` or `disk`.
+    Spill,
+    /// `on` or `off`.
+    SpillInTransaction,
+    /// An absolute path; empty is the default.
+    Folder(At<PathBuf>),
     /// A name; empty is none.
     Name(At<String>),
     /// A whole number, from and to.
@@ -126,6 +137,18 @@ pub(crate) static KEYS: &[Key] = &[
     reload("client_heartbeat", "0 (off)", Field::TimeOrOff(|own| &mut own.client_heartbeat, SECOND, DAY)),
     reload("proxy_protocol", "off", Field::Proxy),
     reload("proxy_protocol_from", "none", Field::Networks(|own| &mut own.proxy_protocol_from)),
+    reload("spill", "disk", Field::Spill),
+    reload("spill_after", "20ms", Field::Time(|own| &mut own.spill_after, Duration::ZERO, DAY)),
+    reload("spill_memory", "64MiB", Field::Size(|own| &mut own.spill_memory, 0, 1 << 40)),
+    reload("spill_dir", "/var/tmp", Field::Folder(|own| &mut own.spill_dir)),
+    reload("spill_disk", "1GiB", Field::Size(|own| &mut own.spill_disk, 0, 1 << 46)),
+    reload(
+        "spill_per_client",
+        "64MiB",
+        Field::Size(|own| &mut own.spill_per_client, SPILL_PER_CLIENT_MIN, 1 << 46),
+    ),
+    reload("spill_in_transaction", "off", Field::SpillInTransaction),
+    reload("log_spill_over", "16MiB", Field::Size(|own| &mut own.log_spill_over, 0, 1 << 46)),
 ];
 
 const fn reload(name: &'static str, default: &'static str, field: Field) -> Key {
@@ -163,6 +186,15 @@ impl Key {
             Field::CancelOnClientLoss => own.cancel_on_client_loss = one_of(text, CANCEL_ON_CLIENT_LOSS)?,
             Field::Proxy => own.proxy_protocol = one_of(text, PROXY)?,
             Field::Networks(at) => *at(own) = network::list(text)?,
+            Field::Spill => own.spill = spill(text)?,
+            Field::SpillInTransaction => own.spill_in_transaction = one_of(text, IN_TRANSACTION)?,
+            Field::Folder(at) => {
+                let folder = Some(PathBuf::from(text)).filter(|_| !text.is_empty());
+                if folder.as_ref().is_some_and(|folder| !folder.is_absolute()) {
+                    return Err(Fault::Invalid("an absolute path"));
+                }
+                *at(own) = folder;
+            }
             Field::Name(at) => *at(own) = Some(text.to_string()).filter(|name| !name.is_empty()),
             Field::Count(at, min, max) => {
                 let number = value::count(text).filter(|number| (min..=max).contains(&number));
@@ -202,6 +234,9 @@ impl Field {
             Field::CancelOnClientLoss => CANCEL_ON_CLIENT_LOSS.expected.to_string(),
             Field::Proxy => PROXY.expected.to_string(),
             Field::Networks(_) => network::EXPECTED.to_string(),
+            Field::Spill => SPILL.expected.to_string(),
+            Field::SpillInTransaction => IN_TRANSACTION.expected.to_string(),
+            Field::Folder(_) => "an absolute path".to_string(),
             Field::Name(_) => "a user of auth_file; empty is none".to_string(),
             Field::Count(_, min, max) => format!("{min} to {max}"),
             Field::Time(_, min, max) => {
@@ -243,6 +278,19 @@ const FAIRNESS: &Words<QueueFairness> = &Words {
     expected: "fifo, application",
     all: &[("fifo", QueueFairness::Fifo), ("application", QueueFairness::Application)],
 };
+
+const SPILL: &Words<Spill> = &Words {
+    expected: "off, memory, disk",
+    all: &[("off", Spill::Off), ("memory", Spill::Memory), ("disk", Spill::Disk)],
+};
+
+const IN_TRANSACTION: &Words<SpillInTransaction> =
+    &Words { expected: "on, off", all: &[("on", SpillInTransaction::On), ("off", SpillInTransaction::Off)] };
+
+/// A value of `spill`, here and in the lines of databases and users.
+pub(crate) fn spill(text: &str) -> Result<Spill, Fault> {
+    one_of(text, SPILL)
+}
 
 const PROXY: &Words<ProxyProtocol> = &Words {
     expected: "off, v2, any",

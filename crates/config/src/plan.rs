@@ -1,7 +1,7 @@
 //! What a configuration says once it is understood.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plimsoll_types::{PoolMode, Secret, SslMode};
@@ -76,6 +76,13 @@ impl Plan {
     pub fn guaranteed_pool_size(&self, database: &Database, role: &str) -> u32 {
         let own = self.users.get(role).and_then(|user| user.guaranteed_pool_size);
         own.or(database.guaranteed_pool_size).unwrap_or(0)
+    }
+
+    /// Where results of a database go that this login user does not read: the user's word, else the database's, else
+    /// the global one.
+    pub fn spill(&self, database: &Database, login: &str) -> Spill {
+        let own = self.users.get(login).and_then(|user| user.spill);
+        own.or(database.spill).unwrap_or(self.own.spill)
     }
 }
 
@@ -472,6 +479,22 @@ pub struct Own {
     pub proxy_protocol: ProxyProtocol,
     /// `proxy_protocol_from`: who must say on whose behalf it connects.
     pub proxy_protocol_from: Vec<Network>,
+    /// `spill`: where results go that their clients do not read, unless a database or user has a word of its own.
+    pub spill: Spill,
+    /// `spill_after` (default 20 ms): how long a client's socket must have refused bytes before that begins.
+    pub spill_after: Option<Duration>,
+    /// `spill_memory` (default 64 MiB): memory of all spills together, bytes.
+    pub spill_memory: Option<usize>,
+    /// `spill_dir` (default `/var/tmp`): where the temporary files are.
+    pub spill_dir: Option<PathBuf>,
+    /// `spill_disk` (default 1 GiB): temporary files of all spills together, bytes.
+    pub spill_disk: Option<usize>,
+    /// `spill_per_client` (default 64 MiB): one spill, in memory and in its file, bytes.
+    pub spill_per_client: Option<usize>,
+    /// `spill_in_transaction`: whether a statement inside an open transaction may spill, too.
+    pub spill_in_transaction: SpillInTransaction,
+    /// `log_spill_over` (default 16 MiB; 0: never): a spill of more bytes is logged.
+    pub log_spill_over: Option<usize>,
 }
 
 /// Which headers of the PROXY protocol are understood.
@@ -494,6 +517,60 @@ pub enum CancelOnClientLoss {
     On,
     /// It runs to its end, as in PgBouncer.
     Off,
+}
+
+impl Own {
+    /// `spill_memory` in force, bytes.
+    pub fn spill_memory(&self) -> usize {
+        self.spill_memory.unwrap_or(64 << 20)
+    }
+
+    /// `spill_disk` in force, bytes.
+    pub fn spill_disk(&self) -> usize {
+        self.spill_disk.unwrap_or(1 << 30)
+    }
+
+    /// `spill_per_client` in force, bytes.
+    pub fn spill_per_client(&self) -> usize {
+        self.spill_per_client.unwrap_or(64 << 20)
+    }
+
+    /// `spill_dir` in force.
+    pub fn spill_dir(&self) -> &Path {
+        self.spill_dir.as_deref().unwrap_or(Path::new("/var/tmp"))
+    }
+}
+
+impl Plan {
+    /// Whether any client's results may go into a temporary file.
+    pub fn spills_to_disk(&self) -> bool {
+        let databases =
+            self.databases.iter().chain(&self.auto_database).filter_map(|database| database.spill);
+        let users = self.users.values().filter_map(|user| user.spill);
+        databases.chain(users).chain([self.own.spill]).any(|spill| spill == Spill::Disk)
+    }
+}
+
+/// Where a result goes that its client does not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spill {
+    /// Nowhere: the server connection waits for the reader.
+    Off,
+    /// Into memory.
+    Memory,
+    /// Into memory, and into a temporary file when that is used up.
+    #[default]
+    Disk,
+}
+
+/// `spill_in_transaction`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SpillInTransaction {
+    /// A spill there would free nothing, and there is none.
+    #[default]
+    Off,
+    /// So that the statement comes to its end.
+    On,
 }
 
 /// Whether holds are recorded.
@@ -614,6 +691,8 @@ pub struct Database {
     pub weight: Option<u32>,
     /// `guaranteed_pool_size=` (default 0): places that no other pool takes away.
     pub guaranteed_pool_size: Option<u32>,
+    /// `spill=`: where results go that their clients do not read.
+    pub spill: Option<Spill>,
     /// `client_encoding=`, `datestyle=`, `timezone=`, `application_name=` to start with: (name, value).
     pub startup: Vec<(String, String)>,
 }
@@ -645,6 +724,8 @@ pub struct UserSettings {
     pub weight: Option<u32>,
     /// `guaranteed_pool_size=`: as a database's, and before it.
     pub guaranteed_pool_size: Option<u32>,
+    /// `spill=`: as a database's, and before it.
+    pub spill: Option<Spill>,
 }
 
 /// What a reload has to do.

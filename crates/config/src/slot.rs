@@ -7,7 +7,9 @@ use plimsoll_types::PoolMode;
 use crate::connstr;
 use crate::mistake::Mistake;
 use crate::near;
+use crate::own;
 use crate::place::Place;
+use crate::plan::Spill;
 use crate::table::{Fault, pool_mode};
 use crate::value;
 
@@ -26,6 +28,8 @@ pub(crate) enum Slot<T> {
     /// With a fraction.
     Seconds(At<T, Duration>),
     PoolMode(At<T, PoolMode>),
+    /// A key of our own: `off`, `memory` or `disk`.
+    Spill(At<T, Spill>),
     /// Whatever this function makes of it.
     Own(fn(&mut T, &str) -> Result<(), Fault>),
 }
@@ -95,6 +99,7 @@ impl<T> Slot<T> {
                 let wanted = || Fault::Said(format!("invalid pool mode: {text}"));
                 *at(into) = Some(pool_mode(text).ok_or_else(wanted)?);
             }
+            Slot::Spill(at) => *at(into) = Some(own::spill(text)?),
             Slot::Own(take) => take(into, text)?,
         }
         Ok(())
@@ -109,6 +114,7 @@ pub(crate) fn reference<T>(rows: &[Row<T>]) -> String {
         Slot::Range(_, min, max) => format!("ours; {min} to {max}"),
         Slot::Seconds(_) => "works; seconds".to_string(),
         Slot::PoolMode(_) => "works; session, transaction, statement".to_string(),
+        Slot::Spill(_) => "ours; off, memory, disk".to_string(),
     };
     rows.iter().map(|(name, slot)| format!("| `{name}` | {} |\n", here(slot))).collect()
 }

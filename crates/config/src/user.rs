@@ -20,6 +20,7 @@ pub(crate) static KEYS: &[Row<UserSettings>] = &[
     ("client_idle_timeout", Slot::Seconds(|u| &mut u.client_idle_timeout)),
     ("weight", Slot::Range(|u| &mut u.weight, 1, WEIGHT_MAX)),
     ("guaranteed_pool_size", Slot::Range(|u| &mut u.guaranteed_pool_size, 0, BUDGET_MAX)),
+    ("spill", Slot::Spill(|u| &mut u.spill)),
 ];
 
 /// Reads what stands behind `name =`.

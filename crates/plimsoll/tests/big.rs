@@ -70,7 +70,7 @@ fn a_query_text_of_16_mib_streams_to_the_server() {
 
 #[test]
 fn many_rows_pass_and_a_client_that_stops_reading_adds_no_memory_without_bound() {
-    let (postgres, mut plimsoll) = house(|ini| ini);
+    let (postgres, mut plimsoll) = house(|ini| ini.own("spill", "off"));
     plimsoll.still_works(&["p0"]);
     let before = plimsoll.process().rss_bytes();
     let mut lazy = plimsoll.client("app", "p0");

@@ -147,7 +147,7 @@ fn statements_are_shown_as_they_may_be() {
 
 #[test]
 fn a_reader_that_stops_in_the_middle_of_a_result_is_named() {
-    let (_postgres, plimsoll) = house(|ini| ini.own("leak_unread_threshold", "1s"));
+    let (_postgres, plimsoll) = house(|ini| ini.own("leak_unread_threshold", "1s").own("spill", "off"));
     let mut client = app(&plimsoll, "lazy");
     client
         .send(Batch::new().query("SELECT repeat('x', 1000000) FROM generate_series(1, 50)").bytes())

@@ -121,7 +121,10 @@ fn end(hub: &Arc<Hub>) -> Option<End> {
     match hub.phase() {
         Phase::Running => None,
         Phase::WaitForClients if hub.sockets.load(Ordering::Acquire) == 0 => Some(End::NoClients),
-        Phase::WaitForServers if hub.core.lock().pools.is_quiet(None) => Some(End::NoServers),
+        // Whoever still reads a result that is off its server would lose the rest of it.
+        Phase::WaitForServers if hub.core.lock().pools.is_quiet(None) && hub.spills.is_idle() => {
+            Some(End::NoServers)
+        }
         Phase::WaitForClients | Phase::WaitForServers => None,
     }
 }

@@ -36,6 +36,7 @@ use crate::map::Map;
 use crate::needed::NeededNames;
 use crate::security::Security;
 use crate::server::ServerConn;
+use crate::spill::Store;
 use crate::targets::Targets;
 use crate::worker::Worker;
 use crate::{cleaner, closer, connector, loss, slot_task};
@@ -162,6 +163,8 @@ pub(crate) struct Hub {
     pub(crate) ledger: Ledger,
     /// Who was found dead.
     pub(crate) found: Found,
+    /// Results that are not read.
+    pub(crate) spills: Arc<Store>,
     /// SUSPEND.
     pub(crate) suspension: Suspension,
     /// Client sockets open, console and cancel requests included.
@@ -231,6 +234,7 @@ impl Hub {
             targets: Targets::default(),
             ledger: Ledger::default(),
             found: Found::default(),
+            spills: Store::new(),
             suspension: Suspension::default(),
             sockets: AtomicU32::new(0),
             collected: AtomicUsize::new(0),
@@ -248,6 +252,7 @@ impl Hub {
         };
         hub.note_timeouts();
         hub.ledger.renew(&hub);
+        hub.spills.renew(&hub.plan());
         hub.create_standing_pools();
         hub
     }
@@ -383,6 +388,7 @@ impl Hub {
         drop(directory);
         self.note_timeouts();
         self.ledger.renew(self);
+        self.spills.renew(&plan);
         self.targets.wake.notify_one();
         self.create_standing_pools();
         // Clients that do nothing look at their limits, too.

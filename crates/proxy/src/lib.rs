@@ -26,6 +26,7 @@ mod map;
 mod message;
 mod needed;
 mod options;
+mod outlet;
 mod proxy_protocol;
 mod random;
 mod relay;
@@ -34,6 +35,7 @@ mod security;
 mod server;
 mod slot_task;
 mod socket;
+mod spill;
 mod start;
 mod stats;
 mod system;
@@ -51,9 +53,10 @@ pub use console::{
 pub use control::{AdmissionView, Control, KeyView, SaidView, TargetView};
 pub use liveness::{FoundView, LifeView};
 pub use security::tls_settings;
+pub use spill::{StoreView, probe_spill_dir};
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, Totals};
 pub use views::{
-    HoldView, HouseView, NeedView, SiteView, StatementView, TextFrom, VerdictLevel, VerdictView, VisitorView,
-    WaiterView, WhoView,
+    HoldView, HouseView, NeedView, SiteView, SpillView, StatementView, TextFrom, VerdictLevel, VerdictView,
+    VisitorView, WaiterView, WhoView,
 };

@@ -11,6 +11,7 @@ mod hold;
 mod mail;
 mod note;
 mod send;
+mod spill;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,11 +22,11 @@ use plimsoll_pool::Grant;
 use plimsoll_session::{Noting, Params, Session};
 use plimsoll_types::{Cause, Moment, Side, Ticket, WorkerId};
 
-use crate::carry::Carry;
 use crate::directory::PoolEntry;
 use crate::entry::ClientEntry;
 use crate::hub::Hub;
 use crate::listener::ClientGuard;
+use crate::outlet::Outlet;
 use crate::server::{Looked, ServerConn};
 use crate::socket::{Stream, Watch};
 use crate::stats::Block;
@@ -94,7 +95,7 @@ pub(crate) struct Relay {
     /// How many bytes `input` must have before they are looked at again: more than it has while a message is collected.
     wanted: usize,
     /// Bytes for the client which its socket has not taken.
-    output: Carry,
+    output: Outlet,
     /// The parameter values the console shows.
     shown: Option<Arc<Params>>,
     /// Bytes accounted for what is kept, and where.
@@ -138,7 +139,7 @@ impl Relay {
             looked: Looked::Usable,
             input,
             wanted: 0,
-            output: Carry::default(),
+            output: Outlet::default(),
             shown: None,
             accounted: 0,
             account: Account::Collected,
@@ -182,8 +183,8 @@ impl Relay {
         }
         let looked = std::mem::replace(&mut self.looked, Looked::Usable);
         if looked == Looked::Usable
-            && self.output.is_empty()
             && self.conn.is_some()
+            && (self.output.is_empty() || self.reads_ahead(cx))
             && self.read_server(cx, scratch)?
         {
             return Ok(Turn::Again);
@@ -212,16 +213,7 @@ impl Relay {
     /// Sends what could not be sent before.
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
         if !self.output.is_empty() {
-            let stream = self.stream.as_mut().ok_or((Side::Client, Cause::ClientEof))?;
-            let sent = stream
-                .poll_write(cx, self.output.pending())
-                .map_err(|error| self::gone::client_gone(&self.entry, &error))?;
-            self.output.advance(sent);
-            if sent > 0 && self.conn.is_some() {
-                self.note_half_way(self.hub.now());
-                let (left, now) = (self.output.pending().len(), self.hub.now());
-                self.note_unread(left, sent, now);
-            }
+            self.drain(cx)?;
         }
         if let Some(conn) = &mut self.conn
             && !conn.output.is_empty()
@@ -238,7 +230,12 @@ impl Future for Relay {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let ran = Scratch::lend(|scratch| this.run(cx, scratch));
+        let mut ran = Scratch::lend(|scratch| this.run(cx, scratch));
+        if let Err((side, cause)) = &ran
+            && this.outlives(*side, cause)
+        {
+            ran = Scratch::lend(|scratch| this.run(cx, scratch));
+        }
         match ran {
             Ok(()) => Poll::Pending,
             Err((side, cause)) => {

@@ -30,10 +30,18 @@ pub enum Counter {
     Binds,
     /// Logins.
     Logins,
+    /// Results that began to be spilled.
+    Spills,
+    /// Bytes of them that went into memory or a file.
+    SpilledBytes,
+    /// Bytes of them that went into a file.
+    SpillFileBytes,
+    /// How often the server had to wait for the reader all the same, as a budget was used up.
+    SpillStops,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = 12;
+pub const COUNTERS: usize = 16;
 
 /// The sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

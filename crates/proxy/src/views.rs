@@ -176,6 +176,30 @@ pub struct HoldView {
     pub ended_ago: Duration,
 }
 
+/// A result that is off its server and that its client has not read: `SHOW SPILLS`.
+#[derive(Clone, Debug)]
+pub struct SpillView {
+    /// Whose it is.
+    pub who: WhoView,
+    /// The statement, if the ledger knows it.
+    pub statement: Option<StatementView>,
+    /// `filling`: the server goes on sending; `draining`: the server has been given back; `full: …`: the server waits
+    /// for the reader.
+    pub state: &'static str,
+    /// Bytes in memory.
+    pub memory: u64,
+    /// Bytes in the temporary file only.
+    pub disk: u64,
+    /// Bytes that have gone into the spill so far.
+    pub total: u64,
+    /// Bytes the client has taken out of it.
+    pub taken: u64,
+    /// The same per second.
+    pub per_second: u64,
+    /// Since it began.
+    pub age: Duration,
+}
+
 /// A client that waits: `SHOW WAITERS`.
 #[derive(Clone, Debug)]
 pub struct WaiterView {

@@ -254,6 +254,9 @@ causes! {
     /// max_packet_size.
     PacketTooLarge => Client, PROGRAM_LIMIT, "packet too large",
         "Raise max_packet_size if messages of this size are wanted.";
+    /// A part of a result that was taken off the server cannot be read back.
+    SpillLost { reason: Box<str> } => Client, IO_ERROR, format!("the rest of the result is lost: {reason}"),
+        "The statement has been carried out; look at the disk of spill_dir.";
     /// File descriptors used up.
     NoFileDescriptors => Client, TOO_MANY_CONNECTIONS, "no more file descriptors", "Raise the limit: ulimit -n.";
 

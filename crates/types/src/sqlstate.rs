@@ -35,6 +35,8 @@ impl SqlState {
     pub const INSUFFICIENT_PRIVILEGE: SqlState = SqlState(*b"42501");
     /// out_of_memory.
     pub const OUT_OF_MEMORY: SqlState = SqlState(*b"53200");
+    /// `io_error`.
+    pub const IO_ERROR: SqlState = SqlState(*b"58030");
     /// too_many_connections.
     pub const TOO_MANY_CONNECTIONS: SqlState = SqlState(*b"53300");
     /// program_limit_exceeded.

@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -123,6 +124,25 @@ def many_rows_in_single_row_mode(target):
             if number == 10:
                 break
         equal(cursor.execute("SELECT 'after'").fetchone(), ("after",))
+
+
+@cases.case()
+def streams_that_are_read_late(target):
+    """More streams than there are servers, each of them read as far as its first row: others are served all the same."""
+    count = 1 if target.mode == "session" else 5
+    connections = [connect(target) for _ in range(count)]
+    sql = "SELECT i, repeat(md5(i::text), 32768) FROM generate_series(1, 16) i"
+    streams = [connection.cursor().stream(sql) for connection in connections]
+    rows = [[next(stream)] for stream in streams]
+    with connect(target) as other:
+        equal(value(other, "SELECT 42"), 42)
+    for found, stream in zip(rows, streams):
+        found.extend(stream)
+        digests = [hashlib.md5(str(i).encode()).hexdigest() * 32768 for i in range(1, 17)]
+        equal([number for number, _ in found], list(range(1, 17)))
+        equal([text for _, text in found] == digests, True)
+    for connection in connections:
+        connection.close()
 
 
 @cases.case()

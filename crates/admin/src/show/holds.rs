@@ -25,7 +25,7 @@ fn some(text: &str) -> Cell {
 const WHO: usize = 9;
 
 /// The columns of [`who`].
-const C: [Column; WHO] = [
+pub(super) const C: [Column; WHO] = [
     big("client"),
     text("ptr"),
     text("database"),
@@ -37,7 +37,7 @@ const C: [Column; WHO] = [
     text("tls_subject"),
 ];
 
-fn who(who: &WhoView) -> [Cell; WHO] {
+pub(super) fn who(who: &WhoView) -> [Cell; WHO] {
     [
         (who.client != 0).then(|| who.client.to_string()),
         (who.ptr != 0).then(|| format!("{:#x}", who.ptr)),
@@ -116,7 +116,7 @@ pub(crate) fn words(level: Level) -> Words {
     }
 }
 
-fn statement(view: Option<&StatementView>, words: Words) -> Cell {
+pub(super) fn statement(view: Option<&StatementView>, words: Words) -> Cell {
     let view = view?;
     match words {
         Words::None => None,

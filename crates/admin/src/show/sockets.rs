@@ -90,11 +90,14 @@ struct Socket {
 
 fn sockets(scene: &Scene<'_>) -> Vec<Socket> {
     let holds = scene.pooler.holds();
-    let unread: HashMap<u64, u64> = holds
+    let mut unread: HashMap<u64, u64> = holds
         .iter()
         .filter(|hold| hold.unread_bytes > 0)
         .map(|hold| (hold.who.client, hold.unread_bytes))
         .collect();
+    unread.extend(
+        scene.pooler.spills().iter().map(|spill| (spill.who.client, (spill.memory + spill.disk).max(1))),
+    );
     let clients = scene.pooler.clients();
     let servers = scene.pooler.servers();
     let compat = scene.plan.own.compat;

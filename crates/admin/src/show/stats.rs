@@ -65,6 +65,25 @@ pub(super) const AVERAGES: &[Column] = &[
     numeric("avg_client_login_count"),
 ];
 
+/// Results that were not read, and what became of them.
+pub(super) const APPENDED: &[Column] = &[
+    numeric("total_spill_count"),
+    numeric("total_spill_bytes"),
+    numeric("total_spill_file_bytes"),
+    numeric("total_spill_stop_count"),
+];
+
+pub(super) const TOTALS_APPENDED: &[Column] = &[
+    numeric("spill_count"),
+    numeric("spill_bytes"),
+    numeric("spill_file_bytes"),
+    numeric("spill_stop_count"),
+];
+
+/// Ours, behind them.
+const OURS: [Counter; 4] =
+    [Counter::Spills, Counter::SpilledBytes, Counter::SpillFileBytes, Counter::SpillStops];
+
 /// The counters, in the order in which all three show them.
 pub(super) const ORDER: [Counter; 12] = [
     Counter::Assignments,
@@ -90,7 +109,9 @@ pub(super) fn total_rows(scene: &Scene<'_>) -> Vec<Row> {
 }
 
 pub(super) fn average_rows(scene: &Scene<'_>) -> Vec<Row> {
-    table(scene, &[|view| &view.average])
+    let mut rows = table(scene, &[|view| &view.average]);
+    rows.iter_mut().for_each(|row| row.truncate(AVERAGES.len()));
+    rows
 }
 
 type Part = fn(&StatsView) -> &Totals;
@@ -101,6 +122,7 @@ fn table(scene: &Scene<'_>, parts: &[Part]) -> Vec<Row> {
         for part in parts {
             row.extend(ORDER.map(|counter| cell(part(view).of(counter))));
         }
+        row.extend(OURS.map(|counter| cell(view.total.of(counter))));
         row
     };
     let stats = scene.pooler.stats();

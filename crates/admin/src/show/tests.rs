@@ -161,12 +161,19 @@ fn our_own_columns_stand_behind_pgbouncers() {
     for (what, expected) in GOLDEN {
         let (columns, rows) = ask(Compat::Plimsoll, what);
         let more = columns.strip_prefix(expected).unwrap_or_else(|| panic!("{what}: {columns}"));
-        let own = match *what {
-            "pools" => ",sv_closing:23,sv_lost:23",
+        let ours = match *what {
             "sockets" | "active_sockets" => LIFE,
+            "pools" => ",sv_closing:23,sv_lost:23",
+            "stats" => {
+                ",total_spill_count:1700,total_spill_bytes:1700,total_spill_file_bytes:1700,\
+                 total_spill_stop_count:1700"
+            }
+            "stats_totals" => {
+                ",spill_count:1700,spill_bytes:1700,spill_file_bytes:1700,spill_stop_count:1700"
+            }
             _ => "",
         };
-        assert_eq!(more, own, "{what}");
+        assert_eq!(more, ours, "{what}");
         assert!(rows.iter().all(|row| row.len() == columns.split(',').count()), "{what}: {rows:?}");
     }
 }
@@ -370,4 +377,14 @@ fn config_and_state_say_yes_and_no() {
 fn moves_are_shown_in_our_own_shape_only() {
     let (columns, rows) = ask(Compat::Plimsoll, "moves");
     assert_eq!((columns.as_str(), rows), ("moves:20", vec![vec!["99".to_string()]]));
+}
+
+#[test]
+fn budgets_of_spills_are_shown_in_both_shapes() {
+    for compat in [Compat::Plimsoll, Compat::Pgbouncer] {
+        let (columns, rows) = ask(compat, "spill_store");
+        assert!(columns.starts_with("spills:23,full:23,memory_bytes:20,spill_memory:20,disk_bytes:20,"));
+        assert_eq!(rows.concat().join(" "), "2 1 3 5 7 11 13 -");
+        assert!(ask(compat, "spills").0.ends_with("age_us:20,since:25,statement:25"));
+    }
 }

@@ -36,6 +36,10 @@ fn name(counter: Counter) -> &'static str {
         Counter::ServerParses => "ps_server_parse_count",
         Counter::Binds => "ps_bind_count",
         Counter::Logins => "client_login_count",
+        Counter::Spills => "spill_count",
+        Counter::SpilledBytes => "spill_bytes",
+        Counter::SpillFileBytes => "spill_file_bytes",
+        Counter::SpillStops => "spill_stop_count",
     }
 }
 

@@ -9,8 +9,8 @@ use plimsoll_config::{Compat, Database, Host, Plan, Shown, UserSettings};
 use plimsoll_pool::{Admission, Obstacle, PoolCounts, SlotState};
 use plimsoll_proxy::{
     AdmissionView, ClientState, ClientView, ControlError, DatabaseView, FoundView, HoldView, HouseView,
-    KeyView, LifeView, ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, StatsView, TargetView,
-    Totals, VisitorView, WaiterView,
+    KeyView, LifeView, ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView, StatsView,
+    StoreView, TargetView, Totals, VisitorView, WaiterView,
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
 
@@ -259,6 +259,14 @@ impl Pooler for Still {
             dns_names: 9,
             dns_pending: 1,
         }
+    }
+
+    fn spills(&self) -> Vec<SpillView> {
+        Vec::new()
+    }
+
+    fn spill_store(&self) -> StoreView {
+        StoreView { memory: (3, 5), disk: (7, 11), client_max: 13, spills: 2, full: 1, trouble: None }
     }
 
     fn moves(&self) -> u64 {

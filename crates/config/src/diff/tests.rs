@@ -129,7 +129,7 @@ fn a_value_that_was_set_outlives_a_reload_only_where_there_is_no_default() {
 #[test]
 fn weights_and_promises_are_limits_and_a_moved_line_is_no_change() {
     let old = plan("[databases]\na = host=h\n");
-    for line in ["weight=2", "guaranteed_pool_size=1"] {
+    for line in ["weight=2", "guaranteed_pool_size=1", "spill=off"] {
         let new = plan(&format!("[databases]\na = host=h {line}\n"));
         assert_eq!(diff(&old, &new), [Change::DatabaseLimits(name("a"))], "{line}");
         assert_eq!(diff(&plan(""), &plan(&format!("[users]\njoe = {line}"))), [Change::Settings], "{line}");

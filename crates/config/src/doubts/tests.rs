@@ -105,6 +105,21 @@ fn a_promise_fits_its_pool() {
 }
 
 #[test]
+fn spills_have_room() {
+    for lines in
+        ["spill = off\nspill_memory = 0", "spill = memory\nspill_disk = 0", "spill_per_client = 128KiB"]
+    {
+        assert_eq!(found(lines), [], "{lines}");
+    }
+    assert_eq!(found("spill_memory = 100KiB"), [("spill-without-memory", 4)]);
+    assert_eq!(found("spill_disk = 0"), [("spill-without-disk", 4)]);
+    assert_eq!(found("spill_per_client = 2GiB"), [("spill-per-client-over-budget", 4)]);
+    assert_eq!(found("spill = memory\nspill_per_client = 65MiB"), [("spill-per-client-over-budget", 5)]);
+    let user = "spill = off\nspill_memory = 0\n[users]\na = spill=memory";
+    assert_eq!(found(user), [("spill-without-memory", 5)]);
+}
+
+#[test]
 fn targets_are_used_and_named_once() {
     let databases = "[databases]\nx = host=10.0.0.1\ny =\n[targets]\n";
     let lines = |text: &str| found(&format!("{databases}{text}"));

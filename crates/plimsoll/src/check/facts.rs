@@ -30,6 +30,8 @@ pub(super) struct Facts {
     pub(super) tls_faults: Vec<TlsFault>,
     /// What is to be said of HBA file and ident map.
     pub(super) rules: Rules,
+    /// Why no temporary file can be made in `spill_dir`, if any is wanted.
+    pub(super) spill_trouble: Option<String>,
     /// As whom the pooler will run.
     pub(super) who: Who,
     /// Most file descriptors (the hard limit); `None` where it is not known.

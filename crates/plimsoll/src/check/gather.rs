@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plimsoll_config::{Host, Plan};
+use plimsoll_proxy::probe_spill_dir;
 
 use super::facts::{Answer, Facts, FileFact, Full, Reach, Rights, Running, Silent, Target, Who, socket};
 use super::rules::folder_of;
@@ -28,6 +29,7 @@ pub(super) fn facts(plan: &Plan, files: &[PathBuf], reach: Reach) -> Facts {
         tls_faults: secure.faults.clone(),
         rules: hba::rules(plan, &mut |path: &Path| std::fs::read_to_string(path)),
         files: paths(plan, files).into_iter().map(|path| (path.clone(), look_at(&path))).collect(),
+        spill_trouble: spill_trouble(plan),
         who: who(plan),
         files_max: sys::raise_file_limit().ok().map(|limit| limit.hard),
         ..Facts::default()
@@ -82,6 +84,12 @@ fn paths(plan: &Plan, files: &[PathBuf]) -> Vec<PathBuf> {
     let folders = written.into_iter().flatten().map(|path| folder_of(path).to_path_buf());
     let named = named.into_iter().chain(written).flatten().cloned();
     files.iter().cloned().chain(named).chain(folders).collect()
+}
+
+/// A file is made and gone again at once: nothing else tells for certain.
+fn spill_trouble(plan: &Plan) -> Option<String> {
+    let wanted = plan.spills_to_disk() && plan.own.spill_disk() > 0;
+    wanted.then(|| probe_spill_dir(plan.own.spill_dir()).err()).flatten()
 }
 
 fn look_at(path: &Path) -> FileFact {

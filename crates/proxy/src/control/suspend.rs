@@ -126,14 +126,15 @@ impl Control {
     }
 }
 
-/// Clients that wait for a server connection, and those that have not taken what their server sent.
+/// Clients that wait for a server connection, and those that have not taken what their server sent, which may be
+/// spilled by now.
 fn unflushed(hub: &Hub) -> Vec<Arc<ClientEntry>> {
     let clients: Vec<_> = hub.clients.lock().values().cloned().collect();
     clients.into_iter().filter(|client| &*client.database != CONSOLE && has_more(hub, client)).collect()
 }
 
 fn has_more(hub: &Hub, client: &ClientEntry) -> bool {
-    if client.state() == ClientState::Waiting {
+    if client.state() == ClientState::Waiting || hub.spills.has(client.id) {
         return true;
     }
     let server = client.held().and_then(|(slot, _)| hub.core.lock().server(slot).cloned());

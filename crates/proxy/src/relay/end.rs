@@ -96,7 +96,7 @@ impl Relay {
     }
 
     /// A client that is thrown out takes its server along: the server's line comes before the client's.
-    fn tell_of_server(&mut self, release: Option<&Release>, cause: &Cause) {
+    pub(super) fn tell_of_server(&mut self, release: Option<&Release>, cause: &Cause) {
         let left = self.is_left_behind(cause);
         if let (false, Some(Release::Unusable(why)), Some(conn)) = (left, release, &mut self.conn) {
             closer::log_closing(&self.hub, &conn.entry, why);

@@ -9,6 +9,7 @@ use plimsoll_types::{Cause, Side};
 use super::gone::client_gone;
 use super::{Ended, Relay};
 use crate::directory::add_counts;
+use crate::outlet::Kept;
 use crate::socket::server_cause;
 use crate::stats::Counter;
 use crate::worker::Scratch;
@@ -69,9 +70,11 @@ impl Relay {
             0
         };
         if sent < bytes.len() {
-            self.output.push(&bytes[sent..]);
+            if self.output.push(&bytes[sent..]) == Kept::Spilled {
+                self.stats().add(Counter::SpilledBytes, (bytes.len() - sent) as u64);
+            }
             if self.conn.is_some() {
-                let (left, now) = (self.output.pending().len(), self.hub.now());
+                let (left, now) = (self.output.unread(), self.hub.now());
                 self.note_unread(left, sent, now);
             }
         }

@@ -12,6 +12,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     found.extend(unreadable(case));
     found.extend(folders(case));
     found.extend(sockets(case));
+    found.extend(spill_dir(case));
     found
 }
 
@@ -150,6 +151,15 @@ fn sockets(case: &Case<'_>) -> Option<Finding> {
         FileFact::Hidden(_) => None,
         FileFact::There(rights) => unwritable(case, "unix_socket_dir", folder, *rights, Kind::Folder, at),
     }
+}
+
+/// Where results go that are not read. A pooler without it works, and spills into memory only.
+fn spill_dir(case: &Case<'_>) -> Option<Finding> {
+    let trouble = case.facts.spill_trouble.as_ref()?;
+    let message =
+        format!("no temporary file can be made in spill_dir: {trouble}; results go into memory only");
+    let todo = "give the pooler's user a folder on a disk, or set spill = memory";
+    Some(warning("spill-dir-unusable", case.places.key("spill_dir"), message, todo))
 }
 
 /// The folder a file is in.

@@ -430,6 +430,12 @@ fn one_server_by_two_ways_has_two_budgets() {
 }
 
 #[test]
+fn a_folder_that_takes_no_temporary_file_is_told() {
+    let facts = Facts { spill_trouble: Some("/x is in memory (tmpfs)".to_string()), ..Facts::default() };
+    assert_eq!(found(&calm("[databases]\nx = host=127.0.0.1\n"), &facts), [("spill-dir-unusable", 0)]);
+}
+
+#[test]
 fn every_rule_is_explained() {
     let page = include_str!("../../../../../docs/check.md");
     let sources = [

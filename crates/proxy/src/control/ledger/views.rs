@@ -68,7 +68,7 @@ fn tags_of(kept: &Text) -> Tags {
     }
 }
 
-fn statement(kept: &Text, plan: &Plan) -> StatementView {
+pub(super) fn statement(kept: &Text, plan: &Plan) -> StatementView {
     let found = tags_of(kept);
     let full = (plan.own.ledger_statements == Statements::Full && kept.kept == Kept::Text)
         .then(|| text::full(&kept.bytes));
