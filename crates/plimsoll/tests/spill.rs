@@ -518,10 +518,20 @@ fn without_a_descriptor_for_its_file_nothing_is_lost() {
     client.query("SELECT 1");
     let login = plimsoll.login("app", "p0");
     let others: Vec<Client> = std::iter::from_fn(|| login.try_client().ok()).collect();
+    // Connections that say little take what is left.
+    let mark = plimsoll.log_mark();
+    let more: Vec<Client> = (0..8)
+        .map(|_| {
+            let mut silent = Client::knock(&plimsoll.address(), SOON).unwrap();
+            silent.send(&[0]).unwrap();
+            silent
+        })
+        .collect();
+    plimsoll.wait_for_log_since(mark, "accept() failed: Too many open files", SOON);
     client.send(Batch::new().query(ROWS).bytes()).unwrap();
     let told = plimsoll.wait_for_log("no temporary file can be written", SOON);
     assert!(told.contains("Too many open files"), "{told}");
     assert_eq!(digest(&mut client, 1), wanted);
-    drop(others);
+    drop((others, more));
     wait_for_nothing(&plimsoll);
 }

@@ -103,7 +103,7 @@ impl Outlet {
     /// Bytes for which the server waits: none as long as the spill takes what comes.
     pub(crate) fn unread(&self) -> usize {
         match &self.slow {
-            Some(slow) if slow.spill.is_some() && slow.lack.is_none() => 0,
+            Some(slow) if slow.spill.is_some() && !slow.is_full() => 0,
             Some(_) | None => self.carry.pending().len() + self.spill().map_or(0, Spill::len),
         }
     }
@@ -167,6 +167,11 @@ impl Outlet {
 }
 
 impl Slow {
+    /// Whether the server waits for the reader, as a budget is used up.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lack.is_some_and(Lack::is_of_budget)
+    }
+
     /// Whether the socket has refused bytes for as long as the terms say; wakes the task when it has.
     pub(crate) fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.terms.after.is_zero() {

@@ -53,6 +53,8 @@ pub(crate) struct Spill {
     on_disk: usize,
     /// Memory for the next chunk: with it the next read from the server finds room.
     spare: Option<Charge>,
+    /// Chunks on their way to the file.
+    writing: usize,
     slots: Slots,
     /// Bytes that have gone to the file since somebody asked.
     written: u64,
@@ -81,6 +83,7 @@ impl Spill {
             bytes: 0,
             on_disk: 0,
             spare: None,
+            writing: 0,
             slots: Slots::default(),
             written: 0,
         }
@@ -103,7 +106,11 @@ impl Spill {
             self.write_out();
             self.spare = self.store.reserve_memory(SLOT_BYTES);
         }
-        if self.spare.is_some() { Ok(()) } else { Err(Lack::Memory) }
+        match &self.spare {
+            Some(_) => Ok(()),
+            None if self.writing > 0 || self.store.io().is_writing() => Err(Lack::Disk),
+            None => Err(Lack::Memory),
+        }
     }
 
     /// Appends. What [`make_room`](Spill::make_room) has not seen coming is kept all the same: the session machine may
@@ -166,12 +173,14 @@ impl Spill {
             match (done, &*chunk) {
                 (Done::Written { nonce }, Chunk::Writing { slot, len }) => {
                     let (slot, len) = (*slot, *len);
+                    self.writing -= 1;
                     *chunk = Chunk::OnDisk(Sealed { slot, len, nonce });
                     self.on_disk += len;
                     self.written += len as u64;
                     self.store.disk_works();
                 }
                 (Done::NotWritten { buffer, trouble }, Chunk::Writing { slot, .. }) => {
+                    self.writing -= 1;
                     self.slots.free.push(*slot);
                     *chunk = Chunk::Memory(buffer);
                     self.store.disk_fails(&trouble);
@@ -232,6 +241,7 @@ impl Spill {
         let len = buffer.bytes.len();
         let buffer = std::mem::take(buffer);
         self.chunks[index] = Chunk::Writing { slot, len };
+        self.writing += 1;
         let number = self.first + index as u64;
         self.store.io().submit(Job {
             file,

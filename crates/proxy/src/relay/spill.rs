@@ -55,20 +55,22 @@ impl Relay {
     fn note_room(&mut self, cx: &mut Context<'_>, room: Result<(), Lack>) -> bool {
         let Some(slow) = self.output.slow_mut() else { return false };
         let lack = room.err();
+        let was_full = slow.is_full();
         let before = std::mem::replace(&mut slow.lack, lack);
+        let is_full = slow.is_full();
         if lack.is_some() {
             slow.wake_at(cx, Instant::now() + RETRY);
         }
-        if before != lack {
-            if let Some(spill) = &slow.spill {
-                spill.note_full(lack);
-            }
-            if let (None, Some(lack)) = (before, lack) {
-                self.hub.spills.note_full(lack);
-                self.stats().add(Counter::SpillStops, 1);
-            }
+        if before != lack
+            && let Some(spill) = &slow.spill
+        {
+            spill.note_full(lack);
         }
-        if before.is_none() != lack.is_none() {
+        if let (false, true, Some(lack)) = (was_full, is_full, lack) {
+            self.hub.spills.note_full(lack);
+            self.stats().add(Counter::SpillStops, 1);
+        }
+        if was_full != is_full {
             let (left, now) = (self.output.unread(), self.hub.now());
             self.note_unread(left, 0, now);
         }

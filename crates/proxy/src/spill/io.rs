@@ -126,6 +126,11 @@ impl Io {
         self.shared.queue.lock().writes.len() < WRITES_MAX
     }
 
+    /// Whether chunks wait to be written.
+    pub(super) fn is_writing(&self) -> bool {
+        !self.shared.queue.lock().writes.is_empty()
+    }
+
     /// Hands a chunk over. If there can be no thread the job is done at once in the only way that is left: it fails.
     pub(super) fn submit(&self, job: Job) {
         if let Err(source) = self.start() {

@@ -64,6 +64,7 @@ impl Record {
             None => 0,
             Some(Lack::Client) => 1,
             Some(Lack::Memory) => 2,
+            Some(Lack::Disk) => 3,
         };
         self.full.store(code, Ordering::Relaxed);
     }
@@ -89,7 +90,8 @@ impl Record {
         match self.full.load(Ordering::Relaxed) {
             0 => None,
             1 => Some(Lack::Client),
-            _ => Some(Lack::Memory),
+            2 => Some(Lack::Memory),
+            _ => Some(Lack::Disk),
         }
     }
 }

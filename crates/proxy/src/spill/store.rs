@@ -17,6 +17,9 @@ use super::record::{Origin, Record};
 /// How long nothing is written after a failure.
 const DISK_PAUSE: Duration = Duration::from_secs(10);
 
+/// How often at most the log is told of a disk that fails.
+const TROUBLE_INTERVAL: Duration = Duration::from_secs(600);
+
 /// How often at most the log is told that a budget is used up.
 const FULL_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -30,6 +33,18 @@ pub(crate) enum Lack {
     Client,
     /// `spill_memory` is, and `spill_disk` too or nothing can be written.
     Memory,
+    /// `spill_memory` is, and chunks are on their way to the disk: it is soon over.
+    Disk,
+}
+
+impl Lack {
+    /// Whether more room comes only when somebody reads.
+    pub(crate) fn is_of_budget(self) -> bool {
+        match self {
+            Lack::Client | Lack::Memory => true,
+            Lack::Disk => false,
+        }
+    }
 }
 
 /// Something that is used up to a limit.
@@ -81,6 +96,19 @@ pub struct StoreView {
     pub trouble: Option<String>,
 }
 
+/// What is known of a disk that fails.
+#[derive(Debug, Default)]
+struct Troubled {
+    /// Why nothing is written.
+    why: Option<String>,
+    /// When the log was told, microseconds after the start.
+    told: Option<u64>,
+}
+
+fn micros_of(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(NEVER)
+}
+
 /// See the module.
 pub(crate) struct Store {
     start: Instant,
@@ -91,8 +119,7 @@ pub(crate) struct Store {
     dir: Mutex<Arc<Path>>,
     /// Until when nothing is written, microseconds after the start.
     paused_until: AtomicU64,
-    /// Why, from the first failure to the first success.
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Troubled>,
     is_troubled: AtomicBool,
     /// When the log was last told of a budget that is used up, microseconds after the start.
     full_told: AtomicU64,
@@ -129,7 +156,7 @@ impl Store {
         self.client_max.store(own.spill_per_client(), Ordering::Relaxed);
         self.log_over.store(own.log_spill_over.unwrap_or(16 << 20), Ordering::Relaxed);
         *self.dir.lock() = own.spill_dir().into();
-        *self.trouble.lock() = None;
+        *self.trouble.lock() = Troubled::default();
         self.is_troubled.store(false, Ordering::Relaxed);
         self.paused_until.store(0, Ordering::Relaxed);
         if plan.spills_to_disk()
@@ -184,34 +211,34 @@ impl Store {
         Arc::new(SpillFile::new(self.next_number(), self.dir.lock().clone()))
     }
 
-    /// A chunk has been written.
+    /// A chunk has been written. On a full disk that is so wherever another chunk has been before; as long as writing
+    /// is paused it means nothing.
     pub(super) fn disk_works(&self) {
-        if self.is_troubled.load(Ordering::Relaxed) {
+        if self.is_troubled.load(Ordering::Relaxed) && self.may_write() {
             self.is_troubled.store(false, Ordering::Relaxed);
-            *self.trouble.lock() = None;
-            tracing::info!("spill: temporary files can be written again");
+            self.trouble.lock().why = None;
         }
     }
 
-    /// A chunk could not be written: one line in the log until it works again.
+    /// A chunk could not be written: for a while none is, and the log is told now and then.
     pub(super) fn disk_fails(&self, trouble: &Trouble) {
-        let pause = u64::try_from(DISK_PAUSE.as_micros()).unwrap_or(NEVER);
-        self.paused_until.store(self.micros().saturating_add(pause), Ordering::Relaxed);
-        let mut told = self.trouble.lock();
-        if told.is_none() {
+        let now = self.micros();
+        self.paused_until.store(now.saturating_add(micros_of(DISK_PAUSE)), Ordering::Relaxed);
+        self.is_troubled.store(true, Ordering::Relaxed);
+        let mut known = self.trouble.lock();
+        known.why = Some(trouble.to_string());
+        if known.told.is_none_or(|told| now.saturating_sub(told) >= micros_of(TROUBLE_INTERVAL)) {
+            known.told = Some(now);
             tracing::warn!(
                 "spill: no temporary file can be written, results go into memory only: {trouble} (spill_dir)"
             );
-            self.is_troubled.store(true, Ordering::Relaxed);
-            *told = Some(trouble.to_string());
         }
     }
 
     /// A server waits for its reader since a budget is used up.
     pub(crate) fn note_full(&self, lack: Lack) {
         let (now, last) = (self.micros(), self.full_told.load(Ordering::Relaxed));
-        let interval = u64::try_from(FULL_INTERVAL.as_micros()).unwrap_or(NEVER);
-        if last != NEVER && now.saturating_sub(last) < interval {
+        if last != NEVER && now.saturating_sub(last) < micros_of(FULL_INTERVAL) {
             return;
         }
         if self.full_told.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
@@ -222,7 +249,7 @@ impl Store {
         let spills = self.records.lock().len();
         let what = match lack {
             Lack::Client => format!("spill_per_client ({} bytes) is used up for a client", self.client_max()),
-            Lack::Memory => "the budgets are used up".to_string(),
+            Lack::Memory | Lack::Disk => "the budgets are used up".to_string(),
         };
         tracing::warn!(
             "spill: {what}: its server waits for its reader (spills: {spills}, memory: {memory} of {memory_max}, disk: \
@@ -276,8 +303,8 @@ impl Store {
             disk: self.disk.load(),
             client_max: self.client_max() as u64,
             spills: records.len(),
-            full: records.iter().filter(|record| record.lack().is_some()).count(),
-            trouble: self.trouble.lock().clone(),
+            full: records.iter().filter(|record| record.lack().is_some_and(Lack::is_of_budget)).count(),
+            trouble: self.trouble.lock().why.clone(),
         }
     }
 
@@ -286,6 +313,6 @@ impl Store {
     }
 
     fn micros(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(NEVER)
+        micros_of(self.start.elapsed())
     }
 }

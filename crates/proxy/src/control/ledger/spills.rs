@@ -32,8 +32,8 @@ impl Control {
             state: match (record.lack(), client.held().is_some()) {
                 (Some(Lack::Client), _) => "full: spill_per_client",
                 (Some(Lack::Memory), _) => "full: budgets",
-                (None, true) => "filling",
-                (None, false) => "draining",
+                (None | Some(Lack::Disk), true) => "filling",
+                (None | Some(Lack::Disk), false) => "draining",
             },
             memory,
             disk,
