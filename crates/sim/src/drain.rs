@@ -171,6 +171,9 @@ impl World {
 
     /// Nothing is under way for ever; who is still there goes.
     fn let_things_end(&mut self) -> Kept {
+        // Who was thinking when everybody else was answered asks once more.
+        self.run_until(Moment(self.now.0 + S))?;
+        self.answer_everybody()?;
         self.run_until(Moment(self.now.0 + LOST_MAX_US + S))?;
         let stuck = |connection: &&Connection| {
             connection.doing != Doing::Idle && self.now.micros_since(connection.since) > UNDER_WAY_US
