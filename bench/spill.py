@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The bench of spills: how fast a result that nobody reads comes off its server, into memory and to disk.
 
-Beside it, what the server can do: the same COPY by psql, thrown away. `./dev bench spill` calls this.
+Beside it, what the server can do: the same COPY by psql, thrown away. Then twenty lazy readers over a pool of two, and
+what others have of it, with PgBouncer beside it. `./dev bench spill` calls this.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from rig import report
+from rig import lazy, pgbench, report
 from rig.pooler import Door, Pooler
 from rig.postgres import Postgres
 from rig.process import HERE, Failed, Rig, free_port
@@ -25,6 +26,9 @@ MIB = 1 << 20
 ROW_BYTES = 8000
 PATIENCE_S = 120
 LOOK_S = 0.005
+READERS = 20
+POOL = 2
+SHORT_CLIENTS = 50
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,15 @@ def main() -> int:
     arguments.add_argument("--rounds", type=int, default=5, help="how many (default: 5)")
     arguments.add_argument("--megabytes", type=int, default=512, help="of each result (default: 512)")
     arguments.add_argument("--dir", default="/var/tmp", help="spill_dir (default: /var/tmp)")
+    arguments.add_argument("--seconds", type=int, default=10, help="of the load beside lazy readers (default: 10)")
     arguments.add_argument("--binary", required=True, help=argparse.SUPPRESS)
+    arguments.add_argument("--pgbouncer", default="", help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
     try:
         with Rig("spill") as rig:
-            return bench(rig, chosen)
+            postgres = Postgres(rig, 20, "trust", {}, {"shared_buffers": "128MB"})
+            missed = bench(rig, postgres, chosen)
+            return 1 if beside_readers(rig, postgres, chosen) + missed else 0
     except KeyboardInterrupt:
         print("\nInterrupted: everything that was started is gone.", file=sys.stderr)
         return 130
@@ -57,12 +65,11 @@ def main() -> int:
         return 1
 
 
-def bench(rig: Rig, chosen: argparse.Namespace) -> int:
-    """Measures and prints; the exit status says whether the aims were reached, or the server's own speed."""
+def bench(rig: Rig, postgres: Postgres, chosen: argparse.Namespace) -> int:
+    """Measures and prints; how many aims were missed, where the server's own speed is not less."""
     psql = shutil.which("psql")
     if not psql:
         raise Failed("psql is not installed")
-    postgres = Postgres(rig, 20, "trust", {}, {"shared_buffers": "128MB"})
     rows = chosen.megabytes * 1_000_000 // ROW_BYTES
     sql = f"COPY (SELECT repeat('x', {ROW_BYTES - 1}) FROM generate_series(1, {rows})) TO STDOUT"
     direct = [by_psql(psql, postgres.port, sql) for _ in range(chosen.rounds)]
@@ -85,7 +92,53 @@ def bench(rig: Rig, chosen: argparse.Namespace) -> int:
     head = ["MB/s", "off the server", "then to the reader", "aim", "reached"]
     print(f"\nMedian of {chosen.rounds} rounds of {chosen.megabytes} MB; the aim is this, or the server's own speed.\n\n"
           f"{report.markdown(head, table)}")
-    return 1 if missed else 0
+    return missed
+
+
+def beside_readers(rig: Rig, postgres: Postgres, chosen: argparse.Namespace) -> int:
+    """Short queries of 50 clients without lazy readers and beside them; how many aims were missed."""
+    pgbench.fill(postgres, 1)
+    door = Door(free_port(), postgres.port, POOL, 200, more={"query_wait_timeout": "5"})
+    door.own = {"spill_dir": chosen.dir}
+    pooler = Pooler(rig, f"plimsoll-{door.port}", [str(rig.program(chosen.binary))], door)
+    load = pgbench.Load("simple", SHORT_CLIENTS, seconds=chosen.seconds)
+    alone = pgbench.run(rig, door.port, load)
+    readers = [lazy.Reader(pooler) for _ in range(READERS)]
+    console = pooler.console()
+    off_s = lazy.wait_until_off(console, READERS)
+    beside = pgbench.run(rig, door.port, load)
+    store = console.query("SHOW SPILL_STORE")[0]
+    for reader in readers:
+        reader.finish()
+    console.close()
+    pooler.stop()
+    rows = [line("nobody is lazy", alone), line(f"{READERS} lazy readers, off the server in {off_s:.1f} s", beside)]
+    if chosen.pgbouncer:
+        rows.append(line(f"PgBouncer, {READERS} lazy readers", by_pgbouncer(rig, postgres, chosen, load)))
+    memory = int(store["memory_bytes"]) / MIB
+    print(f"\n{SHORT_CLIENTS} clients of short queries over {POOL} servers, {chosen.seconds} s. Each reader asked for "
+          f"{lazy.ROWS} rows of 1 MB and got every byte right; {memory:.0f} MiB of them were in memory.\n\n"
+          f"{report.markdown(['short queries', 'done', 'failed', 'p99, ms'], rows)}")
+    return int(beside.failed > 0 or beside.latency_p99_ms > 2 * alone.latency_p99_ms)
+
+
+def by_pgbouncer(rig: Rig, postgres: Postgres, chosen: argparse.Namespace, load: pgbench.Load) -> pgbench.Outcome:
+    """The same beside readers that nobody relieves: what comes of it."""
+    door = Door(free_port(), postgres.port, POOL, 200, more={"query_wait_timeout": "5"})
+    pooler = Pooler(rig, f"pgbouncer-{door.port}", [chosen.pgbouncer, "-q"], door)
+    readers = [lazy.Reader(pooler) for _ in range(READERS)]
+    time.sleep(1)
+    outcome = pgbench.run(rig, door.port, load)
+    pooler.stop()
+    for reader in readers:
+        reader.session.close()
+    return outcome
+
+
+def line(name: str, outcome: pgbench.Outcome) -> list[str]:
+    """A row of the table."""
+    p99 = report.number(outcome.latency_p99_ms, 1)
+    return [name, report.number(outcome.transactions), report.number(outcome.failed), p99]
 
 
 def by_psql(psql: str, port: int, sql: str) -> float:

@@ -16,6 +16,6 @@ if [ "${1:-}" = cap ]; then
 fi
 if [ "${1:-}" = spill ]; then
   shift
-  exec python3 bench/spill.py --binary "$PLIMSOLL_BINARY" "$@"
+  exec python3 bench/spill.py --binary "$PLIMSOLL_BINARY" --pgbouncer "$PLIMSOLL_PGBOUNCER" "$@"
 fi
 exec python3 bench/compare.py --binary "$PLIMSOLL_BINARY" --pgbouncer "$PLIMSOLL_PGBOUNCER" "$@"

@@ -103,7 +103,7 @@ impl Outlet {
     /// Bytes for which the server waits: none as long as the spill takes what comes.
     pub(crate) fn unread(&self) -> usize {
         match &self.slow {
-            Some(slow) if slow.spill.is_some() && !slow.is_full() => 0,
+            Some(slow) if slow.spill.is_some() && !slow.holds_up() => 0,
             Some(_) | None => self.carry.pending().len() + self.spill().map_or(0, Spill::len),
         }
     }
@@ -167,9 +167,9 @@ impl Outlet {
 }
 
 impl Slow {
-    /// Whether the server waits for the reader, as a budget is used up.
-    pub(crate) fn is_full(&self) -> bool {
-        self.lack.is_some_and(Lack::is_of_budget)
+    /// Whether the server waits for the reader although there is a spill.
+    pub(crate) fn holds_up(&self) -> bool {
+        self.lack.is_some_and(Lack::waits_for_reader)
     }
 
     /// Whether the socket has refused bytes for as long as the terms say; wakes the task when it has.

@@ -183,8 +183,8 @@ pub struct SpillView {
     pub who: WhoView,
     /// The statement, if the ledger knows it.
     pub statement: Option<StatementView>,
-    /// `filling`: the server goes on sending; `draining`: the server has been given back; `full: …`: the server waits
-    /// for the reader.
+    /// `filling`: the server goes on sending; `draining`: the server has been given back; `full: …` and
+    /// `waiting: …`: the server waits for the reader.
     pub state: &'static str,
     /// Bytes in memory.
     pub memory: u64,

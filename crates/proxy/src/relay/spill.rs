@@ -24,7 +24,9 @@ impl Relay {
         let (mode, tx) = (self.session.settings().mode, conn.link.tx());
         let (hub, pool, user) = (&self.hub, &self.pool, &self.entry.user);
         let slow = self.output.slow(|| Terms::of(&hub.plan(), &pool.database.config(), user));
-        let Some(medium) = slow.terms.medium(mode, tx) else { return false };
+        let Some(medium) = slow.terms.medium(mode, tx) else {
+            return slow.spill.is_some() && self.note_room(cx, Err(Lack::Terms));
+        };
         if slow.spill.is_none() {
             if slow.poll_patience(cx).is_pending() {
                 return false;
@@ -55,10 +57,10 @@ impl Relay {
     fn note_room(&mut self, cx: &mut Context<'_>, room: Result<(), Lack>) -> bool {
         let Some(slow) = self.output.slow_mut() else { return false };
         let lack = room.err();
-        let was_full = slow.is_full();
+        let held_up = slow.holds_up();
         let before = std::mem::replace(&mut slow.lack, lack);
-        let is_full = slow.is_full();
-        if lack.is_some() {
+        let holds_up = slow.holds_up();
+        if lack.is_some_and(Lack::ends_elsewhere) {
             slow.wake_at(cx, Instant::now() + RETRY);
         }
         if before != lack
@@ -66,11 +68,13 @@ impl Relay {
         {
             spill.note_full(lack);
         }
-        if let (false, true, Some(lack)) = (was_full, is_full, lack) {
+        if let Some(lack) = lack.filter(|lack| lack.is_of_budget())
+            && !before.is_some_and(Lack::is_of_budget)
+        {
             self.hub.spills.note_full(lack);
             self.stats().add(Counter::SpillStops, 1);
         }
-        if was_full != is_full {
+        if held_up != holds_up {
             let (left, now) = (self.output.unread(), self.hub.now());
             self.note_unread(left, 0, now);
         }

@@ -65,6 +65,7 @@ impl Record {
             Some(Lack::Client) => 1,
             Some(Lack::Memory) => 2,
             Some(Lack::Disk) => 3,
+            Some(Lack::Terms) => 4,
         };
         self.full.store(code, Ordering::Relaxed);
     }
@@ -91,7 +92,8 @@ impl Record {
             0 => None,
             1 => Some(Lack::Client),
             2 => Some(Lack::Memory),
-            _ => Some(Lack::Disk),
+            3 => Some(Lack::Disk),
+            _ => Some(Lack::Terms),
         }
     }
 }

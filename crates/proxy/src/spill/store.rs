@@ -35,14 +35,32 @@ pub(crate) enum Lack {
     Memory,
     /// `spill_memory` is, and chunks are on their way to the disk: it is soon over.
     Disk,
+    /// Nothing, but what comes now belongs to a transaction, and those are not spilled.
+    Terms,
 }
 
 impl Lack {
-    /// Whether more room comes only when somebody reads.
+    /// Whether a budget is used up.
     pub(crate) fn is_of_budget(self) -> bool {
         match self {
             Lack::Client | Lack::Memory => true,
+            Lack::Disk | Lack::Terms => false,
+        }
+    }
+
+    /// Whether the server waits until the client reads.
+    pub(crate) fn waits_for_reader(self) -> bool {
+        match self {
+            Lack::Client | Lack::Memory | Lack::Terms => true,
             Lack::Disk => false,
+        }
+    }
+
+    /// Whether others may end it, so that it is to be looked at again.
+    pub(crate) fn ends_elsewhere(self) -> bool {
+        match self {
+            Lack::Memory | Lack::Disk => true,
+            Lack::Client | Lack::Terms => false,
         }
     }
 }
@@ -249,7 +267,7 @@ impl Store {
         let spills = self.records.lock().len();
         let what = match lack {
             Lack::Client => format!("spill_per_client ({} bytes) is used up for a client", self.client_max()),
-            Lack::Memory | Lack::Disk => "the budgets are used up".to_string(),
+            Lack::Memory | Lack::Disk | Lack::Terms => "the budgets are used up".to_string(),
         };
         tracing::warn!(
             "spill: {what}: its server waits for its reader (spills: {spills}, memory: {memory} of {memory_max}, disk: \

@@ -32,8 +32,9 @@ impl Control {
             state: match (record.lack(), client.held().is_some()) {
                 (Some(Lack::Client), _) => "full: spill_per_client",
                 (Some(Lack::Memory), _) => "full: budgets",
+                (Some(Lack::Terms), true) => "waiting: transaction",
                 (None | Some(Lack::Disk), true) => "filling",
-                (None | Some(Lack::Disk), false) => "draining",
+                (None | Some(Lack::Disk | Lack::Terms), false) => "draining",
             },
             memory,
             disk,
