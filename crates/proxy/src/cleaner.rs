@@ -10,6 +10,8 @@ use plimsoll_pool::Failure;
 use plimsoll_session::{Ending, FreeStep, Freeing, Round, RoundStep};
 use plimsoll_types::Cause;
 
+use crate::directory::PoolEntry;
+use crate::entry::ServerEntry;
 use crate::hub::Hub;
 use crate::server::ServerConn;
 use crate::socket::server_cause;
@@ -17,6 +19,10 @@ use crate::{cancel, closer, loss};
 
 /// How long a reset may take where `server_connect_timeout` gives no limit.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// After so long without a word a query is cancelled again: a cancel that comes before PostgreSQL has begun with what it
+/// was meant for is forgotten.
+const CANCEL_AGAIN: Duration = Duration::from_millis(250);
 
 /// What cleans after a lost client where there is no reset query: less than a new connection costs.
 const RESET: &str = "DISCARD ALL";
@@ -102,6 +108,7 @@ async fn free(
     let mut out = Vec::new();
     let mut step = go(hub, conn, freeing, &mut out);
     let mut chunk = [0; 4096];
+    let mut cancelled = Cancelled::No;
     loop {
         match step {
             FreeStep::Done => {
@@ -113,22 +120,48 @@ async fn free(
             FreeStep::Cancel { consumed } => {
                 conn.input.drain(..consumed);
                 if cancels == CancelOnClientLoss::On {
-                    let sent = cancel::send(hub, &conn.pool, &conn.entry).await;
-                    // Whoever has not seen the end of it cannot know when it strikes.
-                    sent.map_err(|_| Cause::ClientLeftBusy)?;
+                    strike(hub, &conn.pool, &conn.entry).await?;
+                    cancelled = Cancelled::Yes;
                 }
                 step = go(hub, conn, freeing, &mut out);
                 continue;
             }
         }
+        if !out.is_empty() {
+            // From here on a cancel would strike what we say.
+            cancelled = Cancelled::No;
+        }
         conn.output.push(&out);
         out.clear();
-        match exchange(conn, &mut chunk).await? {
+        let patience = match cancelled {
+            Cancelled::Yes => CANCEL_AGAIN,
+            // `cleanup_timeout` ends it.
+            Cancelled::No => Duration::MAX,
+        };
+        let Ok(read) = tokio::time::timeout(patience, exchange(conn, &mut chunk)).await else {
+            strike(hub, &conn.pool, &conn.entry).await?;
+            step = FreeStep::More { consumed: 0 };
+            continue;
+        };
+        match read? {
             0 => return Err(conn.link.farewell().unwrap_or(Cause::ServerEof)),
             n => conn.input.extend_from_slice(&chunk[..n]),
         }
         step = freeing.on_server(&mut conn.link, &conn.input, &hub.tracked, &mut out);
     }
+}
+
+/// Whether a query was cancelled, and nothing has been said since.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cancelled {
+    No,
+    Yes,
+}
+
+/// Cancels what the server works at.
+async fn strike(hub: &Arc<Hub>, pool: &Arc<PoolEntry>, entry: &Arc<ServerEntry>) -> Result<(), Cause> {
+    // Whoever has not seen the end of it cannot know when it strikes.
+    cancel::send(hub, pool, entry).await.map(drop).map_err(|_| Cause::ClientLeftBusy)
 }
 
 /// Says what can be said, and takes in what has come before.
