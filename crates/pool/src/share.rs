@@ -13,7 +13,7 @@ use crate::Pools;
 use crate::limits::{GroupId, TARGET};
 use crate::nouns::Standing;
 use crate::room::Taken;
-use crate::slots::Slot;
+use crate::slots::{Shelf, Slot};
 
 /// How long a connection serves the waiters of its own pool before those of a pool without any can have its place: with
 /// fewer places than pools they take turns of this length, not of one transaction.
@@ -143,9 +143,11 @@ impl Pools {
         if self.hungry.is_empty() {
             return None;
         }
-        let oldest = self.slots.shelves().filter_map(|(_, shelf)| shelf.idle().oldest());
-        let ends = oldest.map(|index| self.slots.row(index).used + IDLE_GRACE);
-        ends.filter(|end| *end > self.looked).min()
+        // Oldest first: those that were free for the taking at the last look have not helped.
+        let end = |index: u32| self.slots.row(index).used + IDLE_GRACE;
+        let next =
+            |shelf: &Shelf| shelf.idle().iter(self.slots.table()).map(end).find(|end| *end > self.looked);
+        self.slots.shelves().filter_map(|(_, shelf)| next(shelf)).min()
     }
 
     /// Places at a target that are kept for pools with a place of their own ([`Standing::Guaranteed`]).

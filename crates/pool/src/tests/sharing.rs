@@ -170,6 +170,27 @@ fn a_pool_keeps_to_its_part_of_the_limit_of_a_role() {
 }
 
 #[test]
+fn every_idle_connection_is_looked_at_when_its_grace_ends() {
+    let mut bench = Bench::new();
+    let (scarce, plenty) = (bench.pools.add_target(Some(1)), bench.pools.add_target(None));
+    let rich = PoolLimits { weight: 5, ..limits(2) };
+    let spec = PoolSpec { pick: Pick::RoundRobin, ..Bench::spec(0, 0, &[scarce, plenty], rich) };
+    let rich = bench.pools.add_pool(spec, at(0));
+    let poor = bench.add_pool(1, 1, &[scarce], limits(1));
+    let held = bench.hold_many(rich, HOME, 2, 1);
+    bench.queued(poor, HOME, 3);
+    // The one that has been idle for longest is of no use to who waits.
+    bench.give_back(held[1], 4);
+    bench.give_back(held[0], 12);
+    bench.nothing();
+    bench.pools.handle_timeout(at(1004));
+    bench.nothing();
+    assert_eq!(bench.pools.poll_timeout(), Some(at(1012)));
+    bench.pools.handle_timeout(at(1012));
+    assert_eq!(bench.closing(), (held[0], Cause::Evicted));
+}
+
+#[test]
 fn applications_take_turns() {
     let (mut bench, pool) = Bench::with_pool(PoolLimits { fairness: Fairness::Application, ..limits(1) });
     let held = bench.hold(pool, HOME, 1).slot;
