@@ -15,10 +15,11 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from rig import figures, pgbench, report
+from rig import figures, pgbench, report, watch
+from rig.command import at_least, status_of
 from rig.pooler import Door, Pooler
 from rig.postgres import Postgres
-from rig.process import HERE, Failed, Rig, free_port
+from rig.process import HERE, Rig, free_port
 from rig.wire import Connection, WireError
 
 LIMIT = 30
@@ -33,12 +34,10 @@ SLEEPS = "select pg_sleep(0.002);\n"
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="./dev soak --budget")
-    arguments.add_argument("--seconds", type=int, default=120, help="of each crowd (default: 120)")
+    arguments.add_argument("--seconds", type=at_least(5), default=120, help="of each crowd (default: 120)")
     arguments.add_argument("--only", default="", help="scenes whose name has this in it")
     arguments.add_argument("--binary", required=True, help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
-    if chosen.seconds < 5:
-        arguments.error("--seconds is at least 5")
     figures.raise_descriptor_limit(8000)
     scenes = {
         "crowd, control user": lambda rig: crowd(rig, chosen, control=True, mode="transaction"),
@@ -47,19 +46,23 @@ def main() -> int:
         "greedy and modest": lambda rig: greedy(rig, chosen),
         "away for 20 s": lambda rig: away(rig, chosen),
     }
-    problems = []
-    try:
-        for name, scene in scenes.items():
-            if chosen.only in name:
-                print(f"\n{name}", flush=True)
-                with Rig("budget") as rig:
-                    problems += [f"{name}: {problem}" for problem in scene(rig)]
-    except KeyboardInterrupt:
-        print("\nInterrupted: everything that was started is gone.")
-        return 130
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
+    wanted = {name: scene for name, scene in scenes.items() if chosen.only in name}
+    if not wanted:
+        arguments.error(f"no scene has {chosen.only!r} in its name; there are: {'; '.join(scenes)}")
+
+    def work() -> int:
+        problems = []
+        for name, scene in wanted.items():
+            print(f"\n{name}", flush=True)
+            with Rig("budget") as rig:
+                problems += [f"{name}: {problem}" for problem in scene(rig)]
+        return show(problems)
+
+    return status_of(work)
+
+
+def show(problems: list[str]) -> int:
+    """The verdict; the exit status."""
     for problem in problems:
         print(f"  PROBLEM  {problem}")
     print("soak --budget: " + ("FAILED" if problems else "passed"))
@@ -89,7 +92,7 @@ def crowd(rig: Rig, chosen: argparse.Namespace, control: bool, mode: str) -> lis
     door.more["pool_mode"] = mode
     pooler = open_pooler(rig, chosen, door)
     script = rig.write("sleeps.sql", SLEEPS)
-    with Foreign(postgres) as foreign, Sessions(postgres) as sessions:
+    with Foreign(postgres) as foreign, watch.sessions(postgres.connect()) as sessions:
         loads = {}
         for user in USERS:
             for database in DATABASES:
@@ -102,9 +105,11 @@ def crowd(rig: Rig, chosen: argparse.Namespace, control: bool, mode: str) -> lis
     # Those of the foreign program are its own: it asks PostgreSQL, not us.
     refused = sum(f"FATAL:  {REFUSED}" in line for line in log.splitlines()) - foreign.refused
     done = [outcome.transactions for outcome in outcomes.values()]
-    print(f"  {sum(done):,} transactions, each pool {min(done):,} to {max(done):,}; at most {sessions.most} sessions of "
-          f"{LIMIT}; foreign ones 0 to {foreign.most}; logins of ours that PostgreSQL refused: {refused}", flush=True)
+    print(f"  {sum(done):,} transactions, each pool {min(done):,} to {max(done):,}; at most {sessions.most:.0f} sessions of "
+          f"{LIMIT} beside the one that counts; foreign ones 0 to {foreign.most}; logins of ours that PostgreSQL refused: {refused}", flush=True)
     problems = [f"{name}: {outcome.failed} failed: {outcome.complaint}" for name, outcome in outcomes.items() if outcome.failed]
+    if sessions.broken:
+        problems.append(f"nobody watched to the end: {sessions.broken}")
     if mode == "transaction" and min(done) == 0:
         problems.append("a pool starved")
     if control and refused:
@@ -146,28 +151,6 @@ class Foreign:
             self.most = max(self.most, len(held))
         for session in held:
             session.close()
-
-
-class Sessions:
-    """The most sessions that PostgreSQL had."""
-
-    def __init__(self, postgres: Postgres):
-        self.session, self.most = postgres.connect(), 0
-        self.enough = threading.Event()
-        self.thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> Sessions:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.enough.set()
-        self.thread.join(10)
-
-    def _look(self) -> None:
-        sql = "select count(*) as n from pg_stat_activity where backend_type = 'client backend'"
-        while not self.enough.wait(0.02):
-            self.most = max(self.most, int(self.session.query(sql)[0]["n"]))
 
 
 # A greedy application beside a modest one.

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 
 from rig import figures, pgbench, report
+from rig.command import at_least, in_rig
 from rig.pooler import Door, Pooler
 from rig.postgres import Postgres
 from rig.process import Failed, Rig, free_port
@@ -55,20 +56,12 @@ CROWDS = {"few": Crowd(BUDGET), "calm": Crowd(BUDGET + WAITING, 8000), "cap": Cr
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="./dev bench cap")
-    arguments.add_argument("--rounds", type=int, default=5, help="how many (default: 5)")
-    arguments.add_argument("--seconds", type=int, default=5, help="of each run (default: 5)")
+    arguments.add_argument("--rounds", type=at_least(1), default=5, help="how many (default: 5)")
+    arguments.add_argument("--seconds", type=at_least(1), default=5, help="of each run (default: 5)")
     arguments.add_argument("--binary", required=True, help=argparse.SUPPRESS)
     arguments.add_argument("--pgbouncer", default="", help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
-    try:
-        with Rig("cap") as rig:
-            return bench(rig, chosen)
-    except KeyboardInterrupt:
-        print("\nInterrupted: everything that was started is gone.", file=sys.stderr)
-        return 130
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
+    return in_rig("cap", lambda rig: bench(rig, chosen))
 
 
 def bench(rig: Rig, chosen: argparse.Namespace) -> int:

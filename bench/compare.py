@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rig import figures, pgbench, verdict
+from rig.command import at_least, in_rig
 from rig.pooler import Door, Pooler
 from rig.postgres import Postgres
 from rig.process import Failed, Rig, free_port
@@ -51,24 +52,14 @@ def main() -> int:
     arguments = argparse.ArgumentParser(prog="./dev bench")
     arguments.add_argument("mode", nargs="?", choices=["quick"], help="one short round")
     arguments.add_argument("--write", action="store_true", help="put the tables into README.md")
-    arguments.add_argument("--rounds", type=int, help=f"how many (default: {FULL.rounds})")
+    arguments.add_argument("--rounds", type=at_least(1), help=f"how many (default: {FULL.rounds})")
     arguments.add_argument("--binary", required=True, help=argparse.SUPPRESS)
     arguments.add_argument("--pgbouncer", required=True, help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
     effort = QUICK if chosen.mode else FULL
     if chosen.rounds is not None:
-        if chosen.rounds < 1:
-            arguments.error("--rounds is at least 1")
         effort.rounds = chosen.rounds
-    try:
-        with Rig("bench") as rig:
-            return bench(rig, chosen, effort)
-    except KeyboardInterrupt:
-        print("\nInterrupted: everything that was started is gone.", file=sys.stderr)
-        return 130
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
+    return in_rig("bench", lambda rig: bench(rig, chosen, effort))
 
 
 def bench(rig: Rig, chosen: argparse.Namespace, effort: Effort) -> int:

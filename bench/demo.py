@@ -12,9 +12,10 @@ import sys
 import time
 
 from rig import leak, pgbench, trial
+from rig.command import at_least, in_rig
 from rig.pooler import Door, Pooler
 from rig.postgres import Postgres
-from rig.process import HERE, Failed, Rig, next_free_port
+from rig.process import HERE, Rig, next_free_port
 
 PORT = 6432
 CLIENTS = 100
@@ -28,21 +29,15 @@ def main() -> int:
     arguments = argparse.ArgumentParser(prog="./dev demo")
     arguments.add_argument("--once", action="store_true", help="exit after the load instead of waiting for Ctrl-C")
     arguments.add_argument("--binary", required=True, help=argparse.SUPPRESS)
-    arguments.add_argument("--seconds", type=int, default=8, help="how long each load runs (default: 8)")
+    arguments.add_argument("--seconds", type=at_least(1), default=8, help="how long each load runs (default: 8)")
     chosen = arguments.parse_args()
-    if chosen.seconds < 1:
-        arguments.error("--seconds is at least 1")
-    try:
-        with Rig("demo") as rig:
-            status = demonstrate(rig, chosen)
-            print("\nStopping what was started; its folder goes too.", flush=True)
+
+    def work(rig: Rig) -> int:
+        status = demonstrate(rig, chosen)
+        print("\nStopping what was started; its folder goes too.", flush=True)
         return status
-    except KeyboardInterrupt:
-        print("\nInterrupted: everything that was started is gone.", flush=True)
-        return 130
-    except Failed as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
+
+    return in_rig("demo", work)
 
 
 def demonstrate(rig: Rig, chosen: argparse.Namespace) -> int:

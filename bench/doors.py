@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rig import figures, pgbench, report
+from rig.command import at_least, in_rig
 from rig.pooler import Door, Pooler
 from rig.postgres import Postgres
-from rig.process import Failed, Rig, free_port
+from rig.process import Rig, free_port
 
 SIDES = ("PgBouncer", "Plimsoll")
 POOL_SIZE = 20
@@ -59,22 +60,16 @@ SCENES = (
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="./dev bench doors")
-    arguments.add_argument("--rounds", type=int, default=3, help="how many (default: 3)")
-    arguments.add_argument("--seconds", type=int, default=5, help="of each run (default: 5)")
+    arguments.add_argument("--rounds", type=at_least(1), default=3, help="how many (default: 3)")
+    arguments.add_argument("--seconds", type=at_least(1), default=5, help="of each run (default: 5)")
     arguments.add_argument("--only", default="", help="scenes whose name has this in it")
     arguments.add_argument("--write", action="store_true", help="put the table into README.md")
     arguments.add_argument("--binary", required=True, help=argparse.SUPPRESS)
     arguments.add_argument("--pgbouncer", required=True, help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
-    try:
-        with Rig("doors") as rig:
-            return bench(rig, chosen)
-    except KeyboardInterrupt:
-        print("\nInterrupted: everything that was started is gone.", file=sys.stderr)
-        return 130
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
+    if not any(chosen.only in scene.name for scene in SCENES):
+        arguments.error(f"no scene has {chosen.only!r} in its name; there are: {'; '.join(scene.name for scene in SCENES)}")
+    return in_rig("doors", lambda rig: bench(rig, chosen))
 
 
 def bench(rig: Rig, chosen: argparse.Namespace) -> int:

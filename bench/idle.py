@@ -13,9 +13,10 @@ import sys
 import time
 
 from rig import figures
+from rig.command import at_least, in_rig
 from rig.pooler import Door, Pooler
 from rig.postgres import Postgres
-from rig.process import Failed, Rig, free_port
+from rig.process import Rig, free_port
 
 CLIENTS = 10_000
 POOL_SIZE = 10
@@ -27,21 +28,16 @@ SETTLE_S = 5
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="./dev soak --idle")
-    arguments.add_argument("--seconds", type=int, default=600, help="how long they are idle (default: 600)")
-    arguments.add_argument("--clients", type=int, default=CLIENTS, help=f"how many (default: {CLIENTS})")
+    arguments.add_argument("--seconds", type=at_least(1), default=600, help="how long they are idle (default: 600)")
+    arguments.add_argument("--clients", type=at_least(1), default=CLIENTS, help=f"how many (default: {CLIENTS})")
     arguments.add_argument("--binary", required=True, help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
-    if chosen.seconds < 1 or chosen.clients < 1:
-        arguments.error("--seconds and --clients are at least 1")
-    try:
-        with Rig("soak-idle") as rig, contextlib.ExitStack() as clients:
+
+    def work(rig: Rig) -> int:
+        with contextlib.ExitStack() as clients:
             return soak(rig, chosen, clients)
-    except KeyboardInterrupt:
-        print("\nInterrupted: everything that was started is gone.")
-        return 130
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
+
+    return in_rig("soak-idle", work)
 
 
 def soak(rig: Rig, chosen: argparse.Namespace, clients: contextlib.ExitStack) -> int:

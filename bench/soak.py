@@ -10,9 +10,10 @@ import argparse
 import sys
 
 from rig import pgbench, trial
+from rig.command import at_least, in_rig
 from rig.pooler import Door, Pooler
 from rig.postgres import Postgres
-from rig.process import Failed, Rig, free_port
+from rig.process import Rig, free_port
 
 CLIENTS = 200
 POOL_SIZE = 10
@@ -21,20 +22,10 @@ SCALE = 10
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="./dev soak")
-    arguments.add_argument("--seconds", type=int, default=60, help="how long each load runs (default: 60)")
+    arguments.add_argument("--seconds", type=at_least(1), default=60, help="how long each load runs (default: 60)")
     arguments.add_argument("--binary", required=True, help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
-    if chosen.seconds < 1:
-        arguments.error("--seconds is at least 1")
-    try:
-        with Rig("soak") as rig:
-            return soak(rig, chosen)
-    except KeyboardInterrupt:
-        print("\nInterrupted: everything that was started is gone.")
-        return 130
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
+    return in_rig("soak", lambda rig: soak(rig, chosen))
 
 
 def soak(rig: Rig, chosen: argparse.Namespace) -> int:

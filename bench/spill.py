@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 
 from rig import lazy, pgbench, report
+from rig.command import at_least, in_rig
 from rig.pooler import Door, Pooler
 from rig.postgres import Postgres
 from rig.process import HERE, Failed, Rig, free_port
@@ -45,24 +46,20 @@ SCENES = (Scene("into memory", "4GiB", 500), Scene("to disk", "8MiB", 200))
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="./dev bench spill")
-    arguments.add_argument("--rounds", type=int, default=5, help="how many (default: 5)")
-    arguments.add_argument("--megabytes", type=int, default=512, help="of each result (default: 512)")
+    arguments.add_argument("--rounds", type=at_least(1), default=5, help="how many (default: 5)")
+    arguments.add_argument("--megabytes", type=at_least(1), default=512, help="of each result (default: 512)")
     arguments.add_argument("--dir", default="/var/tmp", help="spill_dir (default: /var/tmp)")
-    arguments.add_argument("--seconds", type=int, default=10, help="of the load beside lazy readers (default: 10)")
+    arguments.add_argument("--seconds", type=at_least(1), default=10, help="of the load beside lazy readers (default: 10)")
     arguments.add_argument("--binary", required=True, help=argparse.SUPPRESS)
     arguments.add_argument("--pgbouncer", default="", help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
-    try:
-        with Rig("spill") as rig:
-            postgres = Postgres(rig, 20, "trust", {}, {"shared_buffers": "128MB"})
-            missed = bench(rig, postgres, chosen)
-            return 1 if beside_readers(rig, postgres, chosen) + missed else 0
-    except KeyboardInterrupt:
-        print("\nInterrupted: everything that was started is gone.", file=sys.stderr)
-        return 130
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
+
+    def work(rig: Rig) -> int:
+        postgres = Postgres(rig, 20, "trust", {}, {"shared_buffers": "128MB"})
+        missed = bench(rig, postgres, chosen)
+        return 1 if beside_readers(rig, postgres, chosen) + missed else 0
+
+    return in_rig("spill", work)
 
 
 def bench(rig: Rig, postgres: Postgres, chosen: argparse.Namespace) -> int:

@@ -1,12 +1,15 @@
 """Tests of what reads figures and judges them. `./dev check` runs them."""
 
+import argparse
+import contextlib
+import io
 import math
 import unittest
 from collections import Counter
 from pathlib import Path
 
 import compare
-from rig import figures, pgbench, report, trial, verdict, watch, wire
+from rig import command, figures, pgbench, report, trial, verdict, watch, wire
 from rig.process import Failed
 from rig.verdict import BASE, ONE, TWO, Measured, Sample
 
@@ -67,6 +70,23 @@ class Trial(unittest.TestCase):
 
     def test_the_table_has_a_line_for_each(self):
         self.assertIn("10 of 10", trial.show([self.trial()], 10).splitlines()[2])
+
+
+class Command(unittest.TestCase):
+    def test_numbers_that_are_too_small_or_none_are_refused(self):
+        number = command.at_least(5)
+        self.assertEqual(number("5"), 5)
+        for text in ("4", "x", "-5", "5.0", ""):
+            with self.assertRaises(argparse.ArgumentTypeError):
+                number(text)
+
+    def test_what_cannot_be_done_has_a_status(self):
+        def refuse():
+            raise Failed("no")
+
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            self.assertEqual((command.status_of(refuse), command.status_of(lambda: 0)), (1, 0))
+        self.assertEqual(said.getvalue(), "\nno\n")
 
 
 class Figures(unittest.TestCase):
