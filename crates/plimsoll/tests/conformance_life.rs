@@ -298,9 +298,8 @@ fn a_session_that_is_closed_fast_loses_its_server_first() {
     fatal(&busy.expect_closed().unwrap(), message);
 }
 
-#[test]
-fn a_smaller_pool_sends_the_surplus_away() {
-    let (postgres, plimsoll) = house(|ini| ini);
+/// Clients that have made the pool as large as they are many, and hold nothing any more.
+fn four_with_a_server_each(postgres: &Postgres, plimsoll: &Plimsoll) -> [Client; 4] {
     let mut clients = [(); 4].map(|()| plimsoll.client("app", "p0"));
     for client in &mut clients {
         client.query("BEGIN");
@@ -309,6 +308,13 @@ fn a_smaller_pool_sends_the_surplus_away() {
         client.query("COMMIT");
     }
     postgres.wait_for_sessions("datname = 'p0'", 4);
+    clients
+}
+
+#[test]
+fn a_smaller_pool_sends_the_surplus_away() {
+    let (postgres, plimsoll) = house(|ini| ini);
+    let mut clients = four_with_a_server_each(&postgres, &plimsoll);
     plimsoll.console().query("SET default_pool_size = 2");
     postgres.wait_for_sessions("datname = 'p0'", 2);
     for client in &mut clients {
@@ -342,14 +348,7 @@ fn modern_who_leaves_the_queue_costs_nothing() {
 #[test]
 fn the_smallest_pool_outlives_its_idle_timeout() {
     let (postgres, plimsoll) = house(|ini| ini.set("min_pool_size", "2").set("server_idle_timeout", "1"));
-    let mut clients = [(); 4].map(|()| plimsoll.client("app", "p0"));
-    for client in &mut clients {
-        client.query("BEGIN");
-    }
-    for client in &mut clients {
-        client.query("COMMIT");
-    }
-    postgres.wait_for_sessions("datname = 'p0'", 4);
+    let mut clients = four_with_a_server_each(&postgres, &plimsoll);
     plimsoll.wait_for_log("closing because: server idle timeout", SOON);
     postgres.wait_for_sessions("datname = 'p0'", 2);
     let pids = || postgres.sql("SELECT pid FROM pg_stat_activity WHERE datname = 'p0' ORDER BY pid").rows;

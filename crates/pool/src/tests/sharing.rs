@@ -190,50 +190,59 @@ fn every_idle_connection_is_looked_at_when_its_grace_ends() {
     assert_eq!(bench.closing(), (held[0], Cause::Evicted));
 }
 
+/// A pool of one connection in which applications take turns.
+struct Turns {
+    bench: Bench,
+    pool: PoolId,
+    held: SlotId,
+}
+
+impl Turns {
+    fn new() -> Turns {
+        let fair = PoolLimits { fairness: Fairness::Application, ..limits(1) };
+        let (mut bench, pool) = Bench::with_pool(fair);
+        let held = bench.hold(pool, HOME, 1).slot;
+        Turns { bench, pool, held }
+    }
+
+    fn ask(&mut self, client: u64, class: u32) {
+        let (client, wait_max, wait_cause) = (ClientId(client), secs(120), WaitCause::QueryWaitTimeout);
+        let request = Request { pool: self.pool, client, worker: HOME, wait_max, wait_cause, class };
+        assert!(matches!(self.bench.pools.handle_request(request, at(2)), Requested::Queued(_)));
+    }
+
+    /// The connection comes back; who has it next.
+    fn next(&mut self, ms: u64) -> u64 {
+        self.bench.give_back(self.held, ms);
+        let [Action::Grant { client, .. }] = self.bench.done()[..] else { panic!("a grant") };
+        client.0
+    }
+}
+
 #[test]
 fn applications_take_turns() {
-    let (mut bench, pool) = Bench::with_pool(PoolLimits { fairness: Fairness::Application, ..limits(1) });
-    let held = bench.hold(pool, HOME, 1).slot;
-    let ask = |bench: &mut Bench, client: u64, class: u32| {
-        let (client, wait_max, wait_cause) = (ClientId(client), secs(120), WaitCause::QueryWaitTimeout);
-        let request = Request { pool, client, worker: HOME, wait_max, wait_cause, class };
-        assert!(matches!(bench.pools.handle_request(request, at(2)), Requested::Queued(_)));
-    };
-    (100..110).for_each(|client| ask(&mut bench, client, 1));
-    (200..202).for_each(|client| ask(&mut bench, client, 2));
-    let mut served = Vec::new();
-    for ms in 10..16 {
-        bench.give_back(held, ms);
-        let [Action::Grant { client, .. }] = bench.done()[..] else { panic!("a grant") };
-        served.push(client.0);
-    }
+    let mut turns = Turns::new();
+    (100..110).for_each(|client| turns.ask(client, 1));
+    (200..202).for_each(|client| turns.ask(client, 2));
+    let served: Vec<u64> = (10..16).map(|ms| turns.next(ms)).collect();
     assert_eq!(served, [100, 200, 101, 201, 102, 103]);
     // One that comes later does not have to wait for those before it.
-    ask(&mut bench, 300, 3);
-    bench.give_back(held, 20);
-    let [Action::Grant { client, .. }] = bench.done()[..] else { panic!("a grant") };
-    assert_eq!(client.0, 300);
+    turns.ask(300, 3);
+    assert_eq!(turns.next(20), 300);
 }
 
 #[test]
 fn an_application_that_comes_again_at_once_has_had_its_turn() {
     // The simulator's seed 207975: one client that asked anew each time came before all of another application.
-    let (mut bench, pool) = Bench::with_pool(PoolLimits { fairness: Fairness::Application, ..limits(1) });
-    let held = bench.hold(pool, HOME, 1).slot;
-    let ask = |bench: &mut Bench, client: u64, class: u32| {
-        let (client, wait_max, wait_cause) = (ClientId(client), secs(120), WaitCause::QueryWaitTimeout);
-        let request = Request { pool, client, worker: HOME, wait_max, wait_cause, class };
-        assert!(matches!(bench.pools.handle_request(request, at(2)), Requested::Queued(_)));
-    };
-    (100..105).for_each(|client| ask(&mut bench, client, 1));
-    ask(&mut bench, 200, 2);
+    let mut turns = Turns::new();
+    (100..105).for_each(|client| turns.ask(client, 1));
+    turns.ask(200, 2);
     let mut served = Vec::new();
     for ms in 10..18 {
-        bench.give_back(held, ms);
-        let [Action::Grant { client, .. }] = bench.done()[..] else { panic!("a grant") };
-        served.push(client.0);
-        if client.0 >= 200 {
-            ask(&mut bench, client.0 + 1, 2);
+        let client = turns.next(ms);
+        served.push(client);
+        if client >= 200 {
+            turns.ask(client + 1, 2);
         }
     }
     assert_eq!(served, [100, 200, 101, 201, 102, 202, 103, 203]);
