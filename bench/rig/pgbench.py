@@ -61,19 +61,8 @@ def fill(postgres: Postgres, scale: int) -> None:
 
 def run(rig: Rig, port: int, load: Load, password: str = "", progress: Progress | None = None) -> Outcome:
     """Puts the load through whoever listens on `port`. Ends early only if pgbench does."""
-    prefix = rig.folder / f"latency-{port}"
-    for old in rig.folder.glob(f"{prefix.name}.*"):
-        old.unlink()
-    argv = _argv(port, load, prefix)
-    with subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=_env(password, load),
-        start_new_session=True,
-    ) as child:
+    prefix = _prefix(rig, str(port))
+    with _begin(port, load, prefix, password) as child:
         previous = signal.signal(signal.SIGALRM, lambda *_: child.kill())
         signal.alarm(load.seconds + OVERTIME_S if load.seconds else 10 * OVERTIME_S)
         try:
@@ -92,17 +81,9 @@ class Running:
     """A load that runs beside others. `name` keeps its latencies apart from theirs."""
 
     def __init__(self, rig: Rig, name: str, port: int, load: Load, password: str = ""):
-        self.folder, self.prefix = rig.folder, rig.folder / f"latency-{name}"
+        self.folder, self.prefix = rig.folder, _prefix(rig, name)
         self.patience_s = load.seconds + OVERTIME_S
-        self.child = subprocess.Popen(
-            _argv(port, load, self.prefix),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=_env(password, load),
-            start_new_session=True,
-        )
+        self.child = _begin(port, load, self.prefix, password)
         rig.closing.callback(self.child.kill)
 
     def outcome(self) -> Outcome:
@@ -147,6 +128,26 @@ def percentile(ordered: list[int], share: float) -> float:
     if not ordered:
         return math.nan
     return float(ordered[max(0, math.ceil(share * len(ordered)) - 1)])
+
+
+def _prefix(rig: Rig, name: str) -> Path:
+    """Where the latencies of a load go; those of an earlier one of this name are gone."""
+    prefix = rig.folder / f"latency-{name}"
+    for old in rig.folder.glob(f"{prefix.name}.*"):
+        old.unlink()
+    return prefix
+
+
+def _begin(port: int, load: Load, prefix: Path, password: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        _argv(port, load, prefix),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_env(password, load),
+        start_new_session=True,
+    )
 
 
 def _argv(port: int, load: Load, prefix: Path) -> list[str]:

@@ -11,29 +11,17 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use common::lost::{INSERT, half_batch, new, send};
 use common::{SOON, backend, house, servers_in, wait_for_pool};
 use plimsoll_testkit::{
-    Batch, Client, Ini, Packet, Plimsoll, Postgres, ServerError, eventually, eventually_ok, tags,
+    Client, Ini, Packet, Plimsoll, Postgres, ServerError, eventually, eventually_ok, tags,
 };
 
 const MIB: u64 = 1024 * 1024;
-const INSERT: &str = "INSERT INTO marks VALUES ('cut')";
 /// `client_stall_timeout` of these tests.
 const STALL: &str = "1s";
 /// Longer than that by far, for those who must not be ended.
 const LONGER: Duration = Duration::from_millis(2500);
-
-fn new() -> Batch {
-    Batch::new()
-}
-
-fn send(client: &mut Client, batch: &Batch) {
-    client.send(batch.bytes()).unwrap();
-}
-
-fn half_batch() -> Batch {
-    new().parse("", INSERT).bind("", "", &[]).execute("", 0)
-}
 
 fn one_place(ini: Ini) -> Ini {
     ini.set("default_pool_size", "1").own("client_stall_timeout", STALL)

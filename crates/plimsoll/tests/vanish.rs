@@ -9,8 +9,9 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
 use common::certificates::{Maker, with_tls};
+use common::lost::{INSERT, half_batch, new, send};
 use common::{SOON, backend, house, wait_for_pool};
-use plimsoll_testkit::{Batch, Client, Ini, Plimsoll, Postgres, eventually, tags};
+use plimsoll_testkit::{Client, Ini, Plimsoll, Postgres, eventually, tags};
 
 /// Modes in which a client can be in the middle of a transaction.
 const MODES: [&str; 2] = ["session", "transaction"];
@@ -37,19 +38,6 @@ struct State {
 }
 
 const SLEEP: &str = "SELECT pg_sleep(600)";
-const INSERT: &str = "INSERT INTO marks VALUES ('cut')";
-
-fn new() -> Batch {
-    Batch::new()
-}
-
-fn send(client: &mut Client, batch: &Batch) {
-    client.send(batch.bytes()).unwrap();
-}
-
-fn half_batch() -> Batch {
-    new().parse("", INSERT).bind("", "", &[]).execute("", 0)
-}
 
 const ASLEEP: &str = "state = 'active' AND wait_event = 'PgSleep'";
 const WAITS: &str = "wait_event = 'ClientRead' AND backend_type = 'client backend'";

@@ -37,6 +37,14 @@ pub(super) const C: [Column; WHO] = [
     text("tls_subject"),
 ];
 
+/// Columns of which some say who: `[those before them] those behind them`.
+macro_rules! who_and {
+    ([$($before:expr),*] $($after:expr),* $(,)?) => {
+        &[$($before,)* C[0], C[1], C[2], C[3], C[4], C[5], C[6], C[7], C[8], $($after),*]
+    };
+}
+pub(super) use who_and;
+
 pub(super) fn who(who: &WhoView) -> [Cell; WHO] {
     [
         (who.client != 0).then(|| who.client.to_string()),
@@ -51,17 +59,7 @@ pub(super) fn who(who: &WhoView) -> [Cell; WHO] {
     ]
 }
 
-pub(super) const HOLDS: &[Column] = &[
-    big("hold"),
-    C[0],
-    C[1],
-    C[2],
-    C[3],
-    C[4],
-    C[5],
-    C[6],
-    C[7],
-    C[8],
+pub(super) const HOLDS: &[Column] = who_and![[big("hold")]
     text("role"),
     text("server"),
     int("pid"),
@@ -244,16 +242,7 @@ pub(super) fn pin_rows(scene: &Scene<'_>) -> Vec<Row> {
     rows
 }
 
-pub(super) const WAITERS: &[Column] = &[
-    C[0],
-    C[1],
-    C[2],
-    C[3],
-    C[4],
-    C[5],
-    C[6],
-    C[7],
-    C[8],
+pub(super) const WAITERS: &[Column] = who_and![[]
     text("role"),
     int("place"),
     big("waiting_us"),
@@ -269,16 +258,7 @@ pub(super) fn waiter_rows(scene: &Scene<'_>) -> Vec<Row> {
     scene.pooler.waiters().iter().map(row).collect()
 }
 
-pub(super) const VISITORS: &[Column] = &[
-    C[0],
-    C[1],
-    C[2],
-    C[3],
-    C[4],
-    C[5],
-    C[6],
-    C[7],
-    C[8],
+pub(super) const VISITORS: &[Column] = who_and![[]
     big("connected_us"),
     big("idle_us"),
     int("holds"),

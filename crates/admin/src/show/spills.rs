@@ -3,19 +3,10 @@
 use plimsoll_proxy::SpillView;
 
 use super::Scene;
-use super::holds::{C, statement, us, who, words};
+use super::holds::{C, statement, us, who, who_and, words};
 use crate::table::{Column, Row, big, cell, int, text};
 
-pub(super) const SPILLS: &[Column] = &[
-    C[0],
-    C[1],
-    C[2],
-    C[3],
-    C[4],
-    C[5],
-    C[6],
-    C[7],
-    C[8],
+pub(super) const SPILLS: &[Column] = who_and![[]
     text("state"),
     big("memory_bytes"),
     big("disk_bytes"),

@@ -4,6 +4,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod contract;
+pub(crate) mod lost;
 pub(crate) mod net;
 
 use plimsoll_testkit::{Client, Ini, Plimsoll, Postgres, PostgresOptions, Table, eventually_ok};
