@@ -27,6 +27,8 @@ pub(crate) struct Left {
     bound: Marks,
     /// Whether the tags of commands say more than the texts did.
     heed: Heed,
+    /// What a DISCARD ALL has cleared away whose transaction has not ended yet.
+    discarded: Option<Marks>,
     /// Whether everything that was sent was looked at.
     seen: Seen,
     /// The beginning of the first statement of which nobody can say what it left behind.
@@ -247,20 +249,22 @@ impl Left {
     /// Whether [`Left::ready`] has anything to do.
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
-        !self.pending.is_empty() || self.heed == Heed::Yes
+        !self.pending.is_empty() || self.heed == Heed::Yes || self.discarded.is_some()
     }
 
     /// ReadyForQuery.
     #[cold]
     pub(crate) fn ready(&mut self, under_way: UnderWay, tx: TxState) {
         let pending = std::mem::take(&mut self.pending);
+        let discarded = self.discarded.take().filter(|_| tx == TxState::Idle);
+        self.marks = self.marks.without(discarded.unwrap_or(Marks::NONE));
         match under_way {
             UnderWay::Nothing => {
                 self.heed = Heed::No;
                 // A rollback may yet bring back what was cleared away in a transaction.
                 let sure = if tx == TxState::Idle { Marks::ALL } else { Marks::ALL.without(Marks::UNDONE) };
                 self.marks = self.marks.without(pending.removes.only(sure)).with(pending.adds);
-                if pending.removes.only(sure).has(Marks::ALL) {
+                if discarded.is_some() || pending.removes.only(sure).has(Marks::ALL) {
                     self.seen = Seen::All;
                 }
             }
@@ -273,6 +277,7 @@ impl Left {
     #[cold]
     pub(crate) fn failed(&mut self) {
         let pending = std::mem::take(&mut self.pending);
+        self.discarded = None;
         let stays = match pending.form {
             Form::One => pending.ever.without(Marks::UNDONE),
             Form::Unheard => Marks::NONE,
@@ -293,10 +298,11 @@ impl Left {
     pub(crate) fn told(&mut self, tag: &[u8]) {
         match tag {
             b"DISCARD ALL" => {
-                self.marks = Marks::NONE;
+                // Its transaction may yet fail to commit, and brings back what a rollback brings back.
+                self.marks = self.marks.only(Marks::UNDONE);
+                self.discarded = Some(self.marks);
                 self.named = Marks::NONE;
                 self.unnamed = Parsed::default();
-                self.seen = Seen::All;
             }
             b"DEALLOCATE ALL" => {
                 self.marks = self.marks.without(Marks::PREPARE);
@@ -320,6 +326,7 @@ impl Left {
             _ => Marks::NONE,
         };
         self.marks = self.marks.with(marks);
+        self.discarded = self.discarded.map(|discarded| discarded.without(marks));
         if marks.has(Marks::UNKNOWN) && self.unknown_by.is_none() {
             self.unknown_by = Some(tag.into());
         }
