@@ -3,7 +3,7 @@
 # Seeded histories of the decision crates, all cores at once, a process for each stretch of seeds. A seed that breaks a
 # rule is printed with its history cut down.
 soak_sim() {
-  local seeds=${1:-1000000} steps=400 stretch=2000 target=${CARGO_TARGET_DIR:-$ROOT/target}
+  local seeds=${1:-1000000} steps=200 stretch=2000 target=${CARGO_TARGET_DIR:-$ROOT/target}
   [[ $seeds =~ ^[1-9][0-9]*$ ]] || die "soak --sim wants a number of seeds, not '$seeds'"
   cargo build --locked --profile sim -p plimsoll-sim
   say "sim: $seeds seeds of $steps steps on $(nproc) cores"

@@ -18,6 +18,8 @@
 //!   pools, they take turns.
 //! * A pool with a place of its own ([`Standing::Guaranteed`]) opens its first connection whatever the limits of
 //!   database and user say, and as long as it has none, all others leave it a place in the budget.
+//! * A connection nobody waits for (`min_pool_size`) leaves a place to each hungry pool under its limits, and goes
+//!   beyond no limit.
 //!
 //! So no pool starves while connections come back at all. One corner is left: a pool kept out by two limits at once,
 //! whose connections are never free in the same moment, waits until they are.
@@ -53,6 +55,15 @@ enum Room {
     Busy,
     /// These limits are used up.
     Taken(Taken),
+}
+
+/// What one more connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Somebody waits for it.
+    Waiter,
+    /// `min_pool_size`.
+    Spare,
 }
 
 /// How a pool gets one more connection.
@@ -153,7 +164,7 @@ impl Pools {
         for id in wanting {
             if self.pool(id).spec().targets.is_empty() {
                 self.fail_to_resolve(id, now);
-            } else if let Some(target) = self.open_target(id) {
+            } else if let Some(target) = self.spare_target(id) {
                 self.open(id, target, now);
             }
         }
@@ -190,17 +201,25 @@ impl Pools {
         short && shelf.count(SlotState::Opening) == 0 && pool.is_serving() && self.refusing.is_none()
     }
 
-    /// A target with room, if there is one.
-    pub(crate) fn open_target(&self, id: PoolId) -> Option<TargetId> {
+    /// A target with room for a connection nobody waits for, if there is one.
+    pub(crate) fn spare_target(&self, id: PoolId) -> Option<TargetId> {
         let pool = self.pool(id);
-        targets(pool).find(|target| matches!(self.room(id, *target), Room::Free))
+        targets(pool).find(|target| matches!(self.room(id, *target, Need::Spare), Room::Free))
+    }
+
+    /// Whether a pool's connections may count under a limit.
+    fn is_under(&self, id: PoolId, group: GroupId) -> bool {
+        self.find_pool(id).is_some_and(|pool| {
+            let places = pool.spec().targets.iter().filter_map(|target| self.slots.limits.target(*target));
+            places.chain([pool.database, pool.user]).any(|own| own == group)
+        })
     }
 
     fn way(&self, id: PoolId, now: Moment) -> Way {
         let pool = self.pool(id);
         let mut way = Way::Closed;
         for target in targets(pool) {
-            match (self.room(id, target), &way) {
+            match (self.room(id, target, Need::Waiter), &way) {
                 (Room::Free, _) => return Way::Open(target),
                 (Room::Busy, _) => way = Way::Queue,
                 (Room::Soon, Way::Closed | Way::Evict(..)) => way = Way::Wait(target),
@@ -224,7 +243,7 @@ impl Pools {
     }
 
     /// Whether the pool may open one more at `target`; places that are spoken for count as used.
-    fn room(&self, id: PoolId, target: TargetId) -> Room {
+    fn room(&self, id: PoolId, target: TargetId, need: Need) -> Room {
         let pool = self.pool(id);
         // One that is lost has the place that is kept: a pool that loses all it opens must not take the whole budget.
         let first = pool.spec().standing == Standing::Guaranteed && self.slots.shelf(id).total() == 0;
@@ -234,12 +253,15 @@ impl Pools {
         let mut waits = false;
         for (kind, (group, taken)) in groups.into_iter().zip(&mut taken).enumerate() {
             let limit = self.slots.limits.group(group);
-            if limit.max.is_none() || (first && kind != TARGET) {
+            if limit.max.is_none() || (first && kind != TARGET && need == Need::Waiter) {
                 continue;
             }
             let mut claimed = 0;
+            if need == Need::Spare && !(first && kind == TARGET) {
+                claimed += self.hungry.iter().filter(|hungry| self.is_under(**hungry, group)).count() as u32;
+            }
             if !first || !self.keeps_places(place) {
-                claimed = self.patient.iter().filter(|claim| claim.groups.contains(&group)).count() as u32;
+                claimed += self.patient.iter().filter(|claim| claim.groups.contains(&group)).count() as u32;
             }
             if !first && kind == TARGET {
                 claimed += self.reserved_at(place);
@@ -335,7 +357,7 @@ impl Pools {
             return None;
         }
         let pool = self.pool(id);
-        targets(pool).find_map(|target| match self.room(id, target) {
+        targets(pool).find_map(|target| match self.room(id, target, Need::Waiter) {
             Room::Free | Room::Soon | Room::Busy => None,
             Room::Taken(taken) if !self.may_take(id, slot, &taken, now) => None,
             Room::Taken(taken) => Some((target, self.victims(id, taken, Some(index), now)?)),

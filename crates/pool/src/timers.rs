@@ -153,7 +153,7 @@ impl Pools {
         match pool.retry_at() {
             Some(retry) if retry > self.clock => Some(retry.max(upkeep)),
             Some(_) | None => {
-                (pool.spec().targets.is_empty() || self.open_target(id).is_some()).then_some(upkeep)
+                (pool.spec().targets.is_empty() || self.spare_target(id).is_some()).then_some(upkeep)
             }
         }
     }
