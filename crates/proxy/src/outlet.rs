@@ -104,8 +104,13 @@ impl Outlet {
     pub(crate) fn unread(&self) -> usize {
         match &self.slow {
             Some(slow) if slow.spill.is_some() && !slow.holds_up() => 0,
-            Some(_) | None => self.carry.pending().len() + self.spill().map_or(0, Spill::len),
+            Some(_) | None => self.len(),
         }
+    }
+
+    /// Bytes the client has yet to take.
+    pub(crate) fn len(&self) -> usize {
+        self.carry.pending().len() + self.spill().map_or(0, Spill::len)
     }
 
     /// The spill, if there is one.

@@ -225,6 +225,13 @@ impl Session {
         [query, idle, transaction].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
+    /// The client has taken bytes of an answer that is complete, or has yet to take some: so long it has not been idle.
+    pub fn note_reading(&mut self, now: Moment) {
+        if self.query_began == Moment(0) && self.attached != Attached::Settling {
+            self.ready_at = self.ready_at.max(now);
+        }
+    }
+
     /// When a client is given up that has stopped in the middle of a message or of a batch. `kept`: the beginning of a
     /// message of which nothing has been sent on yet.
     pub fn poll_stall(&self, link: &Link, kept: Kept) -> Option<(Moment, Cause)> {

@@ -165,6 +165,7 @@ impl Relay {
             self.input.reserve_exact((self.wanted - kept).min(kept.max(n)));
         }
         self.input.extend_from_slice(&scratch.input[..n]);
+        self.begin_turn();
         if self.input.len() == self.wanted {
             let whole = std::mem::take(&mut self.input);
             self.hear_client(cx, scratch, &whole)?;

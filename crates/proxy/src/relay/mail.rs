@@ -115,6 +115,9 @@ impl Relay {
         if !self.entry.is_due(now) {
             return Ok(());
         }
+        if self.conn.is_some() && !self.output.is_empty() {
+            self.session.note_reading(now);
+        }
         if let Phase::Waiting { ticket, since, told: Told::No } = self.phase {
             self.phase = Phase::Waiting { ticket, since, told: Told::Yes };
             let (plan, cause) = (self.hub.plan(), Cause::QueryWaitTimeout);
@@ -147,9 +150,22 @@ impl Relay {
     fn next_limit(&self) -> Option<(Moment, Cause)> {
         let link = self.conn.as_ref().map(|conn| &conn.link);
         let kept = if self.input.is_empty() { Kept::Nothing } else { Kept::Part };
-        let stall =
-            link.filter(|_| self.phase == Phase::Open).and_then(|link| self.session.poll_stall(link, kept));
+        let stall = link.filter(|_| self.is_clients_turn());
+        let stall = stall.and_then(|link| self.session.poll_stall(link, kept));
         self.session.poll_timeout(link).into_iter().chain(stall).min_by_key(|(at, _)| *at)
+    }
+
+    /// Whether the client can send what it owes: it has been sent everything, and the server takes what comes.
+    fn is_clients_turn(&self) -> bool {
+        let server_takes = self.conn.as_ref().is_none_or(|conn| conn.output.is_empty());
+        self.phase == Phase::Open && self.output.is_empty() && server_takes
+    }
+
+    /// A socket has taken what it had refused: if the client owes something, its time begins now.
+    #[cold]
+    pub(super) fn begin_turn(&mut self) {
+        self.note_half_way(self.hub.now());
+        self.note_deadline();
     }
 
     /// Also where no timeout is configured: what a client owes, and parameters that are being set, have limits of ours.

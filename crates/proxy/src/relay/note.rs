@@ -59,9 +59,20 @@ impl Relay {
         look(&self.session, &conn.link, progress);
     }
 
-    /// The client has taken bytes, or has not: `left` are still here.
-    pub(super) fn note_unread(&mut self, left: usize, taken: usize, now: Moment) {
+    /// The client has taken so many bytes, or none.
+    pub(super) fn note_unread(&mut self, taken: usize, now: Moment) {
         let Some(conn) = &mut self.conn else { return };
+        let left = match self.session.holding(&conn.link) {
+            // The server has said everything: it waits for a client that has yet to read it.
+            Holding::HalfBatch => self.output.len(),
+            Holding::Nothing
+            | Holding::Executing
+            | Holding::Settling
+            | Holding::InTransaction
+            | Holding::InFailedTransaction
+            | Holding::CopyIn
+            | Holding::Session => self.output.unread(),
+        };
         let mut record = conn.entry.record.lock();
         let progress = &mut record.progress;
         progress.unread_bytes = left as u64;

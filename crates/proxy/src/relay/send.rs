@@ -74,8 +74,7 @@ impl Relay {
                 self.stats().add(Counter::SpilledBytes, (bytes.len() - sent) as u64);
             }
             if self.conn.is_some() {
-                let (left, now) = (self.output.unread(), self.hub.now());
-                self.note_unread(left, sent, now);
+                self.note_unread(sent, self.hub.now());
             }
         }
         Ok(())

@@ -75,8 +75,7 @@ impl Relay {
             self.stats().add(Counter::SpillStops, 1);
         }
         if held_up != holds_up {
-            let (left, now) = (self.output.unread(), self.hub.now());
-            self.note_unread(left, 0, now);
+            self.note_unread(0, self.hub.now());
         }
         lack.is_none()
     }
@@ -99,10 +98,15 @@ impl Relay {
                 break;
             }
         }
-        if taken > 0 && self.conn.is_some() {
-            self.note_half_way(self.hub.now());
-            let (left, now) = (self.output.unread(), self.hub.now());
-            self.note_unread(left, taken, now);
+        if taken > 0 {
+            let now = self.hub.now();
+            self.session.note_reading(now);
+            if self.conn.is_some() {
+                self.note_unread(taken, now);
+                if self.output.is_empty() {
+                    self.begin_turn();
+                }
+            }
         }
         self.output.fate().map_or(Ok(()), Err)
     }
