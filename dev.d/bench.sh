@@ -1,4 +1,4 @@
-# ./dev bench [quick | doors | cap | spill] [--rounds N] [--write]. Sourced by ./dev.
+# ./dev bench [quick | doors | cap | spill | instructions] [--rounds N] [--write]. Sourced by ./dev.
 
 need_postgres "the bench"
 command -v strace >/dev/null || install_packages "the bench (counting system calls)" strace
@@ -7,7 +7,8 @@ need_rust
 build_release
 script=compare
 case ${1:-} in
-  doors | cap | spill) script=$1; shift ;;
+  doors | cap | spill | instructions) script=$1; shift ;;
 esac
 [ $script != doors ] || command -v openssl >/dev/null || install_packages "the bench (a certificate)" openssl
+[ $script != instructions ] || command -v callgrind_control >/dev/null || install_packages "the bench (counting instructions)" valgrind
 exec python3 "bench/$script.py" --binary "$PLIMSOLL_BINARY" --pgbouncer "$PLIMSOLL_PGBOUNCER" "$@"

@@ -17,7 +17,7 @@ pub struct Network {
 
 impl Network {
     /// Reads one. `None`: it is none, or has bits where its mask has none.
-    fn parse(text: &str) -> Option<Network> {
+    pub(crate) fn parse(text: &str) -> Option<Network> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
             None => (text, None),

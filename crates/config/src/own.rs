@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::listeners::{self, ProxyListeners};
 use crate::near;
 use crate::network::{self, Network};
 use crate::plan::{
-    CancelOnClientLoss, Compat, Disclose, Ledger, Own, ProxyProtocol, QueueFairness, Spill,
-    SpillInTransaction, Statements,
+    CancelOnClientLoss, Compat, Disclose, Ledger, Own, QueueFairness, Spill, SpillInTransaction, Statements,
 };
 use crate::table::Fault;
 use crate::target::{self, HEADROOM_MAX};
@@ -184,7 +184,7 @@ impl Key {
             Field::Disclose => own.disclose_holders = one_of(text, DISCLOSE)?,
             Field::Fairness => own.queue_fairness = one_of(text, FAIRNESS)?,
             Field::CancelOnClientLoss => own.cancel_on_client_loss = one_of(text, CANCEL_ON_CLIENT_LOSS)?,
-            Field::Proxy => own.proxy_protocol = one_of(text, PROXY)?,
+            Field::Proxy => own.proxy_protocol = ProxyListeners::parse(text)?,
             Field::Networks(at) => *at(own) = network::list(text)?,
             Field::Spill => own.spill = spill(text)?,
             Field::SpillInTransaction => own.spill_in_transaction = one_of(text, IN_TRANSACTION)?,
@@ -232,7 +232,7 @@ impl Field {
             Field::Disclose => DISCLOSE.expected.to_string(),
             Field::Fairness => FAIRNESS.expected.to_string(),
             Field::CancelOnClientLoss => CANCEL_ON_CLIENT_LOSS.expected.to_string(),
-            Field::Proxy => PROXY.expected.to_string(),
+            Field::Proxy => listeners::EXPECTED.to_string(),
             Field::Networks(_) => network::EXPECTED.to_string(),
             Field::Spill => SPILL.expected.to_string(),
             Field::SpillInTransaction => IN_TRANSACTION.expected.to_string(),
@@ -292,11 +292,6 @@ pub(crate) fn spill(text: &str) -> Result<Spill, Fault> {
     one_of(text, SPILL)
 }
 
-const PROXY: &Words<ProxyProtocol> = &Words {
-    expected: "off, v2, any",
-    all: &[("off", ProxyProtocol::Off), ("v2", ProxyProtocol::V2), ("any", ProxyProtocol::Any)],
-};
-
 fn time_within(text: &str, min: Duration, max: Duration) -> Result<Duration, Fault> {
     let time = value::time(text).ok_or(Fault::Invalid(value::TIME_EXPECTED))?;
     if time < min || time > max {
@@ -314,7 +309,7 @@ pub(crate) fn contradictions(own: &Own) -> Vec<(&'static str, String)> {
         let message = format!("collect_memory ({all} bytes) is less than collect_max ({one} bytes)");
         found.push(("collect_memory", message));
     }
-    if own.proxy_protocol != ProxyProtocol::Off && own.proxy_protocol_from.is_empty() {
+    if !own.proxy_protocol.is_off() && own.proxy_protocol_from.is_empty() {
         let message =
             "proxy_protocol is on and proxy_protocol_from names nobody who may say for whom he connects";
         found.push(("proxy_protocol", message.to_string()));

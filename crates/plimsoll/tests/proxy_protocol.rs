@@ -47,6 +47,11 @@ fn refused(login: &Login, header: &[u8]) -> ServerError {
 
 /// Headers are required on 127.0.0.1 and refused on ::1; HBA lets in clients of 203.0.113.0/24, and of this machine.
 fn doors(versions: &str) -> (Postgres, Plimsoll, TempDir) {
+    doors_for("127.0.0.1, 192.0.2.0/24", versions)
+}
+
+/// The same with others who must send headers.
+fn doors_for(balancers: &str, versions: &str) -> (Postgres, Plimsoll, TempDir) {
     let files = TempDir::new("proxy");
     let hba = files.path().join("hba");
     let rules = "host all all 203.0.113.0/24 trust\nhost all all ::1/128 trust\nlocal all all trust\n";
@@ -57,7 +62,7 @@ fn doors(versions: &str) -> (Postgres, Plimsoll, TempDir) {
             .set("auth_hba_file", &path)
             .set("client_login_timeout", "2")
             .own("proxy_protocol", versions)
-            .own("proxy_protocol_from", "127.0.0.1, 192.0.2.0/24")
+            .own("proxy_protocol_from", balancers)
     });
     (postgres, plimsoll, files)
 }
@@ -116,6 +121,17 @@ fn a_header_that_must_be_there_and_is_not_or_must_not_and_is() {
     let near = login.clone().at(plimsoll.unix_address());
     assert_eq!(enter(&near, b"").unwrap().value("SELECT 1"), "1");
     assert_eq!(refused(&near, &v2(1, CLIENT)).message, "PROXY header from an address that may not send one");
+}
+
+#[test]
+fn each_listener_has_a_word_of_its_own() {
+    let (_postgres, plimsoll, _files) = doors_for("127.0.0.1, ::1", "off, 127.0.0.1=v2");
+    let login = plimsoll.login("app", "p0");
+    assert_eq!(refused(&login, b"").message, "PROXY header expected");
+    assert_eq!(enter(&login, &v2(1, CLIENT)).unwrap().value("SELECT 1"), "1");
+    let other = login.clone().at(Address::v6(plimsoll.port()));
+    assert_eq!(enter(&other, b"").unwrap().value("SELECT 1"), "1");
+    assert_eq!(refused(&other, &v2(1, CLIENT)).message, "PROXY header from an address that may not send one");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::listeners::ProxyListeners;
 use crate::network::Network;
 use crate::target::Budget;
 
@@ -82,8 +83,8 @@ pub struct Own {
     /// `client_heartbeat`: after how long a client that says nothing and is told nothing gets a message which it must
     /// ignore; `None` is never.
     pub client_heartbeat: Option<Duration>,
-    /// `proxy_protocol`.
-    pub proxy_protocol: ProxyProtocol,
+    /// `proxy_protocol`: who listens for which header.
+    pub proxy_protocol: ProxyListeners,
     /// `proxy_protocol_from`: who must say on whose behalf it connects.
     pub proxy_protocol_from: Vec<Network>,
     /// `spill`: where results go that their clients do not read, unless a database or user has a word of its own.

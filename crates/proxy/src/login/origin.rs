@@ -7,9 +7,10 @@ use super::{End, Login};
 use crate::entry::Peer;
 use crate::proxy_protocol::{self, HeaderError, Origin, Versions};
 
-/// Which versions of the header are taken; `None`: the protocol is off.
-fn versions(own: &Own) -> Option<Versions> {
-    match own.proxy_protocol {
+/// Which versions of the header are taken where the client has come in; `None`: none.
+fn versions(own: &Own, local: &Peer) -> Option<Versions> {
+    let Peer::Tcp(local) = local else { return None };
+    match own.proxy_protocol.at(local.ip()) {
         ProxyProtocol::Off => None,
         ProxyProtocol::V2 => Some(Versions::V2),
         ProxyProtocol::Any => Some(Versions::Any),
@@ -28,7 +29,7 @@ impl Login {
     /// log, on the console, for the HBA file and in the ledger. Within client_login_timeout, as all of the login.
     pub(super) async fn proxy_header(&mut self) -> Result<(), End> {
         let own = &self.plan.own;
-        let Some(versions) = versions(own).filter(|_| is_in(&own.proxy_protocol_from, &self.peer)) else {
+        let Some(versions) = versions(own, &self.local).filter(|_| is_in(&own.proxy_protocol_from, &self.peer)) else {
             return Ok(());
         };
         loop {
@@ -56,7 +57,7 @@ impl Login {
 
     /// What cannot be a startup packet may be the header of somebody who may not send one.
     pub(super) fn stray_header(&self, head: &[u8]) -> Option<Cause> {
-        let is_on = versions(&self.plan.own).is_some();
+        let is_on = !self.plan.own.proxy_protocol.is_off();
         (is_on && proxy_protocol::looks_like(head)).then_some(Cause::UnexpectedProxyHeader)
     }
 }
