@@ -90,9 +90,15 @@ fn address_in_brackets(line: &str) -> Option<usize> {
 
 fn pair(line: &str, keys: Keys) -> Line<'_> {
     let Some((key, behind)) = key(line, keys) else {
-        return Line::Broken(
-            "a name of other characters than letters, digits and _.-* must stand in double quotes",
-        );
+        return Line::Broken(match keys {
+            Keys::Names => {
+                "a name of other characters than letters, digits and _.-* must stand in double quotes"
+            }
+            Keys::Targets => {
+                "HOST:PORT with other characters than letters, digits and _.-*:/@ (and an IPv6 address in brackets) \
+                 must stand in double quotes"
+            }
+        });
     };
     if key.is_empty() {
         return Line::Broken("a name cannot be empty");
