@@ -131,13 +131,14 @@ fn in_brief(pooler: &dyn Pooler, level: Level, database: &str, user: &str) -> St
     let asks = Asks::new(pooler, level, database, user);
     let view = pooler.admission(database, user);
     let verdict = asks.verdict(&view);
-    match &view.pool {
-        Some(Admission::Waits(obstacles)) if view.at_the_door.is_none() => match obstacles.first() {
-            Some(obstacle) => format!("{verdict} {}", asks.obstacle(obstacle, &view)),
-            None => verdict,
-        },
-        Some(_) | None => verdict,
-    }
+    let why = match (&view.at_the_door, &view.pool) {
+        (Some(cause), _) => asks.door(cause).map(|limit| format!(" ({limit})")),
+        (None, Some(Admission::Waits(obstacles))) => {
+            obstacles.first().map(|obstacle| format!(" {}", asks.obstacle(obstacle, &view)))
+        }
+        (None, _) => None,
+    };
+    verdict + &why.unwrap_or_default()
 }
 
 /// The line of a database: its own, or that of `*`.

@@ -378,6 +378,10 @@ fn who_asks_for_less_is_told_of_more() {
     );
     let nowhere = lines(Some("nowhere"), None);
     assert_eq!(nowhere, ["A new client of database nowhere would be refused: no such database: nowhere"]);
+    let refused = AdmissionView { at_the_door: Some(Cause::MaxUserClients), ..waits(Vec::new()) };
+    let still = Still { admission: refused, ..still };
+    let of_bob = answer(&still, ADMIN, None, None).expect("an answer").remove(1);
+    assert!(of_bob.ends_with(" (max_user_client_connections = 1 of user bob, a.ini:10)"), "{of_bob}");
     let none = Still { keys: Vec::new(), ..still };
     assert!(answer(&none, ADMIN, None, None).expect("an answer")[0].starts_with("There is no pool yet"));
 }
