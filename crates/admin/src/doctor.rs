@@ -3,17 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use plimsoll_config::Plan;
+use plimsoll_config::{Plan, Shown};
 use plimsoll_proxy::{
-    HoldView, HouseView, NeedView, ServerFacts, SiteView, VerdictLevel, VisitorView, WaiterView,
+    HoldView, HouseView, Level, NeedView, ServerFacts, SiteView, VerdictLevel, VisitorView, WaiterView,
 };
 
 use crate::pooler::Pooler;
-use crate::show::{Words, hosts, tags};
+use crate::show::{Words, hosts, tags, words};
 use crate::why::age;
-
-/// Longest line, characters.
-const WIDTH: usize = 110;
 
 /// Most lines of a section.
 const TOP: usize = 5;
@@ -50,15 +47,15 @@ pub(crate) type Line = (&'static str, String);
 
 impl Patient {
     /// Everything that can be seen without asking the servers.
-    pub(crate) fn of(pooler: &dyn Pooler, words: Words) -> Patient {
+    pub(crate) fn of(pooler: &dyn Pooler, level: Level) -> Patient {
         Patient {
             house: pooler.house(),
             holds: pooler.holds(),
             waiters: pooler.waiters(),
             sites: pooler.sites(),
             visitors: pooler.visitors(),
-            settings: settings(&pooler.plan()),
-            words,
+            settings: settings(&pooler.plan(), level),
+            words: words(level),
         }
     }
 
@@ -66,7 +63,7 @@ impl Patient {
     pub(crate) fn lines(&self, facts: &[ServerFacts]) -> Vec<Line> {
         let mut out = vec![("verdict", self.verdict())];
         let mut add = |section: &'static str, lines: Vec<String>| {
-            out.extend(lines.into_iter().map(|line| (section, cut(line))));
+            out.extend(lines.into_iter().map(|line| (section, in_one_line(line))));
         };
         add("servers", self.servers(facts));
         add("pools", self.pools());
@@ -162,8 +159,16 @@ impl Patient {
         let ours = said.backends.iter().filter(|backend| backend.ours).count();
         let foreign = said.backends.len() - ours;
         let asleep = said.backends.iter().filter(|backend| backend.state.starts_with("idle")).count();
+        let hidden = said.backends.iter().filter(|backend| backend.hidden).count();
+        let unseen = match hidden {
+            0 => String::new(),
+            hidden => {
+                format!("; the state of {hidden} is not visible to {} (pg_read_all_stats)", asked_as(server))
+            }
+        };
         let mut lines = vec![format!(
-            "{target} (PostgreSQL {}): allows {} ({} less {} reserved); {ours} ours, {foreign} foreign, {asleep} idle",
+            "{target} (PostgreSQL {}): allows {} ({} less {} reserved); {ours} ours, {foreign} foreign, {asleep} \
+             idle{unseen}",
             said.version,
             said.max_connections.saturating_sub(said.reserved),
             said.max_connections,
@@ -286,6 +291,11 @@ impl Patient {
     }
 }
 
+/// Who asked a server.
+fn asked_as(server: &ServerFacts) -> &str {
+    server.via.as_ref().map_or("the role", |(_, role)| role)
+}
+
 fn need(pool: &NeedView) -> String {
     let wait = match pool.waiting {
         0 => String::new(),
@@ -320,20 +330,27 @@ fn largest(counts: HashMap<String, u32>, most: usize) -> String {
     named.join(", ")
 }
 
-/// Settings that differ from their default, with the place where they are set.
-fn settings(plan: &Plan) -> Vec<String> {
-    let own = plan.set_at.iter().filter(|(key, _)| plan.shown.iter().all(|shown| shown.key != **key));
-    let own = own.map(|(key, at)| format!("{key} = {} ({})", at.value, file(&at.place)));
-    let changed = plan
-        .shown
-        .iter()
-        .filter(|shown| shown.value.as_deref() != shown.default && !PLACES.contains(&shown.key))
-        .map(|shown| {
-            let place = plan.set_at.get(shown.key).map(|at| format!(" ({})", file(&at.place)));
-            let value = shown.value.as_deref().unwrap_or("");
-            format!("{} = {value}{}", shown.key, place.unwrap_or_default())
-        });
-    own.chain(changed).collect()
+/// Settings that somebody has set to something else than their default; administrators see where.
+fn settings(plan: &Plan, level: Level) -> Vec<String> {
+    let own = plimsoll_config::own_shown(&plan.own);
+    let said = |shown: &Shown| {
+        let live = plan.set_live.contains(shown.key);
+        let at = plan.set_at.get(shown.key);
+        if PLACES.contains(&shown.key) || !(live || at.is_some()) || shown.value.as_deref() == shown.default {
+            return None;
+        }
+        // As it was written, where it was: SHOW CONFIG has its own way with some.
+        let (value, place) = match at.filter(|_| !live) {
+            Some(at) if shown.default == Some(&at.value) => return None,
+            Some(at) => (at.value.as_str(), file(&at.place)),
+            None => (shown.value.as_deref().unwrap_or(""), "SET"),
+        };
+        Some(match level {
+            Level::Admin => format!("{} = {value} ({place})", shown.key),
+            Level::Stats => format!("{} = {value}", shown.key),
+        })
+    };
+    own.iter().chain(&plan.shown).filter_map(said).collect()
 }
 
 /// `file:line` without the folders before it.
@@ -341,11 +358,10 @@ fn file(place: &str) -> &str {
     place.rsplit('/').next().unwrap_or(place)
 }
 
-fn cut(line: String) -> String {
-    // Claimed text is escaped already; a line end would break the screen all the same.
-    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match line.char_indices().nth(WIDTH - 1) {
-        Some((at, _)) if line.chars().count() > WIDTH => format!("{}…", &line[..at]),
-        _ => line,
-    }
+/// Claimed text is escaped already; a line end would break the screen all the same.
+fn in_one_line(line: String) -> String {
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,7 +154,9 @@ impl Failure {
                 Some("The console is not PostgreSQL: one command at a time, no SQL.")
             }
             Failure::BadArguments => Some("Names have at most 63 bytes, values of SET at most 255."),
-            Failure::AdminNeeded => Some("The user must be in admin_users; stats_users may only SHOW."),
+            Failure::AdminNeeded => {
+                Some("The user must be in admin_users; stats_users may only SHOW, and EXPLAIN themselves.")
+            }
             Failure::DatabaseRequired => {
                 Some("Write the name of a database after the command: SHOW DATABASES.")
             }

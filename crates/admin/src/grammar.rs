@@ -6,7 +6,7 @@
 //! line   = call | set
 //! call   = blanks WORD [ blanks WORD ] blanks [ ";" blanks ]
 //! show   = blanks "show" blanks WORD blanks WORD blanks [ ";" blanks ]      (ours)
-//! explain = blanks "explain" blanks "admission" blanks WORD [ blanks WORD ] blanks [ ";" blanks ]   (ours)
+//! explain = blanks "explain" blanks "admission" [ blanks WORD [ blanks WORD ] ] blanks [ ";" blanks ]   (ours)
 //! set    = blanks "set" blanks WORD [blanks] ("=" | "to") [blanks] (WORD | STRING) blanks [ ";" blanks ]
 //! WORD   = '"' … '"' with "" for a quote, or letters, digits and underscores
 //! STRING = "'" … "'" with '' for a quote
@@ -38,10 +38,10 @@ pub(crate) enum Line {
         /// Of whom, or how.
         of: String,
     },
-    /// `EXPLAIN ADMISSION database [user]`: not PgBouncer's.
+    /// `EXPLAIN ADMISSION [database] [user]`: not PgBouncer's.
     Explain {
         /// The database a client would ask for.
-        database: String,
+        database: Option<String>,
         /// As whom.
         user: Option<String>,
     },
@@ -60,10 +60,10 @@ pub(crate) enum Line {
 /// [`Failure::InvalidCommand`] when the line does not fit the grammar, [`Failure::BadArguments`] when a part of it
 /// is longer than any word that means something here.
 pub(crate) fn parse(text: &str) -> Result<Line, Failure> {
-    let line = call(text)
+    let line = explain(text)
+        .or_else(|| call(text))
         .or_else(|| set(text))
         .or_else(|| show(text))
-        .or_else(|| explain(text))
         .ok_or_else(|| Failure::InvalidCommand(text.to_string()))?;
     if fits(&line) { Ok(line) } else { Err(Failure::BadArguments) }
 }
@@ -74,8 +74,7 @@ fn fits(line: &Line) -> bool {
             command.len() <= COMMAND_BYTES_MAX && argument.len() <= ARGUMENT_BYTES_MAX
         }
         Line::Explain { database, user } => {
-            let user = user.as_deref().unwrap_or_default();
-            database.len() <= ARGUMENT_BYTES_MAX && user.len() <= ARGUMENT_BYTES_MAX
+            [database, user].into_iter().flatten().all(|name| name.len() <= ARGUMENT_BYTES_MAX)
         }
         Line::Show { what, of } => what.len() <= ARGUMENT_BYTES_MAX && of.len() <= ARGUMENT_BYTES_MAX,
         Line::Set { key, value } => {
@@ -118,9 +117,13 @@ fn show(text: &str) -> Option<Line> {
 fn explain(text: &str) -> Option<Line> {
     let rest = keyword(blanks(text), "explain")?;
     let (what, rest) = word(blanks(rest))?;
-    let (database, rest) = word(blanks(rest))?;
-    let (user, rest) = word(blanks(rest)).map_or((None, rest), |(user, rest)| (Some(user), rest));
+    let (database, rest) = optional_word(rest);
+    let (user, rest) = optional_word(rest);
     (what.eq_ignore_ascii_case("admission") && ended(rest)).then_some(Line::Explain { database, user })
+}
+
+fn optional_word(text: &str) -> (Option<String>, &str) {
+    word(blanks(text)).map_or((None, text), |(word, rest)| (Some(word), rest))
 }
 
 /// Nothing more than one semicolon.

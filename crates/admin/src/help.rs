@@ -16,7 +16,7 @@ const OWN_SHOWS: &str = "
 \tSHOW WHY <client_id>
 \tSHOW SPILLS|SPILL_STORE
 \tSHOW TARGETS|POOL_KEYS|LIVENESS
-\tEXPLAIN ADMISSION <db> [<user>]
+\tEXPLAIN ADMISSION [<db> [<user>]]
 \tSHOW MOVES";
 
 const COMMANDS: &str = "

@@ -93,8 +93,7 @@ impl AdminConsole {
                 return reply.ok_or_else(|| Failure::InvalidCommand(text.to_string()));
             }
             Line::Explain { database, user } => {
-                let user = explained(visitor, &database, user)?;
-                let lines = explain::admission(pooler, level, &database, &user);
+                let lines = explain::answer(pooler, visitor, database.as_deref(), user.as_deref())?;
                 return Ok(Reply::Now(answer::table(&show::sentences(lines))));
             }
             Line::Call { command, argument } => (command, argument),
@@ -120,7 +119,7 @@ impl AdminConsole {
             return Ok(Some(Reply::Now(answer::notice("Console usage", Some(&usage), "SHOW"))));
         }
         if what.eq_ignore_ascii_case("doctor") {
-            let patient = Patient::of(pooler, show::words(level));
+            let patient = Patient::of(pooler, level);
             let reply = move |facts: Vec<ServerFacts>| answer::table(&show::sections(patient.lines(&facts)));
             return Ok(Some(Reply::Ask(Box::new(reply))));
         }
@@ -201,15 +200,6 @@ impl AdminConsole {
             Act::Suspend => commands::suspend(pooler),
             Act::WaitClose => commands::wait_close(pooler, argument),
         }
-    }
-}
-
-/// Of whom `EXPLAIN ADMISSION database [user]` speaks: an administrator may ask about anybody, others about themselves.
-fn explained(visitor: Visitor<'_>, database: &str, user: Option<String>) -> Result<String, Failure> {
-    match (visitor.level, user) {
-        (Level::Admin, user) => Ok(user.unwrap_or_else(|| database.to_string())),
-        (Level::Stats, Some(user)) if user != visitor.user => Err(Failure::AdminNeeded),
-        (Level::Stats, _) => Ok(visitor.user.to_string()),
     }
 }
 

@@ -71,11 +71,16 @@ impl Settings {
     /// `SET key = value`: ignored without a word for a key that only a restart changes, as PgBouncer does.
     pub(crate) fn set(&self, pooler: &dyn Pooler, key: &str, value: &str) -> Result<Tls, Failure> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut plan = Plan::clone(&pooler.plan());
+        let old = pooler.plan();
+        let mut plan = Plan::clone(&old);
         plimsoll_config::set(&mut plan, key, value).map_err(|reason| {
             tracing::error!("{reason}");
             Failure::SetFailed(reason)
         })?;
+        let before = plimsoll_config::doubts(&old);
+        for doubt in plimsoll_config::doubts(&plan).iter().filter(|doubt| !before.contains(doubt)) {
+            tracing::warn!("{doubt}");
+        }
         let reloaded = pooler.reload(plan);
         (self.follow)(&pooler.plan(), Applied::Set);
         // What an earlier SET left unfinished has been told to whoever set it.

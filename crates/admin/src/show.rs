@@ -14,6 +14,7 @@ mod lists;
 mod memory;
 mod peers;
 mod pools;
+mod shares;
 mod sites;
 mod sockets;
 mod spills;
@@ -35,6 +36,7 @@ use crate::table::{Column, Row, Table, big, cell, text};
 use crate::version::version;
 pub(crate) use backends::{backends, joined};
 pub(crate) use holds::{Words, words};
+pub(crate) use shares::shares;
 pub(crate) use sites::{hosts, tags};
 
 /// Name of the console's database, its pool and the user of that pool.

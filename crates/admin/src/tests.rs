@@ -223,6 +223,27 @@ fn in_our_own_shape_a_refusal_has_its_sqlstate_and_a_hint() {
 }
 
 #[test]
+fn a_key_of_our_own_is_set_like_any_other() {
+    for compat in [Compat::Plimsoll, Compat::Pgbouncer] {
+        let (console, still) = (console(compat), Still::new(compat));
+        assert_eq!(said(&console, &still, "SET target_budget = 5"), ["C SET target_budget=5"]);
+        assert_eq!(still.plan().own.target_budget.fixed(), Some(5));
+        assert_eq!(said(&console, &still, "SET workers = 3"), ["C SET workers=3"]);
+        assert_eq!(still.plan().own.workers, None, "only a restart changes it");
+    }
+    let (console, still) = (console(Compat::Plimsoll), Still::new(Compat::Plimsoll));
+    for (line, why) in [
+        ("SET target_budget = 0", "D=invalid value \"0\" for parameter target_budget: expected auto, off,"),
+        ("SET target_budge = 5", "(did you mean \"target_budget\"?)"),
+        ("SET connect_backoff_max = 5", ""),
+        ("SET connect_backoff_min = '6s'", "connect_backoff_max (5s) is less than connect_backoff_min (6s)"),
+    ] {
+        let said = said(&console, &still, line);
+        assert!(said[0].contains(why), "{line}: {said:?}");
+    }
+}
+
+#[test]
 fn who_resumes_the_wrong_thing_is_told_the_right_one() {
     for (error, line, hint) in [
         (ControlError::PoolerNotPaused, "resume", "RESUME and its name"),

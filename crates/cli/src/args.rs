@@ -76,12 +76,14 @@ pub enum Ask {
         table: TableArgs,
     },
     /// What would happen to a new client, what stops it, and where that is set
-    #[command(after_help = "Example:\n  plimsoll explain shop app")]
+    #[command(
+        after_help = "Examples:\n  plimsoll explain             each pool in one line\n  plimsoll explain shop        all who have a pool of it\n  plimsoll explain shop app"
+    )]
     Explain {
-        /// The database it would ask for
-        database: String,
-        /// As whom
-        user: String,
+        /// The database it would ask for [default: each pool there is]
+        database: Option<String>,
+        /// As whom [default: each user who has a pool of it]
+        user: Option<String>,
         /// What every answer in lines takes
         #[command(flatten)]
         lines: LineArgs,

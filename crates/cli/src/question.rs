@@ -201,7 +201,9 @@ impl<'a> Question<'a> {
         match ask {
             Ask::Doctor(lines) => of_lines("SHOW DOCTOR".to_string(), Shape::Sections, lines),
             Ask::Explain { database, user, lines } => {
-                let command = format!("EXPLAIN ADMISSION {} {}", quoted(database), quoted(user));
+                let named = [database, user].into_iter().flatten();
+                let names: String = named.map(|name| format!(" {}", quoted(name))).collect();
+                let command = format!("EXPLAIN ADMISSION{names}");
                 of_lines(command, Shape::Sentences, lines)
             }
             Ask::Why { who, lines } => of_lines(format!("SHOW WHY {who}"), Shape::Sentences, lines),

@@ -49,6 +49,9 @@ fn keep(old: &Plan, new: &mut Plan, key: &'static Key) {
         // A plan that shows nothing was made without any text; there is nothing to go by.
         return;
     };
+    if old.set_live.contains(key.name) {
+        new.set_live.insert(key.name);
+    }
     // It was taken once, so it is taken again; NULL is what an empty text stands for.
     let _ = keys::assign(new, key, before.value.as_deref().unwrap_or(""));
     if let Some(line) = new.shown.iter_mut().find(|line| line.key == key.name) {

@@ -39,7 +39,6 @@ impl fmt::Display for Doubt {
 pub fn doubts(plan: &Plan) -> Vec<Doubt> {
     let mut found = Vec::new();
     found.extend(control_user(plan));
-    found.extend(headroom(plan));
     found.extend(floors_over_budget(plan));
     found.extend(floors_over_pools(plan));
     found.extend(unused_targets(plan));
@@ -106,34 +105,6 @@ fn control_user(plan: &Plan) -> Option<Doubt> {
         ),
         todo: "put it into auth_file with its password",
     })
-}
-
-/// A headroom that leaves nothing.
-fn headroom(plan: &Plan) -> Vec<Doubt> {
-    let own = &plan.own;
-    let doubt = |place: Option<Place>, headroom: u32, budget: u32, of: &str| Doubt {
-        id: "headroom-over-budget",
-        place,
-        message: format!(
-            "the headroom ({headroom}) is not less than the budget ({budget}){of}: it leaves no place"
-        ),
-        todo: "lower the headroom, or raise the budget",
-    };
-    let mut found = Vec::new();
-    if let (Some(headroom), Some(budget)) = (own.target_headroom, own.target_budget.fixed())
-        && headroom >= budget
-    {
-        found.push(doubt(plan.own_place("target_headroom"), headroom, budget, ""));
-    }
-    for line in plan.targets.iter().filter(|line| line.budget.is_some() || line.headroom.is_some()) {
-        let headroom = line.headroom.or(own.target_headroom);
-        if let (Some(headroom), Some(budget)) = (headroom, line.budget.unwrap_or(own.target_budget).fixed())
-            && headroom >= budget
-        {
-            found.push(doubt(plan.place_of_target(line).cloned(), headroom, budget, &format!(" of {line}")));
-        }
-    }
-    found
 }
 
 /// Places that are guaranteed to more pools than there are places.

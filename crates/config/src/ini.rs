@@ -30,6 +30,21 @@ pub(crate) enum Keys {
     Targets,
 }
 
+impl Keys {
+    /// What to say of a name that has other characters.
+    fn unquoted(self) -> &'static str {
+        match self {
+            Keys::Names => {
+                "a name of other characters than letters, digits and _.-* must stand in double quotes"
+            }
+            Keys::Targets => {
+                "HOST:PORT with other characters than letters, digits and _.-*:/@ (and an IPv6 address in brackets) \
+                 must stand in double quotes"
+            }
+        }
+    }
+}
+
 /// All lines that are neither empty nor comments, with their numbers from 1.
 ///
 /// A section header may have something behind it on its line; PgBouncer reads that as the next line.
@@ -89,16 +104,16 @@ fn address_in_brackets(line: &str) -> Option<usize> {
 }
 
 fn pair(line: &str, keys: Keys) -> Line<'_> {
-    let Some((key, behind)) = key(line, keys) else {
-        return Line::Broken(
-            "a name of other characters than letters, digits and _.-* must stand in double quotes",
-        );
-    };
+    let Some((key, behind)) = key(line, keys) else { return Line::Broken(keys.unquoted()) };
     if key.is_empty() {
         return Line::Broken("a name cannot be empty");
     }
     match behind.trim_start_matches([' ', '\t']).strip_prefix('=') {
         Some(value) => Line::Pair { key, value: value.trim() },
+        // The name goes on with what it may not have.
+        None if keys == Keys::Targets && !behind.starts_with([' ', '\t']) && !behind.is_empty() => {
+            Line::Broken(keys.unquoted())
+        }
         None => Line::Broken("expected \"key = value\", a [section], %include or a comment"),
     }
 }

@@ -1,6 +1,7 @@
 //! Every key of `[pgbouncer]`, in the order of `SHOW CONFIG`: one row each, nothing about a key is said twice.
 
 use crate::near;
+use crate::own;
 use crate::plan::{General, Plan, Shown};
 use crate::table::{Fault, Field, Key, Kind, Support, Taken, When};
 
@@ -181,19 +182,29 @@ pub(crate) fn assign(plan: &mut Plan, key: &'static Key, text: &str) -> Result<T
     Ok(taken)
 }
 
-/// Sets one `[pgbouncer]` key as the console's `SET` does.
+/// Sets one key of `[pgbouncer]` or `[plimsoll]` as the console's `SET` does.
 ///
 /// # Errors
 /// Unknown key or bad value. A key that cannot be changed is ignored without an error, as PgBouncer does.
 pub fn set(plan: &mut Plan, key: &str, value: &str) -> Result<(), String> {
-    let row = find(key).ok_or_else(|| unknown(key))?;
+    let Some(row) = find(key) else {
+        return match own::find(key) {
+            Some(row) => own::set(plan, row, value),
+            None => Err(nowhere(key)),
+        };
+    };
     match row.when {
-        When::Restart => Ok(()),
-        When::Always => match assign(plan, row, value) {
-            Ok(_) => Ok(()),
-            Err(fault) => Err(fault.message(key, value, None)),
-        },
-    }
+        When::Restart => return Ok(()),
+        When::Always => assign(plan, row, value).map_err(|fault| fault.message(key, value, None))?,
+    };
+    plan.set_live.insert(row.name);
+    Ok(())
+}
+
+/// What to say of a key that neither section has.
+fn nowhere(name: &str) -> String {
+    let both = KEYS.iter().map(|key| key.name).chain(own::KEYS.iter().map(|key| key.name));
+    format!("unknown parameter: pgbouncer/{name}{}", near::hint(name, both))
 }
 
 #[cfg(test)]

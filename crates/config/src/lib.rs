@@ -36,6 +36,7 @@ pub use listeners::ProxyListeners;
 pub use load::{ReadFile, load};
 pub use mistake::Mistake;
 pub use network::Network;
+pub use own::shown as own_shown;
 pub use place::{Place, Places};
 pub use plan::{
     AuthType, CancelOnClientLoss, Change, Compat, Database, Disclose, Dns, General, Host, Ledger,

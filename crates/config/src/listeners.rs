@@ -1,5 +1,6 @@
 //! `proxy_protocol`: which listener expects which header of the PROXY protocol.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::network::Network;
@@ -10,8 +11,7 @@ use crate::table::Fault;
 pub(crate) const EXPECTED: &str =
     "off, v2, any, or a list by address listened on, such as: off, 10.0.9.5=v2, 2001:db8::/64=any";
 
-const WORDS: [(&str, ProxyProtocol); 3] =
-    [("off", ProxyProtocol::Off), ("v2", ProxyProtocol::V2), ("any", ProxyProtocol::Any)];
+const ALL: [ProxyProtocol; 3] = [ProxyProtocol::Off, ProxyProtocol::V2, ProxyProtocol::Any];
 
 /// Which header of the PROXY protocol is expected at which address of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl ProxyListeners {
     /// If a word or an address is none, or there are two words for the rest.
     pub(crate) fn parse(text: &str) -> Result<ProxyListeners, Fault> {
         let fault = || Fault::Invalid(EXPECTED);
-        let word = |text: &str| WORDS.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let word = |text: &str| ALL.into_iter().find(|versions| word_of(*versions) == text);
         let mut listeners = ProxyListeners::default();
         let mut rest = None;
         for item in text.split(',').map(str::trim) {
@@ -59,6 +59,21 @@ impl ProxyListeners {
         }
         listeners.rest = rest.unwrap_or_default();
         Ok(listeners)
+    }
+}
+
+impl fmt::Display for ProxyListeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word_of(self.rest))?;
+        self.at.iter().try_for_each(|(network, versions)| write!(f, ", {network}={}", word_of(*versions)))
+    }
+}
+
+fn word_of(versions: ProxyProtocol) -> &'static str {
+    match versions {
+        ProxyProtocol::Off => "off",
+        ProxyProtocol::V2 => "v2",
+        ProxyProtocol::Any => "any",
     }
 }
 

@@ -1,5 +1,7 @@
 //! Every key of `[plimsoll]`: one row each.
 
+mod shown;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,11 +9,14 @@ use crate::listeners::{self, ProxyListeners};
 use crate::near;
 use crate::network::{self, Network};
 use crate::plan::{
-    CancelOnClientLoss, Compat, Disclose, Ledger, Own, QueueFairness, Spill, SpillInTransaction, Statements,
+    CancelOnClientLoss, Compat, Disclose, Ledger, Own, Plan, QueueFairness, Spill, SpillInTransaction,
+    Statements,
 };
-use crate::table::Fault;
+use crate::table::{Fault, When};
 use crate::target::{self, HEADROOM_MAX};
 use crate::value;
+
+pub use shown::shown;
 
 /// Where in `Own` a value lives.
 type At<T> = fn(&mut Own) -> &mut Option<T>;
@@ -81,7 +86,7 @@ pub(crate) struct Key {
     pub(crate) default: &'static str,
     pub(crate) field: Field,
     /// Whether only a restart changes it.
-    pub(crate) when: crate::table::When,
+    pub(crate) when: When,
 }
 
 /// The rows.
@@ -152,11 +157,11 @@ pub(crate) static KEYS: &[Key] = &[
 ];
 
 const fn reload(name: &'static str, default: &'static str, field: Field) -> Key {
-    Key { name, default, field, when: crate::table::When::Always }
+    Key { name, default, field, when: When::Always }
 }
 
 const fn restart(name: &'static str, default: &'static str, field: Field) -> Key {
-    Key { name, default, field, when: crate::table::When::Restart }
+    Key { name, default, field, when: When::Restart }
 }
 
 /// The row of a key.
@@ -167,6 +172,25 @@ pub(crate) fn find(name: &str) -> Option<&'static Key> {
 /// What to say of a key that has no row.
 pub(crate) fn unknown(name: &str) -> String {
     format!("unknown parameter: plimsoll/{name}{}", near::hint(name, KEYS.iter().map(|key| key.name)))
+}
+
+/// Sets one key as the console's `SET` does: nothing happens to one that only a restart changes.
+///
+/// # Errors
+/// A value that cannot be, by itself or beside the others.
+pub(crate) fn set(plan: &mut Plan, row: &'static Key, value: &str) -> Result<(), String> {
+    match row.when {
+        When::Restart => return Ok(()),
+        When::Always => {}
+    }
+    let mut own = plan.own.clone();
+    row.assign(&mut own, value).map_err(|fault| fault.message(row.name, value, None))?;
+    if let Some((_, why)) = contradictions(&own).into_iter().next() {
+        return Err(why);
+    }
+    plan.own = own;
+    plan.set_live.insert(row.name);
+    Ok(())
 }
 
 impl Key {

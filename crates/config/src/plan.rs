@@ -38,6 +38,8 @@ pub struct Plan {
     pub shown: Vec<Shown>,
     /// Where in the files keys of `[pgbouncer]` and `[plimsoll]` are set: value and place (`file:line`).
     pub set_at: BTreeMap<&'static str, SetAt>,
+    /// The keys of both that the console's SET has changed since the files were read.
+    pub set_live: BTreeSet<&'static str>,
     /// The `[pgbouncer]` keys that the files really had: what [`crate::carry`] must not overwrite.
     pub explicit: BTreeSet<&'static str>,
     /// `[targets]`, in the order of host and port.

@@ -1,9 +1,11 @@
 //! A line of `[targets]`: what counts for one physical server.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
+use crate::connstr;
 use crate::mistake::Mistake;
 use crate::place::Place;
 use crate::plan::Host;
@@ -127,6 +129,7 @@ fn take_budget(line: &mut TargetLine, text: &str) -> Result<(), Fault> {
 pub(crate) fn parse(name: &str, text: &str, place: &Place) -> Result<TargetLine, Vec<Mistake>> {
     let mut line = TargetLine::default();
     let mut mistakes = slot::take(&mut line, KEYS, "target", text, place);
+    mistakes.extend(unclear(name, text).map(|why| place.mistake(why)));
     match host_and_port(name) {
         Some((host, port)) => (line.host, line.port) = (host, port),
         None => {
@@ -136,6 +139,17 @@ pub(crate) fn parse(name: &str, text: &str, place: &Place) -> Result<TargetLine,
         }
     }
     if mistakes.is_empty() { Ok(line) } else { Err(mistakes) }
+}
+
+/// What is wrong with a line that says nothing, or the same twice: which of two numbers is meant is not ours to guess.
+fn unclear(name: &str, text: &str) -> Option<String> {
+    let pairs = connstr::pairs(text).ok()?;
+    if pairs.is_empty() {
+        return Some(format!("target {name} says nothing: expected budget=, headroom= or both"));
+    }
+    let mut said = BTreeSet::new();
+    let (twice, _) = pairs.iter().find(|(key, _)| !said.insert(*key))?;
+    Some(format!("target {name} has {twice}= twice: once on each line"))
 }
 
 /// Names keep their letters, in lower case as names of hosts do not tell them apart.

@@ -302,7 +302,7 @@ fn what_stops_a_client_is_told_with_the_line_that_says_so() {
     assert!(nowhere.rows[0][0].as_ref().unwrap().contains("would be refused: no such database: nowhere"));
     let targets = plimsoll.show("TARGETS");
     assert_eq!((targets.number(0, "budget"), targets.cell(0, "source")), (9, "file"));
-    assert_eq!(targets.cell(0, "pools"), "p0/app 1 (1 waiting)");
+    assert_eq!(targets.cell(0, "pools"), "p0/app 1, share 1, 1 waiting");
     // Who only may look may ask about itself, and is not told of files.
     let mut stats = plimsoll.login("stats", "pgbouncer").client();
     assert_eq!(stats.fail("EXPLAIN ADMISSION p0 app").message, "admin access needed");

@@ -26,8 +26,9 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most bytes of an answer: some thousand sessions.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// Limits of the server, then its sessions. What the role may not see of others comes as NULL. `pg_blocking_pids` takes
-/// all lock tables' locks, so it is asked only of who waits for one.
+/// Limits of the server, then its sessions. Of a session that the role may not look into, only database, role and
+/// application come, and not even its kind: what has a database and a role is taken for a client's then.
+/// `pg_blocking_pids` takes all lock tables' locks, so it is asked only of who waits for one.
 const QUESTION: &str = "SELECT 'S', pg_catalog.current_setting('max_connections'), \
     pg_catalog.current_setting('superuser_reserved_connections'), \
     coalesce(pg_catalog.current_setting('reserved_connections', true), '0'), \
@@ -36,10 +37,12 @@ const QUESTION: &str = "SELECT 'S', pg_catalog.current_setting('max_connections'
     a.wait_event_type || ':' || a.wait_event, \
     CASE WHEN a.wait_event_type = 'Lock' THEN pg_catalog.array_to_string(pg_catalog.pg_blocking_pids(a.pid), ' ') END, \
     coalesce(l.count, 0), \
-    pg_catalog.floor(extract(epoch from pg_catalog.clock_timestamp() - a.state_change)) \
+    pg_catalog.floor(extract(epoch from pg_catalog.clock_timestamp() - a.state_change)), \
+    CASE WHEN a.backend_type IS NULL THEN 'hidden' END \
     FROM pg_catalog.pg_stat_activity a LEFT JOIN \
     (SELECT pid, pg_catalog.count(*) AS count FROM pg_catalog.pg_locks WHERE granted GROUP BY pid) l ON l.pid = a.pid \
-    WHERE a.backend_type = 'client backend' ORDER BY a.pid";
+    WHERE a.backend_type = 'client backend' \
+    OR (a.backend_type IS NULL AND a.datid IS NOT NULL AND a.usesysid IS NOT NULL) ORDER BY a.pid";
 
 /// What one server says of itself.
 #[derive(Clone, Debug)]
@@ -90,6 +93,8 @@ pub struct Backend {
     pub state_for: Duration,
     /// Whether it is one of ours.
     pub ours: bool,
+    /// Whether our role may not see what it does (it has no `pg_read_all_stats`).
+    pub hidden: bool,
 }
 
 /// Asks every server of which a pool has an idle connection. One after the other: this is for people.
@@ -296,6 +301,7 @@ fn understand(hub: &Hub, target: &TargetAddr, rows: &[Values]) -> Said {
             locks: number(9),
             state_for: Duration::from_secs(number(10).into()),
             ours: ours.contains(&number(1)),
+            hidden: !text(11).is_empty(),
         });
     }
     said

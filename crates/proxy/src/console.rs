@@ -146,6 +146,8 @@ pub struct ServerView {
     pub addr: String,
     /// PostgreSQL's port.
     pub port: u16,
+    /// Both, as `SHOW TARGETS` and `SHOW HOLDS` write them.
+    pub target: String,
     /// Our end of it.
     pub local_addr: String,
     /// Our port of it.

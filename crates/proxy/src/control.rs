@@ -24,7 +24,7 @@ use crate::hub::{Core, Hub, Phase};
 use crate::security::Security;
 use crate::stats::Totals;
 pub(crate) use suspend::Suspension;
-pub use targets::{AdmissionView, KeyView, SaidView, TargetView};
+pub use targets::{AdmissionView, KeyView, PartView, SaidView, TargetView};
 
 /// The database of the console.
 const CONSOLE: &str = "pgbouncer";
@@ -117,6 +117,7 @@ impl Control {
                     check_due: slot.check_due,
                     addr: entry.target.peer().addr(),
                     port: entry.target.peer().port(),
+                    target: entry.target.peer().to_string(),
                     local_addr: entry.local.addr(),
                     local_port: entry.local.port(),
                     connected_for: now.since(entry.opened),

@@ -50,7 +50,7 @@ pub use console::{
     ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, PoolView,
     Reloaded, Reply, ServerView, Shutdown, StatsView, Until, Visitor,
 };
-pub use control::{AdmissionView, Control, KeyView, SaidView, TargetView};
+pub use control::{AdmissionView, Control, KeyView, PartView, SaidView, TargetView};
 pub use liveness::{FoundView, LifeView};
 pub use security::tls_settings;
 pub use spill::{StoreView, probe_spill_dir};

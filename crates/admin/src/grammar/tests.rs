@@ -40,6 +40,26 @@ fn a_set_has_a_word_or_a_string() {
 }
 
 #[test]
+fn an_explain_has_up_to_two_names() {
+    let explain = |database: Option<&str>, user: Option<&str>| {
+        Ok(Line::Explain { database: database.map(str::to_string), user: user.map(str::to_string) })
+    };
+    for (text, expected) in [
+        ("EXPLAIN ADMISSION", explain(None, None)),
+        ("explain admission ;", explain(None, None)),
+        ("explain admission shop", explain(Some("shop"), None)),
+        ("explain admission \"my shop\" app;", explain(Some("my shop"), Some("app"))),
+    ] {
+        assert_eq!(parse(text), expected, "{text:?}");
+    }
+    for text in ["explain admission shop app x", "explain admission a-b"] {
+        assert_eq!(parse(text), Err(Failure::InvalidCommand(text.to_string())), "{text:?}");
+    }
+    let long = format!("explain admission {}", "x".repeat(64));
+    assert_eq!(parse(&long), Err(Failure::BadArguments));
+}
+
+#[test]
 fn what_does_not_fit_is_invalid_and_named() {
     for text in [
         "",

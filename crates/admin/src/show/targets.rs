@@ -1,9 +1,9 @@
 //! `SHOW TARGETS` and `SHOW POOL_KEYS`: what each physical server has for us, and why there are the pools there are.
 
 use plimsoll_pool::BudgetSource;
-use plimsoll_proxy::{KeyView, TargetView};
+use plimsoll_proxy::{KeyView, PartView, TargetView};
 
-use super::Scene;
+use super::{Scene, shares};
 use crate::table::{Column, Row, big, cell, int, text};
 
 /// So many pools are looked at for what made them.
@@ -40,7 +40,7 @@ pub(super) fn target_rows(scene: &Scene<'_>) -> Vec<Row> {
 
 fn target_row(target: &TargetView) -> Row {
     let (counts, said) = (&target.counts, target.said.as_ref());
-    let waiting: u32 = target.pools.iter().map(|(_, _, _, waiting)| waiting).sum();
+    let waiting: u32 = target.pools.iter().map(|part| part.waiting).sum();
     vec![
         cell(&target.address),
         target.budget.map(|budget| budget.to_string()),
@@ -80,14 +80,26 @@ pub(crate) fn source(source: BudgetSource) -> &'static str {
     }
 }
 
+/// `shop/app 3, share 4, weight 2, floor 1, 5 waiting; …`: what a pool has, what is its when all want more, and the
+/// words of its lines that say so.
 fn pools(target: &TargetView) -> String {
-    let one =
-        |(database, role, has, waiting): &(std::sync::Arc<str>, std::sync::Arc<str>, u32, u32)| match waiting
-        {
-            0 => format!("{database}/{role} {has}"),
-            waiting => format!("{database}/{role} {has} ({waiting} waiting)"),
-        };
-    target.pools.iter().map(one).collect::<Vec<_>>().join(", ")
+    let one = |(part, share): (&PartView, Option<f64>)| {
+        let mut text = format!("{}/{} {}", part.database, part.role, part.has);
+        if let Some(share) = share {
+            text.push_str(&format!(", share {}", shares::text(share)));
+        }
+        if part.weight != 1 {
+            text.push_str(&format!(", weight {}", part.weight));
+        }
+        if part.floor > 0 {
+            text.push_str(&format!(", floor {}", part.floor));
+        }
+        if part.waiting > 0 {
+            text.push_str(&format!(", {} waiting", part.waiting));
+        }
+        text
+    };
+    target.pools.iter().zip(shares::shares(target)).map(one).collect::<Vec<_>>().join("; ")
 }
 
 pub(super) const POOL_KEYS: &[Column] = &[
@@ -99,6 +111,8 @@ pub(super) const POOL_KEYS: &[Column] = &[
     int("servers"),
     text("why"),
     text("warning"),
+    int("weight"),
+    int("floor"),
 ];
 
 /// A row for each pool; where pools have come with the clients, every row says so.
@@ -118,6 +132,8 @@ pub(super) fn key_rows(scene: &Scene<'_>) -> Vec<Row> {
             cell(servers),
             cell(&key.why),
             warning.clone(),
+            cell(key.weight),
+            cell(key.floor),
         ]
     };
     keys.iter().map(row).collect()
@@ -150,7 +166,48 @@ mod tests {
             clients,
             counts: plimsoll_pool::PoolCounts::default(),
             options: Vec::new(),
+            weight: 1,
+            floor: 0,
         }
+    }
+
+    #[test]
+    fn pools_have_their_shares() {
+        let part = |role: &str, has, purpose| PartView {
+            database: "shop".into(),
+            role: role.into(),
+            purpose,
+            has,
+            waiting: 0,
+            size: 20,
+            weight: 1,
+            floor: 0,
+        };
+        let mut target = TargetView {
+            address: String::new(),
+            budget: Some(10),
+            source: BudgetSource::Configured,
+            configured: Some(10),
+            learned: None,
+            counts: plimsoll_pool::PoolCounts::default(),
+            used: 10,
+            said: None,
+            trouble: None,
+            refused: None,
+            unseen: Vec::new(),
+            differences: 0,
+            line: None,
+            pools: vec![
+                PartView { weight: 2, floor: 1, waiting: 5, ..part("app", 3, "clients") },
+                part("bob", 6, "clients"),
+                part("watcher", 1, "control_user"),
+            ],
+        };
+        let expected =
+            "shop/app 3, share 6, weight 2, floor 1, 5 waiting; shop/bob 6, share 3; shop/watcher 1";
+        assert_eq!(pools(&target), expected);
+        target.budget = None;
+        assert_eq!(pools(&target), "shop/app 3, weight 2, floor 1, 5 waiting; shop/bob 6; shop/watcher 1");
     }
 
     #[test]

@@ -281,6 +281,17 @@ fn sockets_tell_what_is_known_of_the_other_side() {
 }
 
 #[test]
+fn our_own_keys_stand_behind_pgbouncers() {
+    let theirs = rows("config").len();
+    let ours = ask(Compat::Plimsoll, "config").1;
+    assert_eq!(rows("config"), ours[..theirs]);
+    let find = |key: &str| ours[theirs..].iter().find(|row| row[0] == key).expect("a key").join(" ");
+    assert_eq!(find("target_budget"), "target_budget auto auto yes");
+    assert_eq!(find("compat"), "compat plimsoll plimsoll no");
+    assert_eq!(find("cleanup_timeout"), "cleanup_timeout 5s 5s yes");
+}
+
+#[test]
 fn descriptors_are_for_administrators() {
     let still = Still::new(Compat::Pgbouncer);
     let reply = console(Compat::Pgbouncer).answer(

@@ -9,8 +9,8 @@ use plimsoll_config::{Compat, Database, Host, Plan, Shown, UserSettings};
 use plimsoll_pool::{Admission, Obstacle, PoolCounts, SlotState};
 use plimsoll_proxy::{
     AdmissionView, ClientState, ClientView, ControlError, DatabaseView, FoundView, HoldView, HouseView,
-    KeyView, LifeView, ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView, StatsView,
-    StoreView, TargetView, Totals, VisitorView, WaiterView,
+    KeyView, LifeView, ListsView, NeedView, PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView,
+    StatsView, StoreView, TargetView, Totals, VisitorView, WaiterView,
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
 
@@ -22,6 +22,11 @@ pub(crate) struct Still {
     pub(crate) paused: bool,
     pub(crate) suspended: bool,
     pub(crate) refusal: Option<ControlError>,
+    pub(crate) admission: AdmissionView,
+    pub(crate) targets: Vec<TargetView>,
+    pub(crate) keys: Vec<KeyView>,
+    pub(crate) holds: Vec<HoldView>,
+    pub(crate) needs: Vec<NeedView>,
     pub(crate) told: RefCell<Vec<String>>,
 }
 
@@ -64,6 +69,19 @@ fn database() -> Database {
     }
 }
 
+/// A full pool with a queue.
+fn admission() -> AdmissionView {
+    AdmissionView {
+        role: None,
+        exists: true,
+        at_the_door: None,
+        pool: Some(Admission::Waits(vec![Obstacle::PoolSize { max: 20, used: 20 }])),
+        before: 45,
+        size: 20,
+        targets: Vec::new(),
+    }
+}
+
 impl Still {
     pub(crate) fn new(compat: Compat) -> Still {
         Still {
@@ -71,6 +89,11 @@ impl Still {
             paused: false,
             suspended: false,
             refusal: None,
+            admission: admission(),
+            targets: Vec::new(),
+            keys: Vec::new(),
+            holds: Vec::new(),
+            needs: Vec::new(),
             told: RefCell::default(),
         }
     }
@@ -114,6 +137,7 @@ fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
         check_due,
         addr: "10.0.0.1".to_string(),
         port: 5433,
+        target: "10.0.0.1:5433".to_string(),
         local_addr: "10.0.0.9".to_string(),
         local_port: 50_000,
         connected_for: Duration::from_secs(60),
@@ -129,7 +153,7 @@ fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
 
 impl Pooler for Still {
     fn targets(&self) -> Vec<TargetView> {
-        Vec::new()
+        self.targets.clone()
     }
 
     fn lives(&self) -> HashMap<u64, LifeView> {
@@ -154,18 +178,19 @@ impl Pooler for Still {
     }
 
     fn pool_keys(&self) -> Vec<KeyView> {
-        Vec::new()
+        self.keys.clone()
     }
 
-    fn admission(&self, _database: &str, user: &str) -> AdmissionView {
+    fn admission(&self, database: &str, user: &str) -> AdmissionView {
+        let config = self.plan();
+        let line = config.databases.iter().find(|line| line.name == database);
+        let role = line.and_then(|line| line.user.as_deref()).unwrap_or(user);
+        let nowhere = line.is_none().then(|| Cause::NoSuchDatabase { name: database.into() });
+        let admission = self.admission.clone();
         AdmissionView {
-            role: Some(user.into()),
-            exists: true,
-            at_the_door: None,
-            pool: Some(Admission::Waits(vec![Obstacle::PoolSize { max: 20, used: 20 }])),
-            before: 45,
-            size: 20,
-            targets: Vec::new(),
+            role: Some(role.into()),
+            at_the_door: admission.at_the_door.or(nowhere),
+            ..self.admission.clone()
         }
     }
 
@@ -274,7 +299,7 @@ impl Pooler for Still {
     }
 
     fn holds(&self) -> Vec<HoldView> {
-        Vec::new()
+        self.holds.clone()
     }
 
     fn waiters(&self) -> Vec<WaiterView> {
@@ -303,7 +328,7 @@ impl Pooler for Still {
             paused: self.paused,
             ledger: true,
             descriptors: (20, 1024),
-            pools: Vec::new(),
+            pools: self.needs.clone(),
             logins: vec![("md5".to_string(), 3)],
         }
     }

@@ -101,6 +101,9 @@ fn every_question_is_one_command() {
         ("clients", "SHOW VISITORS"),
         ("clients --by user,database", "SHOW VISITORS"),
         ("why 0x2a", "SHOW WHY 0x2a"),
+        ("explain", "EXPLAIN ADMISSION"),
+        ("explain shop", "EXPLAIN ADMISSION \"shop\""),
+        ("explain shop my\"app", "EXPLAIN ADMISSION \"shop\" \"my\"\"app\""),
     ];
     for (words, command) in commands {
         let line = Line::try_parse_from(format!("plimsoll {words}").split(' ')).expect(words);

@@ -30,6 +30,8 @@ fn what_is_consistent_is_not_doubted() {
         "target_budget = 2",
         "target_budget = 3\ncontrol_user = a\n[databases]\nx = host=10.0.0.1 guaranteed_pool_size=1",
         "target_budget = off\ntarget_headroom = 9",
+        // A number is a cap that somebody chose: nothing is taken off it.
+        "target_budget = 3\ntarget_headroom = 9\n[databases]\nx = host=h\n[targets]\nh:5432 = budget=3 headroom=9",
         "[databases]\nx = host=h guaranteed_pool_size=20",
         "[databases]\nx = host=db\n[targets]\n10.0.0.1:5432 = budget=1",
         "[databases]\nx = host=10.0.0.1\n[targets]\ndb:5432 = budget=1",
@@ -50,18 +52,6 @@ fn the_control_user_needs_a_secret_that_opens_a_server() {
     }
     let plan = plan("[pgbouncer]\n[plimsoll]\ncontrol_user = a\n");
     assert!(doubts(&plan)[0].message.contains("there is no auth_file"));
-}
-
-#[test]
-fn a_headroom_leaves_a_place() {
-    assert_eq!(found("target_budget = 5\ntarget_headroom = 5"), [("headroom-over-budget", 5)]);
-    assert_eq!(found("target_budget = 5\ntarget_headroom = 4"), []);
-    let target =
-        |own: &str, line: &str| found(&format!("{own}\n[databases]\nx = host=h\n[targets]\nh:5432 = {line}"));
-    assert_eq!(target("target_headroom = 5", "budget=5"), [("headroom-over-budget", 8)]);
-    assert_eq!(target("target_budget = 5", "headroom=6"), [("headroom-over-budget", 8)]);
-    assert_eq!(target("target_budget = 5", "headroom=6 budget=7"), []);
-    assert_eq!(target("target_budget = auto", "headroom=6"), []);
 }
 
 #[test]

@@ -16,13 +16,13 @@ fn line(host: &str, port: u16, budget: Option<Budget>, headroom: Option<u32>) ->
 fn every_way_to_write_a_host_is_read() {
     let plan = read(
         "10.0.0.5:5432 = budget=26 headroom=2\n[::1]:5433 = budget=auto\n  [0:0:0::2]:5432=budget=off\n\
-         Db.Example_1-x:5432 = headroom=0\n/tmp:5432 =\n\"/my folder\"\"x:1\" = budget=1\n'[::3]:9' = budget=1000000\n\
+         Db.Example_1-x:5432 = headroom=0\n/tmp:5432 = budget=auto\n\"/my folder\"\"x:1\" = budget=1\n'[::3]:9' = budget=1000000\n\
          @abstract:5432 = budget=3\n",
     )
     .expect("good lines");
     let expected = [
         line("/my folder\"x", 1, Some(Budget::Max(1)), None),
-        line("/tmp", 5432, None, None),
+        line("/tmp", 5432, Some(Budget::Auto), None),
         line("10.0.0.5", 5432, Some(Budget::Max(26)), Some(2)),
         line("::1", 5433, Some(Budget::Auto), None),
         line("::2", 5432, Some(Budget::Off), None),
@@ -43,6 +43,22 @@ fn behind_an_address_in_brackets_sections_go_on() {
     // Elsewhere such a line is no key.
     let mistakes = load(Path::new("a.ini"), &mut |_| Ok("[pgbouncer]\n10.0.0.5:5432 = x".to_string()));
     assert!(mistakes.expect_err("no key")[0].message.contains("syntax error"));
+}
+
+#[test]
+fn a_line_that_says_nothing_or_the_same_twice_is_a_mistake() {
+    for (line, message) in [
+        ("h:1 =", "target h:1 says nothing: expected budget=, headroom= or both"),
+        ("h:1 = budget=5 budget=6", "target h:1 has budget= twice: once on each line"),
+        ("h:1 = headroom=1 budget=6 headroom=1", "target h:1 has headroom= twice: once on each line"),
+    ] {
+        let mistakes = read(&format!("a:1 = budget=3\n{line}")).expect_err("a mistake");
+        let told: Vec<_> = mistakes.iter().map(|mistake| (mistake.line, mistake.message.as_str())).collect();
+        assert_eq!(told, [(4, message)]);
+    }
+    let mistakes = read("h!:1 = budget=5").expect_err("a mistake");
+    let allowed = "letters, digits and _.-*:/@ (and an IPv6 address in brackets)";
+    assert!(mistakes[0].line == 3 && mistakes[0].message.contains(allowed), "{mistakes:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use plimsoll_pool::SlotState;
 use plimsoll_types::{Moment, PoolId, Side};
 
 use super::{CONSOLE, Control};
-use crate::directory::{PoolEntry, pool_mode, pool_size};
+use crate::directory::{PoolEntry, Purpose, pool_mode, pool_size};
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::hub::Hub;
 use crate::ledger::{clients_by_id, live, open_holds, site_text};
@@ -182,7 +182,11 @@ impl Control {
                 role: pool.user.clone(),
                 target: targets.get(&pool.id).cloned().unwrap_or_default(),
                 mode: pool_mode(&plan, &config, &pool.user),
-                size: pool_size(&plan, &config, &pool.user),
+                size: match pool.purpose {
+                    // It looks at one server, and has one connection there.
+                    Purpose::Control(_) => 1,
+                    Purpose::Clients | Purpose::AuthQuery => pool_size(&plan, &config, &pool.user),
+                },
                 held: counts.held,
                 idle: counts.idle + counts.used,
                 other: counts.opening + counts.tested + counts.closing + counts.lost + counts.being_canceled,

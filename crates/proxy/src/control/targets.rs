@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use plimsoll_config::{Plan, TargetLine};
 use plimsoll_pool::{Admission, BudgetSource, PoolCounts};
 use plimsoll_types::{Cause, PoolId, TargetId};
 
@@ -39,8 +40,31 @@ pub struct TargetView {
     pub unseen: Vec<u32>,
     /// How often that has been so, since the start.
     pub differences: u64,
-    /// The pools that lead there: database, role, what they have there, clients waiting.
-    pub pools: Vec<(Arc<str>, Arc<str>, u32, u32)>,
+    /// Its line of `[targets]`, if it has one.
+    pub line: Option<TargetLine>,
+    /// The pools that have something there, or wait for it.
+    pub pools: Vec<PartView>,
+}
+
+/// What one pool has of a target.
+#[derive(Clone, Debug)]
+pub struct PartView {
+    /// Configured database.
+    pub database: Arc<str>,
+    /// Server login role.
+    pub role: Arc<str>,
+    /// What it is for: `clients`, `auth_query`, `control_user`.
+    pub purpose: &'static str,
+    /// Connections there.
+    pub has: u32,
+    /// Clients that wait.
+    pub waiting: u32,
+    /// `pool_size` in force.
+    pub size: u32,
+    /// `weight` in force.
+    pub weight: u32,
+    /// `guaranteed_pool_size` in force.
+    pub floor: u32,
 }
 
 /// What a server said of itself.
@@ -75,6 +99,10 @@ pub struct KeyView {
     pub counts: PoolCounts,
     /// Startup options that are part of the key: of the database's line.
     pub options: Vec<String>,
+    /// `weight` in force.
+    pub weight: u32,
+    /// `guaranteed_pool_size` in force.
+    pub floor: u32,
 }
 
 /// What would happen to a new client: `EXPLAIN ADMISSION`.
@@ -96,16 +124,47 @@ pub struct AdmissionView {
     pub targets: Vec<(TargetId, String)>,
 }
 
+/// What a pool is for, in a word.
+fn purpose(pool: &PoolEntry) -> &'static str {
+    match pool.purpose {
+        Purpose::Clients => "clients",
+        Purpose::AuthQuery => "auth_query",
+        Purpose::Control(_) => "control_user",
+    }
+}
+
+fn part(plan: &Plan, pool: &PoolEntry, has: u32, waiting: u32) -> PartView {
+    let config = pool.database.config();
+    PartView {
+        database: pool.database.name.clone(),
+        role: pool.user.clone(),
+        purpose: purpose(pool),
+        has,
+        waiting,
+        size: crate::directory::pool_size(plan, &config, &pool.user),
+        weight: plan.weight(&config, &pool.user),
+        floor: plan.guaranteed_pool_size(&config, &pool.user),
+    }
+}
+
 impl Control {
     /// `SHOW TARGETS`.
     pub fn targets(&self) -> Vec<TargetView> {
         let hub = &self.hub;
-        let (now, all) = (hub.now(), hub.directory.lock().targets());
-        let pools = hub.directory.lock().pools();
+        let (now, plan) = (hub.now(), hub.plan());
+        let (all, pools) = {
+            let directory = hub.directory.lock();
+            let with_line = |(id, addr)| {
+                let line = directory.line_of(&plan, &addr).cloned();
+                (id, addr, line)
+            };
+            let all: Vec<_> = directory.targets().into_iter().map(with_line).collect();
+            (all, directory.pools())
+        };
         let core = hub.core.lock();
         let slots: Vec<_> = core.pools.slots().collect();
         let mut out = Vec::new();
-        for (id, addr) in all {
+        for (id, addr, line) in all {
             let Some(view) = core.pools.target_view(id) else { continue };
             let here: Vec<_> = slots.iter().filter(|slot| slot.target == id).collect();
             let mut by_pool: BTreeMap<PoolId, u32> = BTreeMap::new();
@@ -115,7 +174,7 @@ impl Control {
                 let waiting = core.pools.counts(pool.id, now).waiting;
                 let has = by_pool.get(&pool.id).copied();
                 let leads = has.is_some() || (waiting > 0 && core.pools.leads_to(pool.id, id));
-                leads.then(|| (pool.database.name.clone(), pool.user.clone(), has.unwrap_or(0), waiting))
+                leads.then(|| part(&plan, pool, has.unwrap_or(0), waiting))
             };
             let counts = here.iter().fold(PoolCounts::default(), |sum, slot| sum.with(slot.counted()));
             out.push(TargetView {
@@ -131,6 +190,7 @@ impl Control {
                 refused: view.refused.map(|at| now.since(at)),
                 unseen: known.audit.missing,
                 differences: known.audit.differences,
+                line,
                 pools: pools.iter().filter_map(of_pool).collect(),
             });
         }
@@ -140,16 +200,12 @@ impl Control {
     /// `SHOW POOL_KEYS`, by database and role.
     pub fn pool_keys(&self) -> Vec<KeyView> {
         let hub = &self.hub;
-        let (now, pools) = (hub.now(), hub.directory.lock().pools());
+        let (now, plan, pools) = (hub.now(), hub.plan(), hub.directory.lock().pools());
         let core = hub.core.lock();
         let view = |pool: &Arc<PoolEntry>| KeyView {
             database: pool.database.name.clone(),
             role: pool.user.clone(),
-            purpose: match pool.purpose {
-                Purpose::Clients => "clients",
-                Purpose::AuthQuery => "auth_query",
-                Purpose::Control(_) => "control_user",
-            },
+            purpose: purpose(pool),
             why: pool.why.clone(),
             clients: pool.clients.load(Ordering::Relaxed),
             counts: core.pools.counts(pool.id, now),
@@ -160,6 +216,8 @@ impl Control {
                 .iter()
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect(),
+            weight: plan.weight(&pool.database.config(), &pool.user),
+            floor: plan.guaranteed_pool_size(&pool.database.config(), &pool.user),
         };
         pools.iter().map(view).collect()
     }

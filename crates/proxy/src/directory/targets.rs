@@ -25,6 +25,11 @@ impl Directory {
 
     /// What the file says of a target: its line, or what holds for all.
     pub(crate) fn rule_of(&self, plan: &Plan, addr: &TargetAddr) -> Rule {
+        Rule::of(plan, self.line_of(plan, addr))
+    }
+
+    /// The line of `[targets]` that is a target's.
+    pub(crate) fn line_of<'a>(&self, plan: &'a Plan, addr: &TargetAddr) -> Option<&'a TargetLine> {
         let is_it = |line: &&TargetLine| match addr {
             TargetAddr::Unix(path, port) => {
                 *port == line.port && *path == Path::new(&line.host).join(format!(".s.PGSQL.{port}"))
@@ -37,7 +42,7 @@ impl Directory {
                     }
             }
         };
-        Rule::of(plan, plan.targets.iter().find(is_it))
+        plan.targets.iter().find(is_it)
     }
 
     /// Whether there is a pool of our own connection to a target.
