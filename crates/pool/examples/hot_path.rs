@@ -109,15 +109,9 @@ fn main() {
     println!("{:<44} {:>8}", "one request and one return", "ns");
     for workers in [1, 4] {
         println!("{:<44} {:>8.1}", format!("{workers} worker(s), idle connections"), idle_pairs(workers));
-        println!(
-            "{:<44} {:>8.1}",
-            format!("{workers} worker(s), 44 clients waiting"),
-            queue_pairs(workers, 44)
-        );
-        println!(
-            "{:<44} {:>8.1}",
-            format!("{workers} worker(s), 5000 clients waiting"),
-            queue_pairs(workers, 5000)
-        );
+        for waiting in [50, 5_000, 50_000] {
+            let what = format!("{workers} worker(s), {waiting} clients waiting");
+            println!("{what:<44} {:>8.1}", queue_pairs(workers, waiting));
+        }
     }
 }

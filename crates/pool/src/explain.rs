@@ -14,7 +14,8 @@ use crate::pool::Service;
 pub enum Admission {
     /// At once: one is idle.
     AtOnce,
-    /// As soon as one more is opened or checked: nothing is in the way.
+    /// As soon as one more is opened or checked: nothing is in the way, or only what is idle in another pool or closing,
+    /// which makes room.
     Opens,
     /// It would be refused.
     Refused(Cause),
@@ -105,7 +106,7 @@ impl Pools {
             return Some(Admission::Refused(cause));
         }
         let mut found = self.obstacles_of_pool(id, now);
-        if found.is_empty() {
+        if found.is_empty() && !self.could_open(id, now) {
             found = self.obstacles_of_targets(id);
         }
         Some(if found.is_empty() { Admission::Opens } else { Admission::Waits(found) })
@@ -140,6 +141,17 @@ impl Pools {
         self.obstacles_at(&pool.spec().targets, groups, pool.spec().standing)
     }
 
+    /// How many connections a pool can count on to serve its waiters under its tightest limit, one at least: what has to
+    /// be waited for is served by so many at a time. Unknown pools have none.
+    pub fn expected_connections(&self, id: PoolId) -> u32 {
+        let Some(pool) = self.find_pool(id) else { return 0 };
+        let places = pool.spec().targets.iter().filter_map(|target| self.slots.limits.target(*target));
+        let at_targets = places.map(|place| self.share_of(id, place)).fold(0, u32::saturating_add);
+        let size = pool.limits().size.min(pool.limited_to());
+        let shares = [at_targets, self.share_of(id, pool.database), self.share_of(id, pool.user), size];
+        shares.into_iter().min().unwrap_or(size).max(1)
+    }
+
     /// What would happen to the first client of a pool that is not there yet. Targets, databases and users that nobody
     /// has met are in nobody's way.
     pub fn admission_of_new(
@@ -158,7 +170,10 @@ impl Pools {
         }
         let limits = &self.slots.limits;
         let groups = [limits.known_database(database), user.and_then(|user| limits.known_user(user))];
-        let found = self.obstacles_at(targets, groups, Standing::Ordinary);
+        let mut found = self.obstacles_at(targets, groups, Standing::Ordinary);
+        if targets.iter().any(|target| self.could_open_first(*target, groups)) {
+            found.clear();
+        }
         if found.is_empty() { Admission::Opens } else { Admission::Waits(found) }
     }
 

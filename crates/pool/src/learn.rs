@@ -3,7 +3,8 @@
 //! * A server that refuses a login for want of a place (53300) has taught how many it gives: as many as we have there
 //!   now. That is the target's cap until one of ours closes (then there is a place again, unless somebody else takes
 //!   it), a look at the server shows one ([`Pools::set_asked`]), or, while nobody looks, it is time to try one more:
-//!   at doubling intervals, and after a success the next at once.
+//!   at doubling intervals. Only a login that succeeds beyond what the server has given so far says that there is more:
+//!   then the next is tried at once, and the intervals begin anew. To fill a place of ours again says nothing.
 //! * A refusal for the role's or the database's own CONNECTION LIMIT teaches the same of one pool alone; a look at the
 //!   server tells it beforehand ([`Pools::set_allotted`]).
 //! * What was learned is forgotten after [`FORGET`] without a refusal.
@@ -50,53 +51,60 @@ impl Pools {
         self.fill(now);
     }
 
-    /// An attempt failed, and its slot is gone: whether that taught how many connections there can be.
-    pub(crate) fn learn(&mut self, id: PoolId, target: TargetId, failure: &Failure, now: Moment) {
+    /// An attempt that began at `began` failed, and its slot is gone: whether that taught how many connections there can
+    /// be.
+    pub(crate) fn learn(
+        &mut self,
+        id: PoolId,
+        target: TargetId,
+        failure: &Failure,
+        began: Moment,
+        now: Moment,
+    ) {
         match failure {
             Failure::Full(_) => {
-                let (wait, next) =
-                    self.next_probe(self.slots.limits.places(target).and_then(|it| it.learned), now);
+                let known = self.slots.limits.places(target).and_then(|it| it.learned);
+                let wait = self.next_wait(known, began);
                 self.slots.limits.change_target(target, |row, group| {
                     // Who looks at the server sees when there is one; but who has nothing there cannot look.
-                    let probe = (row.asked.is_none() || group.used == 0).then_some(next);
-                    row.learned = Some(Learned { max: group.used, refused: now, probe, wait });
+                    let probe = (row.asked.is_none() || group.used == 0).then_some(now + wait);
+                    row.learned =
+                        Some(Learned { given: group.used, max: group.used, refused: now, probe, wait });
                 });
             }
             Failure::Limited(_) => {
                 let Some(pool) = self.find_pool(id) else { return };
-                let (wait, next) = self.next_probe(pool.limited, now);
-                let max = self.slots.shelf(id).sized();
-                self.pool_mut(id).limited = Some(Learned { max, refused: now, probe: Some(next), wait });
+                let wait = self.next_wait(pool.limited, began);
+                let (given, probe) = (self.slots.shelf(id).sized(), Some(now + wait));
+                self.pool_mut(id).limited = Some(Learned { given, max: given, refused: now, probe, wait });
             }
             Failure::Connect(_) | Failure::Login(_) | Failure::Lost(_) => {}
         }
     }
 
-    /// How long to wait before one more is tried, and until when.
-    fn next_probe(&mut self, known: Option<Learned>, now: Moment) -> (Duration, Moment) {
+    /// How long to wait before one more is tried. An attempt that was under way at the last refusal says nothing new.
+    fn next_wait(&mut self, known: Option<Learned>, began: Moment) -> Duration {
+        if let Some(known) = known.filter(|known| began <= known.refused && !known.wait.is_zero()) {
+            return known.wait;
+        }
         let (min, max) = self.globals.full_backoff;
         let last = known.map_or(Duration::ZERO, |learned| learned.wait);
-        let wait = doubled(last, min, max, self.jitter());
-        (wait, now + wait)
+        doubled(last, min, max, self.jitter())
     }
 
-    /// A login succeeded: where refusals have set the cap, there may be room for another.
+    /// A login succeeded: where refusals have set the cap and this is more than the server has given so far, there may
+    /// be room for another.
     pub(crate) fn note_place_given(&mut self, index: u32) {
         let slot = self.slots.row(index);
         let (id, target) = (slot.pool, slot.target);
         self.slots.limits.change_target(target, |row, group| {
-            if let Some(learned) = &mut row.learned
-                && group.used >= learned.max
-            {
-                (learned.max, learned.wait) = (group.used + 1, Duration::ZERO);
-            }
+            // Those that log in may yet be refused, and the place of one that closes may be what this one got.
+            let given = group.used - group.opening - group.closing + 1;
+            row.learned = row.learned.map(|learned| more(learned, given));
         });
-        let sized = self.slots.shelf(id).sized();
-        if let Some(learned) = &mut self.pool_mut(id).limited
-            && sized >= learned.max
-        {
-            (learned.max, learned.wait) = (sized + 1, Duration::ZERO);
-        }
+        let given = self.slots.shelf(id).connected() + 1;
+        let pool = self.pool_mut(id);
+        pool.limited = pool.limited.map(|learned| more(learned, given));
     }
 
     /// It is time to try one more, or to forget.
@@ -147,8 +155,16 @@ fn is_due(learned: Option<Learned>, now: Moment) -> bool {
     learned.is_some_and(|learned| now >= due(learned))
 }
 
+/// The server has given that many; if it never did before, the next is tried at once.
+fn more(learned: Learned, given: u32) -> Learned {
+    if given <= learned.given {
+        return learned;
+    }
+    Learned { given, max: given + 1, probe: None, wait: Duration::ZERO, ..learned }
+}
+
 /// One more may be tried; or everything, when it was long ago.
 fn again(learned: Learned, used: u32, now: Moment) -> Option<Learned> {
     let long_ago = now >= learned.refused + FORGET;
-    (!long_ago).then(|| Learned { max: learned.max.max(used) + 1, probe: None, ..learned })
+    (!long_ago).then(|| Learned { max: learned.given.max(used) + 1, probe: None, ..learned })
 }

@@ -80,6 +80,8 @@ pub struct Pools {
     hungry: Vec<PoolId>,
     /// Pools whose waiters will have a place when what is closing has closed.
     patient: Vec<Claim>,
+    /// Pools for which something was closed: they come first, until they have opened what they wanted.
+    promised: Vec<PoolId>,
     /// Pools for which there is room, but as many logins are in flight as may be.
     rationed: Vec<PoolId>,
     /// Pools with a place of their own.
@@ -151,6 +153,7 @@ impl Pools {
             refusing: None,
             hungry: Vec::new(),
             patient: Vec::new(),
+            promised: Vec::new(),
             rationed: Vec::new(),
             guaranteed: Vec::new(),
             orphans: BTreeMap::new(),

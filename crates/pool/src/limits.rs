@@ -77,7 +77,9 @@ pub(crate) struct Target {
 /// The server has said no (53300).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Learned {
-    /// As many as there may be for now.
+    /// As many as there were when it refused one more, or as it has given since.
+    pub(crate) given: u32,
+    /// As many as there may be for now: those, or one more that is tried.
     pub(crate) max: u32,
     /// When it said so last.
     pub(crate) refused: Moment,

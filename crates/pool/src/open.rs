@@ -59,7 +59,7 @@ impl Pools {
     fn fail(&mut self, slot: SlotId, failure: Failure, end: End, now: Moment) {
         let now = self.tick(now);
         let Some(found) = self.slots.find(slot) else { return };
-        let (state, id, target) = (found.state(), found.pool, found.target);
+        let (state, id, target, began) = (found.state(), found.pool, found.target, found.opened);
         match state {
             // What failed was another place: the name of the server leads elsewhere by now.
             SlotState::Opening if self.is_elsewhere(id, target) => {}
@@ -76,7 +76,7 @@ impl Pools {
             End::Unseen => self.slots.change(slot.index, SlotState::Lost, now),
         }
         if state == SlotState::Opening {
-            self.learn(id, target, &failure, now);
+            self.learn(id, target, &failure, began, now);
         }
         if self.find_pool(id).is_some() {
             self.serve(id, now);
@@ -172,6 +172,7 @@ impl Pools {
             None => self.workers.in_turn(),
         };
         let mut slot = Slot::opening(id, target, groups, worker, now);
+        self.promised.retain(|promised| *promised != id);
         let pool = self.pool_mut(id);
         pool.attempt = Some(now);
         let position = pool.spec().targets.iter().position(|listed| *listed == target).unwrap_or(0);

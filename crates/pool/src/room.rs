@@ -5,7 +5,8 @@
 //! `max_user_connections`. Places under them are shared like this:
 //!
 //! * Whenever a place may have become free, all wanting pools are looked at, the one with the smallest share first
-//!   (module `share`), of equal ones the one whose waiter has waited longest ([`Pools::fill`]).
+//!   (module `share`), of equal ones the one whose waiter has waited longest ([`Pools::fill`]). But a pool for which
+//!   something was closed comes first.
 //! * Only so many logins are in flight at a target (`connect_concurrency`): a pool that finds room but no turn is
 //!   *rationed*, and looked at when one of those logins has ended.
 //! * A pool that finds a limit used up, but a connection under it closing that no older waiter counts on, waits for
@@ -30,6 +31,7 @@ use crate::Pools;
 use crate::limits::{GroupId, Groups, TARGET};
 use crate::nouns::{Pick, SlotState, Standing};
 use crate::pool::Pool;
+use crate::share::{Right, Taker};
 use crate::slots::{Shelf, Slot};
 
 /// Limits in the way of an opening.
@@ -106,9 +108,12 @@ impl Pools {
 
     /// Whether there is nothing to do for the waiters of a pool until a connection of others is free or gone.
     pub(crate) fn is_settled(&self, id: PoolId) -> bool {
-        self.hungry.contains(&id)
-            || self.rationed.contains(&id)
-            || self.patient.iter().any(|claim| claim.pool == id)
+        self.hungry.contains(&id) || self.rationed.contains(&id) || self.has_claim(id)
+    }
+
+    /// Whether a pool will have a place when what is closing has closed.
+    pub(crate) fn has_claim(&self, id: PoolId) -> bool {
+        self.patient.iter().any(|claim| claim.pool == id)
     }
 
     /// What was found out for the waiters of a pool says nothing to those who come after they are gone.
@@ -116,6 +121,7 @@ impl Pools {
         self.hungry.retain(|hungry| *hungry != id);
         self.rationed.retain(|rationed| *rationed != id);
         self.patient.retain(|claim| claim.pool != id);
+        self.promised.retain(|promised| *promised != id);
     }
 
     /// A login has ended: whoever waited for its turn has it, and a share has grown.
@@ -129,9 +135,15 @@ impl Pools {
     pub(crate) fn fill(&mut self, now: Moment) {
         let oldest =
             |pool: &Pool| self.waiters.oldest(&pool.queue).map(|waiter| self.waiters.row(waiter).turn);
+        let certain = self.certain_places();
         let wanting = self.all_pools().filter(|(id, pool)| self.wants(*id, pool, now));
-        let mut wanting: Vec<_> = wanting.map(|(id, pool)| (self.level(id), oldest(pool), id)).collect();
+        let mut wanting: Vec<_> = wanting
+            .map(|(id, pool)| (!self.promised.contains(&id), self.level(id, &certain), oldest(pool), id))
+            .collect();
         wanting.sort_unstable();
+        // Who wants nothing any more is promised nothing.
+        self.promised.clear();
+        self.promised.extend(wanting.iter().filter(|(common, ..)| !common).map(|(.., id)| *id));
         self.hungry.clear();
         self.patient.clear();
         self.rationed.clear();
@@ -208,7 +220,7 @@ impl Pools {
     }
 
     /// Whether a pool's connections may count under a limit.
-    fn is_under(&self, id: PoolId, group: GroupId) -> bool {
+    pub(crate) fn is_under(&self, id: PoolId, group: GroupId) -> bool {
         self.find_pool(id).is_some_and(|pool| {
             let places = pool.spec().targets.iter().filter_map(|target| self.slots.limits.target(*target));
             places.chain([pool.database, pool.user]).any(|own| own == group)
@@ -224,7 +236,7 @@ impl Pools {
                 (Room::Busy, _) => way = Way::Queue,
                 (Room::Soon, Way::Closed | Way::Evict(..)) => way = Way::Wait(target),
                 (Room::Taken(taken), Way::Closed) => {
-                    if let Some(victims) = self.victims(id, taken, None, now) {
+                    if let Some(victims) = self.victims(&self.taker(id), taken, None, now) {
                         way = Way::Evict(target, victims);
                     }
                 }
@@ -240,6 +252,33 @@ impl Pools {
             Way::Open(_) | Way::Evict(..) => true,
             Way::Wait(_) | Way::Queue | Way::Closed => false,
         }
+    }
+
+    /// Whether a newcomer who finds nothing idle in its pool gets a connection as soon as it is opened, though others may
+    /// have to be closed for it first.
+    pub(crate) fn could_open(&self, id: PoolId, now: Moment) -> bool {
+        match self.way(id, now) {
+            Way::Open(_) | Way::Evict(..) | Way::Wait(_) => true,
+            Way::Queue | Way::Closed => false,
+        }
+    }
+
+    /// The same at one target for a pool that does not exist yet, with the groups of its database and user if there are
+    /// any.
+    pub(crate) fn could_open_first(&self, target: TargetId, others: [Option<GroupId>; 2]) -> bool {
+        let Some(place) = self.slots.limits.target(target) else { return false };
+        let mut taken = [Some(place), others[0], others[1]];
+        for (kind, taken) in taken.iter_mut().enumerate() {
+            let claims = |group: GroupId| {
+                let claimed =
+                    self.patient.iter().filter(|claim| claim.groups.contains(&group)).count() as u32;
+                claimed + if kind == TARGET { self.reserved_at(place) } else { 0 }
+            };
+            *taken = taken.filter(|group| !self.slots.limits.group(*group).will_have_room(claims(*group)));
+        }
+        let in_turn = self.slots.limits.group(place).opening < self.globals.connect_concurrency;
+        let free = taken == [None; 3] || self.victims(&Taker::NEW, taken, None, self.clock).is_some();
+        in_turn && free
     }
 
     /// Whether the pool may open one more at `target`; places that are spoken for count as used.
@@ -288,7 +327,7 @@ impl Pools {
 
     /// Which connections of other pools have to go for room under all the limits in `taken`: idle ones, beside
     /// `offered`, which must be of use. `None` if that does not do it.
-    fn victims(&self, id: PoolId, mut taken: Taken, offered: Option<u32>, now: Moment) -> Option<Victims> {
+    fn victims(&self, taker: &Taker, mut taken: Taken, offered: Option<u32>, now: Moment) -> Option<Victims> {
         let wanted = taken;
         let mut victims = [offered, None, None];
         if let Some(offered) = offered
@@ -298,11 +337,13 @@ impl Pools {
         }
         for victim in victims.iter_mut().skip(usize::from(offered.is_some())) {
             let Some(first) = taken.iter().flatten().next().copied() else { break };
-            let may = |slot: &Slot| self.may_evict(id, slot, &wanted, now);
+            let may = |slot: &Slot| self.may_evict(taker, slot, &wanted, now);
             let for_all =
                 |slot: &Slot| taken.iter().flatten().all(|group| slot.groups.contains(group)) && may(slot);
             let for_first = |slot: &Slot| slot.groups.contains(&first) && may(slot);
-            let found = self.idle_elsewhere(id, for_all).or_else(|| self.idle_elsewhere(id, for_first))?;
+            let found = self
+                .idle_elsewhere(taker.pool, for_all)
+                .or_else(|| self.idle_elsewhere(taker.pool, for_first))?;
             relieve(&mut taken, self.slots.row(found));
             *victim = Some(found);
         }
@@ -310,8 +351,8 @@ impl Pools {
     }
 
     /// The least recently used idle connection of another pool that is of use.
-    fn idle_elsewhere(&self, id: PoolId, of_use: impl Fn(&Slot) -> bool) -> Option<u32> {
-        let others = self.slots.shelves().filter(|(other, _)| *other != id);
+    fn idle_elsewhere(&self, pool: Option<PoolId>, of_use: impl Fn(&Slot) -> bool) -> Option<u32> {
+        let others = self.slots.shelves().filter(|(other, _)| Some(*other) != pool);
         let oldest = |shelf: &Shelf| {
             shelf.idle().iter(self.slots.table()).find(|index| of_use(self.slots.row(*index)))
         };
@@ -321,6 +362,9 @@ impl Pools {
     fn make_room(&mut self, id: PoolId, target: TargetId, victims: Victims, now: Moment) {
         for victim in victims.into_iter().flatten() {
             self.let_go(victim, Cause::Evicted, now);
+        }
+        if !self.promised.contains(&id) {
+            self.promised.push(id);
         }
         self.claim(id, target);
     }
@@ -339,28 +383,33 @@ impl Pools {
     pub(crate) fn yield_place(&mut self, index: u32, now: Moment) -> bool {
         let mut hungry = std::mem::take(&mut self.hungry);
         hungry.retain(|id| self.find_pool(*id).is_some_and(|pool| self.wants(*id, pool, now)));
-        let better =
-            hungry.iter().enumerate().find_map(|(at, id)| Some((at, self.better_claim(*id, index, now)?)));
-        let taker = better.as_ref().map(|(at, _)| hungry.remove(*at));
+        let claims = hungry.iter().enumerate().filter_map(|(at, id)| {
+            let (right, target, victims) = self.better_claim(*id, index, now)?;
+            Some((right, at, target, victims))
+        });
+        let best = claims.min_by_key(|(right, at, ..)| (*right, *at));
+        let taker = best.as_ref().map(|(_, at, ..)| hungry.remove(*at));
         self.hungry = hungry;
-        let (Some(id), Some((_, (target, victims)))) = (taker, better) else { return false };
+        let (Some(id), Some((.., target, victims))) = (taker, best) else { return false };
         let loser = self.slots.row(index).pool;
         self.make_room(id, target, victims, now);
         self.serve(loser, now);
         true
     }
 
-    /// How pool `id` can make room with the free connection `index` of another, if it may.
-    fn better_claim(&self, id: PoolId, index: u32, now: Moment) -> Option<(TargetId, Victims)> {
+    /// How pool `id` can make room with the free connection `index` of another, if it may, and by what right.
+    fn better_claim(&self, id: PoolId, index: u32, now: Moment) -> Option<(Right, TargetId, Victims)> {
         let slot = self.slots.row(index);
         if slot.pool == id {
             return None;
         }
-        let pool = self.pool(id);
+        let (pool, taker) = (self.pool(id), self.taker(id));
         targets(pool).find_map(|target| match self.room(id, target, Need::Waiter) {
             Room::Free | Room::Soon | Room::Busy => None,
-            Room::Taken(taken) if !self.may_take(id, slot, &taken, now) => None,
-            Room::Taken(taken) => Some((target, self.victims(id, taken, Some(index), now)?)),
+            Room::Taken(taken) => {
+                let right = self.may_take(&taker, slot, &taken, now)?;
+                Some((right, target, self.victims(&taker, taken, Some(index), now)?))
+            }
         })
     }
 
@@ -369,8 +418,7 @@ impl Pools {
     pub(crate) fn squeeze(&mut self, now: Moment) {
         while self.slots.limits.over() > 0 {
             let over = |slot: &Slot| self.is_surplus(slot);
-            let nobody = PoolId(u32::MAX);
-            let Some(index) = self.idle_elsewhere(nobody, over) else { break };
+            let Some(index) = self.idle_elsewhere(None, over) else { break };
             self.let_go(index, Cause::Unneeded, now);
         }
     }

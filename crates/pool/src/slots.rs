@@ -2,7 +2,7 @@
 
 use plimsoll_types::{ClientId, HoldId, Moment, PoolId, SlotId, TargetId, WorkerId};
 
-use crate::limits::{Groups, Limits, Weight};
+use crate::limits::{GroupId, Groups, Limits, Weight};
 use crate::list::{Chain, Link, Linked, List};
 use crate::nouns::SlotState;
 use crate::table::Table;
@@ -118,13 +118,15 @@ impl Linked for Slot {
 #[derive(Debug)]
 pub(crate) struct Shelf {
     by_state: [u32; 8],
+    /// How many of those that stay count in which group.
+    staying_in: Vec<(GroupId, u32)>,
     idle: List,
     idle_at: Vec<List>,
 }
 
 impl Shelf {
     fn new() -> Shelf {
-        Shelf { by_state: [0; 8], idle: List::new(Chain::Pool), idle_at: Vec::new() }
+        Shelf { by_state: [0; 8], staying_in: Vec::new(), idle: List::new(Chain::Pool), idle_at: Vec::new() }
     }
 
     pub(crate) fn count(&self, state: SlotState) -> u32 {
@@ -148,6 +150,27 @@ impl Shelf {
     /// What is there to stay: neither closing nor lost.
     pub(crate) fn staying(&self) -> u32 {
         self.sized() - self.count(SlotState::Closing)
+    }
+
+    /// What is there to stay of what counts in a group.
+    pub(crate) fn staying_in(&self, group: GroupId) -> u32 {
+        self.staying_in.iter().find(|(known, _)| *known == group).map_or(0, |(_, count)| *count)
+    }
+
+    /// One more that stays counts in `group`.
+    fn add(&mut self, group: GroupId) {
+        match self.staying_in.iter_mut().find(|(known, _)| *known == group) {
+            Some((_, count)) => *count += 1,
+            None => self.staying_in.push((group, 1)),
+        }
+    }
+
+    /// One that counts in `group` does not stay.
+    fn take(&mut self, group: GroupId) {
+        if let Some((_, count)) = self.staying_in.iter_mut().find(|(known, _)| *known == group) {
+            *count -= 1;
+        }
+        self.staying_in.retain(|(_, count)| *count > 0);
     }
 
     /// Logged in at the server and not being let go.
@@ -333,6 +356,11 @@ impl Slots {
             if let Some(to) = to {
                 shelf.by_state[to as usize] += 1;
             }
+            match (from.is_some_and(stays), to.is_some_and(stays)) {
+                (false, true) => groups.into_iter().for_each(|group| shelf.add(group)),
+                (true, false) => groups.into_iter().for_each(|group| shelf.take(group)),
+                (false, false) | (true, true) => {}
+            }
         }
         self.limits.weigh(groups, from.map(weight), to.map(weight));
     }
@@ -349,6 +377,14 @@ pub(crate) fn weight(state: SlotState) -> Weight {
         | SlotState::Checking => Weight::Used,
         SlotState::Closing => Weight::Closing,
         SlotState::Lost => Weight::Lost,
+    }
+}
+
+/// Whether a connection in that state is there to stay.
+fn stays(state: SlotState) -> bool {
+    match weight(state) {
+        Weight::Opening | Weight::Used => true,
+        Weight::Closing | Weight::Lost => false,
     }
 }
 

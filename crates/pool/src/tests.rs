@@ -5,6 +5,7 @@ mod cancel;
 mod hand;
 mod open;
 mod room;
+mod rush;
 mod sharing;
 mod timers;
 

@@ -86,12 +86,10 @@ impl World {
     }
 
     /// Whoever waits now is served although everybody else goes on asking: no pool starves another. (One that is kept
-    /// out by two limits at once may have to wait until the load is over, and so does whoever finds nothing left beside
-    /// guaranteed sizes: so only where budgets are all there is.)
+    /// out by two limits at once may have to wait until the load is over: so only where budgets are all there is.)
     fn serve_under_load(&mut self) -> Kept {
         let limits = self.databases.values().chain(self.users.values());
-        let floors = self.pools.values().any(|model| model.shape.limits.guaranteed > 0);
-        if floors || limits.flatten().next().is_some() || self.clients.len() > LOAD_MAX {
+        if limits.flatten().next().is_some() || self.clients.len() > LOAD_MAX {
             return Ok(());
         }
         let newest = self.number();
@@ -139,6 +137,9 @@ impl World {
             }
         }
         for pool in self.pools.keys().copied().collect::<Vec<PoolId>>() {
+            if self.pools[&pool].allotted == Some(0) {
+                self.set_allotted(pool, Some(1));
+            }
             let mut shape = self.pools[&pool].shape.clone();
             shape.limits.size = shape.limits.size.max(1);
             if self.targets_of(&shape).is_empty() {

@@ -322,6 +322,10 @@ impl Driver {
         self.told().set_asked(target, places, now);
     }
 
+    pub(crate) fn set_allotted(&mut self, pool: PoolId, places: Option<u32>, now: Moment) {
+        self.told().set_allotted(pool, places, now);
+    }
+
     pub(crate) fn secret_changed(&mut self, pool: PoolId, now: Moment) {
         self.told().handle_secret_changed(pool, now);
     }

@@ -376,6 +376,13 @@ pub enum What {
         /// The new one.
         max: Option<u32>,
     },
+    /// A look at the server has shown what a pool's role and database leave it of their CONNECTION LIMITs.
+    Allotted {
+        /// Which.
+        nth: u32,
+        /// So many; `None`: there is no such limit.
+        max: Option<u32>,
+    },
     /// `fairness_slack` changes.
     Slack {
         /// The new one.

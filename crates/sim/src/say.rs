@@ -184,6 +184,9 @@ fn write_admin(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
             write!(f, "max_db_connections of database {database}: {}", Max(*max))
         }
         What::UserMax { user, max } => write!(f, "max_user_connections of user {user}: {}", Max(*max)),
+        What::Allotted { nth, max } => {
+            write!(f, "CONNECTION LIMITs leave pool #{nth}: {}", Max(*max))
+        }
         What::Slack { slack_us } => write!(f, "fairness_slack: {}", Us(*slack_us)),
         What::RenewWaits { wait_us } => write!(f, "query_wait_timeout of who waits: {}", Us(*wait_us)),
         What::AddPool(shape) => write!(f, "a new pool: {shape}"),

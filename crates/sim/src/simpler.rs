@@ -86,6 +86,7 @@ pub(crate) fn simpler_steps(step: &Step) -> Vec<Step> {
         | What::Budget { .. }
         | What::DatabaseMax { .. }
         | What::UserMax { .. }
+        | What::Allotted { .. }
         | What::Slack { .. }
         | What::RenewWaits { .. }
         | What::Stale { .. } => Vec::new(),

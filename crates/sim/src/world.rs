@@ -38,6 +38,10 @@ const EVENTS_MAX: u64 = 300_000;
 /// retry every 10 ms make 800.
 const FRUITLESS_MAX: u64 = 1_200;
 
+/// No more logins than this are refused by a server for want of a place within a second: one of each of eight pools
+/// before it is known, then one after 100 ms, 200 ms, 400 ms; and the same again when others have come or gone.
+const FULL_MAX: u64 = 24;
+
 /// An invariant that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
@@ -100,6 +104,8 @@ pub struct Tally {
 pub(crate) struct PoolModel {
     pub(crate) shape: PoolShape,
     pub(crate) targets: Vec<TargetId>,
+    /// What CONNECTION LIMITs leave it.
+    pub(crate) allotted: Option<u32>,
     pub(crate) clients: u32,
     pub(crate) settings: Arc<Settings>,
 }
@@ -240,6 +246,15 @@ pub(crate) enum Event {
     Wakes(SlotId, u32),
 }
 
+/// A second: until when it lasts, and what had been counted when it began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Second {
+    ends: Moment,
+    opens: u64,
+    grants: u64,
+    full: u64,
+}
+
 /// The world.
 pub(crate) struct World {
     pub(crate) driver: Driver,
@@ -275,8 +290,8 @@ pub(crate) struct World {
     pub(crate) turns: BTreeMap<(PoolId, u32), (u64, u64)>,
     /// Counts clients, turns and cancels.
     pub(crate) numbers: u64,
-    /// The second that has begun: until when it lasts, and opens and grants when it began.
-    pub(crate) second: (Moment, u64, u64),
+    /// The second that has begun.
+    pub(crate) second: Second,
     /// When timeouts were looked at last.
     pub(crate) looked: Moment,
     pub(crate) trace: Option<Vec<String>>,
@@ -317,7 +332,7 @@ impl World {
             moves: 0,
             turns: BTreeMap::new(),
             numbers: 0,
-            second: (Moment(0), 0, 0),
+            second: Second::default(),
             looked: Moment(0),
             trace: None,
         };
@@ -474,6 +489,7 @@ impl World {
             | What::Budget { .. }
             | What::DatabaseMax { .. }
             | What::UserMax { .. }
+            | What::Allotted { .. }
             | What::Slack { .. }
             | What::RenewWaits { .. }
             | What::AddPool(_)
@@ -506,17 +522,20 @@ impl World {
         ensure(events < EVENTS_MAX, "a history ends", || format!("{events} events at {now:?}"))
     }
 
-    /// Servers are not stormed with logins that serve nobody.
+    /// Servers are not stormed with logins that serve nobody, nor with such as they refuse for want of a place.
     fn ensure_calm(&mut self) -> Kept {
-        let Tally { opens, grants, .. } = self.tally;
-        let (end, opens_before, grants_before) = self.second;
-        if self.now >= end {
-            self.second = (Moment(self.now.0 + 1_000_000), opens, grants);
+        let Tally { opens, grants, full, .. } = self.tally;
+        let before = self.second;
+        if self.now >= before.ends {
+            self.second = Second { ends: Moment(self.now.0 + 1_000_000), opens, grants, full };
             return Ok(());
         }
-        let (opens, grants) = (opens - opens_before, grants - grants_before);
+        let (opens, grants, full) = (opens - before.opens, grants - before.grants, full - before.full);
         ensure(opens <= grants + FRUITLESS_MAX, "liveness: no storm of logins", || {
             format!("{opens} opens for {grants} grants within a second")
+        })?;
+        ensure(full <= FULL_MAX * self.servers.len() as u64, "liveness: no storm of refused logins", || {
+            format!("{full} logins refused for want of a place within a second")
         })
     }
 }

@@ -35,9 +35,9 @@ fn the_budget_spans_pools() {
 
 #[test]
 fn the_least_recently_used_idle_connection_of_others_is_evicted() {
-    let (mut bench, _, ours, theirs) = two_pools(Some(3), 5);
-    let slots = bench.hold_many(theirs, HOME, 3, 1);
-    for (slot, ms) in [(slots[1], 2), (slots[0], 3), (slots[2], 4)] {
+    let (mut bench, _, ours, theirs) = two_pools(Some(4), 5);
+    let slots = bench.hold_many(theirs, HOME, 4, 1);
+    for (slot, ms) in [(slots[1], 2), (slots[0], 3), (slots[2], 4), (slots[3], 4)] {
         bench.give_back(slot, ms);
     }
     let ticket = bench.queued(ours, HOME, 5);

@@ -173,11 +173,11 @@ fn a_pool_keeps_to_its_part_of_the_limit_of_a_role() {
 fn every_idle_connection_is_looked_at_when_its_grace_ends() {
     let mut bench = Bench::new();
     let (scarce, plenty) = (bench.pools.add_target(Some(1)), bench.pools.add_target(None));
-    let rich = PoolLimits { weight: 5, ..limits(2) };
-    let spec = PoolSpec { pick: Pick::RoundRobin, ..Bench::spec(0, 0, &[scarce, plenty], rich) };
-    let rich = bench.pools.add_pool(spec, at(0));
-    let poor = bench.add_pool(1, 1, &[scarce], limits(1));
+    let elsewhere = bench.pools.add_target(Some(1));
+    let rich = bench.add_pool(0, 0, &[scarce, plenty], limits(2));
+    let poor = bench.add_pool(1, 1, &[elsewhere, scarce], limits(2));
     let held = bench.hold_many(rich, HOME, 2, 1);
+    bench.hold(poor, HOME, 2);
     bench.queued(poor, HOME, 3);
     // The one that has been idle for longest is of no use to who waits.
     bench.give_back(held[1], 4);
@@ -262,12 +262,11 @@ fn a_pool_at_its_own_size_takes_nothing_from_others() {
 #[test]
 fn a_connection_that_is_spare_beside_a_check_makes_room() {
     let mut bench = Bench::new();
-    let target = bench.pools.add_target(Some(3));
-    let checks = PoolLimits { check_delay: Some(Duration::ZERO), ..limits(2) };
+    let target = bench.pools.add_target(Some(2));
+    let checks = PoolLimits { check_delay: Some(Duration::ZERO), weight: 2, ..limits(2) };
     let theirs = bench.add_pool(0, 0, &[target], checks);
     let ours = bench.add_pool(1, 1, &[target], limits(2));
     let slots = bench.hold_many(theirs, HOME, 2, 1);
-    bench.hold(ours, HOME, 1);
     bench.queued(theirs, HOME, 2);
     bench.queued(ours, HOME, 3);
     bench.give_back(slots[0], 4);
@@ -300,123 +299,6 @@ fn who_counted_on_what_was_given_up_gets_another() {
     assert_eq!((pool, target), (ours, small));
 }
 
-/// What happens to a stream of clients: each pool always has as many waiting as asked for, each transaction takes as
-/// long as asked for, each login and closing 5 ms.
-struct Rush {
-    bench: Bench,
-    transaction_ms: u64,
-    pools: Vec<(PoolId, usize)>,
-    /// When something ends: a transaction, a login, a closing.
-    ends: std::collections::BTreeMap<(u64, SlotId), SlotState>,
-    waits: std::collections::BTreeMap<Ticket, (PoolId, u64)>,
-    served: std::collections::BTreeMap<PoolId, (u64, u64)>,
-}
-
-impl Rush {
-    /// Transactions and longest wait in ms of each pool.
-    fn run(budget: u32, crowds: &[usize], transaction_ms: u64, for_ms: u64) -> Vec<(u64, u64)> {
-        let crowds: Vec<_> = crowds.iter().map(|crowd| (*crowd, 1)).collect();
-        Rush::weighted(budget, &crowds, transaction_ms, for_ms)
-    }
-
-    /// The same with a weight for each pool.
-    fn weighted(budget: u32, crowds: &[(usize, u32)], transaction_ms: u64, for_ms: u64) -> Vec<(u64, u64)> {
-        let mut bench = Bench::new();
-        let target = bench.pools.add_target(Some(budget));
-        let mut pools = Vec::new();
-        for ((crowd, weight), n) in crowds.iter().zip(0..) {
-            let limits = PoolLimits { weight: *weight, ..limits(budget.max(5)) };
-            pools.push((bench.add_pool(n, n, &[target], limits), *crowd));
-        }
-        let (ends, waits, served) = Default::default();
-        let mut rush = Rush { bench, transaction_ms, pools, ends, waits, served };
-        for ms in 0..for_ms {
-            while let Some(entry) = rush.ends.first_entry().filter(|entry| entry.key().0 <= ms) {
-                let ((_, slot), state) = entry.remove_entry();
-                match state {
-                    SlotState::Opening => rush.bench.pools.handle_opened(slot, HOME, at(ms)),
-                    SlotState::Held => rush.bench.give_back(slot, ms),
-                    _ => rush.bench.pools.handle_closed(slot, at(ms)),
-                }
-                rush.act(ms);
-            }
-            rush.arrive(ms);
-            if ms % 100 == 0 {
-                rush.bench.pools.handle_timeout(at(ms));
-                rush.act(ms);
-            }
-        }
-        for (pool, since) in rush.waits.values() {
-            let (_, longest) = rush.served.entry(*pool).or_default();
-            *longest = (*longest).max(for_ms - since);
-        }
-        rush.served.into_values().collect()
-    }
-
-    fn arrive(&mut self, ms: u64) {
-        for (pool, crowd) in self.pools.clone() {
-            while (self.bench.pools.counts(pool, at(ms)).waiting as usize) < crowd {
-                match self.bench.request(pool, HOME, ms) {
-                    Requested::Granted(grant) => {
-                        self.ends.insert((ms + self.transaction_ms, grant.slot), SlotState::Held)
-                    }
-                    Requested::Queued(ticket) => {
-                        self.waits.insert(ticket, (pool, ms));
-                        None
-                    }
-                    Requested::Refused(cause) => panic!("{cause:?}"),
-                };
-                self.act(ms);
-            }
-        }
-    }
-
-    fn act(&mut self, ms: u64) {
-        for action in self.bench.done() {
-            match action {
-                Action::Open { slot, .. } => self.ends.insert((ms + 5, slot), SlotState::Opening),
-                Action::Close { slot, .. } => self.ends.insert((ms + 5, slot), SlotState::Closing),
-                Action::Grant { ticket, grant, .. } => {
-                    let (pool, since) = self.waits.remove(&ticket).expect("it waits");
-                    let (count, longest) = self.served.entry(pool).or_default();
-                    (*count, *longest) = (*count + 1, (*longest).max(ms - since));
-                    self.ends.insert((ms + self.transaction_ms, grant.slot), SlotState::Held)
-                }
-                other => panic!("{other:?}"),
-            };
-        }
-    }
-}
-
-#[test]
-fn two_busy_pools_on_a_budget_of_one_take_turns() {
-    let served = Rush::run(1, &[5, 5], 2, 5000);
-    for (count, longest) in &served {
-        assert!(*longest <= 150, "{longest} ms");
-        assert!(*count >= 1000, "{count} transactions: connecting must not eat up the time");
-    }
-    assert_eq!(served.len(), 2);
-}
-
-#[test]
-fn many_busy_pools_on_a_small_budget_all_get_on() {
-    let served = Rush::run(3, &[1, 2, 4, 8, 2, 1], 2, 5000);
-    for (_, longest) in &served {
-        assert!(*longest <= 200, "{longest} ms");
-    }
-    assert_eq!(served.len(), 6);
-}
-
-#[test]
-fn pools_share_by_their_weights_however_many_wait() {
-    let served = Rush::run(8, &[2, 200], 20, 5000);
-    let [(few, _), (crowd, _)] = served[..] else { panic!("{served:?}") };
-    assert!(few * 10 > crowd * 9 && crowd * 10 > few * 9, "{served:?}");
-    let served = Rush::weighted(8, &[(2, 1), (200, 3)], 20, 5000);
-    let [(light, _), (heavy, _)] = served[..] else { panic!("{served:?}") };
-    assert!(heavy * 10 > light * 27 && heavy * 10 < light * 33, "{served:?}");
-}
-
 #[test]
 fn what_is_in_the_way_is_told() {
     let (mut bench, pools) = pools_on(2, 2, 5);
@@ -440,4 +322,89 @@ fn what_is_in_the_way_is_told() {
     bench.fail(slot, open::connect_failed(), 2);
     let Admission::Waits(found) = told(&bench, pool) else { panic!("it waits") };
     assert!(matches!(found[..], [Obstacle::Blocked { cause: Some(_), .. }]), "{found:?}");
+}
+
+#[test]
+fn what_makes_room_is_in_nobodys_way() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(Some(2));
+    let theirs = bench.add_pool(0, 0, &[target], limits(5));
+    let ours = bench.add_pool(1, 1, &[target], limits(5));
+    let told = |bench: &Bench, ms| bench.pools.admission(ours, at(ms)).expect("a pool");
+    let new = |bench: &Bench| bench.pools.admission_of_new(&[target], DatabaseId(7), None);
+    let slots = bench.hold_many(theirs, HOME, 2, 1);
+    let budget = Obstacle::Budget { target, max: 2, used: 2, reserved: 0 };
+    assert_eq!(told(&bench, 2), Admission::Waits(vec![budget.clone()]));
+    assert_eq!(new(&bench), Admission::Waits(vec![budget.clone()]));
+    bench.give_back(slots[0], 3);
+    assert_eq!((told(&bench, 4), new(&bench)), (Admission::Opens, Admission::Opens));
+    // And so it is; who comes then is not told the same.
+    bench.queued(ours, HOME, 5);
+    assert_eq!(bench.closing(), (slots[0], Cause::Evicted));
+    assert_eq!(told(&bench, 6), Admission::Waits(vec![budget.clone()]));
+    assert_eq!(new(&bench), Admission::Waits(vec![budget]));
+}
+
+#[test]
+fn a_pool_counts_on_its_share_of_the_tightest_limit() {
+    let (mut bench, pools) = pools_on(6, 3, 20);
+    let all = pools.clone();
+    let expected =
+        |bench: &Bench| all.iter().map(|id| bench.pools.expected_connections(*id)).collect::<Vec<u32>>();
+    assert_eq!(expected(&bench), [6, 6, 6], "nobody else wants anything");
+    bench.hold_many(pools[0], HOME, 4, 1);
+    for ms in 10..20 {
+        bench.queued(pools[0], HOME, ms);
+        bench.queued(pools[1], HOME, ms);
+    }
+    assert_eq!(expected(&bench), [3, 3, 2]);
+    bench.pools.set_user_limit(UserId(0), Some(1), at(21));
+    assert_eq!(bench.pools.expected_connections(pools[0]), 1);
+    assert_eq!(bench.pools.expected_connections(PoolId(99)), 0);
+}
+
+#[test]
+fn the_only_connection_of_a_pool_is_not_given_up_at_once_for_the_second_of_another() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(Some(2));
+    let heavy = bench.add_pool(0, 0, &[target], PoolLimits { weight: 5, ..limits(5) });
+    let light = bench.add_pool(1, 1, &[target], limits(5));
+    bench.hold(heavy, HOME, 1);
+    let only = bench.hold(light, HOME, 2).slot;
+    bench.queued(heavy, HOME, 3);
+    bench.give_back(only, 10);
+    bench.nothing();
+    assert_eq!(bench.granted(light, HOME, 500).slot, only);
+    bench.give_back(only, 600);
+    bench.pools.handle_timeout(at(1600));
+    assert_eq!(bench.closing(), (only, Cause::Evicted));
+}
+
+#[test]
+fn a_connection_that_is_free_for_a_moment_does_not_go_round() {
+    let (mut bench, pools) = pools_on(5, 2, 5);
+    let held = bench.hold_many(pools[0], HOME, 3, 1);
+    bench.hold_many(pools[1], HOME, 2, 2);
+    bench.queued(pools[1], HOME, 3);
+    // With the roles changed it would come back the same way, and each time with a login.
+    bench.give_back(held[0], 10);
+    bench.nothing();
+    assert_eq!(bench.granted(pools[0], HOME, 11).slot, held[0]);
+}
+
+#[test]
+fn between_pools_without_any_who_is_older_counts_and_not_who_weighs_more() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(Some(1));
+    let heavy = PoolLimits { weight: 5, ..limits(5) };
+    let pools = (0..).zip([heavy.clone(), limits(5), heavy]);
+    let pools: Vec<_> = pools.map(|(n, limits)| bench.add_pool(n, n, &[target], limits)).collect();
+    let slot = bench.hold(pools[0], HOME, 1).slot;
+    bench.queued(pools[1], HOME, 2);
+    bench.queued(pools[2], HOME, 3);
+    bench.give_back(slot, 4);
+    assert_eq!(bench.closing(), (slot, Cause::Evicted));
+    bench.pools.handle_closed(slot, at(5));
+    let [Action::Open { pool, .. }] = bench.done()[..] else { panic!("an opening") };
+    assert_eq!(pool, pools[1]);
 }

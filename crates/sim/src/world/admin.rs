@@ -19,7 +19,8 @@ impl World {
         let targets = self.targets_of(shape);
         let pool = self.driver.add_pool(shape, &targets, self.now);
         let settings = settings(&shape.pooling);
-        self.pools.insert(pool, PoolModel { shape: shape.clone(), targets, clients: 0, settings });
+        self.pools
+            .insert(pool, PoolModel { shape: shape.clone(), targets, allotted: None, clients: 0, settings });
     }
 
     pub(crate) fn set_pool(&mut self, pool: PoolId, shape: &PoolShape) {
@@ -70,6 +71,11 @@ impl World {
                 self.users.insert(*user, *max);
                 self.driver.set_user_max(*user, *max, now);
             }
+            What::Allotted { nth, max } => {
+                if let Some(pool) = self.pool(*nth) {
+                    self.set_allotted(pool, *max);
+                }
+            }
             What::Slack { slack_us } => {
                 self.slack_us = *slack_us;
                 self.driver.set_slack(*slack_us, self.shape.logins_max);
@@ -95,6 +101,14 @@ impl World {
             What::RefuseWaiters { database } => self.driver.refuse_waiters(*database, now),
             _ => {}
         }
+    }
+
+    /// What a look at the server leaves a pool of the limits of its role and its database.
+    pub(crate) fn set_allotted(&mut self, pool: PoolId, max: Option<u32>) {
+        if let Some(model) = self.pools.get_mut(&pool) {
+            model.allotted = max;
+        }
+        self.driver.set_allotted(pool, max, self.now);
     }
 
     /// Somebody asks a server how many places it has for us.

@@ -201,7 +201,8 @@ impl World {
         }
         let size = shape.limits.size + shape.limits.reserve_size;
         let sized = self.count(|other| other.pool == pool && other.doing != Doing::Lost);
-        within("1: pool_size and reserve_pool_size", sized, Some(size))
+        within("1: pool_size and reserve_pool_size", sized, Some(size))?;
+        within("1: what CONNECTION LIMITs leave", sized, model.allotted)
     }
 
     fn begin(&mut self, slot: SlotId, doing: Doing) -> Kept {
