@@ -1,4 +1,5 @@
-# ./dev soak [--seconds N], --budget [--seconds N], --sim [SEEDS], --idle [--seconds N], --balancer. Sourced by ./dev.
+# ./dev soak [--seconds N], --budget [--seconds N], --sim [SEEDS], --idle [--seconds N], --hang [--seconds N],
+# --crowd [--seconds N], --balancer. Sourced by ./dev.
 
 # Seeded histories of the decision crates, all cores at once, a process for each stretch of seeds. A seed that breaks a
 # rule is printed with its history cut down.
@@ -37,5 +38,13 @@ fi
 if [ "${1:-}" = --idle ]; then
   shift
   exec python3 bench/idle.py --binary "$PLIMSOLL_BINARY" "$@"
+fi
+if [ "${1:-}" = --hang ]; then
+  shift
+  exec python3 bench/hang.py --binary "$PLIMSOLL_BINARY" "$@"
+fi
+if [ "${1:-}" = --crowd ]; then
+  shift
+  exec python3 bench/crowd.py --binary "$PLIMSOLL_BINARY" "$@"
 fi
 exec python3 bench/soak.py --binary "$PLIMSOLL_BINARY" "$@"

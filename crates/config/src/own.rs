@@ -108,7 +108,7 @@ pub(crate) static KEYS: &[Key] = &[
     reload("fairness_slack", "5ms", Field::Time(|own| &mut own.fairness_slack, Duration::ZERO, SECOND)),
     reload("close_timeout", "5s", Field::Time(|own| &mut own.close_timeout, Duration::from_millis(1), DAY)),
     reload("lost_max", "10min", Field::Time(|own| &mut own.lost_max, Duration::ZERO, DAY)),
-    reload("cancel_on_client_loss", "on", Field::CancelOnClientLoss),
+    reload("cancel_on_client_loss", "on; off with compat = pgbouncer", Field::CancelOnClientLoss),
     reload(
         "cleanup_timeout",
         "5s; 0 with compat = pgbouncer",
@@ -207,7 +207,9 @@ impl Key {
             Field::Statements => own.ledger_statements = one_of(text, STATEMENTS)?,
             Field::Disclose => own.disclose_holders = one_of(text, DISCLOSE)?,
             Field::Fairness => own.queue_fairness = one_of(text, FAIRNESS)?,
-            Field::CancelOnClientLoss => own.cancel_on_client_loss = one_of(text, CANCEL_ON_CLIENT_LOSS)?,
+            Field::CancelOnClientLoss => {
+                own.cancel_on_client_loss = Some(one_of(text, CANCEL_ON_CLIENT_LOSS)?);
+            }
             Field::Proxy => own.proxy_protocol = ProxyListeners::parse(text)?,
             Field::Networks(at) => *at(own) = network::list(text)?,
             Field::Spill => own.spill = spill(text)?,

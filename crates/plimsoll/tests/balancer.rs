@@ -208,6 +208,21 @@ fn the_heartbeat_meets_the_balancers_reset_and_finds_every_dead_client() {
     });
 }
 
+/// Without a heartbeat it is keepalive's probe that meets the balancer's reset, if it comes too late to keep the flow.
+#[test]
+fn keepalive_that_comes_too_late_meets_the_balancers_reset() {
+    let Some(net) = Net::build() else { return };
+    let (_postgres, pooler) = behind_a_balancer(&net, SMALL, &program(), |ini| {
+        ini.set("tcp_keepidle", "6").set("tcp_keepintvl", "2").set("tcp_keepcnt", "3")
+    });
+    let mut application = Application::new(pooler.port());
+    net.inside(Machine::Application, || assert_eq!(application.round(), Round::default()));
+    eventually_ok("every dead client to be found", Duration::from_secs(12), || {
+        let found = found_dead(&pooler, "reset");
+        if found == CLIENTS as u64 { Ok(()) } else { Err(format!("{found} found")) }
+    });
+}
+
 /// What was built, or what `PLIMSOLL_TEST_BINARY` names.
 fn program() -> String {
     binary_of(BINARY).to_str().unwrap().to_string()

@@ -176,6 +176,35 @@ fn far_client(net: &Net, plimsoll: &Plimsoll, database: &str, sql: &str) -> Clie
     })
 }
 
+/// Clients that are in the middle of what they send: a COPY, half a batch, half a message.
+#[track_caller]
+fn senders(net: &Net, plimsoll: &Plimsoll) -> [Client; 3] {
+    let mut copy = far_client(net, plimsoll, "copy", "COPY marks FROM STDIN");
+    assert_eq!(copy.read().unwrap().tag, b'G');
+    copy.send(Batch::new().copy_data(b"cut\n").bytes()).unwrap();
+    let insert =
+        || Batch::new().parse("", "INSERT INTO marks VALUES ('cut')").bind("", "", &[]).execute("", 0);
+    let mut half = far_client(net, plimsoll, "half", "BEGIN");
+    half.cycle().unwrap();
+    half.send(insert().flush().bytes()).unwrap();
+    for tag in *b"12C" {
+        assert_eq!(half.read().unwrap().tag, tag);
+    }
+    // Half a message, of which the server has what there is.
+    let mut part = far_client(net, plimsoll, "part", "BEGIN");
+    part.cycle().unwrap();
+    part.send(&insert().bytes()[..20]).unwrap();
+    [copy, half, part]
+}
+
+/// Whether nobody has a server connection of this pool any more, nothing is done on one, and so many are free.
+fn is_back(pools: &Table, database: &str, idle: u64) -> bool {
+    let Some(row) = pools.find(&[("database", database)]) else { return false };
+    let number = |column| pools.number(row, column);
+    number("sv_active") + number("sv_tested") + number("sv_being_canceled") == 0
+        && number("sv_idle") + number("sv_used") == idle
+}
+
 #[test]
 fn a_client_machine_that_vanishes_is_found_in_every_state() {
     let Some(net) = Net::build() else { return };
@@ -188,9 +217,13 @@ fn a_client_machine_that_vanishes_is_found_in_every_state() {
         .database("query", &of("pool_mode=transaction"))
         // A spill would have taken the result off the server before its reader is gone.
         .database("large", &of("pool_mode=transaction spill=off"))
+        .database("copy", &of("pool_mode=transaction"))
+        .database("half", &of("pool_mode=transaction"))
+        .database("part", &of("pool_mode=transaction"))
         .database("wait", &of("pool_mode=transaction pool_size=1"));
     let plimsoll = Plimsoll::start(binary_of(common::BINARY).to_str().unwrap(), &ini);
     let near = |database: &str| Login::new(plimsoll.unix_address(), "app", database).client();
+    postgres.login("app", "p0").client().query("CREATE TABLE marks (what text)");
     let mut holder = near("wait");
     holder.query("BEGIN");
     let mut idle = far_client(&net, &plimsoll, "idle", "SELECT 1");
@@ -198,6 +231,7 @@ fn a_client_machine_that_vanishes_is_found_in_every_state() {
     let mut open = far_client(&net, &plimsoll, "open", "BEGIN");
     open.cycle().unwrap();
     let _query = far_client(&net, &plimsoll, "query", "SELECT pg_sleep(600)");
+    let _senders = senders(&net, &plimsoll);
     let _large = far_client(&net, &plimsoll, "large", LARGE);
     let _waiter = far_client(&net, &plimsoll, "wait", "SELECT 1");
     postgres.wait_for_sessions("wait_event = 'PgSleep'", 1);
@@ -208,26 +242,31 @@ fn a_client_machine_that_vanishes_is_found_in_every_state() {
     });
     net.unplug(Machine::Application);
     let began = Instant::now();
-    let mut missing = vec!["idle", "open", "query", "wait"];
-    eventually_ok("all to be found", QUICK_BOUND, || {
-        let clients = show(&plimsoll, "CLIENTS");
+    // From death to the server connection that the next one can have; whoever waits has none to return.
+    let mut missing = vec!["idle", "open", "query", "copy", "half", "part", "wait"];
+    eventually_ok("all to be back", QUICK_BOUND, || {
+        let (clients, pools) = (show(&plimsoll, "CLIENTS"), show(&plimsoll, "POOLS"));
         missing.retain(|database| {
-            let is_there = (0..clients.rows.len())
-                .any(|row| clients.cell(row, "database") == *database && clients.cell(row, "addr") != "unix");
-            if !is_there {
-                say(&format!("{database}: found after {:?}", began.elapsed()));
+            let is_over = match *database {
+                "wait" => clients.count(&[("database", "wait"), ("state", "waiting")]) == 0,
+                "part" => is_back(&pools, database, 0),
+                _ => is_back(&pools, database, 1),
+            };
+            if is_over {
+                say(&format!("{database}: back after {:?}", began.elapsed()));
             }
-            is_there
+            !is_over
         });
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}")) }
     });
     // A window that had been closed is asked after when its timer is next due.
-    eventually("the reader to be found", secs(30), || {
-        show(&plimsoll, "CLIENTS").find(&[("database", "large")]).is_none()
-    });
-    say(&format!("large: found after {:?}", began.elapsed()));
-    assert_eq!(found(&plimsoll, "clients_found_dead"), 5);
-    assert_eq!(found(&plimsoll, "server_returned_after"), 4);
+    eventually("the reader's to be back", secs(30), || is_back(&show(&plimsoll, "POOLS"), "large", 1));
+    say(&format!("large: back after {:?}", began.elapsed()));
+    assert_eq!(found(&plimsoll, "clients_found_dead"), 8);
+    assert_eq!(found(&plimsoll, "server_returned_after"), 6);
+    // After half a message nothing can be said.
+    assert_eq!(found(&plimsoll, "server_not_returned"), 1);
+    assert_eq!(near("open").value("SELECT count(*) FROM marks"), "0");
     // The queue forgot it: the next one is served as soon as the holder lets go.
     assert_eq!(show(&plimsoll, "WAITERS").rows.len(), 0);
     holder.query("COMMIT");
@@ -241,9 +280,8 @@ fn a_client_machine_that_vanishes_is_found_in_every_state() {
     );
 }
 
-#[test]
-fn unacknowledged_data_tells_of_a_server_machine_that_vanishes() {
-    let Some(net) = Net::build() else { return };
+/// PostgreSQL on the application's machine, the pooler on the database's; the test's thread stays there.
+fn house_apart(net: &Net, change: impl FnOnce(Ini) -> Ini) -> (Postgres, Plimsoll) {
     net.enter(Machine::Application);
     let options = PostgresOptions {
         settings: vec![("listen_addresses".to_string(), "*".to_string())],
@@ -256,7 +294,14 @@ fn unacknowledged_data_tells_of_a_server_machine_that_vanishes() {
     let server = format!("host={} port={} dbname=p0", Net::application(), postgres.port());
     net.enter(Machine::Database);
     let ini = quick(Ini::new(&postgres)).database("p0", &server).set("server_connect_timeout", "2");
-    let plimsoll = Plimsoll::start(binary_of(common::BINARY).to_str().unwrap(), &ini);
+    let plimsoll = Plimsoll::start(binary_of(common::BINARY).to_str().unwrap(), &change(ini));
+    (postgres, plimsoll)
+}
+
+#[test]
+fn unacknowledged_data_tells_of_a_server_machine_that_vanishes() {
+    let Some(net) = Net::build() else { return };
+    let (_postgres, plimsoll) = house_apart(&net, |ini| ini);
     let mut client = Login::new(plimsoll.unix_address(), "app", "p0").client();
     client.query("BEGIN");
     net.unplug(Machine::Application);
@@ -268,6 +313,49 @@ fn unacknowledged_data_tells_of_a_server_machine_that_vanishes() {
     assert!(took < QUICK_BOUND, "{took:?}");
     say(&format!("the server: found after {took:?}"));
     eventually("it to be counted", SOON, || found(&plimsoll, "servers_found_dead") == 1);
+}
+
+/// A server that the sweep finds dead while it is freed after a lost client is one more that was found dead.
+#[test]
+fn a_server_that_vanishes_while_it_is_freed_is_found_dead_too() {
+    let Some(net) = Net::build() else { return };
+    let (_postgres, plimsoll) =
+        house_apart(&net, |ini| ini.own("cleanup_timeout", "30s").set("default_pool_size", "1"));
+    let mut client = Login::new(plimsoll.unix_address(), "app", "p0").client();
+    client.query("BEGIN");
+    client.send(Batch::new().parse("", "SELECT 1").bind("", "", &[]).execute("", 0).flush().bytes()).unwrap();
+    for tag in *b"12DC" {
+        assert_eq!(client.read().unwrap().tag, tag);
+    }
+    net.unplug(Machine::Application);
+    // What ends the half batch meets nobody.
+    drop(client);
+    plimsoll.wait_for_log(
+        "query of our own failed: server does not answer any more: what was sent has not been acknowledged",
+        QUICK_BOUND + SOON,
+    );
+    assert_eq!(found(&plimsoll, "servers_found_dead"), 1);
+}
+
+/// A client that closes while a heartbeat is unread resets its connection: it was alive.
+#[test]
+fn whoever_leaves_with_a_heartbeat_unread_was_not_dead() {
+    let (_postgres, plimsoll) = house(|ini| ini.own("client_heartbeat", "1s"));
+    for _ in 0..3 {
+        let client = plimsoll.client("app", "p0");
+        let before = found(&plimsoll, "heartbeats");
+        eventually("a heartbeat", secs(8), || found(&plimsoll, "heartbeats") > before);
+        eventually("its kernel to have it", SOON, || {
+            let sockets = plimsoll.show("SOCKETS");
+            let row = sockets.find(&[("type", "C"), ("database", "p0")]).expect("it is there");
+            sockets.number(row, "unacked_bytes") == 0
+        });
+        drop(client);
+        eventually("it to be gone", SOON, || {
+            show(&plimsoll, "CLIENTS").find(&[("database", "p0")]).is_none()
+        });
+    }
+    assert_eq!(found(&plimsoll, "clients_found_dead"), 0);
 }
 
 /// Reads until a ParameterStatus comes; `None`: nothing does within the bound.

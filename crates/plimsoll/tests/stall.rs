@@ -108,6 +108,32 @@ fn whoever_stops_before_a_header_is_whole_is_ended() {
 }
 
 #[test]
+fn whoever_stops_in_the_middle_of_copy_data_is_ended() {
+    let (postgres, plimsoll) = house_of_one(|ini| ini);
+    let copy = "COPY marks FROM STDIN";
+    let batch = || new().parse("", copy).bind("", "", &[]).execute("", 0);
+    let begun = [
+        ("a Query", new().query(copy), "G"),
+        ("a batch with Sync", batch().sync(), "12G"),
+        ("a batch with Flush", batch().flush(), "12G"),
+    ];
+    for (how, begin, answer) in begun {
+        for (what, part) in [("a header", &b"d\0\0"[..]), ("CopyData", b"d\0\0\0\x20cut")] {
+            let mut client = plimsoll.client("app", "p0");
+            send(&mut client, &begin);
+            for tag in answer.bytes() {
+                assert_eq!(client.read().unwrap().tag, tag, "{how}");
+            }
+            send(&mut client, &new().copy_data(b"cut\n"));
+            client.send(part).unwrap();
+            is_told(&mut client);
+            plimsoll.still_works(&["p0"]);
+            nothing_stands(&postgres, &plimsoll, &format!("half of {what} in COPY of {how}"));
+        }
+    }
+}
+
+#[test]
 fn whoever_waits_for_a_long_answer_has_not_stopped() {
     let (_postgres, plimsoll) = house_of_one(|ini| ini.own("batch_hold_bytes", "0"));
     let sleep = format!("SELECT pg_sleep({})", LONGER.as_secs_f64());
@@ -235,6 +261,42 @@ fn what_is_held_back_is_bounded_for_each_and_for_all() {
     send(&mut clients[1], &parse(5_000));
     assert!(!clients[1].hears_within(Duration::from_millis(100)));
     active(0);
+}
+
+/// Bytes that are read of a client at most while there is no room to hold its batch back.
+const UNLINKED_READ: u64 = 8 * 1024;
+
+#[test]
+fn whoever_waits_with_a_long_batch_is_never_ended_for_its_bytes() {
+    const CROWD: u64 = 40;
+    let long = "x".repeat(60_000);
+    let batch = new().parse("", "SELECT length($1::text)").bind("", "", &[Some(&long)]).execute("", 0).sync();
+    // All of it, some of it, none of it can be held back; what is collected has no room for any of it.
+    for (each, all) in [("64KiB", 64 << 20), ("64KiB", 256 << 10), ("0", 0)] {
+        let (_postgres, plimsoll) = house_of_one(|ini| {
+            ini.own("batch_hold_bytes", each)
+                .own("batch_hold_memory", &all.to_string())
+                .own("collect_memory", "64KiB")
+        });
+        let mut holder = plimsoll.client("app", "p0");
+        holder.query("BEGIN");
+        let mut crowd: Vec<Client> = (0..CROWD).map(|_| plimsoll.client("app", "p0")).collect();
+        let before = received_by(&plimsoll);
+        crowd.iter_mut().for_each(|client| send(client, &batch));
+        wait_for_pool(&plimsoll, "p0", &[("cl_waiting", CROWD)]);
+        // They are read no further than there is room for, and a read of each worker.
+        let most = all + CROWD * UNLINKED_READ + 4 * (64 << 10);
+        let received = received_by(&plimsoll) - before;
+        assert!(received <= most, "{each}, {all}: {received} bytes of {CROWD} clients");
+        holder.query("COMMIT");
+        for client in &mut crowd {
+            assert_eq!(
+                tags(&client.cycle().expect("a batch that waited is served")),
+                "12DCZ",
+                "{each}, {all}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
 use common::certificates::{Maker, with_tls};
-use common::lost::{INSERT, half_batch, new, send};
+use common::lost::{ASLEEP, INSERT, SLEEP, half_batch, new, pooled, send};
 use common::{SOON, backend, house, wait_for_pool};
 use plimsoll_testkit::{Client, Ini, Plimsoll, Postgres, eventually, tags};
 
@@ -37,9 +37,6 @@ struct State {
     seen: &'static str,
 }
 
-const SLEEP: &str = "SELECT pg_sleep(600)";
-
-const ASLEEP: &str = "state = 'active' AND wait_event = 'PgSleep'";
 const WAITS: &str = "wait_event = 'ClientRead' AND backend_type = 'client backend'";
 
 /// Each ends with a connection that can be used again.
@@ -198,14 +195,6 @@ fn die(client: Client, death: Death) -> Option<Client> {
         }
     }
     None
-}
-
-/// Which backend the pool of one has.
-fn pooled(plimsoll: &Plimsoll) -> u32 {
-    let mut client = plimsoll.client("app", "p0");
-    let pid = backend(&mut client);
-    client.leave();
-    pid
 }
 
 /// Nothing is left of what the client did, in the table, in PostgreSQL's sessions, in ours.

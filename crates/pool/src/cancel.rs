@@ -14,6 +14,24 @@ impl Pools {
         if !self.is_held(slot, hold) {
             return CancelVerdict::Stale;
         }
+        self.begin_cancel(slot)
+    }
+
+    /// A cancel of our own for what a connection does that nobody holds: it is freed after a lost client, or let go. It
+    /// counts against the same limit as those of clients, and on `Go` its end is told in the same way. `Stale`: somebody
+    /// has it, or it is gone.
+    pub fn handle_own_cancel(&mut self, slot: SlotId) -> CancelVerdict {
+        match self.slots.find(slot).map(|found| found.state()) {
+            Some(SlotState::Opening | SlotState::Cleaning | SlotState::Checking | SlotState::Closing) => {
+                self.begin_cancel(slot)
+            }
+            Some(SlotState::Idle | SlotState::Held | SlotState::BeingCanceled | SlotState::Lost) | None => {
+                CancelVerdict::Stale
+            }
+        }
+    }
+
+    fn begin_cancel(&mut self, slot: SlotId) -> CancelVerdict {
         let pool = self.pool_mut(self.slots.row(slot.index).pool);
         // A pool that has been reduced to nothing can still have queries that must be stopped.
         let cancels_max = pool.limits().size.max(1).saturating_mul(2);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use plimsoll_pool::CancelVerdict;
+use plimsoll_pool::{CancelVerdict, Pools};
 use plimsoll_types::{Cause, HoldId, SlotId};
 use plimsoll_wire::encode;
 
@@ -16,9 +16,17 @@ use crate::login::CONSOLE;
 use crate::socket::Stream;
 
 /// Sends the server's own key to the server, on a connection of its own, and waits until the server has dealt with it.
+/// For what nobody holds; waits its turn among the pool's other cancels. Dropped in the middle it counts as one that
+/// may still strike.
 pub(crate) async fn send(hub: &Arc<Hub>, pool: &PoolEntry, server: &ServerEntry) -> std::io::Result<()> {
+    let slot = server.slot;
+    match wait_for_turn(hub, |pools| pools.handle_own_cancel(slot)).await {
+        Turn::Go => {}
+        Turn::Stale => return Err(std::io::Error::other("the connection is somebody's, or gone")),
+    }
+    let mut under_way = UnderWay::new(hub, slot);
     let mut stream = reach(hub, pool, server).await?;
-    deliver(&mut stream, server).await
+    under_way.deliver(&mut stream, server).await
 }
 
 /// Connects as the connection that is to be cancelled was connected.
@@ -28,18 +36,6 @@ async fn reach(hub: &Arc<Hub>, pool: &PoolEntry, server: &ServerEntry) -> std::i
     let refused = |cause: Cause| std::io::Error::other(cause.message().into_owned());
     dial::secure(hub, &mut stream, pool, &server.target).await.map_err(refused)?;
     Ok(stream)
-}
-
-/// The server closes when it has dealt with the request, so success means that it will not strike any more.
-async fn deliver(stream: &mut Stream, server: &ServerEntry) -> std::io::Result<()> {
-    let key = server.key.lock().clone();
-    let mut out = Vec::new();
-    encode::cancel_request(&mut out, &key);
-    stream.write_all(&out).await?;
-    stream.shutdown_write();
-    let mut chunk = [0; 64];
-    while stream.read(&mut chunk).await? > 0 {}
-    Ok(())
 }
 
 /// Carries out a client's CancelRequest; the caller closes the requester's socket afterwards, for the reason given.
@@ -64,7 +60,8 @@ pub(crate) async fn handle(hub: &Arc<Hub>, key: &[u8]) -> Cause {
         limit => limit,
     };
     pool.cancels_waiting.fetch_add(1, Ordering::Relaxed);
-    let go = tokio::time::timeout(limit, wait_for_turn(hub, slot, hold)).await;
+    let turn = wait_for_turn(hub, |pools| pools.handle_cancel(slot, hold));
+    let go = tokio::time::timeout(limit, turn).await;
     pool.cancels_waiting.fetch_sub(1, Ordering::Relaxed);
     match go {
         Ok(Turn::Go) => {}
@@ -72,8 +69,9 @@ pub(crate) async fn handle(hub: &Arc<Hub>, key: &[u8]) -> Cause {
         Err(_elapsed) => return Cause::CancelUndelivered,
     }
     // Ends the slot's "being cancelled" also when this future is dropped.
-    let mut under_way = UnderWay::new(hub, &pool, slot);
-    match tokio::time::timeout(limit, forward(hub, &client, &server, &mut under_way, hold)).await {
+    let under_way = UnderWay::new(hub, slot);
+    let _requester = Requester::new(&pool);
+    match tokio::time::timeout(limit, forward(hub, &client, (&pool, &server), under_way, hold)).await {
         Ok(Ok(cause)) => cause,
         Ok(Err(_)) | Err(_) => {
             tracing::warn!("{}cancel request could not be delivered", client.log_prefix());
@@ -88,9 +86,9 @@ enum Turn {
 }
 
 /// At most 2 x pool_size cancel connections are open for a pool; the others ask again.
-async fn wait_for_turn(hub: &Arc<Hub>, slot: SlotId, hold: HoldId) -> Turn {
+async fn wait_for_turn(hub: &Arc<Hub>, ask: impl Fn(&mut Pools) -> CancelVerdict) -> Turn {
     loop {
-        match hub.with_pools(|pools, _| pools.handle_cancel(slot, hold)) {
+        match hub.with_pools(|pools, _| ask(pools)) {
             CancelVerdict::Go => return Turn::Go,
             CancelVerdict::Stale => return Turn::Stale,
             CancelVerdict::Wait => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -98,9 +96,25 @@ async fn wait_for_turn(hub: &Arc<Hub>, slot: SlotId, hold: HoldId) -> Turn {
     }
 }
 
+/// A client that waits for what becomes of its cancel request.
+struct Requester<'a>(&'a PoolEntry);
+
+impl<'a> Requester<'a> {
+    fn new(pool: &'a PoolEntry) -> Requester<'a> {
+        pool.cancels_active.fetch_add(1, Ordering::Relaxed);
+        Requester(pool)
+    }
+}
+
+impl Drop for Requester<'_> {
+    fn drop(&mut self) {
+        self.0.cancels_active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A cancel connection, as the pools count it.
 struct UnderWay<'a> {
     hub: &'a Arc<Hub>,
-    pool: &'a PoolEntry,
     slot: SlotId,
     key: Key,
 }
@@ -114,15 +128,27 @@ enum Key {
 }
 
 impl<'a> UnderWay<'a> {
-    fn new(hub: &'a Arc<Hub>, pool: &'a PoolEntry, slot: SlotId) -> UnderWay<'a> {
-        pool.cancels_active.fetch_add(1, Ordering::Relaxed);
-        UnderWay { hub, pool, slot, key: Key::AtRest }
+    fn new(hub: &'a Arc<Hub>, slot: SlotId) -> UnderWay<'a> {
+        UnderWay { hub, slot, key: Key::AtRest }
+    }
+
+    /// The server closes when it has dealt with the request, so success means that it will not strike any more.
+    async fn deliver(&mut self, stream: &mut Stream, server: &ServerEntry) -> std::io::Result<()> {
+        let key = server.key.lock().clone();
+        let mut out = Vec::new();
+        encode::cancel_request(&mut out, &key);
+        self.key = Key::OnItsWay;
+        stream.write_all(&out).await?;
+        stream.shutdown_write();
+        let mut chunk = [0; 64];
+        while stream.read(&mut chunk).await? > 0 {}
+        self.key = Key::AtRest;
+        Ok(())
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.pool.cancels_active.fetch_sub(1, Ordering::Relaxed);
         self.hub.with_pools(|pools, now| match self.key {
             Key::AtRest => pools.handle_cancel_ended(self.slot, now),
             Key::OnItsWay => pools.handle_cancel_lost(self.slot, now),
@@ -134,11 +160,11 @@ impl Drop for UnderWay<'_> {
 async fn forward(
     hub: &Arc<Hub>,
     client: &ClientEntry,
-    server: &ServerEntry,
-    under_way: &mut UnderWay<'_>,
+    (pool, server): (&PoolEntry, &ServerEntry),
+    mut under_way: UnderWay<'_>,
     hold: HoldId,
 ) -> std::io::Result<Cause> {
-    let mut stream = reach(hub, under_way.pool, server).await?;
+    let mut stream = reach(hub, pool, server).await?;
     tracing::info!("{}new connection to server (from {})", server.log_prefix(), {
         dial::local_peer(stream.socket(), &server.target)
     });
@@ -146,8 +172,6 @@ async fn forward(
     if !hub.core.lock().pools.is_held(slot, hold) || client.held() != Some((slot, hold)) {
         return Ok(Cause::CancelTooLate);
     }
-    under_way.key = Key::OnItsWay;
-    deliver(&mut stream, server).await?;
-    under_way.key = Key::AtRest;
+    under_way.deliver(&mut stream, server).await?;
     Ok(Cause::CancelSent)
 }

@@ -21,7 +21,8 @@ use crate::{cancel, closer, loss};
 const ROUND_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// After so long without a word a query is cancelled again: a cancel that comes before PostgreSQL has begun with what it
-/// was meant for is forgotten.
+/// was meant for is forgotten. After twice as long once more, and so on: a server that does not move is not moved by
+/// many connections either.
 const CANCEL_AGAIN: Duration = Duration::from_millis(250);
 
 /// What cleans after a lost client where there is no reset query: less than a new connection costs.
@@ -43,12 +44,13 @@ pub(crate) async fn clean(hub: Arc<Hub>, mut conn: Box<ServerConn>) {
         return finish(&hub, conn, in_time(cleaned)).await;
     };
     let limit = loss::cleanup_timeout(&plan);
-    let cancels = plan.own.cancel_on_client_loss;
+    let cancels = loss::cancel_on_client_loss(&plan);
     let work = async {
         free(&hub, &mut conn, &mut freeing, cancels).await?;
         // Also in transaction pooling: what a rollback does not undo would stay, with nobody to clear it away.
         let query = if query.is_empty() { RESET } else { &query };
-        round(&hub, &mut conn, query).await
+        round(&hub, &mut conn, query).await?;
+        begin_again(&hub, &mut conn).await
     };
     let freed = match tokio::time::timeout(limit, work).await {
         Ok(Ok(())) => {
@@ -70,6 +72,20 @@ pub(crate) async fn clean(hub: Arc<Hub>, mut conn: Box<ServerConn>) {
     finish(&hub, conn, freed).await;
 }
 
+/// The reset has undone what `connect_query` had set, and whoever comes next counts on that: without a lost client he
+/// would have it, and in PgBouncer a connection that has just been opened. So it is run again; where it fails the
+/// connection is closed.
+async fn begin_again(hub: &Hub, conn: &mut ServerConn) -> Result<(), Cause> {
+    if conn.pool.purpose.is_control() {
+        return Ok(());
+    }
+    let query = conn.pool.database.config().connect_query.clone();
+    match query {
+        Some(query) => round(hub, conn, &query).await,
+        None => Ok(()),
+    }
+}
+
 /// Runs the check query, then tells the pool.
 pub(crate) async fn check(hub: Arc<Hub>, mut conn: Box<ServerConn>) {
     let plan = hub.plan();
@@ -87,8 +103,11 @@ fn in_time(ran: Result<Result<(), Cause>, tokio::time::error::Elapsed>) -> Resul
     }
 }
 
-async fn finish(hub: &Arc<Hub>, conn: Box<ServerConn>, ran: Result<(), Broken>) {
-    let Err((cause, ending)) = ran else { return hub.cleaned(conn) };
+async fn finish(hub: &Arc<Hub>, mut conn: Box<ServerConn>, ran: Result<(), Broken>) {
+    let Err((cause, ending)) = ran else {
+        conn.tally.note_returned();
+        return hub.cleaned(conn);
+    };
     if cause != Cause::ClientLeftBusy {
         tracing::warn!("{}query of our own failed: {}", conn.entry.log_prefix(), cause.message());
     }
@@ -109,6 +128,7 @@ async fn free(
     let mut step = go(hub, conn, freeing, &mut out);
     let mut chunk = [0; 4096];
     let mut cancelled = Cancelled::No;
+    let mut again = CANCEL_AGAIN;
     loop {
         match step {
             FreeStep::Done => {
@@ -134,17 +154,18 @@ async fn free(
         conn.output.push(&out);
         out.clear();
         let patience = match cancelled {
-            Cancelled::Yes => CANCEL_AGAIN,
+            Cancelled::Yes => again,
             // `cleanup_timeout` ends it.
             Cancelled::No => Duration::MAX,
         };
         let Ok(read) = tokio::time::timeout(patience, exchange(conn, &mut chunk)).await else {
+            again *= 2;
             strike(hub, &conn.pool, &conn.entry).await?;
             step = FreeStep::More { consumed: 0 };
             continue;
         };
         match read? {
-            0 => return Err(conn.link.farewell().unwrap_or(Cause::ServerEof)),
+            0 => return Err(conn.link.farewell().unwrap_or_else(|| conn.entry.end_cause())),
             n => conn.input.extend_from_slice(&chunk[..n]),
         }
         step = freeing.on_server(&mut conn.link, &conn.input, &hub.tracked, &mut out);

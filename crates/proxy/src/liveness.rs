@@ -7,7 +7,9 @@
 //! | `sweep` | a slow look at all connections, and the end of those that are dead |
 //! | `heartbeat` | which idle client gets a message it must ignore, and the bytes of it |
 //! | `found` | how many were found dead, by what, and how soon |
+//! | `bequest` | what became of the server connection of one |
 
+mod bequest;
 mod found;
 mod heartbeat;
 mod state;
@@ -25,6 +27,7 @@ use socket2::Socket;
 
 pub use found::{FoundView, LifeView};
 
+pub(crate) use bequest::Bequest;
 pub(crate) use found::Found;
 pub(crate) use heartbeat::{Heart, message};
 pub(crate) use state::{Bound, State};
@@ -100,6 +103,14 @@ impl Life {
     /// How it was found dead, if it was.
     pub(crate) fn gone(&self) -> Option<Evidence> {
         self.gone.get().copied()
+    }
+
+    /// Whether the other side had been asked whether it is there, and had not answered, when its end came: by a probe of
+    /// keepalive, or by a heartbeat and nothing else. A client that closes while there are bytes for it sends a RST, too;
+    /// but it has acknowledged them before. Also for a socket that has ended: the kernel keeps these numbers.
+    pub(crate) fn owed_a_sign(&self, heart: &Heart) -> bool {
+        let info = self.socket.upgrade().and_then(|socket| info(&socket));
+        info.is_some_and(|info| info.probes > 0 || heart.is_beating() && info.unacked_bytes > 0)
     }
 
     /// It is dead: whoever owns the socket reads its end from now on, in whatever state it is. Closed, it is forgotten

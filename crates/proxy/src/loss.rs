@@ -10,6 +10,15 @@ use crate::server::ServerConn;
 /// How long freeing and cleaning may take, unless `cleanup_timeout` says otherwise.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Whether a query is cancelled whose client is lost. PostgreSQL itself, and PgBouncer in front of it, let it run to its
+/// end.
+pub(crate) fn cancel_on_client_loss(plan: &Plan) -> CancelOnClientLoss {
+    plan.own.cancel_on_client_loss.unwrap_or(match plan.own.compat {
+        Compat::Plimsoll => CancelOnClientLoss::On,
+        Compat::Pgbouncer => CancelOnClientLoss::Off,
+    })
+}
+
 /// How long a client may stop in the middle, unless `client_stall_timeout` says otherwise.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -54,7 +63,7 @@ pub(crate) fn frees(plan: &Plan, cause: &Cause) -> bool {
 /// Whether what a server connection works at is not cancelled when it is closed for this cause: its client was lost, and
 /// the plan wants it to run on.
 pub(crate) fn runs_on(plan: &Plan, conn: &ServerConn, cause: &Cause) -> bool {
-    match plan.own.cancel_on_client_loss {
+    match cancel_on_client_loss(plan) {
         CancelOnClientLoss::On => false,
         CancelOnClientLoss::Off => conn.unfinished.is_some() || *cause == Cause::ClientLeftBusy,
     }

@@ -3,8 +3,10 @@
 use plimsoll_pool::Grant;
 use plimsoll_types::{HoldId, Moment};
 
+use crate::liveness::Bequest;
+
 /// Travels with the server connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Tally {
     /// Which hold.
     pub(crate) hold: HoldId,
@@ -12,17 +14,27 @@ pub(crate) struct Tally {
     pub(crate) asked: Moment,
     /// When it was granted.
     pub(crate) granted: Moment,
+    /// Its client was found dead: to be told what becomes of the connection.
+    pub(crate) bequest: Option<Box<Bequest>>,
 }
 
 impl Tally {
     /// Nobody holds the connection.
     pub(crate) fn none() -> Tally {
-        Tally { hold: HoldId(0), asked: Moment(0), granted: Moment(0) }
+        Tally { hold: HoldId(0), asked: Moment(0), granted: Moment(0), bequest: None }
     }
 
     /// A hold begins.
     #[inline]
     pub(crate) fn begin(grant: &Grant, asked: Moment, granted: Moment) -> Tally {
-        Tally { hold: grant.hold, asked, granted }
+        Tally { hold: grant.hold, asked, granted, bequest: None }
+    }
+
+    /// The connection is clean, and the next client may have it.
+    #[inline]
+    pub(crate) fn note_returned(&mut self) {
+        if let Some(bequest) = self.bequest.take() {
+            bequest.note_returned();
+        }
     }
 }

@@ -228,6 +228,13 @@ impl Expected {
         self.asked_to > self.head_at || self.queue.iter().take(whole).any(Expect::ends_in_ready)
     }
 
+    /// The same while the head is a COPY FROM STDIN that reads: its own end is the client's to bring, and PostgreSQL
+    /// ignores a Flush meanwhile. What stands behind it the server refuses, and so ends the COPY.
+    pub(crate) fn is_awaited_behind_copy(&self, half: usize) -> bool {
+        let whole = self.queue.len().saturating_sub(half);
+        self.queue.iter().take(whole).skip(1).any(Expect::ends_in_ready)
+    }
+
     /// Whether a cancel would strike the last thing the server has been asked to do: not more than one ReadyForQuery is
     /// to come. Else it may strike a BEGIN, and what stands behind it in the pipeline runs outside the transaction it
     /// was meant for, and stays. The last `half` messages have not been sent to their end, and will never run.

@@ -241,7 +241,16 @@ impl Link {
     pub(crate) fn is_waiting_for_client(&self) -> bool {
         let half = self.to_server_left > 0;
         (half || (self.batch != Batch::Closed && !matches!(self.copy, CopyIn::Active { .. })))
-            && !self.expected.is_awaited(usize::from(half))
+            && !self.is_awaited(usize::from(half))
+    }
+
+    /// Whether an answer is on its way that the client has asked for. The last `half` messages have not been sent to
+    /// their end.
+    pub(crate) fn is_awaited(&self, half: usize) -> bool {
+        match self.copy {
+            CopyIn::Active { .. } => self.expected.is_awaited_behind_copy(half),
+            CopyIn::None | CopyIn::Ended { .. } => self.expected.is_awaited(half),
+        }
     }
 
     /// Whether the server is in the middle of something (then it is cancelled before it is let go), waits for COPY

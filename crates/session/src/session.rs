@@ -240,7 +240,7 @@ impl Session {
             return None;
         }
         let stopped = match kept {
-            Kept::Part => !link.expected.is_awaited(0),
+            Kept::Part => !link.is_awaited(0),
             Kept::Nothing => link.is_waiting_for_client(),
         };
         stopped.then(|| (link.half_since + limit, Cause::ClientStalled))

@@ -31,9 +31,11 @@ impl Key {
             Field::Workers | Field::Budget | Field::Compat | Field::Ledger | Field::Statements => {
                 self.default
             }
-            Field::Disclose | Field::Fairness | Field::CancelOnClientLoss | Field::Proxy => self.default,
+            Field::Disclose | Field::Fairness | Field::Proxy => self.default,
             Field::Spill | Field::SpillInTransaction | Field::Folder(_) | Field::Count(..) => self.default,
-            Field::Time(..) | Field::Size(..) => self.default.split(';').next().unwrap_or(self.default),
+            Field::CancelOnClientLoss | Field::Time(..) | Field::Size(..) => {
+                self.default.split(';').next().unwrap_or(self.default)
+            }
         }
     }
 }
@@ -52,7 +54,9 @@ impl Field {
             Field::Statements => word(own.ledger_statements, STATEMENTS),
             Field::Disclose => word(own.disclose_holders, DISCLOSE),
             Field::Fairness => word(own.queue_fairness, FAIRNESS),
-            Field::CancelOnClientLoss => word(own.cancel_on_client_loss, CANCEL_ON_CLIENT_LOSS),
+            Field::CancelOnClientLoss => {
+                own.cancel_on_client_loss.and_then(|when| word(when, CANCEL_ON_CLIENT_LOSS))
+            }
             Field::Proxy => Some(own.proxy_protocol.to_string()),
             Field::Spill => word(own.spill, SPILL),
             Field::SpillInTransaction => word(own.spill_in_transaction, IN_TRANSACTION),

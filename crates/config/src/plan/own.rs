@@ -46,8 +46,9 @@ pub struct Own {
     pub close_timeout: Option<Duration>,
     /// `lost_max` (default 10 min): how long a server that did not close stays counted.
     pub lost_max: Option<Duration>,
-    /// `cancel_on_client_loss`.
-    pub cancel_on_client_loss: CancelOnClientLoss,
+    /// `cancel_on_client_loss` (default on; off with `compat = pgbouncer`): whether a query is cancelled whose client is
+    /// lost.
+    pub cancel_on_client_loss: Option<CancelOnClientLoss>,
     /// `cleanup_timeout` (default 5 s; 0 with `compat = pgbouncer`): how long it may take to make a server connection
     /// usable again whose client was lost in the middle of something; zero: it is closed at once.
     pub cleanup_timeout: Option<Duration>,
@@ -118,10 +119,9 @@ pub enum ProxyProtocol {
 }
 
 /// Whether a query whose client is lost is cancelled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelOnClientLoss {
     /// At once.
-    #[default]
     On,
     /// It runs to its end, as in PgBouncer.
     Off,

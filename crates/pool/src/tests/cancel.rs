@@ -117,3 +117,36 @@ fn a_connection_that_breaks_under_its_cancel_is_closed() {
     bench.pools.handle_cancel_ended(grant.slot, at(4));
     bench.nothing();
 }
+
+#[test]
+fn cancels_of_our_own_count_like_those_of_clients() {
+    let (mut bench, pool) = Bench::with_pool(limits(1));
+    let grant = bench.hold(pool, HOME, 1);
+    assert_eq!(bench.pools.handle_own_cancel(grant.slot), CancelVerdict::Stale, "a client has it");
+    bench.pools.handle_returned(grant.slot, Returned::Dirty, at(2));
+    assert_eq!(bench.done(), [Action::Clean { slot: grant.slot }]);
+    assert_eq!(bench.pools.handle_own_cancel(grant.slot), CancelVerdict::Go);
+    assert_eq!(bench.pools.handle_own_cancel(grant.slot), CancelVerdict::Go);
+    assert_eq!(bench.pools.counts(pool, at(2)).cancels, 2);
+    assert_eq!(bench.pools.handle_own_cancel(grant.slot), CancelVerdict::Wait);
+    bench.pools.handle_cancel_ended(grant.slot, at(3));
+    assert_eq!(bench.pools.handle_own_cancel(grant.slot), CancelVerdict::Go);
+    bench.pools.handle_cancel_ended(grant.slot, at(4));
+    bench.pools.handle_cancel_ended(grant.slot, at(4));
+    bench.pools.handle_cleaned(grant.slot, at(5));
+    assert_eq!(bench.state(grant.slot), Some(SlotState::Idle));
+    assert_eq!(bench.pools.handle_own_cancel(grant.slot), CancelVerdict::Stale, "it is free");
+    assert_eq!(bench.pools.counts(pool, at(5)).cancels, 0);
+}
+
+#[test]
+fn a_connection_that_a_cancel_of_our_own_may_still_strike_is_not_used_again() {
+    let (mut bench, pool) = Bench::with_pool(limits(1));
+    let grant = bench.hold(pool, HOME, 1);
+    bench.pools.handle_returned(grant.slot, Returned::Dirty, at(2));
+    assert_eq!(bench.done(), [Action::Clean { slot: grant.slot }]);
+    assert_eq!(bench.pools.handle_own_cancel(grant.slot), CancelVerdict::Go);
+    bench.pools.handle_cancel_lost(grant.slot, at(3));
+    bench.pools.handle_cleaned(grant.slot, at(4));
+    assert_eq!(bench.closing(), (grant.slot, Cause::CloseNeeded));
+}

@@ -19,13 +19,16 @@ pub(crate) struct Found {
     servers: [AtomicU64; KINDS],
     /// From a client's last sign of life to the return of the server connection it held.
     returned: [AtomicU64; SECONDS.len() + 1],
+    /// Server connections of dead clients that were closed.
+    closed: AtomicU64,
     heartbeats: AtomicU64,
 }
 
 /// A row of `SHOW LIVENESS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundView {
-    /// What is counted: `clients_found_dead`, `servers_found_dead`, `server_returned_after`, `heartbeats`.
+    /// What is counted: `clients_found_dead`, `servers_found_dead`, `server_returned_after`, `server_not_returned`,
+    /// `heartbeats`.
     pub what: &'static str,
     /// By what evidence, or within what time.
     pub by: String,
@@ -85,9 +88,14 @@ impl Found {
     }
 
     /// A dead client's server connection is back, so long after the client's last sign of life.
-    pub(crate) fn note_return(&self, after: Duration) {
+    pub(super) fn note_return(&self, after: Duration) {
         let class = SECONDS.iter().position(|end| after <= Duration::from_secs(*end));
         self.returned[class.unwrap_or(SECONDS.len())].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A dead client's server connection has been closed.
+    pub(super) fn note_closed(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A heartbeat has been sent.
@@ -113,6 +121,7 @@ impl Found {
         let ends = SECONDS.iter().map(|end| format!("<= {end} s"));
         let ends = ends.chain([format!("> {} s", SECONDS[SECONDS.len() - 1])]);
         views.extend(ends.zip(&self.returned).map(|(end, count)| view("server_returned_after", end, count)));
+        views.push(view("server_not_returned", "closed".to_string(), &self.closed));
         views.push(view("heartbeats", "sent".to_string(), &self.heartbeats));
         views
     }
@@ -131,6 +140,7 @@ mod tests {
         found.note_return(Duration::from_secs(2));
         found.note_return(Duration::from_millis(2_001));
         found.note_return(Duration::from_secs(301));
+        found.note_closed();
         let counted: Vec<_> = found.views().into_iter().filter(|view| view.count > 0).collect();
         let said = |what, by: &str| FoundView { what, by: by.to_string(), count: 1 };
         assert_eq!(
@@ -141,6 +151,7 @@ mod tests {
                 said("server_returned_after", "<= 2 s"),
                 said("server_returned_after", "<= 5 s"),
                 said("server_returned_after", "> 300 s"),
+                said("server_not_returned", "closed"),
             ]
         );
     }

@@ -23,6 +23,9 @@ const IDLE: Duration = Duration::from_secs(10);
 /// How long an answer is always waited for, unless the bound is shorter still.
 const ANSWER_MIN: Duration = Duration::from_secs(1);
 
+/// So many probes of a closed window must have stayed unanswered.
+const WINDOW_PROBES_MIN: u8 = 2;
+
 /// What is known of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -121,7 +124,8 @@ fn with_data_held_back(info: &TcpInfo, owing: Duration, bound: Bound) -> State {
         None => info.backoff > 0,
     };
     let silent = info.probes > 0 && owing >= bound.answer(info);
-    if silent && info.last_ack >= bound.0 {
+    // A single packet may be lost on the way, and the kernel repeats a probe only when the next one is due.
+    if silent && info.probes >= WINDOW_PROBES_MIN && info.last_ack >= bound.0 {
         State::Gone(Evidence::Window)
     } else if silent {
         State::Unreachable

@@ -33,9 +33,8 @@ impl Relay {
             }
             _ => Some(report::fatal_in(&self.hub, &self.entry, &self.pool, cause)),
         };
-        let held = release.is_some();
+        self.note_death(cause);
         self.let_go(release, cause, now);
-        self.note_death(cause, held);
         let Some(mut stream) = self.stream.take() else { return };
         if let Some(bytes) = farewell {
             if self.output.is_empty() && !mid_message {

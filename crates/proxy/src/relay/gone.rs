@@ -9,7 +9,7 @@ use plimsoll_types::{Cause, Evidence, Side};
 
 use super::{Ended, Relay, Turn};
 use crate::entry::ClientEntry;
-use crate::liveness;
+use crate::liveness::{self, Bequest};
 
 /// What an error of a client's socket says of its end.
 pub(super) fn client_gone(entry: &ClientEntry, error: &io::Error) -> Ended {
@@ -18,9 +18,7 @@ pub(super) fn client_gone(entry: &ClientEntry, error: &io::Error) -> Ended {
         Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENETDOWN | libc::EHOSTDOWN) => {
             Some(Evidence::Unreachable)
         }
-        // A client that closes while there are bytes for it resets, too: only one that was asked nothing but whether it
-        // is there has answered that.
-        Some(libc::ECONNRESET | libc::EPIPE) if entry.heart.is_beating() => Some(Evidence::Reset),
+        Some(libc::ECONNRESET | libc::EPIPE) if entry.life.owed_a_sign(&entry.heart) => Some(Evidence::Reset),
         _ => entry.life.gone(),
     };
     (Side::Client, evidence.map_or(Cause::ClientEof, |evidence| Cause::ClientGone { evidence }))
@@ -46,13 +44,14 @@ impl Relay {
         }
     }
 
-    /// Counts a client that was found dead, and how soon its server connection came back.
-    pub(super) fn note_death(&self, cause: &Cause, held: bool) {
+    /// Counts a client that was found dead; what becomes of its server connection will be counted, too.
+    pub(super) fn note_death(&mut self, cause: &Cause) {
         if let Cause::ClientGone { .. } = cause {
             self.hub.found.note(cause);
             let silent = self.stream.as_ref().and_then(|stream| liveness::last_heard(stream.socket()));
-            if held {
-                self.hub.found.note_return(silent.unwrap_or(Duration::ZERO));
+            if let Some(conn) = &mut self.conn {
+                let bequest = Bequest::new(&self.hub, silent.unwrap_or(Duration::ZERO));
+                conn.tally.bequest = Some(Box::new(bequest));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Listening to both sides: bytes in, decisions of `session`, and what is kept.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use plimsoll_ledger::How;
@@ -125,16 +125,20 @@ impl Relay {
             debug_assert!(false, "{kept} bytes kept for nothing");
             return Err((Side::Client, Cause::CollectExhausted));
         }
-        let stream = self.stream.as_mut().ok_or((Side::Client, Cause::ClientEof))?;
         let mut input = std::mem::take(&mut scratch.input);
         // What is kept goes in front of what is read, in one piece.
         input[..kept].copy_from_slice(&self.input);
-        // Of a batch that is held back all is wanted.
         let limit = match (&self.conn, self.account) {
-            (Some(_), _) | (None, Account::HeldBack) => input.len(),
-            (None, Account::Collected) => (kept + UNLINKED_READ_BYTES).min(input.len()),
+            (Some(_), _) => input.len(),
+            // Of a batch that is held back all is wanted, as long as there is room for it: it may have to wait.
+            (None, Account::HeldBack) if self.has_hold_room(input.len() - kept) => input.len(),
+            (None, Account::HeldBack | Account::Collected) => (kept + UNLINKED_READ_BYTES).min(input.len()),
         };
-        let turn = match stream.poll_read(cx, &mut input[kept..limit]) {
+        let read = match &mut self.stream {
+            Some(stream) => stream.poll_read(cx, &mut input[kept..limit]),
+            None => Poll::Ready(Ok(0)),
+        };
+        let turn = match read {
             Poll::Pending => Ok(Turn::Wait),
             Poll::Ready(Ok(0)) => Err(self.client_ended()),
             Poll::Ready(Err(error)) => Err(client_gone(&self.entry, &error)),
@@ -261,22 +265,50 @@ impl Relay {
         true
     }
 
+    /// Whether so many bytes more of batches may be kept. What is read then is counted before anybody else on this
+    /// worker asks, so all together are at most one read of each worker too many.
+    fn has_hold_room(&self, bytes: usize) -> bool {
+        self.hub.held_back.load(Ordering::Relaxed) + bytes <= self.hub.hold_memory()
+    }
+
     /// Nothing of the client is kept any more, as far as others count.
     pub(super) fn settle_account(&mut self) {
-        let counted = match self.account {
-            Account::Collected => &self.hub.collected,
-            Account::HeldBack => &self.hub.held_back,
-        };
-        counted.fetch_sub(self.accounted, Ordering::Relaxed);
+        self.counted().fetch_sub(self.accounted, Ordering::Relaxed);
         self.accounted = 0;
         self.account = Account::Collected;
     }
 
-    /// Keeps bytes of the client, within what may be kept over all clients.
+    /// Where what is kept of the client is counted.
+    fn counted(&self) -> &AtomicUsize {
+        match self.account {
+            Account::Collected => &self.hub.collected,
+            Account::HeldBack => &self.hub.held_back,
+        }
+    }
+
+    /// Keeps bytes of the client, within what may be kept over all clients. Who waits for a server connection has no say
+    /// in how long its bytes are kept, and is never ended for it: they are few, since none are read meanwhile.
     fn keep_client(&mut self, scratch: &mut Scratch, rest: &[u8]) -> Result<(), Ended> {
-        self.account(rest.len())?;
+        match self.phase {
+            Phase::Waiting { .. } | Phase::Settling(_) => self.account_waiting(rest.len()),
+            Phase::New | Phase::Open | Phase::Busy => self.account(rest.len())?,
+        }
         scratch.spare.keep(&mut self.input, rest);
         Ok(())
+    }
+
+    /// So many bytes of the client are kept while it waits for a server connection. What has been counted stays where it
+    /// is counted; more is held back, whether there is room or not: then others' batches are not.
+    fn account_waiting(&mut self, kept: usize) {
+        let size = if kept > SMALL_BYTES { kept } else { 0 };
+        if size > self.accounted {
+            self.settle_account();
+            self.hub.held_back.fetch_add(size, Ordering::Relaxed);
+            self.account = Account::HeldBack;
+        } else {
+            self.counted().fetch_sub(self.accounted - size, Ordering::Relaxed);
+        }
+        self.accounted = size;
     }
 
     /// So many bytes of the client are kept from now on.

@@ -134,6 +134,9 @@ impl Relay {
                 Err(cause) => Release::Unusable(cause),
             },
         };
+        if matches!(release, Release::Clean) {
+            conn.tally.note_returned();
+        }
         self.share_records(&mut conn);
         if conn.input.capacity() > SMALL_BYTES {
             conn.input = Vec::new();

@@ -162,3 +162,27 @@ fn setting_parameters_has_a_limit() {
     t.server("K:application_name= C:SET Z:I");
     assert_eq!(t.session.poll_timeout(Some(&t.link)), None);
 }
+
+#[test]
+fn whoever_stops_in_the_middle_of_copy_data_waits_for_nothing() {
+    let due = Some((Moment(160_000_000), Cause::ClientStalled));
+    // The Sync in front of the data is swallowed by the COPY.
+    for (begun, answer, end) in
+        [("Q:copy", "G", "c"), ("P:=copy B: E S", "1 2 G", "c S"), ("P:=copy B: E H", "1 2 G", "c S")]
+    {
+        let mut t = stalling();
+        t.client(begun);
+        t.server(answer);
+        t.client("d:x");
+        assert_eq!(stall(&mut t, Kept::Nothing), None, "{begun}");
+        // Part of a header; neither the COPY itself nor a Flush is an answer that is on its way.
+        assert_eq!(stall(&mut t, Kept::Part), due, "{begun}");
+        let data = bytes(Side::Client, "d:yyyyyyyy");
+        t.client_bytes(&data[..7]);
+        assert_eq!(stall(&mut t, Kept::Nothing), due, "{begun}");
+        t.client_bytes(&data[7..]);
+        t.client(end);
+        // Its end is there: now the server has to answer.
+        assert_eq!(stall(&mut t, Kept::Part), None, "{begun}");
+    }
+}

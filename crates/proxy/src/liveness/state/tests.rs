@@ -122,8 +122,18 @@ fn a_closed_window_is_a_reader_that_rests_until_its_probes_stay_unanswered() {
     assert_eq!(judge(&closed(119_000, 0), Duration::ZERO, BOUND), State::NotReading);
     // It has just been sent.
     assert_eq!(judge(&closed(120_010, 1), Duration::ZERO, BOUND), State::NotReading);
-    assert_eq!(judge(&closed(125_000, 1), ms(5_000), BOUND), State::Gone(Evidence::Window));
+    assert_eq!(judge(&closed(125_000, 2), ms(5_000), BOUND), State::Gone(Evidence::Window));
     assert_eq!(judge(&closed(30_000, 2), ms(5_000), BOUND), State::Unreachable);
+}
+
+#[test]
+fn one_probe_of_the_window_that_is_lost_on_the_way_ends_nobody() {
+    // The next one is two minutes away, and no look in between finds an answer.
+    for seconds in [1, 5, 60, 119] {
+        let lost = closed(120_000 + seconds * 1_000, 1);
+        assert_eq!(judge(&lost, ms(seconds * 1_000), BOUND), State::Unreachable, "{seconds}");
+    }
+    assert_eq!(judge(&closed(240_001, 2), ms(120_001), BOUND), State::Gone(Evidence::Window));
 }
 
 #[test]
