@@ -426,7 +426,7 @@ impl Pools {
 
 /// The targets a pool may use for its next connection, the first choice first. With [`Pick::UntilFailure`] there is
 /// but one: that its places are taken is no failure.
-fn targets(pool: &Pool) -> impl Iterator<Item = TargetId> {
+pub(crate) fn targets(pool: &Pool) -> impl Iterator<Item = TargetId> {
     let listed = &pool.spec().targets;
     let tries = match pool.spec().pick {
         Pick::RoundRobin => listed.len(),

@@ -29,7 +29,7 @@ use crate::Pools;
 use crate::limits::{GroupId, TARGET};
 use crate::nouns::Standing;
 use crate::pool::Pool;
-use crate::room::Taken;
+use crate::room::{Taken, targets};
 use crate::slots::{Shelf, Slot};
 
 /// How long a connection serves the waiters of its own pool before those of a pool without any can have its place: with
@@ -108,7 +108,7 @@ impl Pools {
     /// How much a pool has of what is scarce, beside others; `certain` are the targets at which nothing is common.
     pub(crate) fn level(&self, id: PoolId, certain: &[GroupId]) -> Level {
         let taker = self.taker(id);
-        let places = || self.pool(id).spec().targets.iter().map(|target| self.slots.limits.target(*target));
+        let places = || targets(self.pool(id)).map(|target| self.slots.limits.target(target));
         let certain = |place: Option<GroupId>| place.is_none_or(|place| certain.contains(&place));
         let left_out = taker.has == 0 && places().all(certain);
         (if left_out { Rank::LeftOut } else { taker.rank() }, taker.share())
