@@ -175,6 +175,7 @@ impl Asks<'_> {
                 });
                 format!(" (by what the server says{said}, less target_headroom)")
             }
+            BudgetSource::Presumed => " (the control user cannot look at the server now)".to_string(),
             BudgetSource::Refused => " (the server refused more; one more is tried by and by)".to_string(),
             BudgetSource::Unlimited => String::new(),
         }
