@@ -31,7 +31,7 @@ fn watched(postgres: &Postgres) -> Ini {
 
 /// Waits until SHOW TARGETS is as it should be.
 #[track_caller]
-fn until(plimsoll: &Plimsoll, what: &str, wanted: impl Fn(&Table) -> bool) -> Table {
+fn until(plimsoll: &Plimsoll, what: &str, mut wanted: impl FnMut(&Table) -> bool) -> Table {
     let mut console = plimsoll.console();
     let mut last = None;
     eventually_ok(what, SOON, || {
@@ -421,4 +421,35 @@ fn a_connection_that_the_server_does_not_have_is_an_error_that_is_told() {
     let targets = plimsoll.show("TARGETS");
     let row = targets.find(&[("differences", "1")]).expect("it is counted");
     assert_eq!(targets.cell(row, "unseen"), pid.to_string());
+}
+
+#[test]
+fn the_check_logs_in_as_the_control_user() {
+    let postgres = small();
+    let dir = plimsoll_testkit::TempDir::new("check");
+    let told = |ini: Ini| {
+        let (users, file) = (dir.path().join("users.txt"), dir.path().join("p.ini"));
+        std::fs::write(&users, ini.userlist()).unwrap();
+        let ini = ini.set("auth_file", &users.display().to_string()).set("unix_socket_dir", "");
+        std::fs::write(&file, ini.set("listen_port", &free_port().to_string()).text()).unwrap();
+        for path in [&users, &file] {
+            // As root the program under test runs as another user.
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        }
+        let (_, output) = plimsoll_testkit::run_beside(common::BINARY, |command| {
+            command.arg("check").arg(&file);
+        });
+        output
+    };
+    let ini = watched(&postgres);
+    let calm = told(ini.clone());
+    assert!(!calm.contains("[control-user"), "{calm}");
+    postgres.sql("REVOKE pg_read_all_stats FROM watcher");
+    let blind = told(ini.clone());
+    let line = blind.lines().find(|line| line.contains("[control-user-blind]")).expect(&blind);
+    assert!(line.contains("p.ini:"), "{line}");
+    postgres.sql("ALTER ROLE watcher NOLOGIN");
+    let refused = told(ini);
+    let line = refused.lines().find(|line| line.contains("[control-user-refused]")).expect(&refused);
+    assert!(line.contains("not permitted to log in"), "{line}");
 }
