@@ -141,7 +141,7 @@ fn a_wrong_password_of_the_control_user_is_tried_once() {
     let line = told.lines().find(|line| line.contains("cannot be asked")).unwrap();
     assert!(line.contains("plimsoll.ini:"), "{line}");
     // New pools ring, and the interval is over ten times.
-    for (user, database) in [("other", "p0"), ("md5er", "p1"), ("app", "p2")] {
+    for (user, database) in [("other", "p0"), ("other", "p1"), ("app", "p2")] {
         plimsoll.client(user, database).query("SELECT 1");
     }
     client.query("SELECT pg_sleep(2)");
@@ -209,7 +209,9 @@ fn the_limits_are_known_before_anybody_gets_the_first_connection() {
     let waiting: Vec<_> = (0..60)
         .map(|n| {
             let login = plimsoll.login(["app", "other", "md5er"][n % 3], "p0");
-            thread::spawn(move || login.try_client().map(|mut client| drop(client.try_query("SELECT 1"))))
+            thread::spawn(move || {
+                login.try_client().map(|mut client| client.value("SELECT 'served' FROM pg_sleep(1)"))
+            })
         })
         .collect();
     until(&plimsoll, "all to be taken", |targets| targets.cell(0, "used") == "24");
@@ -296,24 +298,30 @@ fn a_target_that_does_not_answer_keeps_nobody_from_looking_at_another() {
     let silent = FakeServer::start(|_, peer| peer.wait_closed());
     let silent_line = format!("host=127.0.0.1 port={} dbname=p0", silent.port());
     let plimsoll = pooler(watched(&postgres).database("silent", &silent_line));
-    let mut stuck = plimsoll.login("app", "silent").knock().unwrap();
+    let login = plimsoll.login("app", "silent");
+    let mut stuck = login.knock().unwrap();
+    stuck.send(&login.startup_packet()).unwrap();
     plimsoll.client("app", "p0").query("SELECT 1");
     eventually_ok("the silent one to be looked at", SOON, || match silent.open() {
         0 => Err(String::from("nobody is there")),
         _ => Ok(()),
     });
     let live = format!("127.0.0.1:{}", postgres.port());
-    let foreign = |targets: &Table| targets.number(targets.find(&[("target", &live)]).unwrap(), "foreign");
-    let mut held = Vec::new();
-    let mut quickest = Duration::MAX;
+    let foreign = |targets: &Table| {
+        let row = targets.find(&[("target", &live)])?;
+        targets.cell(row, "foreign").parse::<u64>().ok()
+    };
+    let (mut held, mut times) = (Vec::new(), Vec::new());
     for more in 1..=5 {
         held.extend(others(&postgres, 1));
         let begun = Instant::now();
-        until(&plimsoll, "the session to be seen", |targets| foreign(targets) == 1 + more);
-        quickest = quickest.min(begun.elapsed());
+        until(&plimsoll, "the session to be seen", |targets| foreign(targets) == Some(1 + more));
+        times.push(begun.elapsed());
     }
-    assert!(quickest < Duration::from_millis(1500), "{quickest:?}");
-    assert!(!stuck.hears_within(Duration::ZERO));
+    // Not the two slowest: this machine may be busy.
+    times.sort();
+    assert!(times[2] < Duration::from_millis(1500), "{times:?}");
+    assert!(!stuck.hears_within(Duration::from_millis(1)));
 }
 
 #[test]
