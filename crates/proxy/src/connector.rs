@@ -15,7 +15,7 @@ use plimsoll_types::{Cause, Moment, SlotId, SqlState, TargetId, WorkerId};
 use plimsoll_wire::back::{self, Authentication};
 use plimsoll_wire::{encode, header};
 
-use crate::ask::{Values, take_rows};
+use crate::ask::{ANSWER_TIMEOUT, Values, take_rows};
 use crate::carry::Carry;
 use crate::directory::{Parameter, PoolEntry, Welcome};
 use crate::entry::{self, ServerEntry, TargetAddr};
@@ -161,7 +161,8 @@ impl Opening {
         }));
         let (hub, plan, is_control) = (&self.hub, &self.plan, self.pool.purpose.is_control());
         if !is_control && targets::asks_first(hub, plan, self.place, &self.target) {
-            let rows = run(hub, conn, targets::LIMITS).await?.unwrap_or_default();
+            let asked = tokio::time::timeout(ANSWER_TIMEOUT, run(hub, conn, targets::LIMITS)).await;
+            let rows = asked.map_err(|_| Failure::Connect(Cause::ConnectTimeout))??.unwrap_or_default();
             targets::note_first(hub, plan, self.place, &self.target, &rows);
         }
         let query = self.pool.database.config().connect_query.clone();

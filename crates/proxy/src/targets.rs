@@ -53,10 +53,22 @@ pub(crate) struct Known {
     pub(crate) look: Option<Look>,
     /// Why it could not be asked.
     pub(crate) trouble: Option<String>,
-    /// When a connection asked for the limits before anybody got it.
-    asked_first: Option<Moment>,
+    /// Whether a connection has asked for the limits before anybody got it.
+    first: First,
     /// Whether what we count is what it sees.
     pub(crate) audit: Audit,
+}
+
+/// Whether a connection has asked for the limits before anybody got it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum First {
+    /// Not yet.
+    #[default]
+    Never,
+    /// One does, or has not come to an end with it: a server that cannot be asked this must not lose every connection.
+    Asking,
+    /// One has, then.
+    Asked(Moment),
 }
 
 /// What a server says of itself.
@@ -192,6 +204,7 @@ pub(crate) async fn watch(hub: Arc<Hub>) {
     let mut tasks = JoinSet::new();
     let mut bells: Map<TargetId, (Arc<Notify>, AbortHandle)> = Map::default();
     loop {
+        refresh_names(&hub);
         let targets = { hub.directory.lock().targets() };
         for (target, addr) in targets {
             match bells.get(&target) {
@@ -220,15 +233,29 @@ fn refresh_names(hub: &Hub) {
     names.into_iter().for_each(|name| drop(hub.needed_names.ask(name)));
 }
 
-/// Whether a connection that has just been opened asks for the limits of its server before anybody gets it.
+/// Whether a connection that has just been opened asks for the limits of its server before anybody gets it. Who is told
+/// so owes [`note_first`].
 pub(crate) fn asks_first(hub: &Hub, plan: &Plan, target: TargetId, addr: &TargetAddr) -> bool {
     if plan.own.control_user.is_some() || plan.own.compat == Compat::Pgbouncer {
         return false;
     }
     let is_off = { hub.directory.lock().rule_of(plan, addr).budget == Budget::Off };
     let known = hub.targets.known(target);
-    let asked = known.look.map(|look| look.at).max(known.asked_first);
-    !is_off && asked.is_none_or(|asked| !hub.has_stayed_since(target, asked))
+    let asked = match known.first {
+        First::Never => None,
+        First::Asking => return false,
+        First::Asked(at) => Some(at),
+    };
+    let asked = known.look.map(|look| look.at).max(asked);
+    if is_off || asked.is_some_and(|asked| hub.has_stayed_since(target, asked)) {
+        return false;
+    }
+    let mut is_first = false;
+    hub.targets.note(target, |known| {
+        is_first = known.first != First::Asking;
+        known.first = First::Asking;
+    });
+    is_first
 }
 
 /// What the answer to [`LIMITS`] was on a connection that has just been opened. If there was none, one that is idle is
@@ -242,7 +269,7 @@ pub(crate) fn note_first(hub: &Arc<Hub>, plan: &Plan, target: TargetId, addr: &T
         hub.set_asked(target, rule.places(look));
     }
     hub.targets.note(target, |known| {
-        known.asked_first = Some(now);
+        known.first = First::Asked(now);
         known.look = look.or(known.look.take());
     });
     hub.targets.wake.notify_one();

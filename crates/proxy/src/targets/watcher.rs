@@ -10,7 +10,7 @@ use plimsoll_types::{Cause, Moment, SqlState, TargetId};
 use tokio::sync::Notify;
 
 use super::lost::LostOne;
-use super::{Counted, Limited, Look, Rule, WayIn, audit, question, tell_limits};
+use super::{Counted, First, Limited, Look, Rule, WayIn, audit, question, tell_limits};
 use crate::ask::{self, ASKING_WORKER};
 use crate::directory::PoolEntry;
 use crate::entry::{ClientEntry, TargetAddr};
@@ -142,7 +142,11 @@ impl Watcher {
             self.plan = plan.clone();
             (self.blocked_until, self.hope) = (None, Hope::Open);
             (self.told_budget, self.told_counted) = (None, None);
-            self.hub.targets.note(self.target, |known| known.trouble = None);
+            self.hub.targets.note(self.target, |known| (known.trouble, known.first) = (None, First::Never));
+            if plan.own.control_user.is_none() && self.hub.targets.known(self.target).look.is_none() {
+                // Nobody waits for a first look any more.
+                self.hub.set_asked(self.target, None);
+            }
         }
         let rule = self.hub.directory.lock().rule_of(&plan, &self.addr);
         match (&plan.own.control_user, rule.budget, plan.own.compat) {
@@ -176,9 +180,8 @@ impl Watcher {
             false => ask::idle_at(&self.hub, &self.addr),
         };
         let Some(conn) = conn else {
-            match known {
-                Some(look) => self.take_in(rule, look.limits_only(), &[]),
-                None => self.hub.set_asked(self.target, None),
+            if let Some(look) = known {
+                self.take_in(rule, look.limits_only(), &[]);
             }
             return;
         };
@@ -186,12 +189,7 @@ impl Watcher {
         let said = said.map_err(|cause| cause.message().into_owned());
         match said.and_then(|rows| question::limits(&rows, self.hub.now())) {
             Ok(look) => self.take_in(rule, look, &lost),
-            Err(words) => {
-                if known.is_none() {
-                    self.hub.set_asked(self.target, None);
-                }
-                self.tell_trouble(words, None);
-            }
+            Err(words) => self.tell_trouble(words, None),
         }
     }
 
