@@ -304,6 +304,7 @@ impl<'a> Asks<'a> {
         match target.source {
             BudgetSource::Configured => format!(" ({})", self.settings.budget(target)),
             BudgetSource::Asked => self.said(target),
+            BudgetSource::Presumed => " (the control user cannot look at the server now)".to_string(),
             BudgetSource::Refused => " (the server refused more; one more is tried by and by)".to_string(),
             BudgetSource::Unlimited => String::new(),
         }

@@ -163,8 +163,12 @@ fn a_server_that_dies_behind_its_answer_is_not_heard_by_anybody() {
         peer.send(&last)
     });
     let line = format!("host=127.0.0.1 port={} dbname=x", server.port());
-    let plimsoll =
-        common::pooler(quick_retry(Ini::empty()).database("mortal", &line).login("app", "app-secret"));
+    let plimsoll = common::pooler(
+        quick_retry(Ini::empty())
+            .own("target_budget", "off")
+            .database("mortal", &line)
+            .login("app", "app-secret"),
+    );
     let mut client = plimsoll.login("app", "mortal").client();
     for executed in 1..=5 {
         assert_eq!(tags(&client.run(&Batch::new().query("INSERT"))), "CZ");

@@ -95,7 +95,9 @@ fn the_network_and_what_is_no_postgres() {
             Ok(())
         });
         let line = format!("host=127.0.0.1 port={} dbname=x", server.port());
-        let plimsoll = common::pooler(Ini::empty().database("fake", &line).login("app", "app-secret"));
+        let plimsoll = common::pooler(
+            Ini::empty().own("target_budget", "off").database("fake", &line).login("app", "app-secret"),
+        );
         let mark = plimsoll.log_mark();
         let mut client = plimsoll.client("app", "fake");
         client.send(Batch::new().query("SELECT 1").bytes()).unwrap();

@@ -92,7 +92,7 @@ fn a_cancel_while_parameters_are_being_set_is_dropped() {
         peer.serve()
     });
     let line = format!("host=127.0.0.1 port={}", server.port());
-    let plimsoll = pooler(Ini::empty().database("fake", &line).login("app", ""));
+    let plimsoll = pooler(Ini::empty().own("target_budget", "off").database("fake", &line).login("app", ""));
     let mut client = plimsoll.login("app", "fake").parameter("application_name", "mine").client();
     client.send(Batch::new().query("SELECT 1").bytes()).unwrap();
     reached.wait().unwrap();

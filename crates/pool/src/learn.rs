@@ -27,11 +27,22 @@ impl Pools {
     pub fn set_asked(&mut self, target: TargetId, places: Option<u32>, now: Moment) {
         let now = self.tick(now);
         self.slots.limits.change_target(target, |target, group| {
-            target.asked = places;
+            (target.asked, target.presumed) = (places, None);
             // A place is seen free.
             if places.is_some_and(|places| places > group.used) {
                 target.learned = None;
             }
+        });
+        self.squeeze(now);
+        self.fill(now);
+    }
+
+    /// What counts while the server cannot be asked: a few until the first look at it, and what the last one has shown
+    /// when there are no more. Until [`Pools::set_asked`] tells more, refusals are learned from as where nobody looks.
+    pub fn set_presumed(&mut self, target: TargetId, places: u32, now: Moment) {
+        let now = self.tick(now);
+        self.slots.limits.change_target(target, |target, _| {
+            (target.asked, target.presumed) = (None, Some(places));
         });
         self.squeeze(now);
         self.fill(now);

@@ -70,6 +70,8 @@ pub(crate) struct Target {
     pub(crate) configured: Option<u32>,
     /// What the server has for us, by what it says itself.
     pub(crate) asked: Option<u32>,
+    /// What counts in its stead while nobody can ask it.
+    pub(crate) presumed: Option<u32>,
     /// What it refused to give more than.
     pub(crate) learned: Option<Learned>,
 }
@@ -92,7 +94,7 @@ pub(crate) struct Learned {
 impl Target {
     fn max(&self) -> Option<u32> {
         let learned = self.learned.map(|learned| learned.max);
-        [self.configured, self.asked, learned].into_iter().flatten().min()
+        [self.configured, self.asked, self.presumed, learned].into_iter().flatten().min()
     }
 }
 
@@ -117,7 +119,7 @@ impl Limits {
 
     pub(crate) fn add_target(&mut self, max: Option<u32>) -> TargetId {
         let group = self.add();
-        self.targets.push(Target { group, configured: max, asked: None, learned: None });
+        self.targets.push(Target { group, configured: max, asked: None, presumed: None, learned: None });
         self.set_max(group, max);
         TargetId((self.targets.len() - 1) as u32)
     }

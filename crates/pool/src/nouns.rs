@@ -434,6 +434,8 @@ pub enum BudgetSource {
     Configured,
     /// The server was asked.
     Asked,
+    /// The server cannot be asked, not yet or not any more: a few, or what it said last.
+    Presumed,
     /// The server has refused more.
     Refused,
 }

@@ -16,8 +16,8 @@ use plimsoll_types::{
 };
 
 use crate::{
-    Action, Admission, Failure, Fairness, Globals, Grant, Obstacle, Pick, PoolLimits, PoolSpec, Pools,
-    Request, Requested, Retry, Returned, SlotState, Standing, Unreachable, WaitCause,
+    Action, Admission, BudgetSource, Failure, Fairness, Globals, Grant, Obstacle, Pick, PoolLimits, PoolSpec,
+    Pools, Request, Requested, Retry, Returned, SlotState, Standing, Unreachable, WaitCause,
 };
 
 /// A moment `ms` milliseconds after the start.

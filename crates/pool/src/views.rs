@@ -90,6 +90,7 @@ impl Pools {
             None => BudgetSource::Unlimited,
             Some(max) if learned == Some(max) => BudgetSource::Refused,
             Some(max) if places.asked == Some(max) => BudgetSource::Asked,
+            Some(max) if places.presumed == Some(max) => BudgetSource::Presumed,
             Some(_) => BudgetSource::Configured,
         };
         Some(TargetView {

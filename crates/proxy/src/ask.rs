@@ -260,7 +260,8 @@ async fn round(hub: &Hub, conn: &mut ServerConn, question: &str) -> Result<Vec<V
     }
 }
 
-fn take_rows(mut messages: &[u8], rows: &mut Vec<Values>) {
+/// The rows among whole messages.
+pub(crate) fn take_rows(mut messages: &[u8], rows: &mut Vec<Values>) {
     while let Ok(Some(head)) = header(messages, MESSAGE_BYTES_MAX)
         && let Some(message) = messages.get(..head.total)
     {

@@ -12,6 +12,7 @@ use crate::entry::ServerEntry;
 use crate::hub::Hub;
 use crate::server::{Closing, ServerConn};
 use crate::socket::Stream;
+use crate::targets::Lost;
 use crate::{cancel, loss, report};
 
 /// How long a server that we let go may take to close, unless `close_timeout` says otherwise.
@@ -42,13 +43,12 @@ pub(crate) async fn close(hub: Arc<Hub>, conn: Box<ServerConn>, cause: Cause) {
         Ending::Cancel if loss::runs_on(&plan, &conn, &cause) => Ending::Terminate,
         other => other,
     };
+    let pid = conn.entry.pid();
     let mut stream = end(&hub, conn, ending).await;
     let limit = plan.own.close_timeout.unwrap_or(CLOSE_TIMEOUT);
     if tokio::time::timeout(limit, read_to_end(&mut stream)).await.is_err() {
         hub.lost(slot);
-        let longest = plan.own.lost_max.unwrap_or(LOST_MAX);
-        // After `lost_max` the place is given up for free whether the server has ended or not.
-        let _ = tokio::time::timeout(longest, read_to_end(&mut stream)).await;
+        wait_for_end(&hub, slot, pid, read_to_end(&mut stream)).await;
     }
     drop(stream);
     hub.closed(slot);
@@ -61,9 +61,31 @@ pub(crate) async fn abandon(hub: &Arc<Hub>, conn: Box<ServerConn>, ending: Endin
     end(hub, conn, ending).await
 }
 
-/// Opening, cleaning or checking has failed: waits for the server's end and tells the pool how it went. A server that
-/// does not end in time keeps its place as a lost one.
+/// Waits until a lost one has ended: its socket says so, whoever looks at the server sees it, or `lost_max` has passed.
+async fn wait_for_end(hub: &Arc<Hub>, slot: SlotId, pid: u32, ended: impl Future<Output = ()>) {
+    let Some(view) = ({ hub.core.lock().pools.slot(slot) }) else { return };
+    let longest = hub.plan().own.lost_max.unwrap_or(LOST_MAX);
+    let lost = Lost { slot, target: view.target, pid, opened: view.opened };
+    // Somebody may see that it is gone already.
+    hub.targets.wake.notify_one();
+    hub.targets.lost.wait(lost, ended, longest).await;
+}
+
+/// Cleaning or checking has failed: waits for the server's end and tells the pool how it went. A server that does not
+/// end in time keeps its place as a lost one.
 pub(crate) async fn give_up(hub: &Arc<Hub>, slot: SlotId, stream: Option<Stream>, failure: Failure) {
+    let pid = { hub.core.lock().server(slot).map_or(0, |entry| entry.pid()) };
+    give_up_process(hub, slot, pid, stream, failure).await;
+}
+
+/// The same for opening: only who opens knows the server's process, if anybody (0).
+pub(crate) async fn give_up_process(
+    hub: &Arc<Hub>,
+    slot: SlotId,
+    pid: u32,
+    stream: Option<Stream>,
+    failure: Failure,
+) {
     let Some(mut stream) = stream else { return hub.failed(slot, failure) };
     stream.shutdown_write();
     let plan = hub.plan();
@@ -73,25 +95,22 @@ pub(crate) async fn give_up(hub: &Arc<Hub>, slot: SlotId, stream: Option<Stream>
         return hub.failed(slot, failure);
     }
     hub.failed_unseen(slot, failure);
-    let longest = plan.own.lost_max.unwrap_or(LOST_MAX);
-    // As in `close`.
-    let _ = tokio::time::timeout(longest, read_to_end(&mut stream)).await;
+    wait_for_end(hub, slot, pid, read_to_end(&mut stream)).await;
     drop(stream);
     hub.closed(slot);
 }
 
-/// A connection that was held is closed already, so nobody can see the server's end: it gets the time it may take.
-/// Must be called on a worker.
+/// A connection that was held is closed already, so only who looks at the server can see its end: it is lost until
+/// then. Must be called on a worker.
 pub(crate) fn cut_off(hub: &Arc<Hub>, slot: SlotId, entry: &ServerEntry, cause: &Cause) {
     log_closing(hub, entry, cause);
     hub.with_pools(|pools, now| {
         pools.handle_returned(slot, Returned::Unusable(cause.clone()), now);
         pools.handle_lost(slot, now);
     });
-    let limit = hub.plan().own.close_timeout.unwrap_or(CLOSE_TIMEOUT);
-    let hub = hub.clone();
+    let (hub, pid) = (hub.clone(), entry.pid());
     tokio::spawn(async move {
-        tokio::time::sleep(limit).await;
+        wait_for_end(&hub, slot, pid, std::future::pending()).await;
         hub.closed(slot);
     });
 }

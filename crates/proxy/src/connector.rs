@@ -15,6 +15,7 @@ use plimsoll_types::{Cause, Moment, SlotId, SqlState, TargetId, WorkerId};
 use plimsoll_wire::back::{self, Authentication};
 use plimsoll_wire::{encode, header};
 
+use crate::ask::{ANSWER_TIMEOUT, Values, take_rows};
 use crate::carry::Carry;
 use crate::directory::{Parameter, PoolEntry, Welcome};
 use crate::entry::{self, ServerEntry, TargetAddr};
@@ -23,7 +24,7 @@ use crate::liveness::Life;
 use crate::server::{Closing, ServerConn};
 use crate::socket::{Stream, server_cause};
 use crate::tally::Tally;
-use crate::{closer, dial, message, random, report};
+use crate::{closer, dial, message, random, report, targets};
 
 /// Longest message a server may send while it logs us in, bytes.
 const LOGIN_MESSAGE_BYTES_MAX: u32 = 1 << 20;
@@ -41,15 +42,26 @@ pub(crate) async fn open(
     worker: WorkerId,
 ) {
     let plan = hub.plan();
-    let Some(target) = ({ hub.directory.lock().target_addr(target) }) else {
+    let place = target;
+    let Some(target) = ({ hub.directory.lock().target_addr(place) }) else {
         return hub.failed(slot, Failure::Connect(Cause::DnsFailed));
     };
     let limit = match plan.general.server_connect_timeout {
         Duration::ZERO => Duration::from_secs(3600),
         limit => limit,
     };
-    let mut opening =
-        Opening { hub: hub.clone(), plan, slot, pool, target, worker, stream: None, entry: None, conn: None };
+    let mut opening = Opening {
+        hub: hub.clone(),
+        plan,
+        slot,
+        pool,
+        place,
+        target,
+        worker,
+        stream: None,
+        entry: None,
+        conn: None,
+    };
     let (failure, ending) = match tokio::time::timeout(limit, opening.run()).await {
         Ok(Ok(conn)) => return hub.opened(conn),
         Ok(Err(failure)) => (failure, Ending::Terminate),
@@ -58,11 +70,15 @@ pub(crate) async fn open(
     opening.give_up(failure, ending).await;
 }
 
+/// Rows of a query of our own that are kept.
+const ROWS_MAX: usize = 8;
+
 struct Opening {
     hub: Arc<Hub>,
     plan: Arc<Plan>,
     slot: SlotId,
     pool: Arc<PoolEntry>,
+    place: TargetId,
     target: TargetAddr,
     worker: WorkerId,
     /// Here and not in `run`, so that a login which is given up can be seen to end.
@@ -143,8 +159,14 @@ impl Opening {
             closing: Closing::Untold,
             unfinished: None,
         }));
+        let (hub, plan, is_control) = (&self.hub, &self.plan, self.pool.purpose.is_control());
+        if !is_control && targets::asks_first(hub, plan, self.place, &self.target) {
+            let asked = tokio::time::timeout(ANSWER_TIMEOUT, run(hub, conn, targets::LIMITS)).await;
+            let rows = asked.map_err(|_| Failure::Connect(Cause::ConnectTimeout))??.unwrap_or_default();
+            targets::note_first(hub, plan, self.place, &self.target, &rows);
+        }
         let query = self.pool.database.config().connect_query.clone();
-        if let Some(query) = query.filter(|_| !self.pool.purpose.is_control()) {
+        if let Some(query) = query.filter(|_| !is_control) {
             connect_query(&self.hub, conn, &query).await?;
         }
         self.conn.take().ok_or(Failure::Connect(Cause::ServerStateUnknown))
@@ -215,7 +237,8 @@ impl Opening {
             }
             (None, None) => None,
         };
-        closer::give_up(&self.hub, self.slot, stream, failure).await;
+        let pid = self.entry.as_ref().map_or(0, |entry| entry.pid());
+        closer::give_up_process(&self.hub, self.slot, pid, stream, failure).await;
     }
 }
 
@@ -387,23 +410,31 @@ async fn authenticate(
 
 /// Runs connect_query; an error of the server in it is logged and otherwise ignored, as PgBouncer does.
 async fn connect_query(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<(), Failure> {
+    if let Err(refused) = run(hub, conn, query).await? {
+        let prefix = conn.entry.log_prefix();
+        tracing::error!("{prefix}S: error while executing exec_on_query: ERROR: {}", refused.message());
+    }
+    Ok(())
+}
+
+/// Runs a query of our own: its first rows, or the server's error, after which the connection is as good as before.
+async fn run(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<Result<Vec<Values>, Cause>, Failure> {
     let refused = match round(hub, conn, query).await? {
-        Ran::Well => return Ok(()),
+        Ran::Well(rows) => return Ok(Ok(rows)),
         Ran::Refused(cause) => cause,
     };
-    let prefix = conn.entry.log_prefix();
-    tracing::error!("{prefix}S: error while executing exec_on_query: ERROR: {}", refused.message());
     // The answer to an empty query comes after everything the failed one has left.
     drop_error(&mut conn.input);
     match round(hub, conn, "").await? {
-        Ran::Well => Ok(()),
+        Ran::Well(_) => Ok(Err(refused)),
         Ran::Refused(cause) => Err(Failure::Connect(cause)),
     }
 }
 
 /// How a query of our own went.
 enum Ran {
-    Well,
+    /// With these rows, the first [`ROWS_MAX`] of them or a few more.
+    Well(Vec<Values>),
     /// The server answered with an error, which is still in the input.
     Refused(Cause),
 }
@@ -412,17 +443,21 @@ async fn round(hub: &Hub, conn: &mut ServerConn, query: &str) -> Result<Ran, Fai
     let mut out = Vec::new();
     let mut round = Round::start(query, &mut out);
     conn.stream.write_all(&out).await.map_err(io_failure)?;
-    let mut chunk = [0; 4096];
+    let (mut chunk, mut rows) = ([0; 4096], Vec::new());
     loop {
-        match round.on_server(&mut conn.link, &conn.input, &hub.tracked) {
-            RoundStep::More { consumed } => conn.input.drain(..consumed),
-            RoundStep::Done { consumed } => {
-                conn.input.drain(..consumed);
-                return Ok(Ran::Well);
-            }
+        let step = round.on_server(&mut conn.link, &conn.input, &hub.tracked);
+        let consumed = match step {
+            RoundStep::More { consumed } | RoundStep::Done { consumed } => consumed,
             RoundStep::Failed(cause @ Cause::Server { .. }) => return Ok(Ran::Refused(cause)),
             RoundStep::Failed(cause) => return Err(Failure::Connect(cause)),
         };
+        if rows.len() < ROWS_MAX {
+            take_rows(&conn.input[..consumed], &mut rows);
+        }
+        conn.input.drain(..consumed);
+        if let RoundStep::Done { .. } = step {
+            return Ok(Ran::Well(rows));
+        }
         match conn.stream.read(&mut chunk).await.map_err(io_failure)? {
             0 => return Err(Failure::Connect(Cause::ServerEof)),
             n => conn.input.extend_from_slice(&chunk[..n]),

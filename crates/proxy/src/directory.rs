@@ -1,7 +1,7 @@
 //! From names to pools: databases, roles, pools and targets, and how a plan becomes limits.
 
 mod names;
-mod targets;
+pub(crate) mod targets;
 mod terms;
 
 use std::net::{IpAddr, SocketAddr};
@@ -174,6 +174,8 @@ pub(crate) struct Directory {
     pub(crate) zones: Map<String, Option<u32>>,
     /// Clients by login user.
     pub(crate) user_clients: Map<Arc<str>, u32>,
+    /// Host names of `[targets]`.
+    target_names: Vec<String>,
     next_database: u32,
     workers: usize,
 }
@@ -191,6 +193,7 @@ impl Directory {
             asked: Map::default(),
             zones: Map::default(),
             user_clients: Map::default(),
+            target_names: targets::names_of(plan),
             next_database: 0,
             workers,
         };
@@ -409,7 +412,7 @@ impl Directory {
         let id = pools.add_target(rule.cap());
         if plan.own.control_user.is_some() && rule.budget != Budget::Off {
             // A few, until the first look has told how many there are.
-            pools.set_asked(id, Some(globals(plan).connect_concurrency), now);
+            pools.set_presumed(id, globals(plan).connect_concurrency, now);
         }
         let index = id.0 as usize;
         if self.addrs.len() <= index {
@@ -468,6 +471,7 @@ impl Directory {
                     .collect::<Vec<_>>()
             })
             .collect();
+        names.extend(self.target_names.iter().cloned());
         names.sort();
         names.dedup();
         names
@@ -493,6 +497,8 @@ impl Directory {
                 pools.set_pool(pool.id, spec, now);
             }
         }
+        // A line of [targets] may name it.
+        self.set_budgets(pools, plan, now);
     }
 
     /// Puts a new plan into force for limits, databases and pools. Returns the databases that are gone.
@@ -517,9 +523,8 @@ impl Directory {
                 self.add_database(database.clone());
             }
         }
-        for (addr, target) in &self.targets {
-            pools.set_budget(*target, self.rule_of(plan, addr).cap(), now);
-        }
+        self.target_names = targets::names_of(plan);
+        self.set_budgets(pools, plan, now);
         for (role, id) in &self.users {
             pools.set_user_limit(*id, user_limit(plan, role), now);
         }

@@ -2,54 +2,46 @@
 //!
 //! With a `control_user` one connection of its own to each target looks every `control_interval`: at the server's limits
 //! and at the sessions there that are not ours. Without one, and unless PgBouncer's shape is wanted, the limits alone are
-//! asked for once, over a connection that nobody is using. Whatever is not asked is learned from refusals (`pool`).
+//! asked for: by the first connection before anybody gets it, and again over one that nobody is using when the server
+//! may have started anew. Whatever is not asked is learned from refusals (`pool`).
 
 mod audit;
 mod limited;
+mod lost;
 mod question;
+mod watcher;
 
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use plimsoll_config::{Budget, Compat, Plan};
-use plimsoll_pool::Request;
-use plimsoll_types::{Cause, Moment, TargetId};
+use plimsoll_types::{Moment, TargetId};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use audit::Audit;
 pub(crate) use limited::{Limited, Sharer};
+pub(crate) use lost::{Lost, LostOnes};
 use question::Foreign;
+pub(crate) use question::LIMITS;
+use watcher::{PATIENCE, Watcher, interval};
 
-use crate::ask::{self, ASKING_WORKER};
+use crate::ask::Values;
 use crate::control::SaidView;
 use crate::directory::PoolEntry;
-use crate::entry::{ClientEntry, TargetAddr};
-use crate::hub::{Answer, Hub};
+use crate::entry::TargetAddr;
+use crate::hub::Hub;
 use crate::map::Map;
-use crate::server::ServerConn;
 
 /// `target_headroom`, unless it is set.
 const HEADROOM: u32 = 3;
-
-/// `control_interval`, unless it is set.
-const INTERVAL: Duration = Duration::from_secs(5);
-
-/// After so many looks that failed the last one that did not says nothing any more of the sessions of others,
-const LOOKS_MISSED: u32 = 3;
-
-/// but no sooner than this: a server that is short of time is no reason to ask more of it.
-const STALE_MIN: Duration = Duration::from_secs(10);
-
-/// A target that could not be asked is asked again no sooner than this.
-const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What is known of all targets.
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
     known: Mutex<Map<TargetId, Known>>,
+    /// Connections that the servers have not been seen to end.
+    pub(crate) lost: LostOnes,
     /// Something happened that a look may explain: a refusal, a new target, a new plan.
     pub(crate) wake: Notify,
 }
@@ -61,10 +53,22 @@ pub(crate) struct Known {
     pub(crate) look: Option<Look>,
     /// Why it could not be asked.
     pub(crate) trouble: Option<String>,
-    /// How often no control connection was to be had.
-    failed: usize,
+    /// Whether a connection has asked for the limits before anybody got it.
+    first: First,
     /// Whether what we count is what it sees.
     pub(crate) audit: Audit,
+}
+
+/// Whether a connection has asked for the limits before anybody got it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum First {
+    /// Not yet.
+    #[default]
+    Never,
+    /// One does, or has not come to an end with it: a server that cannot be asked this must not lose every connection.
+    Asking,
+    /// One has, then.
+    Asked(Moment),
 }
 
 /// What a server says of itself.
@@ -81,6 +85,12 @@ pub(crate) struct Look {
     pub(crate) by_user: Vec<Foreign>,
     /// Process ids of the sessions there.
     pub(crate) pids: Vec<u32>,
+    /// Replicas and the like, which have places of their own; `None`: not counted.
+    pub(crate) walsenders: Option<u32>,
+    /// When the server was started, in its own words.
+    pub(crate) started: String,
+    /// All processes there, if the end of a connection was to be seen.
+    pub(crate) alive: Option<Vec<u32>>,
     /// Whether foreign sessions were counted at all.
     pub(crate) counted: Counted,
     /// CONNECTION LIMITs of roles and databases, and whose sessions count.
@@ -97,32 +107,35 @@ impl Look {
             reserved: self.reserved,
             foreign: (self.counted != Counted::No).then_some(self.foreign),
             by_user: by_user.collect(),
+            walsenders: self.walsenders,
+        }
+    }
+
+    /// Places that are not reserved for others.
+    fn room(&self) -> u32 {
+        self.max_connections.saturating_sub(self.reserved)
+    }
+
+    /// Without what only control_user sees.
+    fn limits_only(self) -> Look {
+        Look {
+            at: self.at,
+            max_connections: self.max_connections,
+            reserved: self.reserved,
+            started: self.started,
+            ..Look::default()
         }
     }
 }
 
-/// Why a target could not be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Trouble {
-    /// The server is full, and the place that is kept for us not free yet.
-    NoPlace,
-    /// For another reason.
-    Other(String),
-}
-
-impl Trouble {
-    fn words(self) -> String {
-        match self {
-            Trouble::NoPlace => "control_user has no place there yet".to_string(),
-            Trouble::Other(words) => words,
-        }
-    }
-}
-
-impl From<String> for Trouble {
-    fn from(words: String) -> Trouble {
-        Trouble::Other(words)
-    }
+/// How a connection of our own gets to a target.
+pub(crate) enum WayIn {
+    /// Through this pool.
+    Open(Arc<PoolEntry>),
+    /// All databases that lead there are paused.
+    Paused,
+    /// No database leads there.
+    Nowhere,
 }
 
 /// Whether a look has counted the sessions of others.
@@ -162,13 +175,15 @@ impl Rule {
     }
 
     /// How many server connections of ours there may be, by what the server said: the control connection is one of
-    /// them, and there is always that one, or nobody would ever look again.
+    /// them, and there is always that one, or nobody would ever look again. Where a number is written down and nobody
+    /// sees the sessions of others, the headroom for them is in that number.
     fn places(&self, look: &Look) -> Option<u32> {
-        let theirs = look.reserved.saturating_add(look.foreign).saturating_add(self.headroom);
-        match self.budget {
-            Budget::Off => None,
-            Budget::Auto | Budget::Max(_) => Some(look.max_connections.saturating_sub(theirs).max(1)),
-        }
+        let headroom = match (self.budget, look.counted) {
+            (Budget::Off, _) => return None,
+            (Budget::Max(_), Counted::No) => 0,
+            (Budget::Auto, _) | (Budget::Max(_), Counted::Roughly | Counted::Exactly) => self.headroom,
+        };
+        Some(look.room().saturating_sub(look.foreign.saturating_add(headroom)).max(1))
     }
 }
 
@@ -183,158 +198,87 @@ impl Targets {
     }
 }
 
-/// Looks at all targets, for as long as the process runs.
+/// Looks at all targets, for as long as the process runs. Each has a task of its own: one that does not answer must not
+/// keep us from seeing the others.
 pub(crate) async fn watch(hub: Arc<Hub>) {
+    let mut tasks = JoinSet::new();
+    let mut bells: Map<TargetId, (Arc<Notify>, AbortHandle)> = Map::default();
     loop {
-        let plan = hub.plan();
-        let targets = hub.directory.lock().targets();
-        // All at once: one that does not answer must not keep us from seeing the others.
-        let mut looks = JoinSet::new();
+        refresh_names(&hub);
+        let targets = { hub.directory.lock().targets() };
         for (target, addr) in targets {
-            let (hub, plan) = (hub.clone(), plan.clone());
-            looks.spawn(async move { look_at(&hub, &plan, target, &addr).await });
-        }
-        looks.join_all().await;
-        let every = plan.own.control_interval.unwrap_or(INTERVAL);
-        // What wakes us says so again and again.
-        tokio::time::sleep(PATIENCE.min(every)).await;
-        let _ = tokio::time::timeout(every, hub.targets.wake.notified()).await;
-    }
-}
-
-async fn look_at(hub: &Arc<Hub>, plan: &Plan, target: TargetId, addr: &TargetAddr) {
-    let rule = hub.directory.lock().rule_of(plan, addr);
-    if rule.budget == Budget::Off {
-        hub.set_asked(target, None);
-        return;
-    }
-    let asked = match &plan.own.control_user {
-        Some(user) => whole_look(hub, user, target).await,
-        None if plan.own.compat == Compat::Plimsoll && rule.budget == Budget::Auto => {
-            match limits_only(hub, target, addr).await {
-                Some(asked) => asked.map_err(Trouble::Other),
-                None => return known_limits(hub, rule, target),
-            }
-        }
-        None => return hub.set_asked(target, None),
-    };
-    match asked {
-        Ok(look) => {
-            let places = rule.places(&look);
-            hub.targets.note(target, |known| {
-                if known.look.as_ref().is_none_or(|before| before.max_connections != look.max_connections) {
-                    tracing::info!(
-                        "target {addr}: max_connections {}, {} reserved, headroom {}",
-                        look.max_connections,
-                        look.reserved,
-                        rule.headroom,
-                        addr = addr.peer()
-                    );
+            match bells.get(&target) {
+                Some((bell, task)) if !task.is_finished() => bell.notify_one(),
+                // New, or its task broke down.
+                Some(_) | None => {
+                    let bell = Arc::new(Notify::new());
+                    let task = tasks.spawn(Watcher::new(&hub, target, addr).run(bell.clone()));
+                    bells.insert(target, (bell, task));
                 }
-                let before = known.look.as_ref().map(|before| before.counted);
-                if look.counted == Counted::Roughly && before != Some(Counted::Roughly) {
-                    tracing::warn!(
-                        "target {}: control_user may not see the sessions of others; they are counted by database. \
-                         GRANT pg_read_all_stats to it",
-                        addr.peer()
-                    );
-                }
-                (known.look, known.trouble) = (Some(look), None);
-            });
-            hub.set_asked(target, places);
-            if let Some(look) = hub.targets.known(target).look {
-                hub.allot(target, &look.limited);
             }
-            audit::compare(hub, target, addr);
         }
-        Err(trouble) => {
-            // What was never asked is learned from refusals. Of what was asked once the limits hold on, the sessions of
-            // others for a while.
-            let patience = (plan.own.control_interval.unwrap_or(INTERVAL) * LOOKS_MISSED).max(STALE_MIN);
-            match hub.targets.known(target).look {
-                None if trouble == Trouble::NoPlace => {}
-                None => hub.set_asked(target, None),
-                Some(look) if look.at + patience < hub.now() => {
-                    hub.allot(target, &Limited::default());
-                    known_limits(hub, rule, target);
-                }
-                Some(_) => {}
-            }
-            let trouble = trouble.words();
-            if hub.targets.known(target).trouble.as_deref() != Some(&*trouble) {
-                tracing::warn!("target {}: cannot be asked for its limits: {trouble}", addr.peer());
-            }
-            hub.targets.note(target, |known| known.trouble = Some(trouble));
+        tokio::time::sleep(PATIENCE).await;
+        let every = interval(&hub.plan());
+        while tokio::time::timeout(every, hub.targets.wake.notified()).await.is_err() {
+            refresh_names(&hub);
+            while tasks.try_join_next().is_some() {}
         }
     }
 }
 
-/// Nothing new was asked: what is known holds, without the sessions of others, by the rule of today.
-fn known_limits(hub: &Arc<Hub>, rule: Rule, target: TargetId) {
-    if let Some(look) = hub.targets.known(target).look {
-        hub.set_asked(target, rule.places(&Look { foreign: 0, ..look }));
-    }
-}
-
-/// Limits and sessions, by the control connection.
-async fn whole_look(hub: &Arc<Hub>, user: &str, target: TargetId) -> Result<Look, Trouble> {
-    let failed = hub.targets.known(target).failed;
-    let pool = hub.control_pool(user, target, failed).ok_or_else(|| "no database leads there".to_string())?;
-    let conn = match borrow(hub, &pool).await {
-        Ok(conn) => conn,
-        // This pool is the one that the next place is kept for.
-        Err(Cause::QueryWaitTimeout) => return Err(Trouble::NoPlace),
-        Err(cause) => {
-            hub.targets.note(target, |known| known.failed = failed.wrapping_add(1));
-            hub.forget_control_pool(&pool);
-            return Err(cause.message().into_owned().into());
-        }
-    };
-    let own_pid = conn.entry.pid();
-    let rows = ask::ask(hub, conn, question::SESSIONS).await.map_err(|cause| cause.message().into_owned())?;
-    let ours = hub.pids_at(target);
-    Ok(question::whole(&rows, own_pid, &ours, hub.now())?)
-}
-
-/// Limits alone, once, over a connection nobody is using. `None`: not now, or known already.
-async fn limits_only(hub: &Arc<Hub>, target: TargetId, addr: &TargetAddr) -> Option<Result<Look, String>> {
-    if hub.targets.known(target).look.is_some_and(|look| hub.has_stayed_since(target, look.at)) {
-        return None;
-    }
-    let conn = ask::idle_at(hub, addr)?;
-    let rows = ask::ask(hub, conn, question::LIMITS).await;
-    Some(match rows {
-        Ok(rows) => question::limits(&rows, hub.now()),
-        Err(cause) => Err(cause.message().into_owned()),
-    })
-}
-
-/// A connection of the control pool, opened if there is none.
-async fn borrow(hub: &Arc<Hub>, pool: &Arc<PoolEntry>) -> Result<Box<ServerConn>, Cause> {
+/// Names of `[targets]` are looked up again in their time; nobody waits for what comes of it.
+fn refresh_names(hub: &Hub) {
     let now = hub.now();
-    let entry = Arc::new(ClientEntry::new(hub.next_client(), [0; 8], ask::identity(pool), now));
-    let request = Request {
-        pool: pool.id,
-        client: entry.id,
-        worker: ASKING_WORKER,
-        wait_max: ask::ANSWER_TIMEOUT,
-        wait_cause: plimsoll_pool::WaitCause::QueryWaitTimeout,
-        class: 0,
-    };
-    match hub.request(request, &entry, now) {
-        Answer::Granted(conn, _) => Ok(conn),
-        Answer::Refused(cause) => Err(cause),
-        Answer::Queued(_) => {
-            std::future::poll_fn(|cx| {
-                entry.set_waker(cx.waker());
-                let mut mail = entry.mail();
-                match (mail.grant.take(), mail.refused.take()) {
-                    (Some((conn, _)), _) => Poll::Ready(Ok(conn)),
-                    (None, Some(cause)) => Poll::Ready(Err(*cause)),
-                    (None, None) => Poll::Pending,
-                }
-            })
-            .await
-        }
+    let names = { hub.directory.lock().outdated_target_names(now) };
+    names.into_iter().for_each(|name| drop(hub.needed_names.ask(name)));
+}
+
+/// Whether a connection that has just been opened asks for the limits of its server before anybody gets it. Who is told
+/// so owes [`note_first`].
+pub(crate) fn asks_first(hub: &Hub, plan: &Plan, target: TargetId, addr: &TargetAddr) -> bool {
+    if plan.own.control_user.is_some() || plan.own.compat == Compat::Pgbouncer {
+        return false;
     }
+    let is_off = { hub.directory.lock().rule_of(plan, addr).budget == Budget::Off };
+    let known = hub.targets.known(target);
+    let asked = match known.first {
+        First::Never => None,
+        First::Asking => return false,
+        First::Asked(at) => Some(at),
+    };
+    let asked = known.look.map(|look| look.at).max(asked);
+    if is_off || asked.is_some_and(|asked| hub.has_stayed_since(target, asked)) {
+        return false;
+    }
+    let mut is_first = false;
+    hub.targets.note(target, |known| {
+        is_first = known.first != First::Asking;
+        known.first = First::Asking;
+    });
+    is_first
+}
+
+/// What the answer to [`LIMITS`] was on a connection that has just been opened. If there was none, one that is idle is
+/// asked again.
+pub(crate) fn note_first(hub: &Arc<Hub>, plan: &Plan, target: TargetId, addr: &TargetAddr, rows: &[Values]) {
+    let now = hub.now();
+    let look = question::limits(rows, now).ok();
+    let rule = { hub.directory.lock().rule_of(plan, addr) };
+    if let Some(look) = &look {
+        tell_limits(addr, rule, look);
+        hub.set_asked(target, rule.places(look));
+    }
+    hub.targets.note(target, |known| {
+        known.first = First::Asked(now);
+        known.look = look.or(known.look.take());
+    });
+    hub.targets.wake.notify_one();
+}
+
+fn tell_limits(addr: &TargetAddr, rule: Rule, look: &Look) {
+    let Look { max_connections, reserved, .. } = look;
+    let (addr, headroom) = (addr.peer(), rule.headroom);
+    tracing::info!(
+        "target {addr}: max_connections {max_connections}, {reserved} reserved, headroom {headroom}"
+    );
 }

@@ -78,6 +78,7 @@ fn target(still: &Still, source: BudgetSource) -> TargetView {
             ago: Duration::ZERO,
             max_connections: 30,
             reserved: 3,
+            walsenders: Some(0),
             foreign: Some(2),
             by_user: Vec::new(),
         }),

@@ -31,6 +31,7 @@ pub(super) const TARGETS: &[Column] = &[
     text("foreign_by"),
     text("unseen"),
     big("differences"),
+    int("walsenders"),
 ];
 
 /// A row for each target there ever was.
@@ -67,6 +68,7 @@ fn target_row(target: &TargetView) -> Row {
         }),
         cell(target.unseen.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")),
         cell(target.differences),
+        said.and_then(|said| said.walsenders).map(|walsenders| walsenders.to_string()),
     ]
 }
 
@@ -76,6 +78,7 @@ pub(crate) fn source(source: BudgetSource) -> &'static str {
         BudgetSource::Unlimited => "none",
         BudgetSource::Configured => "file",
         BudgetSource::Asked => "server",
+        BudgetSource::Presumed => "presumed",
         BudgetSource::Refused => "refusal",
     }
 }

@@ -12,7 +12,9 @@ use plimsoll_config::{Database, Plan, SslMode};
 use plimsoll_types::Secret;
 
 use super::demand::{all, targets_of};
-use super::facts::{Answer, Full, Looks, Origin, Rank, Role, Said, Sessions, Silent, Target, socket};
+use super::facts::{
+    Answer, Full, Looks, Origin, Rank, Role, Said, Sessions, Silent, Target, Watching, socket,
+};
 
 /// Most logins that are tried at one server: a refused one is a line in its log.
 const LOGINS_MAX: usize = 3;
@@ -38,6 +40,10 @@ const SESSIONS: &str = "SELECT usename, coalesce(host(client_addr), ''), \
 /// Roles with something special about them.
 const ROLES: &str = "SELECT rolname, rolconnlimit, rolsuper FROM pg_roles \
     WHERE rolcanlogin AND (rolconnlimit >= 0 OR rolsuper) ORDER BY 1 LIMIT 10000";
+/// Whether the sessions of others are seen.
+const SEES: &str = "SELECT pg_has_role('pg_read_all_stats', 'USAGE')";
+/// Wrong password.
+const INVALID_PASSWORD: &str = "28P01";
 /// Databases with a limit.
 const DATABASES: &str =
     "SELECT datname, datconnlimit FROM pg_database WHERE datconnlimit >= 0 ORDER BY 1 LIMIT 10000";
@@ -74,11 +80,18 @@ pub(super) fn ask(
     };
     let mut last = Silent { why: "no user is known that could ask".to_string(), full: Full::No };
     for login in logins(plan, target, names) {
-        let knock = ServerKnock { user: login.user.to_string(), secret: login.secret.cloned() };
-        let (database, application) = (login.database.to_string(), APPLICATION.to_string());
-        let visit = Visit { database, application, clear_text, tls: tls.clone() };
-        match ServerLink::open(&at, &knock, &visit).and_then(|mut link| questions(&mut link)) {
-            Ok(said) => return Ok(said),
+        let visit = |login: &Login<'_>| Visit {
+            database: login.database.to_string(),
+            application: APPLICATION.to_string(),
+            clear_text,
+            tls: tls.clone(),
+        };
+        let open = |login: &Login<'_>| {
+            let knock = ServerKnock { user: login.user.to_string(), secret: login.secret.cloned() };
+            ServerLink::open(&at, &knock, &visit(login))
+        };
+        match open(&login).and_then(|mut link| questions(&mut link)) {
+            Ok(said) => return Ok(Said { watching: watching(plan, target, names, open), ..said }),
             Err(failure) => {
                 let next = failure.next;
                 last = silence(&login, failure);
@@ -89,6 +102,35 @@ pub(super) fn ask(
         }
     }
     Err(last)
+}
+
+/// What `control_user` gets to see: it logs in as the pooler would, to another database where one does not let it in.
+fn watching(
+    plan: &Plan,
+    target: &Target,
+    names: &BTreeMap<String, Vec<IpAddr>>,
+    open: impl Fn(&Login<'_>) -> Result<ServerLink, NoAnswer>,
+) -> Watching {
+    let Some(user) = &plan.own.control_user else { return Watching::Nobody };
+    let leads = |database: &&Database| targets_of(database, names).contains(target);
+    let mut last = Watching::Nobody;
+    for database in all(plan).filter(leads).take(LOGINS_MAX) {
+        let login = Login { database: dbname(database), user, secret: plan.logins.get(user) };
+        match open(&login).and_then(|mut link| link.ask(SEES)) {
+            Ok(rows) => {
+                let sees = rows.first().map(texts).is_some_and(|row| row == ["t"]);
+                return if sees { Watching::Sees } else { Watching::Blind };
+            }
+            Err(failure) => {
+                let everywhere = failure.sqlstate == INVALID_PASSWORD;
+                last = Watching::Refused(silence(&login, failure).why);
+                if everywhere {
+                    break;
+                }
+            }
+        }
+    }
+    last
 }
 
 fn silence(login: &Login<'_>, failure: NoAnswer) -> Silent {
@@ -120,11 +162,7 @@ fn stored(secret: Option<&Secret>) -> Option<Stored> {
 }
 
 fn of_database<'a>(plan: &'a Plan, database: &'a Database) -> Vec<Login<'a>> {
-    let name = match database.name.as_str() {
-        "*" => ANY_DATABASE,
-        name => name,
-    };
-    let dbname = database.dbname.as_deref().unwrap_or(name);
+    let dbname = dbname(database);
     if let Some(user) = &database.user {
         let secret = database.password.as_ref().or_else(|| plan.logins.get(user));
         return vec![Login { database: dbname, user, secret }];
@@ -140,6 +178,15 @@ fn of_database<'a>(plan: &'a Plan, database: &'a Database) -> Vec<Login<'a>> {
     let asker = database.auth_user.as_ref().or(plan.general.auth_user.as_ref());
     let asker = asker.map(|user| Login { database: dbname, user, secret: plan.logins.get(user) });
     asker.into_iter().chain(logins).collect()
+}
+
+/// The name PostgreSQL has for a database.
+fn dbname(database: &Database) -> &str {
+    let name = match database.name.as_str() {
+        "*" => ANY_DATABASE,
+        name => name,
+    };
+    database.dbname.as_deref().unwrap_or(name)
 }
 
 fn questions(link: &mut ServerLink) -> Result<Said, NoAnswer> {
@@ -165,6 +212,7 @@ fn questions(link: &mut ServerLink) -> Result<Said, NoAnswer> {
         databases: link.ask(DATABASES)?.iter().filter_map(database).collect(),
         idle_session_timeout: silence.parse().ok().map(Duration::from_millis),
         reported: link.reported().to_vec(),
+        watching: Watching::Nobody,
     })
 }
 

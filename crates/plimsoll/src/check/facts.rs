@@ -249,6 +249,22 @@ pub(super) struct Said {
     pub(super) idle_session_timeout: Option<Duration>,
     /// Names of the parameters that are reported.
     pub(super) reported: Vec<String>,
+    /// What `control_user` gets to see there.
+    pub(super) watching: Watching,
+}
+
+/// What `control_user` gets to see on a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Watching {
+    /// There is none.
+    #[default]
+    Nobody,
+    /// Everything.
+    Sees,
+    /// Not the sessions of others.
+    Blind,
+    /// It is not let in: why.
+    Refused(String),
 }
 
 impl Said {

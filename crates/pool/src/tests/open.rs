@@ -325,6 +325,29 @@ fn a_full_server_refuses_nobody_and_is_tried_again_when_a_connection_has_closed(
 }
 
 #[test]
+fn what_is_presumed_counts_until_the_server_is_asked() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(None);
+    let source = |bench: &Bench| bench.pools.target_view(target).map(|view| (view.budget, view.source));
+    let pool = bench.add_pool(0, 0, &[target], limits(5));
+    bench.pools.set_presumed(target, 1, at(1));
+    bench.hold(pool, HOME, 1);
+    bench.queued(pool, HOME, 2);
+    bench.nothing();
+    assert_eq!(source(&bench), Some((Some(1), BudgetSource::Presumed)));
+    bench.pools.set_asked(target, Some(2), at(3));
+    let slot = bench.opening();
+    assert_eq!(source(&bench), Some((Some(2), BudgetSource::Asked)));
+    // Nobody can look any more: what was seen last holds, and refusals are learned from.
+    bench.pools.set_presumed(target, 2, at(4));
+    bench.fail(slot, Failure::Full(Cause::MaxClientConn), 5);
+    assert_eq!(source(&bench), Some((Some(1), BudgetSource::Refused)));
+    bench.pools.handle_timeout(at(5_000));
+    // One more is tried, though a look has been: there are no more.
+    bench.opening();
+}
+
+#[test]
 fn a_place_that_is_seen_free_is_used_at_once() {
     let mut bench = Bench::new();
     let target = bench.pools.add_target(None);

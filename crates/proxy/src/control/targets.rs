@@ -80,6 +80,8 @@ pub struct SaidView {
     pub foreign: Option<u32>,
     /// The same by role and application.
     pub by_user: Vec<(String, String, u32)>,
+    /// Replicas and the like, which have places of their own; `None`: they are not counted.
+    pub walsenders: Option<u32>,
 }
 
 /// Why a pool is there: `SHOW POOL_KEYS`.

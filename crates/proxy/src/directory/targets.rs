@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use plimsoll_config::{Database, Plan, TargetLine};
-use plimsoll_types::TargetId;
+use plimsoll_config::{Database, Place, Plan, TargetLine};
+use plimsoll_pool::Pools;
+use plimsoll_types::{DatabaseId, Moment, TargetId};
 
-use super::{DatabaseEntry, Directory, Purpose};
+use super::{DatabaseEntry, Directory, PoolEntry, Purpose};
 use crate::entry::TargetAddr;
 use crate::targets::Rule;
 
@@ -28,6 +29,14 @@ impl Directory {
         Rule::of(plan, self.line_of(plan, addr))
     }
 
+    /// Where the file says how many connections there may be at a target.
+    pub(crate) fn budget_place(&self, plan: &Plan, addr: &TargetAddr) -> Option<Place> {
+        let line = self.line_of(plan, addr).filter(|line| line.budget.is_some());
+        let place = line
+            .map_or_else(|| plan.place_of("plimsoll", "target_budget"), |line| plan.place_of_target(line));
+        place.cloned()
+    }
+
     /// The line of `[targets]` that is a target's.
     pub(crate) fn line_of<'a>(&self, plan: &'a Plan, addr: &TargetAddr) -> Option<&'a TargetLine> {
         let is_it = |line: &&TargetLine| match addr {
@@ -45,19 +54,29 @@ impl Directory {
         plan.targets.iter().find(is_it)
     }
 
-    /// Whether there is a pool of our own connection to a target.
-    pub(crate) fn has_control_pool(&self, target: TargetId) -> bool {
-        self.pools.keys().any(|(_, purpose, _)| *purpose == Purpose::Control(target))
+    /// Puts what the file says of the targets into force.
+    pub(super) fn set_budgets(&self, pools: &mut Pools, plan: &Plan, now: Moment) {
+        for (addr, target) in &self.targets {
+            pools.set_budget(*target, self.rule_of(plan, addr).cap(), now);
+        }
     }
 
-    /// A database that leads to a target, for a connection of our own to it: the one after `failed` others. Those of the
-    /// file come before those that clients have made by asking for them.
-    pub(crate) fn database_at(
-        &self,
-        plan: &Plan,
-        addr: &TargetAddr,
-        failed: usize,
-    ) -> Option<Arc<DatabaseEntry>> {
+    /// Names of `[targets]` of which no database speaks, and which are out of date: nobody asks for them by connecting.
+    pub(crate) fn outdated_target_names(&self, now: Moment) -> Vec<String> {
+        let is_old =
+            |name: &&String| matches!(self.asked.get(*name), Some(Some(fresh_until)) if *fresh_until <= now);
+        self.target_names.iter().filter(is_old).cloned().collect()
+    }
+
+    /// The pools of our own connection to a target: one, but while it moves to another database.
+    pub(crate) fn control_pools(&self, target: TargetId) -> Vec<Arc<PoolEntry>> {
+        let watches = |pool: &&Arc<PoolEntry>| pool.purpose == Purpose::Control(target);
+        self.pools.values().filter(watches).cloned().collect()
+    }
+
+    /// The databases that lead to a target, in the order in which a connection of our own tries them. Those of the file
+    /// come before those that clients have made by asking for them.
+    pub(crate) fn databases_at(&self, plan: &Plan, addr: &TargetAddr) -> Vec<Arc<DatabaseEntry>> {
         let of_file =
             |entry: &Arc<DatabaseEntry>| plan.databases.iter().any(|line| *line.name == *entry.name);
         let mut all: Vec<_> = self
@@ -66,6 +85,23 @@ impl Directory {
             .filter(|entry| self.addresses(&entry.config()).contains(addr))
             .collect();
         all.sort_by_key(|entry| (!of_file(entry), entry.disabled.load(Ordering::Relaxed)));
-        all.get(failed.checked_rem(all.len())?).cloned()
+        all
     }
+}
+
+/// Host names of `[targets]`.
+pub(super) fn names_of(plan: &Plan) -> Vec<String> {
+    let is_name = |line: &&TargetLine| !line.is_unix() && line.host.parse::<IpAddr>().is_err();
+    plan.targets.iter().filter(is_name).map(|line| line.host.clone()).collect()
+}
+
+/// The one that a connection of our own uses after `failed` others, of those that are not paused: PAUSE is for whoever
+/// wants nobody in a database, ourselves neither.
+pub(crate) fn way_in(
+    databases: &[Arc<DatabaseEntry>],
+    is_paused: impl Fn(DatabaseId) -> bool,
+    failed: usize,
+) -> Option<Arc<DatabaseEntry>> {
+    let open: Vec<_> = databases.iter().filter(|database| !is_paused(database.id)).collect();
+    open.get(failed.checked_rem(open.len())?).map(|database| Arc::clone(database))
 }

@@ -8,10 +8,11 @@ use plimsoll_pool::{Failure, SlotState};
 use plimsoll_types::{Cause, Moment, PoolId, TargetId};
 
 use super::{Core, Hub};
+use crate::directory::targets::way_in;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry, Purpose, Role};
 use crate::entry::ServerEntry;
 use crate::map::Map;
-use crate::targets::{Limited, Sharer};
+use crate::targets::{Limited, Sharer, WayIn};
 
 /// A connection that is younger may not be in the server's list of sessions yet.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -42,10 +43,11 @@ pub(super) fn keep_places(
     for target in directory.known_targets(&pool.database.config()) {
         let Some(addr) = directory.target_addr(target) else { continue };
         let is_off = directory.rule_of(plan, &addr).budget == Budget::Off;
-        if is_off || directory.has_control_pool(target) {
+        if is_off || !directory.control_pools(target).is_empty() {
             continue;
         }
-        let Some(database) = directory.database_at(plan, &addr, 0) else { continue };
+        let is_paused = |database| core.pools.is_paused(Some(database));
+        let Some(database) = way_in(&directory.databases_at(plan, &addr), is_paused, 0) else { continue };
         let entry = directory.pool(&mut core.pools, plan, &database, &Role::Control(user, target), now);
         core.entries.insert(entry.id, entry);
     }
@@ -61,8 +63,12 @@ impl Hub {
         let entry = directory.pool(&mut core.pools, &plan, database, role, now);
         if core.entries.insert(entry.id, entry.clone()).is_none() {
             keep_places(&mut directory, &mut core, &plan, &entry, now);
-            // It may lead to a new target.
-            self.targets.wake.notify_one();
+            match role {
+                // It may lead to a new target.
+                Role::Login(_) | Role::AuthUser(_) => self.targets.wake.notify_one(),
+                // That is us: one that fails and is made again must not be tried at once for that.
+                Role::Control(..) => {}
+            }
         }
         Some(entry)
     }
@@ -73,6 +79,11 @@ impl Hub {
         let mut core = self.core.lock();
         core.pools.set_asked(target, places, now);
         self.run_actions(&mut core, now);
+    }
+
+    /// The server cannot be asked, or not any more: this is gone by.
+    pub(crate) fn set_presumed(self: &Arc<Self>, target: TargetId, places: u32) {
+        self.with_pools(|pools, now| pools.set_presumed(target, places, now));
     }
 
     /// Each pool at a target gets its part of the CONNECTION LIMITs there. One that leads to several servers learns from
@@ -94,19 +105,60 @@ impl Hub {
             waiting: core.pools.counts(pool.id, now).waiting,
         };
         let sharers: Vec<Sharer> = pools.iter().filter(leads).map(sharer).collect();
-        for (pool, part) in limited.allot(&sharers, &ours) {
+        // A name may have come to lead to more servers than this one.
+        let at_several = |pool: &&Arc<PoolEntry>| {
+            core.pools.leads_to(pool.id, target) && !core.pools.leads_only_to(pool.id, target)
+        };
+        let at_several: Vec<_> = pools.iter().filter(at_several).map(|pool| (pool.id, None)).collect();
+        for (pool, part) in limited.allot(&sharers, &ours).into_iter().chain(at_several) {
             core.pools.set_allotted(pool, part, now);
         }
         self.run_actions(&mut core, now);
     }
 
-    /// The pool of our own connection to a target, through another database after each failure.
-    pub(crate) fn control_pool(&self, user: &str, target: TargetId, failed: usize) -> Option<Arc<PoolEntry>> {
-        let database = {
-            let (directory, plan) = (self.directory.lock(), self.plan());
-            directory.database_at(&plan, &directory.target_addr(target)?, failed)?
+    /// The pool of our own connection to a target: the same as long as it may be used, through another database after
+    /// each failure. There is but one, for each has a place kept for it.
+    pub(crate) fn way_to(self: &Arc<Self>, user: &str, target: TargetId, failed: usize) -> WayIn {
+        let plan = self.plan();
+        let (database, before) = {
+            let directory = self.directory.lock();
+            let Some(addr) = directory.target_addr(target) else { return WayIn::Nowhere };
+            let databases = directory.databases_at(&plan, &addr);
+            if databases.is_empty() {
+                return WayIn::Nowhere;
+            }
+            let core = self.core.lock();
+            let is_paused = |id| core.pools.is_paused(Some(id)) || core.pools.is_paused(None);
+            let before = directory.control_pools(target);
+            let leads = |pool: &&Arc<PoolEntry>| databases.iter().any(|it| it.id == pool.database.id);
+            let stays = before.iter().filter(leads).find(|pool| !is_paused(pool.database.id));
+            let database = stays.map(|pool| pool.database.clone());
+            (database.or_else(|| way_in(&databases, is_paused, failed)), before)
         };
-        self.pool(&database, &Role::Control(user, target))
+        for pool in &before {
+            if database.as_ref().is_none_or(|database| database.id != pool.database.id) {
+                self.forget_control_pool(pool);
+            }
+        }
+        let Some(database) = database else { return WayIn::Paused };
+        match self.pool(&database, &Role::Control(user, target)) {
+            Some(pool) => WayIn::Open(pool),
+            None => WayIn::Nowhere,
+        }
+    }
+
+    /// Whether a pool of our own connection to a target is still the one: neither a new plan nor a PAUSE has ended it.
+    pub(crate) fn is_way_to(&self, target: TargetId, pool: &PoolEntry) -> bool {
+        let directory = self.directory.lock();
+        let stands = directory.control_pools(target).iter().any(|known| known.id == pool.id);
+        let core = self.core.lock();
+        stands && !core.pools.is_paused(Some(pool.database.id)) && !core.pools.is_paused(None)
+    }
+
+    /// Nobody looks at a target any more.
+    pub(crate) fn forget_ways_to(self: &Arc<Self>, target: TargetId) {
+        let pools = { self.directory.lock().control_pools(target) };
+        pools.iter().for_each(|pool| self.forget_control_pool(pool));
     }
 
     /// It did not work: it goes, and the place that is kept for it.

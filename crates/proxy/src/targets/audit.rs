@@ -26,6 +26,11 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
+    /// Nobody looks any more.
+    pub(super) fn rest(&mut self) {
+        (self.looks, self.missing) = (0, Vec::new());
+    }
+
     /// Takes in a look. True: a difference has lasted, and has not been told yet.
     fn note(&mut self, missing: Vec<u32>) -> bool {
         let lasting: Vec<u32> = missing.iter().filter(|pid| self.missing.contains(pid)).copied().collect();

@@ -5,22 +5,29 @@ use std::collections::BTreeMap;
 use plimsoll_types::Moment;
 
 use super::limited::{Limited, Session};
+use super::lost::LostOne;
 use super::{Counted, Look};
 use crate::ask::Values;
 
 /// Limits: everybody may see them.
-pub(super) const LIMITS: &str = "SELECT 'S', pg_catalog.current_setting('max_connections'), \
+pub(crate) const LIMITS: &str = "SELECT 'S', pg_catalog.current_setting('max_connections'), \
     pg_catalog.current_setting('superuser_reserved_connections'), \
-    coalesce(pg_catalog.current_setting('reserved_connections', true), '0')";
+    coalesce(pg_catalog.current_setting('reserved_connections', true), '0'), \
+    extract(epoch from pg_catalog.pg_postmaster_start_time())";
+
+/// Processes: everybody may see that they are there.
+const ALIVE: &str = "; SELECT 'P', pid FROM pg_catalog.pg_stat_activity WHERE pid IS NOT NULL";
 
 /// Limits and sessions. pg_stat_activity hides from most roles what a session is, so the numbers of the databases are
 /// asked for as well: they count parallel workers and autovacuum too, which is on the safe side. Walsenders have places
 /// of their own since PostgreSQL 12.
-pub(super) const SESSIONS: &str = "SELECT 'S', pg_catalog.current_setting('max_connections'), \
+const SESSIONS: &str = "SELECT 'S', pg_catalog.current_setting('max_connections'), \
     pg_catalog.current_setting('superuser_reserved_connections'), \
     coalesce(pg_catalog.current_setting('reserved_connections', true), '0'), \
+    extract(epoch from pg_catalog.pg_postmaster_start_time()), \
     pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'), \
-    (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database); \
+    (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database), \
+    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'walsender'); \
     SELECT 'B', pid, usename, application_name, datname FROM pg_catalog.pg_stat_activity \
     WHERE backend_type = 'client backend'; \
     SELECT 'R', rolname, rolconnlimit FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper; \
@@ -38,6 +45,20 @@ pub(crate) struct Foreign {
     pub(crate) count: u32,
 }
 
+/// [`LIMITS`]; and the processes, where some of `lost` may be among them.
+pub(super) fn limits_and(lost: &[LostOne]) -> String {
+    format!("{LIMITS}{}", alive(lost))
+}
+
+/// [`SESSIONS`]; and the same.
+pub(super) fn sessions_and(lost: &[LostOne]) -> String {
+    format!("{SESSIONS}{}", alive(lost))
+}
+
+fn alive(lost: &[LostOne]) -> &'static str {
+    if lost.is_empty() { "" } else { ALIVE }
+}
+
 /// Understands the answer to [`LIMITS`].
 ///
 /// # Errors
@@ -47,7 +68,11 @@ pub(super) fn limits(rows: &[Values], at: Moment) -> Result<Look, String> {
     for row in rows.iter().map(Row).filter(|row| row.text(0) == "S") {
         look.max_connections = row.number(1);
         look.reserved = row.number(2).saturating_add(row.number(3));
+        look.started = row.text(4);
     }
+    let alive: Vec<u32> =
+        rows.iter().map(Row).filter(|row| row.text(0) == "P").map(|row| row.number(1)).collect();
+    look.alive = (!alive.is_empty()).then_some(alive);
     match look.max_connections {
         0 => Err("its answer says nothing of max_connections".to_string()),
         _ => Ok(look),
@@ -69,12 +94,13 @@ pub(super) fn whole(rows: &[Values], control: u32, ours: &[u32], at: Moment) -> 
         }
     }
     look.limited = limited(rows);
-    let sees_all = rows.iter().map(Row).any(|row| row.text(0) == "S" && row.text(4) == "t");
+    let sees_all = rows.iter().map(Row).any(|row| row.text(0) == "S" && row.text(5) == "t");
     if sees_all {
         look.counted = Counted::Exactly;
+        look.walsenders = rows.iter().map(Row).find(|row| row.text(0) == "S").map(|row| row.number(7));
         look.foreign = by_user.values().sum();
     } else {
-        let all = rows.iter().map(Row).find(|row| row.text(0) == "S").map_or(0, |row| row.number(5));
+        let all = rows.iter().map(Row).find(|row| row.text(0) == "S").map_or(0, |row| row.number(6));
         look.counted = Counted::Roughly;
         look.foreign = all.saturating_sub(u32::try_from(ours.len()).unwrap_or(u32::MAX));
         look.pids.clear();
@@ -130,7 +156,8 @@ mod tests {
     #[test]
     fn sessions_of_others_are_counted_by_role_and_application() {
         let rows = [
-            row(&["S", "100", "3", "2", "t", "9"]),
+            row(&["S", "100", "3", "2", "17.5", "t", "9", "2"]),
+            row(&["P", "10"]),
             row(&["B", "10", "app", "web", "shop"]),
             row(&["B", "11", "control", "", "shop"]),
             row(&["B", "12", "batch", "night", "shop"]),
@@ -144,15 +171,17 @@ mod tests {
         let batch = Foreign { user: "batch".into(), application: "night".into(), count: 2 };
         assert_eq!((look.by_user.len(), &look.by_user[0]), (2, &batch));
         assert_eq!((look.counted, look.pids.len()), (Counted::Exactly, 5));
+        assert_eq!((look.walsenders, &*look.started, look.alive), (Some(2), "17.5", Some(vec![10])));
         assert_eq!((look.limited.roles["batch"], look.limited.sessions.len()), (5, 5));
         assert!(look.limited.databases.is_empty() && look.limited.superusers.contains("postgres"));
     }
 
     #[test]
     fn a_role_that_may_not_see_them_counts_by_database() {
-        let rows = [row(&["S", "100", "3", "0", "f", "9"]), row(&["B", "11", "control", ""])];
+        let rows = [row(&["S", "100", "3", "0", "17.5", "f", "9", "0"]), row(&["B", "11", "control", ""])];
         let look = whole(&rows, 11, &[10, 11], Moment(5)).expect("an answer");
         assert_eq!((look.foreign, look.counted, look.pids.len()), (7, Counted::Roughly, 0));
+        assert_eq!(look.walsenders, None);
         assert!(whole(&[], 1, &[], Moment(5)).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Budgets and guaranteed places: the loader's doubts, and what only the network and the servers tell.
 
 use super::super::demand::{Bound, Server, is_of};
-use super::super::facts::{Reach, Target};
+use super::super::facts::{Reach, Target, Watching};
 use super::super::finding::{Finding, Place};
 use super::{Case, warning};
 
@@ -14,6 +14,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
         })
         .collect();
     found.extend(case.servers.iter().filter_map(|server| floors(case, server)));
+    found.extend(case.servers.iter().filter_map(|server| watching(case, server)));
     if case.facts.reach == Reach::Online {
         for finding in unused(case).into_iter().chain(named_twice(case)) {
             // What the text tells alone is told once.
@@ -39,6 +40,30 @@ fn floors(case: &Case<'_>, server: &Server<'_>) -> Option<Finding> {
         let todo = "lower guaranteed_pool_size, or raise max_connections";
         warning("floors-exceed-budget", case.places.key("target_budget"), message, todo)
     })
+}
+
+/// A control user that is not let in, or does not see what it is there for.
+fn watching(case: &Case<'_>, server: &Server<'_>) -> Option<Finding> {
+    let user = case.plan.own.control_user.as_deref().unwrap_or_default();
+    let (at, name) = (case.places.key("control_user"), server.name());
+    match &server.said()?.watching {
+        Watching::Nobody | Watching::Sees => None,
+        Watching::Blind => {
+            let message = format!(
+                "control_user {user} may not see the sessions of others on {name}: they are counted by database, with \
+                 parallel workers and the like among them"
+            );
+            Some(warning("control-user-blind", at, message, format!("GRANT pg_read_all_stats TO {user}")))
+        }
+        Watching::Refused(why) => {
+            let message = format!(
+                "control_user {user} cannot log in to {name}: {why}; sessions of other programs are not seen, and the \
+                 budget follows refusals only"
+            );
+            let todo = "put its password into auth_file, and let it in there (pg_hba.conf, CONNECTION LIMIT)";
+            Some(warning("control-user-refused", at, message, todo))
+        }
+    }
 }
 
 fn targets<'a>(case: &'a Case<'_>) -> impl Iterator<Item = &'a Target> {
