@@ -28,6 +28,10 @@ DATABASES = tuple(f"d{number}" for number in range(3))
 USERS = tuple(f"u{number}" for number in range(5))
 CLIENTS_EACH = 40
 REFUSED = "53300"
+# What is said to have a control user look at the server.
+LOOKS = {"control_user": "watcher", "control_interval": "1s"}
+# Where only refusals teach, so many logins a second may be refused: a full server is asked for one more now and then.
+REFUSED_S = 2.0
 # A transaction of about 2 ms, most of it in PostgreSQL: connections are what is short, not the processor.
 SLEEPS = "select pg_sleep(0.002);\n"
 
@@ -40,9 +44,10 @@ def main() -> int:
     chosen = arguments.parse_args()
     figures.raise_descriptor_limit(8000)
     scenes = {
-        "crowd, control user": lambda rig: crowd(rig, chosen, control=True, mode="transaction"),
-        "crowd, untouched ini": lambda rig: crowd(rig, chosen, control=False, mode="transaction"),
-        "crowd, session mode": lambda rig: crowd(rig, chosen, control=True, mode="session"),
+        "crowd, control user": lambda rig: crowd(rig, chosen, LOOKS, "transaction"),
+        "crowd, untouched ini": lambda rig: crowd(rig, chosen, {}, "transaction"),
+        "crowd, PgBouncer's shape": lambda rig: crowd(rig, chosen, {"compat": "pgbouncer"}, "transaction"),
+        "crowd, session mode": lambda rig: crowd(rig, chosen, LOOKS, "session"),
         "greedy and modest": lambda rig: greedy(rig, chosen),
         "away for 20 s": lambda rig: away(rig, chosen),
     }
@@ -76,7 +81,7 @@ def open_pooler(rig: Rig, chosen: argparse.Namespace, door: Door) -> Pooler:
 # Many pools, a foreign program, a small server.
 
 
-def crowd(rig: Rig, chosen: argparse.Namespace, control: bool, mode: str) -> list[str]:
+def crowd(rig: Rig, chosen: argparse.Namespace, own: dict[str, str], mode: str) -> list[str]:
     """600 clients of 15 pools on a server of 30 connections, of which others take up to 10."""
     postgres = Postgres(rig, LIMIT, "trust", {}, {"log_error_verbosity": "verbose"})
     session = postgres.connect()
@@ -87,7 +92,7 @@ def crowd(rig: Rig, chosen: argparse.Namespace, control: bool, mode: str) -> lis
     session.query("create role watcher login in role pg_read_all_stats")
     session.close()
     secrets = {name: "" for name in (*USERS, "watcher", "app")}
-    own = {"control_user": "watcher", "control_interval": "1s"} if control else {}
+    control = "control_user" in own
     door = Door(free_port(), postgres.port, 20, 2000, passwords=secrets, databases=DATABASES, own=own)
     door.more["pool_mode"] = mode
     pooler = open_pooler(rig, chosen, door)
@@ -112,6 +117,8 @@ def crowd(rig: Rig, chosen: argparse.Namespace, control: bool, mode: str) -> lis
         problems.append(f"nobody watched to the end: {sessions.broken}")
     if mode == "transaction" and min(done) == 0:
         problems.append("a pool starved")
+    if refused > REFUSED_S * chosen.seconds:
+        problems.append(f"a storm: PostgreSQL refused {refused} logins of ours in {chosen.seconds} s")
     if control and refused:
         problems.append(f"PostgreSQL refused {refused} logins of ours although a control user looked on")
     # Where nobody looks at the server we take what it gives, and others find it full; so they do beyond the headroom
