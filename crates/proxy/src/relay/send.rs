@@ -76,6 +76,8 @@ impl Relay {
             if self.conn.is_some() {
                 let (left, now) = (self.output.unread(), self.hub.now());
                 self.note_unread(left, sent, now);
+            } else {
+                self.drain_alone();
             }
         }
         Ok(())
