@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::certificates::{Maker, with_tls};
-use common::{BINARY, SOON, backend, house, pooler, wait_for_pool};
+use common::{SOON, backend, house, pooler, wait_for_pool};
 use plimsoll_testkit::{Batch, Client, Ini, Plimsoll, ServerError, eventually};
 use spill_house::{
     ROWS, ROWS_BYTES, ask, digest, direct, folder, small, spill_dir, stat, wait_for_draining,

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use common::{BINARY, SOON, house};
@@ -52,23 +52,28 @@ impl TinyDisk {
     /// Nothing that is written or made there comes to an end from now on.
     fn freeze(&mut self) {
         let script = "sleep 60; exec fsfreeze --unfreeze \"$0\"";
-        let thawing = Command::new("setsid").args(["sh", "-c", script]).arg(self.path()).spawn();
-        self.thawing = Some(thawing.unwrap());
+        let mut thawing = Command::new("setsid");
+        thawing.args(["sh", "-c", script]).arg(self.path());
+        thawing.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.thawing = Some(thawing.spawn().unwrap());
         run("fsfreeze", &["--freeze".as_ref(), self.path().as_os_str()]).unwrap();
     }
 
-    fn thaw(&mut self) {
-        if let Some(mut thawing) = self.thawing.take() {
-            run("fsfreeze", &["--unfreeze".as_ref(), self.path().as_os_str()]).unwrap();
-            thawing.kill().unwrap();
-            thawing.wait().unwrap();
-        }
+    /// Lets it go. What that comes to does not matter to who only wants it to be over.
+    fn thaw(&mut self) -> Result<(), String> {
+        let Some(mut thawing) = self.thawing.take() else { return Ok(()) };
+        let done = run("fsfreeze", &["--unfreeze".as_ref(), self.path().as_os_str()]);
+        // All of its session, which has its number.
+        let session = format!("-{}", thawing.id());
+        run("kill", &["-KILL".as_ref(), "--".as_ref(), session.as_ref()])?;
+        thawing.wait().map_err(|error| error.to_string())?;
+        done
     }
 }
 
 impl Drop for TinyDisk {
     fn drop(&mut self) {
-        self.thaw();
+        drop(self.thaw());
         // Nobody has a file open there any more; if somebody has, the mount goes with the last one.
         drop(run("umount", &["-l".as_ref(), self.path().as_os_str()]));
     }
@@ -136,7 +141,7 @@ fn a_disk_that_does_not_answer_stops_nobody_who_does_not_need_it() {
         if is_known { Ok(()) } else { Err(format!("{:?}", store.rows)) }
     });
     assert_eq!(plimsoll.client("app", "p0").value("SELECT 7"), "7");
-    disk.thaw();
+    disk.thaw().unwrap();
     assert_eq!(digest(&mut reader, 1), wanted);
     wait_for_nothing(&plimsoll);
 }

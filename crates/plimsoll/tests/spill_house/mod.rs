@@ -42,17 +42,33 @@ pub(crate) struct Digest {
     pub(crate) hash: u64,
 }
 
-pub(crate) fn digest(client: &mut Client, cycles: u32) -> Digest {
-    let (mut digest, mut hasher) = (Digest::default(), DefaultHasher::new());
-    while digest.cycles < cycles {
+/// What a client has read so far.
+#[derive(Default)]
+pub(crate) struct Reading {
+    digest: Digest,
+    hasher: DefaultHasher,
+}
+
+impl Reading {
+    /// One message more; how many cycles are over.
+    pub(crate) fn read(&mut self, client: &mut Client) -> u32 {
         let Message { tag, body } = client.read().unwrap();
-        (tag, &body).hash(&mut hasher);
-        digest.messages += 1;
-        digest.bytes += body.len();
-        digest.cycles += u32::from(tag == b'Z');
+        (tag, &body).hash(&mut self.hasher);
+        self.digest.messages += 1;
+        self.digest.bytes += body.len();
+        self.digest.cycles += u32::from(tag == b'Z');
+        self.digest.cycles
     }
-    digest.hash = hasher.finish();
-    digest
+
+    pub(crate) fn end(self) -> Digest {
+        Digest { hash: self.hasher.finish(), ..self.digest }
+    }
+}
+
+pub(crate) fn digest(client: &mut Client, cycles: u32) -> Digest {
+    let mut reading = Reading::default();
+    while reading.read(client) < cycles {}
+    reading.end()
 }
 
 /// What PostgreSQL itself answers.
