@@ -220,17 +220,17 @@ fn all_spills_share_one_descriptor() {
     let dir = folder("spill");
     let (postgres, mut plimsoll) = house(|ini| spill_dir(small(ini), dir.path()).own("spill_memory", "1MiB"));
     let wanted = direct(&postgres, &Batch::new().query(ROWS), 1);
-    let mut readers: Vec<Client> = (0..12).map(|_| ask(&plimsoll, ROWS)).collect();
+    let mut readers: Vec<Client> = (0..6).map(|_| ask(&plimsoll, ROWS)).collect();
     wait_for_draining(&plimsoll, readers.len());
     let spills = plimsoll.show("SPILLS");
     assert!((0..spills.rows.len()).all(|row| spills.number(row, "disk_bytes") > 0), "{:?}", spills.rows);
     let pid = plimsoll.process().pid();
     assert_eq!(nameless_files(pid), 1);
     // What one of them gives back another one may have; none gets the other's bytes.
-    for reader in readers.drain(..6) {
+    for reader in readers.drain(..3) {
         reader.reset();
     }
-    readers.extend((0..6).map(|_| ask(&plimsoll, ROWS)));
+    readers.extend((0..3).map(|_| ask(&plimsoll, ROWS)));
     wait_for_draining(&plimsoll, readers.len());
     for reader in &mut readers {
         assert_eq!(digest(reader, 1), wanted);
