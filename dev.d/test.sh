@@ -5,7 +5,7 @@
 #   PLIMSOLL_PG_BIN       folder with postgres, initdb, pgbench
 #   PLIMSOLL_TEST_USER    who runs servers when we are root
 #   PLIMSOLL_PYTHON       a Python with psycopg, asyncpg and SQLAlchemy
-#   PLIMSOLL_NODE_PATH    node_modules with pg and postgres
+#   PLIMSOLL_NODE_PATH    node_modules with pg, pg-query-stream and postgres
 #   PLIMSOLL_JDBC         the JDBC driver's jar
 #   PLIMSOLL_RUBY         a Ruby with pg
 #   PLIMSOLL_REQUIRE_ALL  1: a missing driver is a failure, not a reason to pass over a test

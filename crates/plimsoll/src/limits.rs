@@ -6,6 +6,8 @@ use crate::sys;
 
 /// Descriptors that are no connection: listeners, log, event loops.
 const SPARE: u64 = 10;
+/// The temporary file of results that are not read: one for all of them.
+const SPILL_FILES: u64 = 1;
 /// Descriptors of a worker's event loop.
 const PER_WORKER: u64 = 4;
 
@@ -41,9 +43,10 @@ fn expected(plan: &Plan, workers: u16) -> u64 {
         Some(budget) => servers.min(u64::from(budget).saturating_mul(plan.databases.len().max(1) as u64)),
         None => servers,
     };
+    let spills = if plan.spills_to_disk() { SPILL_FILES } else { 0 };
     u64::from(plan.general.max_client_conn)
         .saturating_add(servers)
-        .saturating_add(SPARE + PER_WORKER * u64::from(workers))
+        .saturating_add(SPARE + spills + PER_WORKER * u64::from(workers))
 }
 
 /// The largest budget of a target; `None` if one has no number yet.

@@ -3,105 +3,19 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod spill_house;
 
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::certificates::{Maker, with_tls};
-use common::{BINARY, SOON, backend, house, pooler, wait_for_pool};
-use plimsoll_testkit::{
-    Batch, Client, Ini, Message, Plimsoll, Postgres, ServerError, Signal, Table, TempDir, eventually,
-    eventually_ok,
+use common::{SOON, backend, house, pooler, wait_for_pool};
+use plimsoll_testkit::{Batch, Client, Ini, Plimsoll, ServerError, eventually};
+use spill_house::{
+    ROWS, ROWS_BYTES, ask, digest, direct, folder, small, spill_dir, stat, wait_for_draining,
+    wait_for_nothing,
 };
-
-/// Rows of 1 MB, each of them different.
-const ROWS: &str = "SELECT i, repeat(md5(i::text), 31250) FROM generate_series(1, 8) i";
-
-/// What such a result has at least, bytes.
-const ROWS_BYTES: u64 = 8_000_000;
-
-/// Small buffers in the kernel: what is not read is not in there.
-fn small(ini: Ini) -> Ini {
-    ini.set("tcp_socket_buffer", "16384").set("pool_mode", "transaction").set("default_pool_size", "2")
-}
-
-/// A folder everybody may write to, on the disk the system keeps temporary files on.
-fn folder(what: &str) -> TempDir {
-    let dir = TempDir::new(what);
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    dir
-}
-
-fn spill_dir(ini: Ini, dir: &Path) -> Ini {
-    ini.own("spill_dir", &dir.display().to_string())
-}
-
-/// How many cycles, messages and bytes a client reads, and what they hash to.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Digest {
-    cycles: u32,
-    messages: u32,
-    bytes: usize,
-    hash: u64,
-}
-
-fn digest(client: &mut Client, cycles: u32) -> Digest {
-    let (mut digest, mut hasher) = (Digest::default(), DefaultHasher::new());
-    while digest.cycles < cycles {
-        let Message { tag, body } = client.read().unwrap();
-        (tag, &body).hash(&mut hasher);
-        digest.messages += 1;
-        digest.bytes += body.len();
-        digest.cycles += u32::from(tag == b'Z');
-    }
-    digest.hash = hasher.finish();
-    digest
-}
-
-/// What PostgreSQL itself answers.
-fn direct(postgres: &Postgres, batch: &Batch, cycles: u32) -> Digest {
-    let mut client = postgres.login("app", "p0").client();
-    client.send(batch.bytes()).unwrap();
-    digest(&mut client, cycles)
-}
-
-fn ask(plimsoll: &Plimsoll, sql: &str) -> Client {
-    let mut client = plimsoll.client("app", "p0");
-    client.send(Batch::new().query(sql).bytes()).unwrap();
-    client
-}
-
-/// Waits until so many results are off their servers.
-#[track_caller]
-fn wait_for_draining(plimsoll: &Plimsoll, wanted: usize) -> Table {
-    eventually_ok(&format!("{wanted} spills without a server"), SOON * 3, || {
-        let spills = plimsoll.show("SPILLS");
-        let draining = (0..spills.rows.len()).filter(|row| spills.cell(*row, "state") == "draining");
-        if draining.count() == wanted { Ok(spills) } else { Err(format!("{:?}", spills.rows)) }
-    })
-}
-
-/// Waits until nothing is kept: neither memory nor disk.
-#[track_caller]
-fn wait_for_nothing(plimsoll: &Plimsoll) {
-    eventually_ok("budgets that are all free", SOON, || {
-        let store = plimsoll.show("SPILL_STORE");
-        let used = ["spills", "full", "memory_bytes", "disk_bytes"].map(|name| store.number(0, name));
-        if used == [0; 4] { Ok(()) } else { Err(format!("{used:?}")) }
-    });
-    assert!(plimsoll.show("SPILLS").rows.is_empty());
-}
-
-fn stat(plimsoll: &Plimsoll, name: &str) -> u64 {
-    let stats = plimsoll.show("STATS");
-    let row = stats.find(&[("database", "p0")]).unwrap();
-    stats.number(row, name)
-}
 
 #[test]
 fn lazy_readers_hold_no_server_and_get_every_byte() {
@@ -181,55 +95,6 @@ fn pipelines_arrive_as_from_the_server_itself() {
 }
 
 #[test]
-fn small_budgets_are_kept_and_nothing_is_lost() {
-    let dir = folder("spill");
-    let (postgres, plimsoll) = house(|ini| {
-        spill_dir(small(ini).set("default_pool_size", "50"), dir.path())
-            .own("spill_memory", "1MiB")
-            .own("spill_disk", "2MiB")
-            .own("spill_per_client", "256KiB")
-    });
-    let sql = "SELECT i, repeat(md5(i::text), 3125) FROM generate_series(1, 20) i";
-    let wanted = direct(&postgres, &Batch::new().query(sql), 1);
-    let mut clients: Vec<Client> = (0..50).map(|_| ask(&plimsoll, sql)).collect();
-    eventually_ok("budgets that are used up", SOON, || {
-        let store = plimsoll.show("SPILL_STORE");
-        if store.number(0, "full") > 10 { Ok(()) } else { Err(format!("{:?}", store.rows)) }
-    });
-    let store = plimsoll.show("SPILL_STORE");
-    assert!(store.number(0, "memory_bytes") <= 1 << 20, "{:?}", store.rows);
-    assert!(store.number(0, "disk_bytes") <= 2 << 20, "{:?}", store.rows);
-    // Who waits for its reader is shown as ever.
-    let holds = plimsoll.show("HOLDS");
-    let waits = |row: &usize| holds.cell(*row, "state") == "client not reading";
-    assert!((0..holds.rows.len()).filter(waits).count() > 10, "{:?}", holds.rows);
-    for client in &mut clients {
-        assert_eq!(digest(client, 1), wanted);
-    }
-    wait_for_nothing(&plimsoll);
-    assert!(stat(&plimsoll, "total_spill_stop_count") > 0);
-    assert_eq!(plimsoll.log().matches("its server waits for its reader").count(), 1);
-}
-
-#[test]
-fn a_folder_that_takes_no_file_is_told_once_and_memory_is_used() {
-    for (dir, why) in
-        [("/proc", "/proc: "), ("/dev/shm", "is in memory (tmpfs)"), ("/nowhere", "No such file")]
-    {
-        let (postgres, plimsoll) = house(|ini| small(ini).own("spill_dir", dir).own("spill_memory", "2MiB"));
-        let told = plimsoll.wait_for_log("no temporary file can be written", SOON);
-        assert!(told.contains(why) && told.contains("WARNING"), "{told}");
-        let wanted = direct(&postgres, &Batch::new().query(ROWS), 1);
-        let mut client = ask(&plimsoll, ROWS);
-        eventually("used up", SOON, || plimsoll.show("SPILL_STORE").number(0, "full") == 1);
-        assert_eq!(plimsoll.show("SPILL_STORE").number(0, "disk_bytes"), 0);
-        assert_eq!(digest(&mut client, 1), wanted);
-        wait_for_nothing(&plimsoll);
-        assert_eq!(plimsoll.log().matches("no temporary file can be written").count(), 1, "{dir}");
-    }
-}
-
-#[test]
 fn nothing_is_left_of_a_spill_whose_client_goes() {
     let dir = folder("spill");
     let ini = |ini: Ini| spill_dir(small(ini), dir.path()).own("spill_memory", "1MiB");
@@ -251,19 +116,6 @@ fn nothing_is_left_of_a_spill_whose_client_goes() {
     wait_for_nothing(&plimsoll);
     assert_eq!(idle.expect_closed(), None);
     plimsoll.still_works(&["p0"]);
-}
-
-#[test]
-fn no_file_is_left_behind_by_a_pooler_that_is_killed() {
-    let dir = folder("spill");
-    let (_postgres, mut plimsoll) =
-        house(|ini| spill_dir(small(ini), dir.path()).own("spill_memory", "1MiB"));
-    let _client = ask(&plimsoll, ROWS);
-    wait_for_draining(&plimsoll, 1);
-    assert!(plimsoll.show("SPILL_STORE").number(0, "disk_bytes") > 0);
-    plimsoll.signal(Signal::Kill);
-    plimsoll.wait_exit(SOON);
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -406,10 +258,9 @@ fn an_encrypted_client_gets_every_byte() {
     wait_for_nothing(&plimsoll);
 }
 
-#[test]
-fn an_answer_that_one_read_brings_holds_no_server_while_it_is_written() {
-    let (_postgres, plimsoll) = house(|ini| small(ini).own("spill", "off"));
-    let mut client = plimsoll.client("app", "p0");
+/// Asks and does not read until the client's socket takes no more; how many answers are on their way to it. All of them
+/// are off their servers: each is one read.
+fn fill_socket(plimsoll: &Plimsoll, client: &mut Client) -> u64 {
     let mut console = plimsoll.console();
     let mut queries = move || {
         let stats = console.query("SHOW STATS");
@@ -435,12 +286,46 @@ fn an_answer_that_one_read_brings_holds_no_server_while_it_is_written() {
         }
         assert!(asked < 2000, "the client's socket takes everything");
     }
-    // The last answer waits for its reader, and its server does not.
     assert_eq!(queries(), asked - 1);
+    asked
+}
+
+#[test]
+fn an_answer_that_one_read_brings_holds_no_server_while_it_is_written() {
+    let (_postgres, plimsoll) = house(|ini| small(ini).own("spill", "off"));
+    let mut client = plimsoll.client("app", "p0");
+    let asked = fill_socket(&plimsoll, &mut client);
+    // The last answer waits for its reader, and its server does not.
     wait_for_pool(&plimsoll, "p0", &[("sv_active", 0)]);
     assert!(plimsoll.show("HOLDS").rows.is_empty());
     for _ in 0..asked {
         assert_eq!(client.cycle().unwrap()[1].body.len(), 1506);
+    }
+}
+
+#[test]
+fn suspension_and_shutdown_wait_for_who_has_not_taken_an_answer_of_one_read() {
+    for command in ["SUSPEND", "SHUTDOWN WAIT_FOR_SERVERS"] {
+        let (_postgres, mut plimsoll) = house(small);
+        let mut client = plimsoll.client("app", "p0");
+        let answered = fill_socket(&plimsoll, &mut client) - 1;
+        assert!(plimsoll.show("HOLDS").rows.is_empty() && plimsoll.show("SPILLS").rows.is_empty());
+        let mut console = plimsoll.console();
+        if command == "SUSPEND" {
+            console.send(Batch::new().query(command).bytes()).unwrap();
+        } else {
+            console.query(command);
+        }
+        assert!(!console.hears_within(Duration::from_millis(500)), "{command}: not all is taken");
+        for _ in 0..answered {
+            assert_eq!(client.cycle().unwrap()[1].body.len(), 1506, "{command}");
+        }
+        if command == "SUSPEND" {
+            console.cycle().unwrap();
+        } else {
+            client.leave();
+            assert!(plimsoll.wait_exit(SOON).success());
+        }
     }
 }
 
@@ -462,89 +347,4 @@ fn suspension_and_shutdown_wait_for_who_still_reads() {
     assert!(!console.hears_within(Duration::from_millis(300)), "a client has not taken its answer");
     assert_eq!(digest(&mut client, 1), wanted);
     assert!(plimsoll.wait_exit(SOON).success());
-}
-
-/// A file system of a few megabytes; unmounted when dropped.
-struct TinyDisk {
-    dir: TempDir,
-}
-
-impl TinyDisk {
-    /// `None` where we may not mount anything.
-    fn mount() -> Option<TinyDisk> {
-        let dir = TempDir::new("tiny");
-        let (image, mounted) = (dir.path().join("image"), dir.path().join("disk"));
-        fs::create_dir(&mounted).unwrap();
-        fs::File::create(&image).unwrap().set_len(4 << 20).unwrap();
-        let run = |program: &str, arguments: &[&std::ffi::OsStr]| {
-            Command::new(program).args(arguments).output().is_ok_and(|done| done.status.success())
-        };
-        let made = run("mkfs.ext4", &["-q".as_ref(), image.as_os_str()])
-            && run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_os_str(), mounted.as_os_str()]);
-        if !made {
-            return None;
-        }
-        fs::set_permissions(&mounted, fs::Permissions::from_mode(0o777)).unwrap();
-        Some(TinyDisk { dir })
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("disk")
-    }
-}
-
-impl Drop for TinyDisk {
-    fn drop(&mut self) {
-        // Nobody has a file open there any more; if somebody has, the mount goes with the last one.
-        drop(Command::new("umount").arg("-l").arg(self.path()).output());
-    }
-}
-
-#[test]
-fn a_full_disk_loses_nothing() {
-    let Some(disk) = TinyDisk::mount() else {
-        writeln!(std::io::stderr(), "passed over: no file system can be mounted here").unwrap();
-        return;
-    };
-    let (postgres, plimsoll) =
-        house(|ini| spill_dir(small(ini), &disk.path()).own("spill_memory", "1MiB").own("workers", "1"));
-    let wanted = direct(&postgres, &Batch::new().query(ROWS), 1);
-    let mut clients: Vec<Client> = (0..2).map(|_| ask(&plimsoll, ROWS)).collect();
-    let told = plimsoll.wait_for_log("no temporary file can be written", SOON);
-    assert!(told.contains("No space left on device"), "{told}");
-    let store = plimsoll.show("SPILL_STORE");
-    assert!(store.cell(0, "disk_trouble").contains("No space left"), "{:?}", store.rows);
-    for client in &mut clients {
-        assert_eq!(digest(client, 1), wanted);
-    }
-    wait_for_nothing(&plimsoll);
-    assert_eq!(plimsoll.log().matches("no temporary file can be written").count(), 1);
-}
-
-#[test]
-fn without_a_descriptor_for_its_file_nothing_is_lost() {
-    let postgres = Postgres::start();
-    let ini = small(Ini::new(&postgres)).own("spill_memory", "1MiB").set("max_client_conn", "200");
-    let plimsoll = Plimsoll::start_limited(BINARY, &ini, Some(48));
-    let wanted = direct(&postgres, &Batch::new().query(ROWS), 1);
-    let mut client = plimsoll.client("app", "p0");
-    client.query("SELECT 1");
-    let login = plimsoll.login("app", "p0");
-    let others: Vec<Client> = std::iter::from_fn(|| login.try_client().ok()).collect();
-    // Connections that say little take what is left.
-    let mark = plimsoll.log_mark();
-    let more: Vec<Client> = (0..8)
-        .map(|_| {
-            let mut silent = Client::knock(&plimsoll.address(), SOON).unwrap();
-            silent.send(&[0]).unwrap();
-            silent
-        })
-        .collect();
-    plimsoll.wait_for_log_since(mark, "accept() failed: Too many open files", SOON);
-    client.send(Batch::new().query(ROWS).bytes()).unwrap();
-    let told = plimsoll.wait_for_log("no temporary file can be written", SOON);
-    assert!(told.contains("Too many open files"), "{told}");
-    assert_eq!(digest(&mut client, 1), wanted);
-    drop((others, more));
-    wait_for_nothing(&plimsoll);
 }

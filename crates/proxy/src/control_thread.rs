@@ -35,6 +35,9 @@ const LEDGER_TICKS: u32 = 10;
 /// How long the first clients are kept waiting for host names to resolve.
 const FIRST_NAMES: Duration = Duration::from_secs(2);
 
+/// How long a worker may take to go on to something else.
+const PASSED: Duration = Duration::from_secs(1);
+
 /// Runs as long as the process.
 pub(crate) async fn run(control: Control, mut inbox: mpsc::UnboundedReceiver<ConsoleClient>) {
     let hub = control.hub.clone();
@@ -58,7 +61,9 @@ pub(crate) async fn run(control: Control, mut inbox: mpsc::UnboundedReceiver<Con
             () = hub.gone.notified() => {}
             _ = tick.tick() => beats.beat(&control, &mut names),
         }
-        if let Some(why) = end(&hub) {
+        if let Some(why) = end(&hub)
+            && is_sure(&hub, &why).await
+        {
             return finish(&hub, why).await;
         }
     }
@@ -91,6 +96,7 @@ impl Beats {
                 wake_due_clients(hub);
                 control.tidy();
             }
+            hub.spills.tend();
             names.look_up_new(hub);
         }
         let general = &hub.plan().general;
@@ -121,12 +127,29 @@ fn end(hub: &Arc<Hub>) -> Option<End> {
     match hub.phase() {
         Phase::Running => None,
         Phase::WaitForClients if hub.sockets.load(Ordering::Acquire) == 0 => Some(End::NoClients),
-        // Whoever still reads a result that is off its server would lose the rest of it.
-        Phase::WaitForServers if hub.core.lock().pools.is_quiet(None) && hub.spills.is_idle() => {
+        // Whoever has not taken all of an answer that is off its server would lose the rest of it.
+        Phase::WaitForServers if hub.core.lock().pools.is_quiet(None) && hub.spills.unserved().is_empty() => {
             Some(End::NoServers)
         }
         Phase::WaitForClients | Phase::WaitForServers => None,
     }
+}
+
+/// Looks again when each worker has gone on to something else: a client whose server has just been given back may still
+/// be about to be written its answer, and only then it shows whether its socket takes all of it.
+async fn is_sure(hub: &Arc<Hub>, why: &End) -> bool {
+    match why {
+        End::AtOnce | End::NoClients => return true,
+        End::NoServers => {}
+    }
+    for worker in &hub.workers {
+        // A worker that does not answer is none to wait for: the next tick looks again.
+        let passed = worker.handle.spawn(std::future::ready(()));
+        if tokio::time::timeout(PASSED, passed).await.is_err() {
+            return false;
+        }
+    }
+    end(hub).is_some()
 }
 
 enum End {

@@ -7,7 +7,7 @@ use plimsoll_types::{Cause, Side};
 use tokio::time::{Instant, Sleep};
 
 use crate::carry::Carry;
-use crate::spill::{Lack, Spill, Terms};
+use crate::spill::{Behind, Lack, Spill, Terms};
 
 /// A queue of bytes. A client that keeps up has an empty one, which owns nothing.
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub(crate) struct Slow {
     pub(crate) spill: Option<Spill>,
     /// What the spill lacks: the server is not read.
     pub(crate) lack: Option<Lack>,
+    /// The server has been given back, and there is no spill: others can see that the client has not had everything.
+    behind: Option<Behind>,
     /// The server has gone while its answer was being read; what follows when that is done.
     fate: Option<Fate>,
 }
@@ -88,6 +90,11 @@ impl Outlet {
     pub(crate) fn advance(&mut self, n: usize) {
         if !self.carry.is_empty() {
             self.carry.advance(n);
+            if self.carry.is_empty()
+                && let Some(spill) = self.spill_mut()
+            {
+                spill.come_forward();
+            }
         } else if let Some(spill) = self.spill_mut() {
             spill.advance(n);
         }
@@ -132,6 +139,7 @@ impl Outlet {
                 timer: None,
                 spill: None,
                 lack: None,
+                behind: None,
                 fate: None,
             })
         })
@@ -175,6 +183,11 @@ impl Slow {
     /// Whether the server waits for the reader although there is a spill.
     pub(crate) fn holds_up(&self) -> bool {
         self.lack.is_some_and(Lack::waits_for_reader)
+    }
+
+    /// The client has not had everything, and no server shows it.
+    pub(crate) fn fall_behind(&mut self, behind: impl FnOnce() -> Behind) {
+        self.behind.get_or_insert_with(behind);
     }
 
     /// Whether the socket has refused bytes for as long as the terms say; wakes the task when it has.

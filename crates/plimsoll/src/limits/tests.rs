@@ -19,19 +19,27 @@ fn plan() -> Plan {
 
 #[test]
 fn every_client_and_every_pool_of_every_user_is_counted() {
-    assert_eq!(expected(&plan(), 2), 100 + 20 * 3 + 5 + SPARE + 2 * PER_WORKER);
+    assert_eq!(expected(&plan(), 2), 100 + 20 * 3 + 5 + SPARE + SPILL_FILES + 2 * PER_WORKER);
 }
 
 #[test]
 fn the_budget_bounds_the_servers() {
     let mut plan = plan();
     plan.own.target_budget = Budget::Max(26);
-    assert_eq!(expected(&plan, 1), 100 + 52 + SPARE + PER_WORKER);
+    assert_eq!(expected(&plan, 1), 100 + 52 + SPARE + SPILL_FILES + PER_WORKER);
     let line = |budget| TargetLine { budget: Some(budget), ..TargetLine::default() };
     plan.targets = vec![line(Budget::Max(30))];
-    assert_eq!(expected(&plan, 1), 100 + 60 + SPARE + PER_WORKER);
+    assert_eq!(expected(&plan, 1), 100 + 60 + SPARE + SPILL_FILES + PER_WORKER);
     plan.targets.push(line(Budget::Auto));
-    assert_eq!(expected(&plan, 1), 100 + 65 + SPARE + PER_WORKER);
+    assert_eq!(expected(&plan, 1), 100 + 65 + SPARE + SPILL_FILES + PER_WORKER);
+}
+
+#[test]
+fn where_nothing_goes_to_a_file_none_is_counted() {
+    let mut plan = plan();
+    let with = expected(&plan, 1);
+    plan.own.spill = plimsoll_config::Spill::Memory;
+    assert_eq!(expected(&plan, 1), with - SPILL_FILES);
 }
 
 #[test]

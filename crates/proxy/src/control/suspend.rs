@@ -126,15 +126,17 @@ impl Control {
     }
 }
 
-/// Clients that wait for a server connection, and those that have not taken what their server sent, which may be
-/// spilled by now.
+/// Clients that wait for a server connection, and those that have not taken what their server sent, whether it is
+/// theirs still or not.
 fn unflushed(hub: &Hub) -> Vec<Arc<ClientEntry>> {
     let clients: Vec<_> = hub.clients.lock().values().cloned().collect();
-    clients.into_iter().filter(|client| &*client.database != CONSOLE && has_more(hub, client)).collect()
+    let unserved = hub.spills.unserved();
+    let has_more = |client: &ClientEntry| unserved.contains(&client.id) || has_more(hub, client);
+    clients.into_iter().filter(|client| &*client.database != CONSOLE && has_more(client)).collect()
 }
 
 fn has_more(hub: &Hub, client: &ClientEntry) -> bool {
-    if client.state() == ClientState::Waiting || hub.spills.has(client.id) {
+    if client.state() == ClientState::Waiting {
         return true;
     }
     let server = client.held().and_then(|(slot, _)| hub.core.lock().server(slot).cloned());

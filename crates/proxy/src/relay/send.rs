@@ -75,6 +75,8 @@ impl Relay {
             }
             if self.conn.is_some() {
                 self.note_unread(sent, self.hub.now());
+            } else {
+                self.drain_alone();
             }
         }
         Ok(())

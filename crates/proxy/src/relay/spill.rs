@@ -25,7 +25,9 @@ impl Relay {
         let (hub, pool, user) = (&self.hub, &self.pool, &self.entry.user);
         let slow = self.output.slow(|| Terms::of(&hub.plan(), &pool.database.config(), user));
         let Some(medium) = slow.terms.medium(mode, tx) else {
-            return slow.spill.is_some() && self.note_room(cx, Err(Lack::Terms));
+            let Some(spill) = &mut slow.spill else { return false };
+            spill.rest();
+            return self.note_room(cx, Err(Lack::Terms));
         };
         if slow.spill.is_none() {
             if slow.poll_patience(cx).is_pending() {
@@ -47,7 +49,6 @@ impl Relay {
         let statement = hold.and_then(|hold| hold.last().or(hold.first.as_ref()).cloned());
         let origin = Origin { client: self.entry.clone(), statement };
         let spill = Spill::begin(&self.hub.spills, medium, origin, cx.waker());
-        self.stats().add(Counter::Spills, 1);
         if let Some(slow) = self.output.slow_mut() {
             slow.spill = Some(spill);
         }
@@ -99,23 +100,40 @@ impl Relay {
             }
         }
         if taken > 0 {
-            let now = self.hub.now();
-            self.session.note_reading(now);
-            if self.conn.is_some() {
-                self.note_unread(taken, now);
-                if self.output.is_empty() {
-                    self.begin_turn();
-                }
+            self.session.note_reading(self.hub.now());
+        }
+        if self.conn.is_none() {
+            self.drain_alone();
+        } else if taken > 0 {
+            self.note_unread(taken, self.hub.now());
+            if self.output.is_empty() {
+                self.begin_turn();
             }
         }
         self.output.fate().map_or(Ok(()), Err)
+    }
+
+    /// The server has been given back, and the client has not taken everything: those see it who wait for clients that
+    /// would lose something.
+    #[cold]
+    pub(super) fn drain_alone(&mut self) {
+        if let Some(spill) = self.output.spill_mut() {
+            spill.rest();
+        } else if !self.output.is_empty() {
+            let (hub, pool, entry) = (&self.hub, &self.pool, &self.entry);
+            let slow = self.output.slow(|| Terms::of(&hub.plan(), &pool.database.config(), &entry.user));
+            slow.fall_behind(|| hub.spills.fall_behind(entry.id));
+        }
     }
 
     /// What has been read and written since.
     fn take_in_spill(&mut self) -> Result<(), Ended> {
         let Some(spill) = self.output.spill_mut() else { return Ok(()) };
         let result = spill.take_in();
-        let written = spill.take_written();
+        let (written, begun) = (spill.take_written(), spill.take_begun());
+        if begun {
+            self.stats().add(Counter::Spills, 1);
+        }
         if written > 0 {
             self.stats().add(Counter::SpillFileBytes, written);
         }

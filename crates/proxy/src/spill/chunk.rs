@@ -1,7 +1,7 @@
 //! Pieces of a spill.
 
+use super::gauge::{Charge, Memory};
 use super::seal::TAG_BYTES;
-use super::store::Charge;
 
 /// Bytes of a chunk: as much as one read from a server brings at most.
 pub(crate) const CHUNK_BYTES: usize = crate::worker::SCRATCH_BYTES;
@@ -15,19 +15,28 @@ pub(super) struct Buffer {
     pub(super) bytes: Vec<u8>,
     /// Given back with the buffer; `None` only in what is left behind when a buffer is taken.
     charge: Option<Charge>,
+    /// Where the same bytes are in the file: it has been read back, and need not be written again.
+    pub(super) copy: Option<Sealed>,
 }
 
 impl Buffer {
     /// An empty one.
     pub(super) fn new(charge: Charge) -> Buffer {
-        Buffer { bytes: Vec::with_capacity(SLOT_BYTES), charge: Some(charge) }
+        Buffer { bytes: Vec::with_capacity(SLOT_BYTES), charge: Some(charge), copy: None }
     }
 
     /// How many bytes more it takes.
     pub(super) fn room(&self) -> usize {
-        match self.charge {
-            Some(_) => CHUNK_BYTES.saturating_sub(self.bytes.len()),
-            None => 0,
+        match (&self.charge, &self.copy) {
+            (Some(_), None) => CHUNK_BYTES.saturating_sub(self.bytes.len()),
+            (Some(_) | None, _) => 0,
+        }
+    }
+
+    /// It is being sent from now on.
+    pub(super) fn turn_to_sending(&mut self, memory: &Memory) {
+        if let Some(charge) = &mut self.charge {
+            memory.turn_to_sending(charge);
         }
     }
 
@@ -41,7 +50,7 @@ impl Buffer {
 
 /// Where a chunk is.
 pub(super) enum Chunk {
-    /// Here. Next: `Writing`, or it is sent.
+    /// Here. Next: `Writing`, `OnDisk` if it has come from there, or it is sent.
     Memory(Buffer),
     /// On its way to the file. Next: `OnDisk`, or `Memory` again if it could not be written.
     Writing {
@@ -53,16 +62,22 @@ pub(super) enum Chunk {
     /// In the file. Next: `Reading`.
     OnDisk(Sealed),
     /// On its way back. Next: `Memory`.
-    Reading {
-        /// Its place in the file.
-        slot: u32,
-        /// Its bytes.
-        len: usize,
-    },
+    Reading(Sealed),
+}
+
+impl Chunk {
+    /// Its place in the file, if it has one.
+    pub(super) fn slot(&self) -> Option<u32> {
+        match self {
+            Chunk::Memory(buffer) => buffer.copy.map(|copy| copy.slot),
+            Chunk::Writing { slot, .. } => Some(*slot),
+            Chunk::OnDisk(sealed) | Chunk::Reading(sealed) => Some(sealed.slot),
+        }
+    }
 }
 
 /// What has to be known of a chunk to get it back.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sealed {
     /// Its place in the file.
     pub(super) slot: u32,

@@ -1,25 +1,33 @@
 //! The thread that encrypts, writes, reads and decrypts: its queue is bounded, and nobody waits for it.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::chunk::{Buffer, SLOT_BYTES};
-use super::file::{SpillFile, Trouble};
+use super::chunk::{Buffer, SLOT_BYTES, Sealed};
+use super::file::{self, SpillFile, Trouble};
+use super::health::{Health, micros_of};
 use super::seal::{Name, Seal, TAG_BYTES};
 
-/// Chunks that may wait to be written. Reads are not among them: there are a few for each spill at most.
+/// Chunks that may be on their way to the file. Reads are not among them: there are a few for each spill at most.
 const WRITES_MAX: usize = 64;
+
+/// Microseconds after the start that stand for a thread that has nothing to do.
+const IDLE: u64 = u64::MAX;
 
 /// One chunk's way to or from its file.
 pub(super) struct Job {
     pub(super) file: Arc<SpillFile>,
-    pub(super) slot: u32,
-    /// The chunk's number.
+    /// The spill's number.
+    pub(super) spill: u64,
+    /// The chunk's.
     pub(super) number: u64,
     pub(super) buffer: Buffer,
     pub(super) desk: Arc<Desk>,
@@ -30,14 +38,18 @@ pub(super) struct Job {
 #[derive(Clone, Copy)]
 pub(super) enum Task {
     /// Encrypt and write the buffer.
-    Write,
-    /// Read into the buffer and decrypt.
-    Read {
-        /// Bytes of the chunk.
-        len: usize,
-        /// The number it was encrypted with.
-        nonce: u64,
+    Write {
+        /// To this place.
+        slot: u32,
     },
+    /// Read into the buffer and decrypt.
+    Read(Sealed),
+}
+
+/// Whether a folder takes files is to be found out.
+pub(super) struct Probe {
+    pub(super) dir: Arc<Path>,
+    pub(super) health: Arc<Health>,
 }
 
 /// What has become of a job.
@@ -67,12 +79,24 @@ pub(super) enum Done {
 pub(super) struct Desk {
     done: Mutex<Vec<(u64, Done)>>,
     is_new: AtomicBool,
+    /// Nobody looks any more: nothing may be done for it, as its slots may be somebody else's.
+    is_left: AtomicBool,
     waker: Waker,
 }
 
 impl Desk {
     pub(super) fn new(waker: Waker) -> Arc<Desk> {
-        Arc::new(Desk { done: Mutex::default(), is_new: AtomicBool::new(false), waker })
+        let (is_new, is_left) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Desk { done: Mutex::default(), is_new, is_left, waker })
+    }
+
+    /// The client has gone. Its slots may be given back after that.
+    pub(super) fn leave(&self) {
+        self.is_left.store(true, Ordering::Release);
+    }
+
+    fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Acquire)
     }
 
     /// What has been done since the last look.
@@ -91,44 +115,67 @@ impl Desk {
 }
 
 /// The thread's door. The thread starts with the first job and ends with the door.
-#[derive(Default)]
 pub(super) struct Io {
     shared: Arc<Shared>,
     /// Whether the thread has been started.
     started: Mutex<bool>,
 }
 
-#[derive(Default)]
 struct Shared {
+    start: Instant,
     queue: Mutex<Queue>,
     bell: Condvar,
+    /// Chunks on their way to the file.
+    writing: AtomicUsize,
+    /// Since when the thread has been busy with what it does now, microseconds after the start.
+    busy_since: AtomicU64,
 }
 
 #[derive(Default)]
 struct Queue {
     reads: VecDeque<Job>,
     writes: VecDeque<Job>,
-    /// Files to be closed: that takes time, too, when there is much to be freed.
-    closing: Vec<Arc<SpillFile>>,
+    /// Slots nobody needs any more: giving them back takes time, too, when there is much to be freed.
+    closing: Vec<(Arc<SpillFile>, Vec<u32>)>,
+    probe: Option<Probe>,
     is_over: bool,
 }
 
 /// What the thread does next.
 enum Next {
     Job(Job),
-    Close(Vec<Arc<SpillFile>>),
+    Close(Vec<(Arc<SpillFile>, Vec<u32>)>),
+    Probe(Probe),
     End,
 }
 
 impl Io {
-    /// Whether a chunk may be handed over to be written.
-    pub(super) fn has_room(&self) -> bool {
-        self.shared.queue.lock().writes.len() < WRITES_MAX
+    /// Nothing to do.
+    pub(super) fn new() -> Io {
+        let shared = Shared {
+            start: Instant::now(),
+            queue: Mutex::default(),
+            bell: Condvar::new(),
+            writing: AtomicUsize::new(0),
+            busy_since: AtomicU64::new(IDLE),
+        };
+        Io { shared: Arc::new(shared), started: Mutex::new(false) }
     }
 
-    /// Whether chunks wait to be written.
-    pub(super) fn is_writing(&self) -> bool {
-        !self.shared.queue.lock().writes.is_empty()
+    /// How many chunks may be handed over to be written.
+    pub(super) fn room(&self) -> usize {
+        WRITES_MAX.saturating_sub(self.writing())
+    }
+
+    /// Chunks on their way to the file.
+    pub(super) fn writing(&self) -> usize {
+        self.shared.writing.load(Ordering::Relaxed)
+    }
+
+    /// For how long the thread has been busy with one and the same thing.
+    pub(super) fn silence(&self) -> Duration {
+        let since = self.shared.busy_since.load(Ordering::Relaxed);
+        self.shared.start.elapsed().saturating_sub(Duration::from_micros(since))
     }
 
     /// Hands a chunk over. If there can be no thread the job is done at once in the only way that is left: it fails.
@@ -136,29 +183,41 @@ impl Io {
         if let Err(source) = self.start() {
             let Job { number, buffer, desk, task, .. } = job;
             let done = match task {
-                Task::Write => {
+                Task::Write { .. } => {
                     Done::NotWritten { buffer, trouble: Trouble::System { dir: "thread".into(), source } }
                 }
-                Task::Read { .. } => Done::Lost { reason: source.to_string().into() },
+                Task::Read(_) => Done::Lost { reason: source.to_string().into() },
             };
             return desk.put(number, done);
         }
         let mut queue = self.shared.queue.lock();
         match job.task {
-            Task::Write => queue.writes.push_back(job),
-            Task::Read { .. } => queue.reads.push_back(job),
+            Task::Write { .. } => {
+                self.shared.writing.fetch_add(1, Ordering::Relaxed);
+                queue.writes.push_back(job);
+            }
+            Task::Read(_) => queue.reads.push_back(job),
         }
         drop(queue);
         self.shared.bell.notify_one();
     }
 
-    /// Closes a file when nothing in the queue needs it any more.
-    pub(super) fn close(&self, file: Arc<SpillFile>) {
+    /// Finds out whether a folder takes files. Only the last one that was asked for matters.
+    pub(super) fn probe(&self, probe: Probe) {
+        if let Err(source) = self.start() {
+            return probe.health.fails(&Trouble::System { dir: "thread".into(), source });
+        }
+        self.shared.queue.lock().probe = Some(probe);
+        self.shared.bell.notify_one();
+    }
+
+    /// Gives slots back. What their client has in the queue is not done any more: it has left its desk.
+    pub(super) fn close(&self, file: Arc<SpillFile>, slots: Vec<u32>) {
         if !*self.started.lock() {
             // Nobody has opened it.
-            return;
+            return file.give(slots);
         }
-        self.shared.queue.lock().closing.push(file);
+        self.shared.queue.lock().closing.push((file, slots));
         self.shared.bell.notify_one();
     }
 
@@ -183,12 +242,27 @@ impl Drop for Io {
 
 fn work(shared: &Shared, seal: &Seal) {
     loop {
-        match next(shared) {
-            Next::Job(job) => run(job, seal),
-            // The last one who has it closes it, and that is nobody but this thread.
-            Next::Close(files) => drop(files),
+        let next = next(shared);
+        shared.busy_since.store(micros_of(shared.start.elapsed()), Ordering::Relaxed);
+        match next {
+            Next::Job(job) => {
+                let writes = matches!(job.task, Task::Write { .. });
+                run(job, seal);
+                if writes {
+                    shared.writing.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+            Next::Close(files) => {
+                survive(|| files.into_iter().for_each(|(file, slots)| file.give(slots)));
+            }
+            Next::Probe(Probe { dir, health }) => match survive(|| file::try_out(&dir)) {
+                Some(Ok(())) => health.recovers(),
+                Some(Err(trouble)) => health.fails(&trouble),
+                None => {}
+            },
             Next::End => return,
         }
+        shared.busy_since.store(IDLE, Ordering::Relaxed);
     }
 }
 
@@ -203,7 +277,14 @@ fn next(shared: &Shared) -> Next {
             return Next::Job(job);
         }
         if !queue.closing.is_empty() {
+            // What clients that have gone wanted to be written takes memory no longer.
+            let before = queue.writes.len();
+            queue.writes.retain(|job| !job.desk.is_left());
+            shared.writing.fetch_sub(before - queue.writes.len(), Ordering::Relaxed);
             return Next::Close(std::mem::take(&mut queue.closing));
+        }
+        if let Some(probe) = queue.probe.take() {
+            return Next::Probe(probe);
         }
         if let Some(job) = queue.writes.pop_front() {
             return Next::Job(job);
@@ -212,23 +293,30 @@ fn next(shared: &Shared) -> Next {
     }
 }
 
+/// A mistake of ours costs the client it concerns, and not the thread that all need.
+fn survive<T>(act: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(act)).ok()
+}
+
 fn run(job: Job, seal: &Seal) {
-    let Job { file, slot, number, mut buffer, desk, task } = job;
-    if Arc::strong_count(&desk) == 1 {
-        // Its client has gone.
+    let (number, desk) = (job.number, job.desk.clone());
+    if desk.is_left() {
         return;
     }
-    let name = Name { file: file.number, chunk: number };
-    let done = match task {
-        Task::Write => write(&file, slot, name, buffer, seal),
-        Task::Read { len, nonce } => match read(&file, slot, name, len, nonce, &mut buffer, seal) {
+    let lost = || Done::Lost { reason: "the thread for files has failed".into() };
+    desk.put(number, survive(|| perform(job, seal)).unwrap_or_else(lost));
+}
+
+fn perform(job: Job, seal: &Seal) -> Done {
+    let Job { file, spill, number, mut buffer, task, .. } = job;
+    let name = Name { spill, chunk: number };
+    match task {
+        Task::Write { slot } => write(&file, slot, name, buffer, seal),
+        Task::Read(sealed) => match read(&file, sealed, name, &mut buffer, seal) {
             Ok(()) => Done::Read(buffer),
             Err(reason) => Done::Lost { reason },
         },
-    };
-    // Before the client hears of it: when it goes, the file is closed here.
-    drop(file);
-    desk.put(number, done);
+    }
 }
 
 fn write(file: &SpillFile, slot: u32, name: Name, mut buffer: Buffer, seal: &Seal) -> Done {
@@ -246,10 +334,8 @@ fn write(file: &SpillFile, slot: u32, name: Name, mut buffer: Buffer, seal: &Sea
 
 fn read(
     file: &SpillFile,
-    slot: u32,
+    Sealed { slot, len, nonce }: Sealed,
     name: Name,
-    len: usize,
-    nonce: u64,
     buffer: &mut Buffer,
     seal: &Seal,
 ) -> Result<(), Box<str>> {
@@ -257,4 +343,15 @@ fn read(
     file.read(slot, &mut buffer.bytes).map_err(|e| e.to_string())?;
     seal.open(name, nonce, &mut buffer.bytes)
         .map_err(|_| "what is in the temporary file is not what was written".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::survive;
+
+    #[test]
+    fn the_thread_outlives_a_mistake() {
+        assert_eq!(survive(|| 7), Some(7));
+        assert_eq!(survive(|| -> u8 { panic!("a mistake") }), None);
+    }
 }

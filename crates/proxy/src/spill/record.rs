@@ -1,7 +1,8 @@
 //! What others may know of a spill.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::Instant;
 
 use plimsoll_ledger::Text;
@@ -17,7 +18,7 @@ pub(crate) struct Origin {
     pub(crate) statement: Option<Text>,
 }
 
-/// A spill, as seen from outside its client's task. Only that task writes.
+/// A spill, as seen from outside its client's task. Only that task writes; others may ask it for memory.
 pub(crate) struct Record {
     /// Unique in the process.
     pub(crate) number: u64,
@@ -30,10 +31,15 @@ pub(crate) struct Record {
     total: AtomicU64,
     taken: AtomicU64,
     full: AtomicU8,
+    /// Chunks in memory that could be in the file.
+    movable: AtomicUsize,
+    /// Others need memory.
+    asked: AtomicBool,
+    waker: Waker,
 }
 
 impl Record {
-    pub(super) fn new(number: u64, origin: Origin) -> Record {
+    pub(super) fn new(number: u64, origin: Origin, waker: Waker) -> Record {
         Record {
             number,
             origin,
@@ -43,12 +49,35 @@ impl Record {
             total: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             full: AtomicU8::new(0),
+            movable: AtomicUsize::new(0),
+            asked: AtomicBool::new(false),
+            waker,
         }
     }
 
     pub(super) fn set_bytes(&self, memory: usize, disk: usize) {
         self.memory.store(memory, Ordering::Relaxed);
         self.disk.store(disk, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_movable(&self, chunks: usize) {
+        self.movable.store(chunks, Ordering::Relaxed);
+    }
+
+    /// Chunks it could give up.
+    pub(super) fn movable(&self) -> usize {
+        self.movable.load(Ordering::Relaxed)
+    }
+
+    /// Wakes its client's task to give memory up.
+    pub(super) fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+        self.waker.wake_by_ref();
+    }
+
+    /// Whether it has been asked since the last look.
+    pub(super) fn take_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn add(&self, bytes: usize) {

@@ -11,11 +11,11 @@ pub(super) const TAG_BYTES: usize = 16;
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
 
-/// What a chunk must be to be taken for itself: one of another file, or another one of the same file, is refused.
+/// What a chunk must be to be taken for itself: one of another spill, or another one of the same spill, is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name {
-    /// The number of its file, unique in the process.
-    pub(super) file: u64,
+    /// The number of its spill, unique in the process.
+    pub(super) spill: u64,
     /// Its own, unique in its spill.
     pub(super) chunk: u64,
 }
@@ -57,7 +57,7 @@ impl Seal {
 impl Name {
     fn bytes(self) -> [u8; 16] {
         let mut out = [0; 16];
-        out[..8].copy_from_slice(&self.file.to_be_bytes());
+        out[..8].copy_from_slice(&self.spill.to_be_bytes());
         out[8..].copy_from_slice(&self.chunk.to_be_bytes());
         out
     }
@@ -73,7 +73,7 @@ fn nonce(number: u64) -> Nonce {
 mod tests {
     use super::{Broken, Name, Seal, TAG_BYTES};
 
-    const NAME: Name = Name { file: 1, chunk: 2 };
+    const NAME: Name = Name { spill: 1, chunk: 2 };
 
     #[test]
     fn what_comes_back_is_what_was_given() {
@@ -94,7 +94,7 @@ mod tests {
         let mut bytes = b"secret".to_vec();
         let number = seal.seal(NAME, &mut bytes).expect("sealed");
         let tries = [
-            (Name { file: 2, ..NAME }, number, bytes.clone()),
+            (Name { spill: 2, ..NAME }, number, bytes.clone()),
             (Name { chunk: 3, ..NAME }, number, bytes.clone()),
             (NAME, number + 1, bytes.clone()),
             (NAME, number, bytes[1..].to_vec()),

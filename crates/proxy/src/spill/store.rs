@@ -1,24 +1,27 @@
 //! What all spills share: the budgets of memory and disk, where the files are, and who spills.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use plimsoll_config::Plan;
 use plimsoll_types::ClientId;
 
+use super::chunk::SLOT_BYTES;
 use super::file::{self, SpillFile, Trouble};
-use super::io::Io;
+use super::gauge::{Charge, Gauge, Memory};
+use super::health::{Health, micros_of};
+use super::io::{Io, Probe};
 use super::record::{Origin, Record};
 
-/// How long nothing is written after a failure.
-const DISK_PAUSE: Duration = Duration::from_secs(10);
+/// How often at most the holders of memory are asked for some of it.
+const ASK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How often at most the log is told of a disk that fails.
-const TROUBLE_INTERVAL: Duration = Duration::from_secs(600);
+/// How long the thread for files may be busy with one chunk until the disk is taken for one that fails.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// How often at most the log is told that a budget is used up.
 const FULL_INTERVAL: Duration = Duration::from_secs(60);
@@ -65,38 +68,6 @@ impl Lack {
     }
 }
 
-/// Something that is used up to a limit.
-#[derive(Debug, Default)]
-struct Gauge {
-    used: AtomicUsize,
-    max: AtomicUsize,
-}
-
-impl Gauge {
-    fn reserve(&self, bytes: usize) -> bool {
-        let max = self.max.load(Ordering::Relaxed);
-        let more = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= max);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    fn load(&self) -> (u64, u64) {
-        let of = |count: &AtomicUsize| count.load(Ordering::Relaxed) as u64;
-        (of(&self.used), of(&self.max))
-    }
-}
-
-/// Bytes of a budget. They are free again when this is dropped.
-pub(crate) struct Charge {
-    gauge: Arc<Gauge>,
-    bytes: usize,
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.gauge.used.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// Budgets and their use: `SHOW SPILL_STORE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreView {
@@ -114,35 +85,27 @@ pub struct StoreView {
     pub trouble: Option<String>,
 }
 
-/// What is known of a disk that fails.
-#[derive(Debug, Default)]
-struct Troubled {
-    /// Why nothing is written.
-    why: Option<String>,
-    /// When the log was told, microseconds after the start.
-    told: Option<u64>,
-}
-
-fn micros_of(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(NEVER)
-}
-
 /// See the module.
 pub(crate) struct Store {
     start: Instant,
-    memory: Arc<Gauge>,
+    memory: Memory,
     disk: Arc<Gauge>,
     client_max: AtomicUsize,
     log_over: AtomicUsize,
-    dir: Mutex<Arc<Path>>,
-    /// Until when nothing is written, microseconds after the start.
-    paused_until: AtomicU64,
-    trouble: Mutex<Troubled>,
-    is_troubled: AtomicBool,
+    /// Where the spills go that begin now; none before there is a plan.
+    file: Mutex<Option<Arc<SpillFile>>>,
+    health: Arc<Health>,
+    /// When holders of memory were last asked, microseconds after the start; whether any of them has some to give; and
+    /// after which spill the next one is asked.
+    asked: AtomicU64,
+    is_giving: AtomicBool,
+    asked_up_to: AtomicU64,
     /// When the log was last told of a budget that is used up, microseconds after the start.
     full_told: AtomicU64,
     numbers: AtomicU64,
     records: Mutex<BTreeMap<u64, Arc<Record>>>,
+    /// Clients that have not taken all of an answer whose server has been given back, without a spill.
+    behind: Mutex<BTreeSet<ClientId>>,
     io: Io,
 }
 
@@ -151,37 +114,70 @@ impl Store {
     pub(crate) fn new() -> Arc<Store> {
         Arc::new(Store {
             start: Instant::now(),
-            memory: Arc::default(),
+            memory: Memory::default(),
             disk: Arc::default(),
             client_max: AtomicUsize::new(0),
             log_over: AtomicUsize::new(0),
-            dir: Mutex::new(Path::new("/").into()),
-            paused_until: AtomicU64::new(0),
-            trouble: Mutex::default(),
-            is_troubled: AtomicBool::new(false),
+            file: Mutex::default(),
+            health: Arc::new(Health::new()),
+            asked: AtomicU64::new(NEVER),
+            is_giving: AtomicBool::new(false),
+            asked_up_to: AtomicU64::new(0),
             full_told: AtomicU64::new(NEVER),
             numbers: AtomicU64::new(0),
             records: Mutex::default(),
-            io: Io::default(),
+            behind: Mutex::default(),
+            io: Io::new(),
         })
     }
 
-    /// Takes the limits of a plan over; what is kept already stays. A folder that cannot be used is told in the log.
+    /// Takes the limits of a plan over; what is kept already stays. A folder that cannot be used is told in the log: with
+    /// the first plan before this returns, later by the thread for files, since a disk may be anything but quick.
     pub(crate) fn renew(&self, plan: &Plan) {
         let own = &plan.own;
-        self.memory.max.store(own.spill_memory(), Ordering::Relaxed);
-        self.disk.max.store(own.spill_disk(), Ordering::Relaxed);
+        self.memory.set_max(own.spill_memory());
+        self.disk.set_max(own.spill_disk());
         self.client_max.store(own.spill_per_client(), Ordering::Relaxed);
         self.log_over.store(own.log_spill_over.unwrap_or(16 << 20), Ordering::Relaxed);
-        *self.dir.lock() = own.spill_dir().into();
-        *self.trouble.lock() = Troubled::default();
-        self.is_troubled.store(false, Ordering::Relaxed);
-        self.paused_until.store(0, Ordering::Relaxed);
-        if plan.spills_to_disk()
-            && own.spill_disk() > 0
-            && let Err(trouble) = file::open(own.spill_dir())
-        {
-            self.disk_fails(&trouble);
+        let dir = own.spill_dir();
+        let (is_first, is_other) = {
+            let mut file = self.file.lock();
+            let is_first = file.is_none();
+            let is_other = file.as_ref().is_none_or(|file| file.dir() != dir);
+            if is_other {
+                *file = Some(SpillFile::new(dir));
+            }
+            (is_first, is_other)
+        };
+        let is_wanted = plan.spills_to_disk() && own.spill_disk() > 0;
+        if is_other || !is_wanted {
+            self.health.forget();
+        }
+        match (is_wanted, is_first) {
+            (false, _) => {}
+            (true, true) => {
+                file::sweep(dir);
+                if let Err(trouble) = file::open(dir) {
+                    self.disk_fails(&trouble);
+                }
+            }
+            (true, false) => self.probe(),
+        }
+    }
+
+    /// Looks after the disk: one that has failed is tried again, and one that does not answer has failed. Does no I/O.
+    pub(crate) fn tend(&self) {
+        let silence = self.io.silence();
+        if silence >= SILENCE_MAX {
+            self.disk_fails(&Trouble::Silent { seconds: silence.as_secs() });
+        } else if self.health.is_due() {
+            self.probe();
+        }
+    }
+
+    fn probe(&self) {
+        if let Some(file) = &*self.file.lock() {
+            self.io.probe(Probe { dir: file.dir().into(), health: self.health.clone() });
         }
     }
 
@@ -190,33 +186,72 @@ impl Store {
         self.client_max.load(Ordering::Relaxed)
     }
 
-    /// Memory within the limit.
-    pub(super) fn reserve_memory(&self, bytes: usize) -> Option<Charge> {
-        self.memory.reserve(bytes).then(|| Charge { gauge: self.memory.clone(), bytes })
-    }
-
-    /// Memory that is needed in any case: the caller bounds it.
-    pub(super) fn charge_memory(&self, bytes: usize) -> Charge {
-        self.memory.used.fetch_add(bytes, Ordering::Relaxed);
-        Charge { gauge: self.memory.clone(), bytes }
+    /// What is used of `spill_memory`.
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Room on the disk within the limit.
     pub(super) fn reserve_disk(&self, bytes: usize) -> Option<Charge> {
-        self.disk.reserve(bytes).then(|| Charge { gauge: self.disk.clone(), bytes })
+        self.disk.reserve(bytes)
     }
 
-    /// Whether so much memory is in use that chunks go to the disk. A quarter is left for those on their way there and
-    /// back.
+    /// Whether so much memory is in use that chunks go to the disk, those not counted that are on their way there. A
+    /// quarter is left for those and for what comes back.
     pub(super) fn is_tight(&self) -> bool {
-        let (used, max) = self.memory.load();
-        used >= max - max / 4
+        let max = self.memory.max();
+        self.memory.counted() >= (max - max / 4).saturating_add(self.io.writing() * SLOT_BYTES)
+    }
+
+    /// Whether there is memory for chunks that are read back before they are wanted. Far enough from being tight that
+    /// nothing goes back and forth.
+    pub(super) fn is_roomy(&self) -> bool {
+        self.memory.counted() < self.memory.max() / 2
     }
 
     /// Whether the disk has not failed lately.
     pub(super) fn may_write(&self) -> bool {
-        let until = self.paused_until.load(Ordering::Relaxed);
-        until == 0 || until <= self.micros()
+        self.health.may_write()
+    }
+
+    /// Memory is short: wakes spills that have chunks which can go to the disk, the next ones in turn, as many as the
+    /// thread for files takes chunks. Now and then at most, whoever calls it.
+    pub(super) fn ask_holders(&self) {
+        let (now, last) = (self.micros(), self.asked.load(Ordering::Relaxed));
+        if last != NEVER && now.saturating_sub(last) < micros_of(ASK_INTERVAL) {
+            return;
+        }
+        if self.asked.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            // Another worker does it just now.
+            return;
+        }
+        let mut chunks = self.io.room();
+        let mut chosen = Vec::new();
+        if self.may_write() && self.disk.has_room(SLOT_BYTES) {
+            let up_to = self.asked_up_to.load(Ordering::Relaxed);
+            let records = self.records.lock();
+            let later = records.range(up_to.saturating_add(1)..);
+            for record in later.chain(records.range(..=up_to)).map(|(_, record)| record) {
+                if chunks == 0 {
+                    break;
+                }
+                let movable = record.movable();
+                if movable > 0 {
+                    chunks = chunks.saturating_sub(movable);
+                    chosen.push(record.clone());
+                }
+            }
+        }
+        self.is_giving.store(!chosen.is_empty(), Ordering::Relaxed);
+        if let Some(last) = chosen.last() {
+            self.asked_up_to.store(last.number, Ordering::Relaxed);
+        }
+        chosen.iter().for_each(|record| record.ask());
+    }
+
+    /// Whether memory is being freed: chunks are on their way to a disk that works, or somebody has been asked for some.
+    pub(super) fn is_clearing(&self) -> bool {
+        self.may_write() && (self.io.writing() > 0 || self.is_giving.load(Ordering::Relaxed))
     }
 
     /// The thread for files.
@@ -224,33 +259,19 @@ impl Store {
         &self.io
     }
 
-    /// A file that nobody has written yet.
-    pub(super) fn new_file(&self) -> Arc<SpillFile> {
-        Arc::new(SpillFile::new(self.next_number(), self.dir.lock().clone()))
+    /// Where a spill goes that writes its first chunk now.
+    pub(super) fn file(&self) -> Option<Arc<SpillFile>> {
+        self.file.lock().clone()
     }
 
-    /// A chunk has been written. On a full disk that is so wherever another chunk has been before; as long as writing
-    /// is paused it means nothing.
+    /// A chunk has been written.
     pub(super) fn disk_works(&self) {
-        if self.is_troubled.load(Ordering::Relaxed) && self.may_write() {
-            self.is_troubled.store(false, Ordering::Relaxed);
-            self.trouble.lock().why = None;
-        }
+        self.health.works();
     }
 
-    /// A chunk could not be written: for a while none is, and the log is told now and then.
+    /// A chunk could not be written.
     pub(super) fn disk_fails(&self, trouble: &Trouble) {
-        let now = self.micros();
-        self.paused_until.store(now.saturating_add(micros_of(DISK_PAUSE)), Ordering::Relaxed);
-        self.is_troubled.store(true, Ordering::Relaxed);
-        let mut known = self.trouble.lock();
-        known.why = Some(trouble.to_string());
-        if known.told.is_none_or(|told| now.saturating_sub(told) >= micros_of(TROUBLE_INTERVAL)) {
-            known.told = Some(now);
-            tracing::warn!(
-                "spill: no temporary file can be written, results go into memory only: {trouble} (spill_dir)"
-            );
-        }
+        self.health.fails(trouble);
     }
 
     /// A server waits for its reader since a budget is used up.
@@ -276,8 +297,8 @@ impl Store {
     }
 
     /// A spill begins.
-    pub(super) fn enter(&self, origin: Origin) -> Arc<Record> {
-        let record = Arc::new(Record::new(self.next_number(), origin));
+    pub(super) fn enter(&self, origin: Origin, waker: Waker) -> Arc<Record> {
+        let record = Arc::new(Record::new(self.next_number(), origin, waker));
         self.records.lock().insert(record.number, record.clone());
         record
     }
@@ -303,14 +324,18 @@ impl Store {
         self.records.lock().values().cloned().collect()
     }
 
-    /// Whether nobody spills.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.records.lock().is_empty()
+    /// A client has not taken all of its answer, and its server has been given back: it is among
+    /// [`unserved`](Store::unserved) until this is dropped.
+    pub(crate) fn fall_behind(self: &Arc<Store>, client: ClientId) -> Behind {
+        self.behind.lock().insert(client);
+        Behind { store: self.clone(), client }
     }
 
-    /// Whether this client does.
-    pub(crate) fn has(&self, client: ClientId) -> bool {
-        self.records.lock().values().any(|record| record.origin.client.id == client)
+    /// Clients that would lose a part of their answer if the process ended now, although no server has any of it.
+    pub(crate) fn unserved(&self) -> BTreeSet<ClientId> {
+        let mut clients = self.behind.lock().clone();
+        clients.extend(self.records.lock().values().map(|record| record.origin.client.id));
+        clients
     }
 
     /// Budgets and their use.
@@ -322,7 +347,7 @@ impl Store {
             client_max: self.client_max() as u64,
             spills: records.len(),
             full: records.iter().filter(|record| record.lack().is_some_and(Lack::is_of_budget)).count(),
-            trouble: self.trouble.lock().why.clone(),
+            trouble: self.health.why(),
         }
     }
 
@@ -332,5 +357,17 @@ impl Store {
 
     fn micros(&self) -> u64 {
         micros_of(self.start.elapsed())
+    }
+}
+
+/// See [`Store::fall_behind`].
+pub(crate) struct Behind {
+    store: Arc<Store>,
+    client: ClientId,
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.store.behind.lock().remove(&self.client);
     }
 }

@@ -47,7 +47,9 @@ fn origin() -> Origin {
 }
 
 fn spill(store: &Arc<Store>, medium: Medium) -> Spill {
-    Spill::begin(store, medium, origin(), &Waker::from(Arc::new(Woken::default())))
+    let mut spill = Spill::begin(store, medium, origin(), &Waker::from(Arc::new(Woken::default())));
+    spill.come_forward();
+    spill
 }
 
 /// Bytes that tell where they belong.
@@ -198,7 +200,7 @@ fn what_is_not_what_was_written_is_not_sent() {
         spill.on_disk > 1 << 20
     });
     let file = spill.slots.file.clone().expect("a file");
-    for slot in 0..spill.slots.count {
+    for slot in spill.chunks.iter().filter_map(Chunk::slot) {
         file.write(slot, b"something else").expect("written");
     }
     drop(file);
@@ -215,4 +217,124 @@ fn what_is_not_what_was_written_is_not_sent() {
     );
     drop(spill);
     until("everything to be free", || used(&store) == (0, 0, 0));
+}
+
+/// Takes in what has been done until this one has room.
+fn until_room(spill: &mut Spill, others: &mut [Spill]) {
+    until("room for another spill", || {
+        others.iter_mut().for_each(|other| other.take_in().expect("nothing is lost"));
+        spill.take_in().expect("nothing is lost");
+        spill.make_room().is_ok()
+    });
+}
+
+#[test]
+fn who_holds_memory_and_reads_slowly_gives_way_to_others() {
+    let Some(dir) = disk() else { return };
+    let store = store(32 * SLOT_BYTES, 1 << 30, 1 << 30, dir);
+    // As many as fill the memory without a file: nobody is short of it as long as they come.
+    let woken = Arc::new(Woken::default());
+    let mut holders: Vec<Spill> = (0..8)
+        .map(|_| {
+            let mut spill = Spill::begin(&store, Medium::Disk, origin(), &Waker::from(woken.clone()));
+            for piece in 0..4 {
+                spill.push(&bytes(piece * CHUNK_BYTES, CHUNK_BYTES));
+            }
+            spill.come_forward();
+            spill.rest();
+            spill
+        })
+        .collect();
+    assert!(store.is_tight());
+    let mut other = spill(&store, Medium::Disk);
+    for piece in 0..200 {
+        until_room(&mut other, &mut holders);
+        other.push(&bytes(piece * CHUNK_BYTES, CHUNK_BYTES));
+        assert!(store.memory().counted() <= 32 * SLOT_BYTES, "beyond the limit");
+    }
+    assert!(woken.0.load(Ordering::Relaxed) > 0, "nobody was woken");
+    other.rest();
+    drain(&mut other);
+    holders.iter_mut().for_each(drain);
+    drop((other, holders));
+    until("everything to be free", || used(&store) == (0, 0, 0));
+}
+
+#[test]
+fn chunks_that_are_being_sent_do_not_keep_others_from_the_disk() {
+    let Some(dir) = disk() else { return };
+    // Each reader has one chunk that is being sent: three times as many as there may be in memory.
+    let store = store(16 * SLOT_BYTES, 1 << 30, 1 << 30, dir);
+    let mut readers: Vec<Spill> = Vec::new();
+    for _ in 0..48 {
+        let mut reader = spill(&store, Medium::Disk);
+        for piece in 0..3 {
+            until_room(&mut reader, &mut readers);
+            reader.push(&bytes(piece * CHUNK_BYTES, CHUNK_BYTES));
+        }
+        reader.advance(100);
+        reader.rest();
+        readers.push(reader);
+    }
+    for (index, reader) in readers.iter_mut().enumerate() {
+        let mut at = 100;
+        while reader.len() > 0 {
+            until("the next chunk", || {
+                reader.take_in().expect("nothing is lost");
+                !reader.pending().is_empty()
+            });
+            let n = reader.pending().len();
+            assert!(reader.pending() == bytes(at, n), "bytes of reader {index} at {at} are others");
+            reader.advance(n);
+            at += n;
+        }
+    }
+    drop(readers);
+    until("everything to be free", || used(&store) == (0, 0, 0));
+}
+
+#[test]
+fn nothing_is_written_twice() {
+    let Some(dir) = disk() else { return };
+    let store = store(16 * SLOT_BYTES, 1 << 30, 1 << 30, dir);
+    let mut spills: Vec<Spill> = (0..8).map(|_| spill(&store, Medium::Disk)).collect();
+    let (mut filled, mut taken, mut written) = ([0; 8], [0; 8], 0);
+    let whole = 64 * CHUNK_BYTES;
+    until("all of it", || {
+        for (index, spill) in spills.iter_mut().enumerate() {
+            spill.take_in().expect("nothing is lost");
+            if filled[index] < whole && spill.make_room().is_ok() {
+                spill.push(&bytes(filled[index], CHUNK_BYTES));
+                filled[index] += CHUNK_BYTES;
+            }
+            // A reader that is half as quick as its server.
+            let n = spill.pending().len().min(CHUNK_BYTES / 2);
+            assert!(spill.pending()[..n] == bytes(taken[index], n), "bytes are others");
+            spill.advance(n);
+            taken[index] += n;
+            written += spill.take_written();
+        }
+        taken.iter().all(|taken| *taken == whole)
+    });
+    assert!(written > 0 && written <= 8 * whole as u64, "{written} bytes written of {}", 8 * whole);
+}
+
+#[test]
+fn another_folder_is_tried_beside_and_a_disk_that_works_again_is_used() {
+    let Some(dir) = disk() else { return };
+    let store = store(16 * SLOT_BYTES, 1 << 30, 1 << 30, dir);
+    assert_eq!(store.view().trouble, None);
+    let with = |dir: &str| {
+        let mut plan = Plan::default();
+        plan.own.spill_dir = Some(dir.into());
+        plan
+    };
+    store.renew(&with("/nowhere/at/all"));
+    until("the other folder to be tried", || store.view().trouble.is_some());
+    store.renew(&with("/var/tmp"));
+    until("the first one to be tried again", || store.view().trouble.is_none() && store.may_write());
+    // One that is full for a while is found out to work without anybody who writes.
+    store.disk_fails(&super::file::Trouble::Seal);
+    store.tend();
+    assert!(store.view().trouble.is_some(), "it is left alone for a while");
 }
