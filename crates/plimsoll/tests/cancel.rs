@@ -74,7 +74,10 @@ fn keys_are_different_and_wrong_ones_do_nothing() {
 #[test]
 fn a_cancel_works_when_the_pool_and_postgres_are_full() {
     let options = plimsoll_testkit::PostgresOptions { max_connections: 7, ..Default::default() };
-    let (postgres, plimsoll) = common::house_with(options, |ini| ini.set("default_pool_size", "2"));
+    let (postgres, plimsoll) = common::house_with(options, |ini| {
+        // All that is not reserved is taken: no place is left to others.
+        ini.set("default_pool_size", "2").own("target_headroom", "0")
+    });
     let mut first = plimsoll.client("app", "p0");
     let mut second = plimsoll.client("app", "p0");
     let key = begin(&mut first, SLEEP);

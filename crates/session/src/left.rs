@@ -4,7 +4,7 @@
 //! refuses it; what it clears away is believed when the server has done it, with nothing else under way. In doubt the
 //! session is pinned.
 
-use plimsoll_types::{Pin, Pins, TxState};
+use plimsoll_types::{Pin, Pins, PoolMode, TxState};
 
 use crate::effects::{Effect, Extent, Form, Marks, name_number};
 use crate::statements::Does;
@@ -31,6 +31,7 @@ pub(crate) struct Left {
     discarded: Option<Marks>,
     /// Whether everything that was sent was looked at.
     seen: Seen,
+    functions: Functions,
     /// The beginning of the first statement of which nobody can say what it left behind.
     unknown_by: Option<Box<[u8]>>,
 }
@@ -78,6 +79,15 @@ enum Seen {
     All,
     /// Something was sent while nothing was noted.
     NotAll,
+}
+
+/// Whether functions in plain statements, which may have taken a lock of the session, were looked for in all that was
+/// sent. They are in session pooling alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Functions {
+    #[default]
+    LookedFor,
+    NotLookedFor,
 }
 
 /// What else is under way when a text is sent.
@@ -238,6 +248,16 @@ impl Left {
     /// A long text was sent of which only the beginning was looked at.
     pub(crate) fn heed_tags(&mut self) {
         self.heed = Heed::Yes;
+    }
+
+    /// A client of this mode of pooling begins to use the connection. The mode may have changed since the last one.
+    #[inline]
+    pub(crate) fn serve(&mut self, mode: PoolMode) {
+        match (mode, self.functions) {
+            (PoolMode::Transaction | PoolMode::Statement, _) => self.functions = Functions::NotLookedFor,
+            (PoolMode::Session, Functions::NotLookedFor) => self.seen = Seen::NotAll,
+            (PoolMode::Session, Functions::LookedFor) => {}
+        }
     }
 
     /// Something was sent that nobody looked at.

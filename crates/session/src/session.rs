@@ -124,6 +124,7 @@ impl Session {
             link.unnamed = Unnamed::Foreign;
             link.last_holder = self.number;
         }
+        link.left.serve(self.settings.mode);
         if Arc::ptr_eq(&self.params, &link.params) {
             return Attach::Ready;
         }

@@ -176,6 +176,8 @@ impl World {
         self.run_until(Moment(self.now.0 + S))?;
         self.answer_everybody()?;
         self.run_until(Moment(self.now.0 + LOST_MAX_US + S))?;
+        // And who thinks for longer than that, where logins have failed and are not tried again at once.
+        self.answer_everybody()?;
         let stuck = |connection: &&Connection| {
             connection.doing != Doing::Idle && self.now.micros_since(connection.since) > UNDER_WAY_US
         };

@@ -435,3 +435,16 @@ proptest! {
         prop_assert_eq!(history(mode, &turns, &piece_bytes), history(mode, &turns, &[]));
     }
 }
+
+#[test]
+fn a_session_cannot_know_what_functions_did_before_its_pool_was_one_of_sessions() {
+    let mut t = Talk::noting(PoolMode::Transaction);
+    done(&mut t, "SELECT pg_advisory_lock(1)", "SELECT");
+    // Nobody looks for functions in transaction pooling, where nothing is cleaned.
+    assert_eq!(pins(&t), []);
+    t.session.set_settings(std::sync::Arc::new(settings(PoolMode::Session)));
+    done(&mut t, "SELECT 1", "SELECT");
+    assert_eq!(pins(&t), [Pin::Unknown]);
+    done(&mut t, "DISCARD ALL", "DISCARD_ALL");
+    assert_eq!(pins(&t), []);
+}
