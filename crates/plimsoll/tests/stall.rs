@@ -460,7 +460,8 @@ fn a_server_that_does_not_take_parameters_is_found() {
 
 #[test]
 fn silent_slow_and_unreading_clients_cost_little_and_disturb_nobody() {
-    let (_postgres, mut plimsoll) = house(|ini| ini.set("max_client_conn", "2000").own("spill_memory", "8MiB"));
+    let (_postgres, mut plimsoll) =
+        house(|ini| ini.set("max_client_conn", "2000").own("spill_memory", "8MiB"));
     plimsoll.still_works(&["p0", "p1"]);
     let before = plimsoll.process().rss_bytes();
     let login = plimsoll.login("app", "p0");

@@ -29,7 +29,9 @@ impl Login {
     /// log, on the console, for the HBA file and in the ledger. Within client_login_timeout, as all of the login.
     pub(super) async fn proxy_header(&mut self) -> Result<(), End> {
         let own = &self.plan.own;
-        let Some(versions) = versions(own, &self.local).filter(|_| is_in(&own.proxy_protocol_from, &self.peer)) else {
+        let Some(versions) =
+            versions(own, &self.local).filter(|_| is_in(&own.proxy_protocol_from, &self.peer))
+        else {
             return Ok(());
         };
         loop {
