@@ -262,17 +262,20 @@ fn an_encrypted_client_gets_every_byte() {
 /// are off their servers: each is one read.
 fn fill_socket(plimsoll: &Plimsoll, client: &mut Client) -> u64 {
     let mut console = plimsoll.console();
-    let mut queries = move || {
-        let stats = console.query("SHOW STATS");
-        stats.find(&[("database", "p0")]).map_or(0, |row| stats.number(row, "total_query_count"))
+    let mut of_database = |what: &str, column: &str| {
+        let table = console.query(what);
+        table.find(&[("database", "p0")]).map_or(0, |row| table.number(row, column))
     };
     // One at a time, and none of the answers is read: at some point the socket takes no more, and the next query, which
-    // has been sent, is not read.
+    // has been sent, is not read. Each is sent when the answer to the last one is off its server, or two would be under
+    // way at once.
     let mut asked = 0;
-    let is_read = |asked: u64, queries: &mut dyn FnMut() -> u64| {
+    let mut is_answered = |asked: u64| {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(1) {
-            if queries() >= asked {
+            if of_database("SHOW STATS", "total_query_count") >= asked
+                && of_database("SHOW POOLS", "sv_active") == 0
+            {
                 return true;
             }
         }
@@ -281,12 +284,12 @@ fn fill_socket(plimsoll: &Plimsoll, client: &mut Client) -> u64 {
     loop {
         client.send(Batch::new().query("SELECT repeat('x', 1500)").bytes()).unwrap();
         asked += 1;
-        if !is_read(asked, &mut queries) {
+        if !is_answered(asked) {
             break;
         }
         assert!(asked < 2000, "the client's socket takes everything");
     }
-    assert_eq!(queries(), asked - 1);
+    assert_eq!(of_database("SHOW STATS", "total_query_count"), asked - 1);
     asked
 }
 
