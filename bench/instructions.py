@@ -11,10 +11,8 @@ import argparse
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rig import pgbench, report
 from rig.command import at_least, in_rig
@@ -26,8 +24,8 @@ CLIENTS = 64
 POOL_SIZE = 20
 SCALE = 10
 PROTOCOLS = ("simple", "extended", "prepared")
-# Transactions of each client: to fill the pool, and the two runs that are compared.
-WARM, SHORT, LONG = 150, 50, 450
+# Transactions of each client in the two runs that are compared: the pool is full in both.
+SHORT, LONG = 150, 650
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,8 @@ def main() -> int:
 
 def bench(rig: Rig, chosen: argparse.Namespace) -> int:
     """Measures and prints."""
-    for tool in ("valgrind", "callgrind_control"):
-        if not shutil.which(tool):
-            raise Failed(f"{tool} is not there")
+    if not shutil.which("valgrind"):
+        raise Failed("valgrind is not there")
     postgres = Postgres(rig, POOL_SIZE + 30, "trust", {}, {"shared_buffers": "128MB"})
     pgbench.fill(postgres, SCALE)
     builds = [Build("as it is", chosen.binary), Build("spill = off", chosen.binary, {"spill": "off"}),
@@ -77,46 +74,30 @@ def bench(rig: Rig, chosen: argparse.Namespace) -> int:
 
 def measure(rig: Rig, postgres: Postgres, build: Build, name: str) -> tuple[float, ...]:
     """Of each protocol."""
-    door = Door(free_port(), postgres.port, POOL_SIZE, 1000, own={"workers": "1", **build.own})
-    door.more["max_prepared_statements"] = "100"
-    counts = rig.folder / f"callgrind-{name}"
-    argv = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={counts}",
-            str(rig.program(build.program)), "--quiet"]
-    pooler = Pooler(rig, f"plimsoll-{name}", argv, door)
     figures = []
     for protocol in PROTOCOLS:
-        load(rig, pooler, protocol, WARM)
-        short, long = (count(rig, pooler, protocol, each, counts) for each in (SHORT, LONG))
+        short, long = (count(rig, postgres, build, protocol, each, f"{name}-{protocol}-{each}") for each in (SHORT, LONG))
         figures.append((long - short) / (CLIENTS * (LONG - SHORT)))
-    pooler.stop()
     return tuple(figures)
 
 
-def load(rig: Rig, pooler: Pooler, protocol: str, each: int) -> None:
-    done = pgbench.run(rig, pooler.door.port, pgbench.Load(protocol, CLIENTS, transactions_each=each, log_share=0.01))
+def count(rig: Rig, postgres: Postgres, build: Build, protocol: str, each: int, name: str) -> int:
+    """Instructions of a pooler from its start to its end, with so many transactions of each client between them."""
+    door = Door(free_port(), postgres.port, POOL_SIZE, 1000, own={"workers": "1", **build.own})
+    door.more["max_prepared_statements"] = "100"
+    counts = rig.folder / f"callgrind-{name}"
+    argv = ["valgrind", "--tool=callgrind", "--vgdb=no", f"--callgrind-out-file={counts}", str(rig.program(build.program))]
+    pooler = Pooler(rig, f"plimsoll-{name}", [*argv, "--quiet"], door)
+    load = pgbench.Load(protocol, CLIENTS, transactions_each=each, log_share=0.01)
+    done = pgbench.run(rig, door.port, load)
     pooler.process.check()
+    pooler.stop()
     if done.failed:
         raise Failed(f"{done.failed} transactions failed: {done.complaint}")
-
-
-def count(rig: Rig, pooler: Pooler, protocol: str, each: int, counts: Path) -> int:
-    """Instructions of one run."""
-    control(pooler, "--zero")
-    control(pooler, "--instr=on")
-    load(rig, pooler, protocol, each)
-    control(pooler, "--instr=off")
-    control(pooler, "--dump")
-    newest = max(rig.folder.glob(f"{counts.name}.*"), key=lambda path: int(path.suffix[1:]))
-    total = re.search(r"^totals: (\d+)$", newest.read_text(errors="replace"), re.MULTILINE)
+    total = re.search(r"^totals: (\d+)$", counts.read_text(errors="replace"), re.MULTILINE)
     if not total:
-        raise Failed(f"{newest.name} has no totals")
+        raise Failed(f"{counts.name} has no totals")
     return int(total[1])
-
-
-def control(pooler: Pooler, what: str) -> None:
-    done = subprocess.run(["callgrind_control", what, str(pooler.pid)], capture_output=True, text=True)
-    if done.returncode:
-        raise Failed(f"callgrind_control {what}: {done.stderr.strip() or done.stdout.strip()}")
 
 
 if __name__ == "__main__":

@@ -10,5 +10,5 @@ case ${1:-} in
   doors | cap | spill | instructions) script=$1; shift ;;
 esac
 [ $script != doors ] || command -v openssl >/dev/null || install_packages "the bench (a certificate)" openssl
-[ $script != instructions ] || command -v callgrind_control >/dev/null || install_packages "the bench (counting instructions)" valgrind
+[ $script != instructions ] || command -v valgrind >/dev/null || install_packages "the bench (counting instructions)" valgrind
 exec python3 "bench/$script.py" --binary "$PLIMSOLL_BINARY" --pgbouncer "$PLIMSOLL_PGBOUNCER" "$@"

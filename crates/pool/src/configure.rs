@@ -62,6 +62,7 @@ impl Pools {
         self.note_spec(id);
         if self.guaranteed.last() == Some(&id) {
             // With one more of its kind a budget may be too small to keep places at all.
+            self.squeeze(now);
             self.fill(now);
         }
         id
@@ -121,6 +122,8 @@ impl Pools {
             self.close_idle(pool, &Cause::PauseMode, now);
         }
         self.shrink(pool, now);
+        // With one more of its kind a budget may be too small to keep places at all.
+        self.squeeze(now);
         self.serve(pool, now);
         self.fill(now);
     }
