@@ -163,6 +163,9 @@ def one(pooler: Pooler, sql: str) -> tuple[float, float]:
     console, reader = pooler.console(), pooler.connect()
     reader.socket.settimeout(PATIENCE_S)
     text = sql.encode() + b"\0"
+    # That of the last round may not have been seen to end.
+    while console.query("SHOW SPILLS"):
+        time.sleep(LOOK_S)
     began = time.monotonic()
     reader.socket.sendall(b"Q" + struct.pack("!i", len(text) + 4) + text)
     while not is_off(console):
