@@ -14,7 +14,7 @@ use std::time::Duration;
 use plimsoll_types::{Moment, PoolId, TargetId};
 
 use crate::Pools;
-use crate::limits::Learned;
+use crate::limits::{Learned, Others};
 use crate::nouns::Failure;
 use crate::pool::doubled;
 
@@ -27,11 +27,25 @@ impl Pools {
     pub fn set_asked(&mut self, target: TargetId, places: Option<u32>, now: Moment) {
         let now = self.tick(now);
         self.slots.limits.change_target(target, |target, group| {
-            (target.asked, target.presumed) = (places, None);
-            // A place is seen free.
-            if places.is_some_and(|places| places > group.used) {
-                target.learned = None;
+            (target.asked, target.others, target.presumed) = (places, Others::Seen, None);
+            match places {
+                // A place is seen free.
+                Some(places) if places > group.used => target.learned = None,
+                Some(_) => {}
+                None => target.learned = target.learned.map(|learned| unseen(learned, now)),
             }
+        });
+        self.squeeze(now);
+        self.fill(now);
+    }
+
+    /// The same by the server's limits alone, where nobody sees the sessions of others: they may have all of these
+    /// places, and refusals are learned from as where nobody looks.
+    pub fn set_limit(&mut self, target: TargetId, places: Option<u32>, now: Moment) {
+        let now = self.tick(now);
+        self.slots.limits.change_target(target, |target, _| {
+            (target.asked, target.others, target.presumed) = (places, Others::Unseen, None);
+            target.learned = target.learned.map(|learned| unseen(learned, now));
         });
         self.squeeze(now);
         self.fill(now);
@@ -43,6 +57,7 @@ impl Pools {
         let now = self.tick(now);
         self.slots.limits.change_target(target, |target, _| {
             (target.asked, target.presumed) = (None, Some(places));
+            target.learned = target.learned.map(|learned| unseen(learned, now));
         });
         self.squeeze(now);
         self.fill(now);
@@ -78,7 +93,8 @@ impl Pools {
                 let wait = self.next_wait(known, began);
                 self.slots.limits.change_target(target, |row, group| {
                     // Who looks at the server sees when there is one; but who has nothing there cannot look.
-                    let probe = (row.asked.is_none() || group.used == 0).then_some(now + wait);
+                    let is_seen = row.asked.is_some() && row.others == Others::Seen && group.used > 0;
+                    let probe = (!is_seen).then_some(now + wait);
                     row.learned =
                         Some(Learned { given: group.used, max: group.used, refused: now, probe, wait });
                 });
@@ -172,6 +188,12 @@ fn more(learned: Learned, given: u32) -> Learned {
         return learned;
     }
     Learned { given, max: given + 1, probe: None, wait: Duration::ZERO, ..learned }
+}
+
+/// Nobody sees any more when there is a place: one more is tried when it is time.
+fn unseen(learned: Learned, now: Moment) -> Learned {
+    let is_full = learned.max == learned.given;
+    Learned { probe: learned.probe.or(is_full.then(|| now + learned.wait)), ..learned }
 }
 
 /// One more may be tried; or everything, when it was long ago.

@@ -70,10 +70,20 @@ pub(crate) struct Target {
     pub(crate) configured: Option<u32>,
     /// What the server has for us, by what it says itself.
     pub(crate) asked: Option<u32>,
+    /// Whether that shows a free place.
+    pub(crate) others: Others,
     /// What counts in its stead while nobody can ask it.
     pub(crate) presumed: Option<u32>,
     /// What it refused to give more than.
     pub(crate) learned: Option<Learned>,
+}
+
+/// Whether those who looked at a server have seen the sessions of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    Seen,
+    /// Only refusals tell that all places are taken.
+    Unseen,
 }
 
 /// The server has said no (53300).
@@ -119,7 +129,7 @@ impl Limits {
 
     pub(crate) fn add_target(&mut self, max: Option<u32>) -> TargetId {
         let group = self.add();
-        self.targets.push(Target { group, configured: max, asked: None, presumed: None, learned: None });
+        self.targets.push(Target { group, configured: max, asked: None, others: Others::Unseen, presumed: None, learned: None });
         self.set_max(group, max);
         TargetId((self.targets.len() - 1) as u32)
     }

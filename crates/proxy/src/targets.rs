@@ -266,7 +266,7 @@ pub(crate) fn note_first(hub: &Arc<Hub>, plan: &Plan, target: TargetId, addr: &T
     let rule = { hub.directory.lock().rule_of(plan, addr) };
     if let Some(look) = &look {
         tell_limits(addr, rule, look);
-        hub.set_asked(target, rule.places(look));
+        hub.set_asked(target, rule.places(look), look.counted);
     }
     hub.targets.note(target, |known| {
         known.first = First::Asked(now);

@@ -468,3 +468,21 @@ fn a_failed_connection_that_was_not_seen_to_end_keeps_its_place_at_the_target_on
     bench.pools.handle_opened(third, HOME, at(30_004));
     assert_eq!((bench.grant().0, bench.pools.target_used(target)), (ticket, 2));
 }
+
+#[test]
+fn a_limit_alone_does_not_show_that_a_place_is_free() {
+    let mut bench = Bench::new();
+    let target = bench.pools.add_target(None);
+    let pool = bench.add_pool(0, 0, &[target], limits(5));
+    bench.hold(pool, HOME, 1);
+    bench.pools.set_limit(target, Some(3), at(2));
+    bench.queued(pool, HOME, 3);
+    let slot = bench.opening();
+    bench.fail(slot, Failure::Full(Cause::MaxClientConn), 4);
+    // The others are many, and nobody sees them: asking for the limit again changes nothing.
+    bench.pools.set_limit(target, Some(3), at(5));
+    bench.nothing();
+    assert_eq!(bench.pools.target_view(target).map(|view| view.budget), Some(Some(1)));
+    bench.pools.handle_timeout(at(5_000));
+    bench.opening();
+}

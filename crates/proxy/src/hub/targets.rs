@@ -12,7 +12,7 @@ use crate::directory::targets::way_in;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry, Purpose, Role};
 use crate::entry::ServerEntry;
 use crate::map::Map;
-use crate::targets::{Limited, Sharer, WayIn};
+use crate::targets::{Counted, Limited, Sharer, WayIn};
 
 /// A connection that is younger may not be in the server's list of sessions yet.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -74,10 +74,13 @@ impl Hub {
     }
 
     /// The server itself has said how many connections it has for us.
-    pub(crate) fn set_asked(self: &Arc<Self>, target: TargetId, places: Option<u32>) {
+    pub(crate) fn set_asked(self: &Arc<Self>, target: TargetId, places: Option<u32>, counted: Counted) {
         let now = self.now();
         let mut core = self.core.lock();
-        core.pools.set_asked(target, places, now);
+        match counted {
+            Counted::No => core.pools.set_limit(target, places, now),
+            Counted::Roughly | Counted::Exactly => core.pools.set_asked(target, places, now),
+        }
         self.run_actions(&mut core, now);
     }
 

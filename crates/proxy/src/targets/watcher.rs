@@ -145,7 +145,7 @@ impl Watcher {
             self.hub.targets.note(self.target, |known| (known.trouble, known.first) = (None, First::Never));
             if plan.own.control_user.is_none() && self.hub.targets.known(self.target).look.is_none() {
                 // Nobody waits for a first look any more.
-                self.hub.set_asked(self.target, None);
+                self.hub.set_asked(self.target, None, Counted::No);
             }
         }
         let rule = self.hub.directory.lock().rule_of(&plan, &self.addr);
@@ -162,7 +162,7 @@ impl Watcher {
     /// Nobody looks at this target: what was seen before counts no longer.
     fn see_nothing(&mut self) {
         self.hub.forget_ways_to(self.target);
-        self.hub.set_asked(self.target, None);
+        self.hub.set_asked(self.target, None, Counted::No);
         self.hub.allot(self.target, &Limited::default());
         self.hub.targets.note(self.target, |known| {
             (known.look, known.trouble) = (None, None);
@@ -252,7 +252,7 @@ impl Watcher {
         }
         self.tell_counted(&look);
         self.tell_budget(rule, &look);
-        self.hub.set_asked(self.target, rule.places(&look));
+        self.hub.set_asked(self.target, rule.places(&look), look.counted);
         self.hub.allot(self.target, &look.limited);
         self.hub.targets.note(self.target, |known| (known.look, known.trouble) = (Some(look), None));
     }
@@ -336,7 +336,7 @@ impl Watcher {
         };
         match hub.targets.known(self.target).look {
             None if over => {
-                hub.set_asked(self.target, None);
+                hub.set_asked(self.target, None, Counted::No);
                 hub.allot(self.target, &Limited::default());
             }
             Some(look) if look.at + patience < now => {
