@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use plimsoll_config::General;
-use plimsoll_types::{Cause, Side};
+use plimsoll_types::{Cause, ClientId, Side};
 use plimsoll_wire::encode;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
@@ -12,6 +12,10 @@ use crate::directory::PoolEntry;
 use crate::entry::{Peer, TargetAddr};
 use crate::hub::Hub;
 use crate::socket::{HandshakeError, Secured, Stream, Tls, server_cause};
+
+/// Over how many seconds the first probes of clients are spread, and the intervals of the next ones.
+const IDLE_SPREAD: u64 = 10;
+const INTERVAL_SPREAD: u64 = 4;
 
 /// How long a Unix socket with a full queue is left alone.
 const FULL_QUEUE: Duration = Duration::from_millis(20);
@@ -35,6 +39,21 @@ pub(crate) fn tune(socket: &Socket, general: &General, side: Side) {
     if general.tcp.user_timeout > 0 {
         let _ = socket.set_tcp_user_timeout(Some(Duration::from_millis(general.tcp.user_timeout.into())));
     }
+}
+
+/// Keepalive of a client's socket, where the file says nothing of it, a little earlier than [`tune`] has it, and for each a
+/// little different: the kernel's timers are coarse, and thousands of clients that came together would all be asked in one
+/// burst, again and again, of which queues on the way (`netdev_max_backlog` is 1,000) drop most.
+pub(crate) fn spread(socket: &Socket, general: &General, client: ClientId) {
+    let tcp = &general.tcp;
+    let Some(wanted) = tcp.keepalive_of(Side::Client).filter(|_| tcp.keepidle == 0 && tcp.keepintvl == 0) else {
+        return;
+    };
+    let sooner = |by: u64| Duration::from_secs(by);
+    let keepalive = TcpKeepalive::new()
+        .with_time(wanted.idle - sooner(client.0 % IDLE_SPREAD))
+        .with_interval(wanted.interval - sooner(client.0 / IDLE_SPREAD % INTERVAL_SPREAD));
+    let _ = socket.set_tcp_keepalive(&keepalive);
 }
 
 /// The same for a client's socket that was accepted from a listener with other options and has inherited those: what the plan

@@ -174,6 +174,7 @@ fn arrival(
             if !hub.doors.inherit(&plan.general) {
                 dial::retune(&socket, &plan.general);
             }
+            dial::spread(&socket, &plan.general, id);
             let peer = address.as_socket().ok_or(io::ErrorKind::NotConnected)?;
             let local = match here.ip().is_unspecified() {
                 true => socket.local_addr()?.as_socket().ok_or(io::ErrorKind::NotConnected)?,
