@@ -46,7 +46,8 @@ pub(crate) fn tune(socket: &Socket, general: &General, side: Side) {
 /// burst, again and again, of which queues on the way (`netdev_max_backlog` is 1,000) drop most.
 pub(crate) fn spread(socket: &Socket, general: &General, client: ClientId) {
     let tcp = &general.tcp;
-    let Some(wanted) = tcp.keepalive_of(Side::Client).filter(|_| tcp.keepidle == 0 && tcp.keepintvl == 0) else {
+    let Some(wanted) = tcp.keepalive_of(Side::Client).filter(|_| tcp.keepidle == 0 && tcp.keepintvl == 0)
+    else {
         return;
     };
     let sooner = |by: u64| Duration::from_secs(by);
