@@ -129,7 +129,14 @@ impl Limits {
 
     pub(crate) fn add_target(&mut self, max: Option<u32>) -> TargetId {
         let group = self.add();
-        self.targets.push(Target { group, configured: max, asked: None, others: Others::Unseen, presumed: None, learned: None });
+        self.targets.push(Target {
+            group,
+            configured: max,
+            asked: None,
+            others: Others::Unseen,
+            presumed: None,
+            learned: None,
+        });
         self.set_max(group, max);
         TargetId((self.targets.len() - 1) as u32)
     }
