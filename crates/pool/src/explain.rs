@@ -141,17 +141,6 @@ impl Pools {
         self.obstacles_at(&pool.spec().targets, groups, pool.spec().standing)
     }
 
-    /// How many connections a pool can count on to serve its waiters under its tightest limit, one at least: what has to
-    /// be waited for is served by so many at a time. Unknown pools have none.
-    pub fn expected_connections(&self, id: PoolId) -> u32 {
-        let Some(pool) = self.find_pool(id) else { return 0 };
-        let places = pool.spec().targets.iter().filter_map(|target| self.slots.limits.target(*target));
-        let at_targets = places.map(|place| self.share_of(id, place)).fold(0, u32::saturating_add);
-        let size = pool.limits().size.min(pool.limited_to());
-        let shares = [at_targets, self.share_of(id, pool.database), self.share_of(id, pool.user), size];
-        shares.into_iter().min().unwrap_or(size).max(1)
-    }
-
     /// What would happen to the first client of a pool that is not there yet. Targets, databases and users that nobody
     /// has met are in nobody's way.
     pub fn admission_of_new(

@@ -14,7 +14,7 @@ use std::time::Duration;
 use plimsoll_types::{Moment, PoolId, TargetId};
 
 use crate::Pools;
-use crate::limits::{Learned, Others};
+use crate::limits::{Learned, Said};
 use crate::nouns::Failure;
 use crate::pool::doubled;
 
@@ -25,39 +25,33 @@ impl Pools {
     /// What the server itself says it has for us, our connections included: its max_connections less what is reserved
     /// and less what others have. `None`: not known (any more).
     pub fn set_asked(&mut self, target: TargetId, places: Option<u32>, now: Moment) {
-        let now = self.tick(now);
-        self.slots.limits.change_target(target, |target, group| {
-            (target.asked, target.others, target.presumed) = (places, Others::Seen, None);
-            match places {
-                // A place is seen free.
-                Some(places) if places > group.used => target.learned = None,
-                Some(_) => {}
-                None => target.learned = target.learned.map(|learned| unseen(learned, now)),
-            }
-        });
-        self.squeeze(now);
-        self.fill(now);
+        self.note_said(target, places.map_or(Said::Nothing, Said::Seen), now);
     }
 
     /// The same by the server's limits alone, where nobody sees the sessions of others: they may have all of these
     /// places, and refusals are learned from as where nobody looks.
     pub fn set_limit(&mut self, target: TargetId, places: Option<u32>, now: Moment) {
-        let now = self.tick(now);
-        self.slots.limits.change_target(target, |target, _| {
-            (target.asked, target.others, target.presumed) = (places, Others::Unseen, None);
-            target.learned = target.learned.map(|learned| unseen(learned, now));
-        });
-        self.squeeze(now);
-        self.fill(now);
+        self.note_said(target, places.map_or(Said::Nothing, Said::Limit), now);
     }
 
     /// What counts while the server cannot be asked: a few until the first look at it, and what the last one has shown
     /// when there are no more. Until [`Pools::set_asked`] tells more, refusals are learned from as where nobody looks.
     pub fn set_presumed(&mut self, target: TargetId, places: u32, now: Moment) {
+        self.note_said(target, Said::Presumed(places), now);
+    }
+
+    fn note_said(&mut self, target: TargetId, said: Said, now: Moment) {
         let now = self.tick(now);
-        self.slots.limits.change_target(target, |target, _| {
-            (target.asked, target.presumed) = (None, Some(places));
-            target.learned = target.learned.map(|learned| unseen(learned, now));
+        self.slots.limits.change_target(target, |target, group| {
+            target.said = said;
+            match said {
+                // A place is seen free.
+                Said::Seen(places) if places > group.used => target.learned = None,
+                Said::Seen(_) => {}
+                Said::Nothing | Said::Presumed(_) | Said::Limit(_) => {
+                    target.learned = target.learned.map(|learned| unseen(learned, now));
+                }
+            }
         });
         self.squeeze(now);
         self.fill(now);
@@ -93,7 +87,7 @@ impl Pools {
                 let wait = self.next_wait(known, began);
                 self.slots.limits.change_target(target, |row, group| {
                     // Who looks at the server sees when there is one; but who has nothing there cannot look.
-                    let is_seen = row.asked.is_some() && row.others == Others::Seen && group.used > 0;
+                    let is_seen = matches!(row.said, Said::Seen(_)) && group.used > 0;
                     let probe = (!is_seen).then_some(now + wait);
                     row.learned =
                         Some(Learned { given: group.used, max: group.used, refused: now, probe, wait });

@@ -69,21 +69,39 @@ pub(crate) struct Target {
     /// `target_budget = N`.
     pub(crate) configured: Option<u32>,
     /// What the server has for us, by what it says itself.
-    pub(crate) asked: Option<u32>,
-    /// Whether that shows a free place.
-    pub(crate) others: Others,
-    /// What counts in its stead while nobody can ask it.
-    pub(crate) presumed: Option<u32>,
+    pub(crate) said: Said,
     /// What it refused to give more than.
     pub(crate) learned: Option<Learned>,
 }
 
-/// Whether those who looked at a server have seen the sessions of others.
+/// What a server has said of the places it has for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Others {
-    Seen,
-    /// Only refusals tell that all places are taken.
-    Unseen,
+pub(crate) enum Said {
+    Nothing,
+    /// What counts while nobody can ask it.
+    Presumed(u32),
+    /// Its limits alone: others may have all of these, and only refusals tell that they have.
+    Limit(u32),
+    /// Its limits less the sessions of others: a place that is seen free is free.
+    Seen(u32),
+}
+
+impl Said {
+    /// The cap that comes of it.
+    pub(crate) fn places(self) -> Option<u32> {
+        match self {
+            Said::Nothing => None,
+            Said::Presumed(places) | Said::Limit(places) | Said::Seen(places) => Some(places),
+        }
+    }
+
+    /// What it has said itself.
+    pub(crate) fn asked(self) -> Option<u32> {
+        match self {
+            Said::Nothing | Said::Presumed(_) => None,
+            Said::Limit(places) | Said::Seen(places) => Some(places),
+        }
+    }
 }
 
 /// The server has said no (53300).
@@ -104,7 +122,7 @@ pub(crate) struct Learned {
 impl Target {
     fn max(&self) -> Option<u32> {
         let learned = self.learned.map(|learned| learned.max);
-        [self.configured, self.asked, self.presumed, learned].into_iter().flatten().min()
+        [self.configured, self.said.places(), learned].into_iter().flatten().min()
     }
 }
 
@@ -129,14 +147,7 @@ impl Limits {
 
     pub(crate) fn add_target(&mut self, max: Option<u32>) -> TargetId {
         let group = self.add();
-        self.targets.push(Target {
-            group,
-            configured: max,
-            asked: None,
-            others: Others::Unseen,
-            presumed: None,
-            learned: None,
-        });
+        self.targets.push(Target { group, configured: max, said: Said::Nothing, learned: None });
         self.set_max(group, max);
         TargetId((self.targets.len() - 1) as u32)
     }

@@ -20,7 +20,6 @@
 //! * Only those that are logged in count as a pool's wealth: a login that is still in flight may be refused, and nobody
 //!   should lose a connection, nor free a place, because of it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plimsoll_types::{Moment, PoolId};
@@ -28,7 +27,6 @@ use plimsoll_types::{Moment, PoolId};
 use crate::Pools;
 use crate::limits::{GroupId, TARGET};
 use crate::nouns::Standing;
-use crate::pool::Pool;
 use crate::room::{Taken, targets};
 use crate::slots::{Shelf, Slot};
 
@@ -125,38 +123,6 @@ impl Pools {
         places.dedup();
         places.retain(|place| self.common_to_come(*place, self.promised.iter().copied()) == 0);
         places
-    }
-
-    /// How many connections a pool gets under a limit when it wants all it may have, and the others as many as they
-    /// use or wait for now: places go to the pool that is the next in order, one after the other.
-    pub(crate) fn share_of(&self, id: PoolId, group: GroupId) -> u32 {
-        let Some(max) = self.slots.limits.group(group).max else { return u32::MAX };
-        let demand = |other: PoolId, pool: &Pool| {
-            let shelf = self.slots.shelf(other);
-            let size = pool.size_max().min(pool.limited_to());
-            let used = (shelf.staying() - shelf.idle().len()).saturating_add(pool.queue.len());
-            if other == id { size } else { size.min(used) }
-        };
-        let under = self.all_pools().filter(|(other, _)| self.is_under(*other, group));
-        let mut open: BTreeSet<(Rank, u64, PoolId)> = BTreeSet::new();
-        let mut rows: BTreeMap<PoolId, (Taker, u32)> = BTreeMap::new();
-        for (other, pool) in under {
-            let taker = Taker { has: 0, ..self.taker(other) };
-            let demand = demand(other, pool);
-            rows.insert(other, (taker, demand));
-            if demand > 0 {
-                open.insert((taker.rank(), 0, other));
-            }
-        }
-        for _ in self.reserved_at(group)..max {
-            let Some((.., next)) = open.pop_first() else { break };
-            let Some((taker, demand)) = rows.get_mut(&next) else { break };
-            taker.has += 1;
-            if taker.has < *demand {
-                open.insert((taker.rank(), taker.share(), next));
-            }
-        }
-        rows.get(&id).map_or(0, |(taker, _)| taker.has)
     }
 
     /// A pool as one who wants a connection more.

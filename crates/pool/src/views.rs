@@ -89,15 +89,15 @@ impl Pools {
         let source = match group.max {
             None => BudgetSource::Unlimited,
             Some(max) if learned == Some(max) => BudgetSource::Refused,
-            Some(max) if places.asked == Some(max) => BudgetSource::Asked,
-            Some(max) if places.presumed == Some(max) => BudgetSource::Presumed,
+            Some(max) if places.said.asked() == Some(max) => BudgetSource::Asked,
+            Some(max) if places.said.places() == Some(max) => BudgetSource::Presumed,
             Some(_) => BudgetSource::Configured,
         };
         Some(TargetView {
             budget: group.max,
             source,
             configured: places.configured,
-            asked: places.asked,
+            asked: places.said.asked(),
             learned,
             refused: places.learned.map(|learned| learned.refused),
             used: group.used,

@@ -346,24 +346,6 @@ fn what_makes_room_is_in_nobodys_way() {
 }
 
 #[test]
-fn a_pool_counts_on_its_share_of_the_tightest_limit() {
-    let (mut bench, pools) = pools_on(6, 3, 20);
-    let all = pools.clone();
-    let expected =
-        |bench: &Bench| all.iter().map(|id| bench.pools.expected_connections(*id)).collect::<Vec<u32>>();
-    assert_eq!(expected(&bench), [6, 6, 6], "nobody else wants anything");
-    bench.hold_many(pools[0], HOME, 4, 1);
-    for ms in 10..20 {
-        bench.queued(pools[0], HOME, ms);
-        bench.queued(pools[1], HOME, ms);
-    }
-    assert_eq!(expected(&bench), [3, 3, 2]);
-    bench.pools.set_user_limit(UserId(0), Some(1), at(21));
-    assert_eq!(bench.pools.expected_connections(pools[0]), 1);
-    assert_eq!(bench.pools.expected_connections(PoolId(99)), 0);
-}
-
-#[test]
 fn the_only_connection_of_a_pool_is_not_given_up_at_once_for_the_second_of_another() {
     let mut bench = Bench::new();
     let target = bench.pools.add_target(Some(2));
