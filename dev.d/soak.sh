@@ -16,35 +16,28 @@ soak_sim() {
   return $status
 }
 
-need_rust
-if [ "${1:-}" = --sim ]; then
-  soak_sim "${2:-}"
-  exit
-fi
 # The incident itself at its true size: a balancer that forgets after 90 s, an untouched file, ten rounds of 100 s.
-if [ "${1:-}" = --balancer ]; then
+soak_balancer() {
   need_postgres "the soak"
   install_packages "the soak" iproute2 nftables
   [ "$(id -u)" != 0 ] || export PLIMSOLL_TEST_USER=${PLIMSOLL_TEST_USER:-postgres}
   export PLIMSOLL_SOAK=1
   exec cargo test --locked -p plimsoll --test balancer -- --nocapture keepalive_carries_flows_past_the_balancer
-fi
-need_postgres "the soak"
-build_release
-if [ "${1:-}" = --budget ]; then
+}
+
+# A scene of bench/ beside a release build; what follows its name goes to it.
+soak_scene() {
+  local scene=$1
   shift
-  exec python3 bench/budget.py --binary "$PLIMSOLL_BINARY" "$@"
-fi
-if [ "${1:-}" = --idle ]; then
-  shift
-  exec python3 bench/idle.py --binary "$PLIMSOLL_BINARY" "$@"
-fi
-if [ "${1:-}" = --hang ]; then
-  shift
-  exec python3 bench/hang.py --binary "$PLIMSOLL_BINARY" "$@"
-fi
-if [ "${1:-}" = --crowd ]; then
-  shift
-  exec python3 bench/crowd.py --binary "$PLIMSOLL_BINARY" "$@"
-fi
-exec python3 bench/soak.py --binary "$PLIMSOLL_BINARY" "$@"
+  need_postgres "the soak"
+  build_release
+  exec python3 "bench/$scene.py" --binary "$PLIMSOLL_BINARY" "$@"
+}
+
+need_rust
+case "${1:-}" in
+  --sim) soak_sim "${2:-}" ;;
+  --balancer) soak_balancer ;;
+  --budget | --idle | --hang | --crowd) soak_scene "${1#--}" "${@:2}" ;;
+  *) soak_scene soak "$@" ;;
+esac

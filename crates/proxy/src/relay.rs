@@ -175,7 +175,7 @@ impl Relay {
         }
     }
 
-    // In one piece with its only caller: 150 instructions for each transaction.
+    // In one piece with its only caller: about 65 instructions less for each transaction (callgrind).
     #[inline(always)]
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Turn, Ended> {
         self.flush(cx)?;

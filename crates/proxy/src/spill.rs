@@ -308,10 +308,16 @@ impl Spill {
     /// Memory is short: gives up what can be had again from the file, the last chunks first, until it is not short any
     /// more or the thread for files takes no more.
     fn give_way(&mut self) {
+        // A long answer is nearly all in the file: nobody walks through that.
+        let mut here = self.here;
         for index in (self.first_movable()..self.chunks.len()).rev() {
+            if here == 0 {
+                return;
+            }
             let is_due = match &self.chunks[index] {
                 // The server still adds to the last one.
                 Chunk::Memory(buffer) => {
+                    here -= 1;
                     buffer.room() == 0 || self.spare.is_none() || index + 1 < self.chunks.len()
                 }
                 Chunk::Writing { .. } | Chunk::OnDisk(_) | Chunk::Reading(_) => false,

@@ -221,7 +221,10 @@ pub(crate) async fn watch(hub: Arc<Hub>) {
         let every = interval(&hub.plan());
         while tokio::time::timeout(every, hub.targets.wake.notified()).await.is_err() {
             refresh_names(&hub);
-            while tasks.try_join_next().is_some() {}
+            // None ends by itself: one that broke down begins anew.
+            if tasks.try_join_next().is_some() {
+                break;
+            }
         }
     }
 }

@@ -108,7 +108,8 @@ fn with_data_under_way(info: &TcpInfo, owing: Duration, bound: Bound) -> State {
     };
     // It may have answered an older question, and have been asked again this moment.
     let is_overdue = info.last_sent.max(owing) >= bound.answer(info);
-    if is_overdue && unanswered >= bound.0 {
+    // A single packet, or a single answer, may be lost on the way; who is gone has been asked several times by then.
+    if is_overdue && info.retransmits > 1 && unanswered >= bound.0 {
         State::Gone(Evidence::Unacknowledged)
     } else if is_overdue && info.retransmits > 1 {
         State::Unreachable

@@ -286,18 +286,19 @@ impl Relay {
         }
     }
 
-    /// Keeps bytes of the client, within what may be kept over all clients. Who waits for a server connection has no say
-    /// in how long its bytes are kept, and is never ended for it: they are few, since none are read meanwhile.
+    /// Keeps bytes of the client, within what may be kept over all clients. Who waits for a server connection or for
+    /// answers has no say in how long its bytes are kept, and is never ended for it: they are few, since none are read
+    /// meanwhile.
     fn keep_client(&mut self, scratch: &mut Scratch, rest: &[u8]) -> Result<(), Ended> {
         match self.phase {
-            Phase::Waiting { .. } | Phase::Settling(_) => self.account_waiting(rest.len()),
-            Phase::New | Phase::Open | Phase::Busy => self.account(rest.len())?,
+            Phase::Waiting { .. } | Phase::Settling(_) | Phase::Busy => self.account_waiting(rest.len()),
+            Phase::New | Phase::Open => self.account(rest.len())?,
         }
         scratch.spare.keep(&mut self.input, rest);
         Ok(())
     }
 
-    /// So many bytes of the client are kept while it waits for a server connection. What has been counted stays where it
+    /// So many bytes of the client are kept while it waits for something of ours. What has been counted stays where it
     /// is counted; more is held back, whether there is room or not: then others' batches are not.
     fn account_waiting(&mut self, kept: usize) {
         let size = if kept > SMALL_BYTES { kept } else { 0 };

@@ -245,9 +245,7 @@ mod tests {
     #[test]
     fn places_that_are_given_back_take_no_room() {
         let dir = Path::new("/var/tmp");
-        if open(dir).is_err() {
-            return;
-        }
+        open(dir).expect("/var/tmp takes files and is not in memory");
         let gauge = Arc::new(Gauge::default());
         gauge.set_max(4 * SLOT_BYTES);
         let file = SpillFile::new(dir);

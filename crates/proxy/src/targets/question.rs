@@ -9,11 +9,18 @@ use super::lost::LostOne;
 use super::{Counted, Look};
 use crate::ask::Values;
 
-/// Limits: everybody may see them.
-pub(crate) const LIMITS: &str = "SELECT 'S', pg_catalog.current_setting('max_connections'), \
-    pg_catalog.current_setting('superuser_reserved_connections'), \
-    coalesce(pg_catalog.current_setting('reserved_connections', true), '0'), \
-    extract(epoch from pg_catalog.pg_postmaster_start_time())";
+/// What everybody may see of a server: its limits, and when it was started. The columns go on where more is asked.
+macro_rules! server {
+    () => {
+        "SELECT 'S', pg_catalog.current_setting('max_connections'), \
+        pg_catalog.current_setting('superuser_reserved_connections'), \
+        coalesce(pg_catalog.current_setting('reserved_connections', true), '0'), \
+        extract(epoch from pg_catalog.pg_postmaster_start_time())"
+    };
+}
+
+/// Limits.
+pub(crate) const LIMITS: &str = server!();
 
 /// Processes: everybody may see that they are there.
 const ALIVE: &str = "; SELECT 'P', pid FROM pg_catalog.pg_stat_activity WHERE pid IS NOT NULL";
@@ -21,18 +28,17 @@ const ALIVE: &str = "; SELECT 'P', pid FROM pg_catalog.pg_stat_activity WHERE pi
 /// Limits and sessions. pg_stat_activity hides from most roles what a session is, so the numbers of the databases are
 /// asked for as well: they count parallel workers and autovacuum too, which is on the safe side. Walsenders have places
 /// of their own since PostgreSQL 12.
-const SESSIONS: &str = "SELECT 'S', pg_catalog.current_setting('max_connections'), \
-    pg_catalog.current_setting('superuser_reserved_connections'), \
-    coalesce(pg_catalog.current_setting('reserved_connections', true), '0'), \
-    extract(epoch from pg_catalog.pg_postmaster_start_time()), \
-    pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'), \
+const SESSIONS: &str = concat!(
+    server!(),
+    ", pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'), \
     (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database), \
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'walsender'); \
     SELECT 'B', pid, usename, application_name, datname FROM pg_catalog.pg_stat_activity \
     WHERE backend_type = 'client backend'; \
     SELECT 'R', rolname, rolconnlimit FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper; \
     SELECT 'D', datname, datconnlimit FROM pg_catalog.pg_database WHERE datconnlimit >= 0; \
-    SELECT 'U', rolname FROM pg_catalog.pg_roles WHERE rolsuper";
+    SELECT 'U', rolname FROM pg_catalog.pg_roles WHERE rolsuper"
+);
 
 /// Sessions of others by role and application.
 #[derive(Clone, Debug, PartialEq, Eq)]
