@@ -5,7 +5,7 @@ use plimsoll_wire::front::{self, Subject};
 use plimsoll_wire::{HEADER_BYTES, Header, WireError, encode, header};
 
 use crate::expect::Expect;
-use crate::link::{Batch, CopyIn, Count, Link};
+use crate::link::{Batch, CopyIn, Count, Has, Link};
 use crate::session::{Attached, Session};
 use crate::statements::{Statements, is_reserved};
 use crate::steps::{Outcome, Steps, Then};
@@ -76,8 +76,17 @@ impl Session {
             Attached::Yes | Attached::No => {}
         }
         match link {
-            Some(link) => self.on_client_linked(link, input, statements, steps, now),
-            None => self.on_client_unlinked(input, steps, now),
+            Some(link) => {
+                let begun = match &self.aftermath {
+                    None => 0,
+                    Some(_) => match self.begin_after(link, input, steps, now) {
+                        Ok(begun) => begun,
+                        Err(outcome) => return outcome,
+                    },
+                };
+                self.on_client_linked(link, (input, begun), statements, steps, now)
+            }
+            None => self.on_client_unlinked(input, statements, steps, now),
         }
     }
 
@@ -90,7 +99,13 @@ impl Session {
 
     // ---- without a server connection
 
-    fn on_client_unlinked(&mut self, input: &[u8], steps: &mut Steps, now: Moment) -> Outcome {
+    fn on_client_unlinked(
+        &mut self,
+        input: &[u8],
+        statements: &dyn Statements,
+        steps: &mut Steps,
+        now: Moment,
+    ) -> Outcome {
         let mut at = self.drop_rest(input);
         loop {
             let rest = &input[at..];
@@ -100,7 +115,11 @@ impl Session {
                 Err(e) => return Outcome::close(at, Side::Client, cause_of(e, rest)),
             };
             let message = Message::new(head, rest, at);
-            match self.unlinked_verdict(message, steps) {
+            let verdict = match self.aftermath {
+                None => self.unlinked_verdict(message, steps),
+                Some(_) => self.verdict_after(message, statements, steps),
+            };
+            match verdict {
                 Verdict::Stop(Then::NeedServer) => return Outcome::new(at, self.hold_back(message, rest)),
                 Verdict::Stop(then) => return Outcome::new(at, then),
                 Verdict::Drop | Verdict::Pass | Verdict::Replaced | Verdict::PassFrom(_) => {
@@ -194,12 +213,12 @@ impl Session {
     fn on_client_linked(
         &mut self,
         link: &mut Link,
-        input: &[u8],
+        (input, begun): (&[u8], usize),
         statements: &dyn Statements,
         steps: &mut Steps,
         now: Moment,
     ) -> Outcome {
-        let mut at = self.drop_rest(input);
+        let mut at = begun + self.drop_rest(&input[begun..]);
         if link.to_server_left > 0 {
             let n = link.to_server_left.min(input.len() - at);
             steps.forward(Side::Server, at..at + n);
@@ -328,7 +347,12 @@ impl Session {
                 self.subject(link, message, statements, steps)
             }
             front::PARSE => match self.note_parse(link, message, steps) {
-                None => push(link, Expect::Parse),
+                None => {
+                    if message.bytes.get(HEADER_BYTES).is_some_and(|first| *first != 0) {
+                        link.has_named = Has::Some;
+                    }
+                    push(link, Expect::Parse)
+                }
                 Some(bytes) => self.collect(message, bytes),
             },
             front::BIND => match self.note_bind_unmanaged(link, message) {

@@ -168,6 +168,10 @@ impl Expected {
         self.queue.front()
     }
 
+    pub(crate) fn last(&self) -> Option<&Expect> {
+        self.queue.back()
+    }
+
     /// The number of the head.
     pub(crate) fn head_at(&self) -> u64 {
         self.head_at

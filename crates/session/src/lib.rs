@@ -9,6 +9,7 @@
 
 mod client;
 mod effects;
+mod ending;
 mod expect;
 mod free;
 mod hold;
@@ -18,6 +19,7 @@ mod looks;
 mod noted;
 mod params;
 mod prepared;
+mod revoke;
 mod round;
 mod server;
 mod session;
@@ -29,6 +31,7 @@ pub use free::{FreeStep, Freeing};
 pub use link::Link;
 pub use noted::{Kind, Noted, Noting, Seen, SeenText};
 pub use params::{Params, Tracked};
+pub use revoke::Revoked;
 pub use round::{Round, RoundStep, error_of};
 pub use session::Session;
 pub use statements::{Statement, StatementTable, Statements};

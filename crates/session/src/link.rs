@@ -119,6 +119,18 @@ pub struct Link {
     farewell: Option<Box<Cause>>,
     /// What clients have left behind in the server's session.
     pub(crate) left: Left,
+    /// Whether its holder has prepared statements of the protocol that are not managed.
+    pub(crate) has_named: Has,
+    /// Its holder's values as they were before the transaction that has changed some.
+    pub(crate) params_before: Option<Arc<Params>>,
+}
+
+/// Whether there is something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Has {
+    #[default]
+    None,
+    Some,
 }
 
 /// The end of a connection, as the server explains it.
@@ -158,6 +170,8 @@ impl Link {
             half_since: Moment(0),
             farewell: None,
             left: Left::default(),
+            has_named: Has::None,
+            params_before: None,
         }
     }
 

@@ -14,7 +14,7 @@ use plimsoll_wire::{HEADER_BYTES, encode};
 use crate::client::{Message, Verdict, may_pass_unknown, push, stop};
 use crate::expect::{Expect, Serials};
 use crate::left::Portal;
-use crate::link::{Link, Unnamed};
+use crate::link::{Has, Link, Unnamed};
 use crate::noted::{Kind, Noting, SeenText};
 use crate::session::Session;
 use crate::statements::{Closed, Named, Statement, Statements};
@@ -358,6 +358,7 @@ impl Session {
     /// The server has forgotten all statements (DEALLOCATE ALL, DISCARD ALL), for this client that means its names
     /// too. What was sent after that is still to come, and what it does holds.
     pub(crate) fn forget_statements(&mut self, link: &mut Link) {
+        link.has_named = Has::None;
         let Link { expected, prepared, .. } = link;
         prepared.clear();
         let mut later = Serials::default();

@@ -160,6 +160,9 @@ impl Session {
             && let Some(index) = tracked.index(name)
         {
             link.left.replayed(name);
+            if link.params_before.is_none() {
+                link.params_before = Some(self.params.clone());
+            }
             note_both(&mut self.params, &mut link.params, index, value);
         }
         Verdict::Pass
@@ -246,6 +249,9 @@ impl Session {
         }
         link.tx = tx;
         link.copy = CopyIn::None;
+        if tx == TxState::Idle && link.params_before.is_some() {
+            link.params_before = None;
+        }
         if link.left.is_pending() {
             link.left.ready(link.under_way(), tx);
         }

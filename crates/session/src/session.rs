@@ -8,9 +8,10 @@ use plimsoll_types::{Cause, Moment, Pins, PoolMode, Side, TxState};
 use plimsoll_wire::encode;
 
 use crate::expect::Expect;
-use crate::link::{Batch, CopyIn, Count, Link, Settling, Unnamed};
+use crate::link::{Batch, CopyIn, Count, Has, Link, Settling, Unnamed};
 use crate::noted::Noting;
 use crate::params::{Params, Tracked, set_query};
+use crate::revoke::Aftermath;
 use crate::statements::Names;
 use crate::steps::{Attach, CleanWhen, Holding, Kept, Release, Settings, Steps, Then};
 
@@ -36,6 +37,8 @@ pub struct Session {
     pub(crate) noting: Noting,
     /// Tells clients apart; 0: not known.
     number: u64,
+    /// What it still believes in though its server connection was taken.
+    pub(crate) aftermath: Option<Box<Aftermath>>,
 }
 
 /// Whether the client holds a server connection.
@@ -67,6 +70,7 @@ impl Session {
             requested: now,
             noting: Noting::Off,
             number: 0,
+            aftermath: None,
         }
     }
 
@@ -123,6 +127,7 @@ impl Session {
             // Somebody else may have prepared another one meanwhile.
             link.unnamed = Unnamed::Foreign;
             link.last_holder = self.number;
+            link.has_named = Has::None;
         }
         link.left.serve(self.settings.mode);
         if Arc::ptr_eq(&self.params, &link.params) {

@@ -10,6 +10,7 @@ mod notation;
 mod noted;
 mod pins;
 mod prepared;
+mod revoke;
 mod simple;
 mod splits;
 mod talk;
