@@ -53,6 +53,10 @@ pub(crate) static KEYS: &[Row<Draft>] = &[
     ("weight", Slot::Range(|d| &mut d.database.weight, 1, WEIGHT_MAX)),
     ("guaranteed_pool_size", Slot::Range(|d| &mut d.database.guaranteed_pool_size, 0, BUDGET_MAX)),
     ("spill", Slot::Spill(|d| &mut d.database.spill)),
+    ("leak_warn_after", Slot::LeakAfter(|d| &mut d.database.leak.warn_after)),
+    ("leak_cancel_after", Slot::LeakAfter(|d| &mut d.database.leak.cancel_after)),
+    ("leak_close_after", Slot::LeakAfter(|d| &mut d.database.leak.close_after)),
+    ("leak_act", Slot::LeakAct(|d| &mut d.database.leak.act)),
 ];
 
 /// Reads what stands behind `name =`.

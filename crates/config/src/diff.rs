@@ -111,6 +111,7 @@ fn limits_alike(a: &Database, b: &Database) -> bool {
         && a.weight == b.weight
         && a.guaranteed_pool_size == b.guaranteed_pool_size
         && a.spill == b.spill
+        && a.leak == b.leak
 }
 
 fn settings_differ(old: &Plan, new: &Plan) -> bool {

@@ -5,6 +5,7 @@ mod shown;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::leak::LeakAct;
 use crate::listeners::{self, ProxyListeners};
 use crate::near;
 use crate::network::{self, Network};
@@ -23,6 +24,8 @@ type At<T> = fn(&mut Own) -> &mut Option<T>;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
+/// The longest time of a policy about leaks.
+pub(crate) const LEAK_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// Shortest blocking period.
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 /// The default of `connect_backoff_min`.
@@ -63,6 +66,8 @@ pub(crate) enum Field {
     Networks(fn(&mut Own) -> &mut Vec<Network>),
     /// `off`, `memory` or `disk`.
     Spill,
+    /// `waiting` or `always`.
+    LeakAct,
     /// `on` or `off`.
     SpillInTransaction,
     /// An absolute path; empty is the default.
@@ -138,6 +143,18 @@ pub(crate) static KEYS: &[Key] = &[
     reload("leak_idle_threshold", "10s", Field::Time(|own| &mut own.leak_idle_threshold, SECOND, DAY)),
     reload("leak_age_floor", "30s", Field::Time(|own| &mut own.leak_age_floor, SECOND, DAY)),
     reload("leak_unread_threshold", "30s", Field::Time(|own| &mut own.leak_unread_threshold, SECOND, DAY)),
+    reload("leak_warn_after", "0 (off)", Field::TimeOrOff(|own| &mut own.leak.warn_after, SECOND, LEAK_MAX)),
+    reload(
+        "leak_cancel_after",
+        "0 (off)",
+        Field::TimeOrOff(|own| &mut own.leak.cancel_after, SECOND, LEAK_MAX),
+    ),
+    reload(
+        "leak_close_after",
+        "0 (off)",
+        Field::TimeOrOff(|own| &mut own.leak.close_after, SECOND, LEAK_MAX),
+    ),
+    reload("leak_act", "waiting", Field::LeakAct),
     reload("disclose_holders", "same_pool", Field::Disclose),
     reload("client_heartbeat", "0 (off)", Field::TimeOrOff(|own| &mut own.client_heartbeat, SECOND, DAY)),
     reload("proxy_protocol", "off", Field::Proxy),
@@ -213,6 +230,7 @@ impl Key {
             Field::Proxy => own.proxy_protocol = ProxyListeners::parse(text)?,
             Field::Networks(at) => *at(own) = network::list(text)?,
             Field::Spill => own.spill = spill(text)?,
+            Field::LeakAct => own.leak.act = Some(leak_act(text)?),
             Field::SpillInTransaction => own.spill_in_transaction = one_of(text, IN_TRANSACTION)?,
             Field::Folder(at) => {
                 let folder = Some(PathBuf::from(text)).filter(|_| !text.is_empty());
@@ -261,6 +279,7 @@ impl Field {
             Field::Proxy => listeners::EXPECTED.to_string(),
             Field::Networks(_) => network::EXPECTED.to_string(),
             Field::Spill => SPILL.expected.to_string(),
+            Field::LeakAct => LEAK_ACT.expected.to_string(),
             Field::SpillInTransaction => IN_TRANSACTION.expected.to_string(),
             Field::Folder(_) => "an absolute path".to_string(),
             Field::Name(_) => "a user of auth_file; empty is none".to_string(),
@@ -279,8 +298,8 @@ impl Field {
 }
 
 /// Words and what they stand for.
-struct Words<T: 'static> {
-    expected: &'static str,
+pub(crate) struct Words<T: 'static> {
+    pub(crate) expected: &'static str,
     all: &'static [(&'static str, T)],
 }
 
@@ -310,6 +329,11 @@ const SPILL: &Words<Spill> = &Words {
     all: &[("off", Spill::Off), ("memory", Spill::Memory), ("disk", Spill::Disk)],
 };
 
+pub(crate) const LEAK_ACT: &Words<LeakAct> = &Words {
+    expected: "waiting, always",
+    all: &[("waiting", LeakAct::Waiting), ("always", LeakAct::Always)],
+};
+
 const IN_TRANSACTION: &Words<SpillInTransaction> =
     &Words { expected: "on, off", all: &[("on", SpillInTransaction::On), ("off", SpillInTransaction::Off)] };
 
@@ -318,7 +342,12 @@ pub(crate) fn spill(text: &str) -> Result<Spill, Fault> {
     one_of(text, SPILL)
 }
 
-fn time_within(text: &str, min: Duration, max: Duration) -> Result<Duration, Fault> {
+/// A value of `leak_act`, likewise.
+pub(crate) fn leak_act(text: &str) -> Result<LeakAct, Fault> {
+    one_of(text, LEAK_ACT)
+}
+
+pub(crate) fn time_within(text: &str, min: Duration, max: Duration) -> Result<Duration, Fault> {
     let time = value::time(text).ok_or(Fault::Invalid(value::TIME_EXPECTED))?;
     if time < min || time > max {
         return Err(Fault::Wanted(format!("{} to {}", value::time_text(min), value::time_text(max))));

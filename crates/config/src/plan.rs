@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use plimsoll_types::{PoolMode, Secret, SslMode};
 
+use crate::leak::LeakKeys;
 use crate::place::{Place, Places, Section};
 use crate::target::TargetLine;
 
@@ -491,6 +492,8 @@ pub struct Database {
     pub guaranteed_pool_size: Option<u32>,
     /// `spill=`: where results go that their clients do not read.
     pub spill: Option<Spill>,
+    /// `leak_warn_after=` and the others: what is done about connections that are kept and not used.
+    pub leak: LeakKeys,
     /// `client_encoding=`, `datestyle=`, `timezone=`, `application_name=` to start with: (name, value).
     pub startup: Vec<(String, String)>,
 }
@@ -524,6 +527,8 @@ pub struct UserSettings {
     pub guaranteed_pool_size: Option<u32>,
     /// `spill=`: as a database's, and before it.
     pub spill: Option<Spill>,
+    /// `leak_warn_after=` and the others: as a database's, and before it, key by key.
+    pub leak: LeakKeys,
 }
 
 /// What a reload has to do.

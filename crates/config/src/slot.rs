@@ -5,6 +5,7 @@ use std::time::Duration;
 use plimsoll_types::PoolMode;
 
 use crate::connstr;
+use crate::leak::LeakAct;
 use crate::mistake::Mistake;
 use crate::near;
 use crate::own;
@@ -30,6 +31,10 @@ pub(crate) enum Slot<T> {
     PoolMode(At<T, PoolMode>),
     /// A key of our own: `off`, `memory` or `disk`.
     Spill(At<T, Spill>),
+    /// A key of our own: a time with a unit, from a second on; 0 is off.
+    LeakAfter(At<T, Duration>),
+    /// A key of our own: `waiting` or `always`.
+    LeakAct(At<T, LeakAct>),
     /// Whatever this function makes of it.
     Own(fn(&mut T, &str) -> Result<(), Fault>),
 }
@@ -100,6 +105,11 @@ impl<T> Slot<T> {
                 *at(into) = Some(pool_mode(text).ok_or_else(wanted)?);
             }
             Slot::Spill(at) => *at(into) = Some(own::spill(text)?),
+            Slot::LeakAfter(at) if text == "0" => *at(into) = Some(Duration::ZERO),
+            Slot::LeakAfter(at) => {
+                *at(into) = Some(own::time_within(text, Duration::from_secs(1), own::LEAK_MAX)?);
+            }
+            Slot::LeakAct(at) => *at(into) = Some(own::leak_act(text)?),
             Slot::Own(take) => take(into, text)?,
         }
         Ok(())
@@ -115,6 +125,11 @@ pub(crate) fn reference<T>(rows: &[Row<T>]) -> String {
         Slot::Seconds(_) => "works; seconds".to_string(),
         Slot::PoolMode(_) => "works; session, transaction, statement".to_string(),
         Slot::Spill(_) => "ours; off, memory, disk".to_string(),
+        Slot::LeakAfter(_) => {
+            let (min, max) = (value::time_text(Duration::from_secs(1)), value::time_text(own::LEAK_MAX));
+            format!("ours; 0, or a time, {min} to {max}")
+        }
+        Slot::LeakAct(_) => format!("ours; {}", own::LEAK_ACT.expected),
     };
     rows.iter().map(|(name, slot)| format!("| `{name}` | {} |\n", here(slot))).collect()
 }

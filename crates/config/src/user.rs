@@ -21,6 +21,10 @@ pub(crate) static KEYS: &[Row<UserSettings>] = &[
     ("weight", Slot::Range(|u| &mut u.weight, 1, WEIGHT_MAX)),
     ("guaranteed_pool_size", Slot::Range(|u| &mut u.guaranteed_pool_size, 0, BUDGET_MAX)),
     ("spill", Slot::Spill(|u| &mut u.spill)),
+    ("leak_warn_after", Slot::LeakAfter(|u| &mut u.leak.warn_after)),
+    ("leak_cancel_after", Slot::LeakAfter(|u| &mut u.leak.cancel_after)),
+    ("leak_close_after", Slot::LeakAfter(|u| &mut u.leak.close_after)),
+    ("leak_act", Slot::LeakAct(|u| &mut u.leak.act)),
 ];
 
 /// Reads what stands behind `name =`.

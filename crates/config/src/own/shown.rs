@@ -1,7 +1,7 @@
 //! The keys of `[plimsoll]` as `SHOW CONFIG` writes them.
 
 use super::{
-    At, CANCEL_ON_CLIENT_LOSS, DISCLOSE, FAIRNESS, Field, IN_TRANSACTION, KEYS, Key, LEDGER, SPILL,
+    At, CANCEL_ON_CLIENT_LOSS, DISCLOSE, FAIRNESS, Field, IN_TRANSACTION, KEYS, Key, LEAK_ACT, LEDGER, SPILL,
     STATEMENTS, Words,
 };
 use crate::plan::{Compat, Own, Shown};
@@ -31,7 +31,7 @@ impl Key {
             Field::Workers | Field::Budget | Field::Compat | Field::Ledger | Field::Statements => {
                 self.default
             }
-            Field::Disclose | Field::Fairness | Field::Proxy => self.default,
+            Field::Disclose | Field::Fairness | Field::Proxy | Field::LeakAct => self.default,
             Field::Spill | Field::SpillInTransaction | Field::Folder(_) | Field::Count(..) => self.default,
             Field::CancelOnClientLoss | Field::Time(..) | Field::Size(..) => {
                 self.default.split(';').next().unwrap_or(self.default)
@@ -59,6 +59,7 @@ impl Field {
             }
             Field::Proxy => Some(own.proxy_protocol.to_string()),
             Field::Spill => word(own.spill, SPILL),
+            Field::LeakAct => word(own.leak.act.unwrap_or_default(), LEAK_ACT),
             Field::SpillInTransaction => word(own.spill_in_transaction, IN_TRANSACTION),
             Field::Networks(at) => {
                 let all: Vec<String> = at(own).iter().map(ToString::to_string).collect();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::leak::LeakKeys;
 use crate::listeners::ProxyListeners;
 use crate::network::Network;
 use crate::target::Budget;
@@ -79,6 +80,8 @@ pub struct Own {
     pub leak_age_floor: Option<Duration>,
     /// `leak_unread_threshold` (default 30 s): how long a result may wait for its reader.
     pub leak_unread_threshold: Option<Duration>,
+    /// `leak_warn_after` and the others (default: off).
+    pub leak: LeakKeys,
     /// `disclose_holders`.
     pub disclose_holders: Disclose,
     /// `client_heartbeat`: after how long a client that says nothing and is told nothing gets a message which it must
