@@ -51,6 +51,10 @@ pub(crate) enum Failure {
     AdminDatabase(Deed, String),
     /// KILL_CLIENT with something that is not a number.
     InvalidClientId,
+    /// A command of ours with words it does not have: how it is written.
+    Usage(&'static str),
+    /// CAP … OFF where there is none.
+    NoSuchCap,
     /// SET with an unknown key or a bad value; the reason is logged.
     SetFailed(String),
     /// RELOAD with mistakes in the files; the mistakes are logged. How many there are.
@@ -97,6 +101,8 @@ impl Failure {
             Failure::DatabaseRequired => "a database is required".into(),
             Failure::AdminDatabase(deed, name) => format!("cannot {} admin db: {name}", deed.as_str()).into(),
             Failure::InvalidClientId => "invalid client pointer supplied".into(),
+            Failure::Usage(usage) => format!("write it so: {usage}").into(),
+            Failure::NoSuchCap => "there is no such cap".into(),
             Failure::SetFailed(_) => "SET failed".into(),
             Failure::ReloadFailed(_) => "RELOAD failed, see logs for additional details".into(),
             Failure::Control(error) => control_message(error),
@@ -113,6 +119,8 @@ impl Failure {
             | Failure::DatabaseRequired
             | Failure::AdminDatabase(..)
             | Failure::InvalidClientId
+            | Failure::Usage(_)
+            | Failure::NoSuchCap
             | Failure::SetFailed(_)
             | Failure::Control(_) => SqlState::PROTOCOL_VIOLATION,
         }
@@ -120,9 +128,11 @@ impl Failure {
 
     fn sqlstate(&self) -> SqlState {
         match self {
-            Failure::InvalidCommand(_) | Failure::BadArguments | Failure::DatabaseRequired => {
-                SqlState::SYNTAX_ERROR
-            }
+            Failure::InvalidCommand(_)
+            | Failure::BadArguments
+            | Failure::DatabaseRequired
+            | Failure::Usage(_) => SqlState::SYNTAX_ERROR,
+            Failure::NoSuchCap => SqlState::UNDEFINED_OBJECT,
             Failure::AdminNeeded => SqlState::INSUFFICIENT_PRIVILEGE,
             Failure::AdminDatabase(..) => SqlState::FEATURE_NOT_SUPPORTED,
             Failure::InvalidClientId | Failure::SetFailed(_) => INVALID_PARAMETER_VALUE,
@@ -144,6 +154,8 @@ impl Failure {
             | Failure::DatabaseRequired
             | Failure::AdminDatabase(..)
             | Failure::InvalidClientId
+            | Failure::Usage(_)
+            | Failure::NoSuchCap
             | Failure::Control(_) => None,
         }
     }
@@ -163,7 +175,8 @@ impl Failure {
             Failure::InvalidClientId => Some("Write the id or ptr of a client: SHOW CLIENTS."),
             Failure::SetFailed(_) => Some("SHOW CONFIG lists all keys."),
             Failure::Control(error) => control_hint(error),
-            Failure::AdminDatabase(..) | Failure::ReloadFailed(_) => None,
+            Failure::NoSuchCap => Some("CAP lists all caps."),
+            Failure::AdminDatabase(..) | Failure::ReloadFailed(_) | Failure::Usage(_) => None,
         }
     }
 }
@@ -177,6 +190,7 @@ fn control_message(error: &ControlError) -> Cow<'static, str> {
         ControlError::DatabasesPaused => "cannot suspend with paused databases".into(),
         ControlError::ShuttingDown => "pooler is shutting down".into(),
         ControlError::ClientNotFound => "client not found".into(),
+        ControlError::NoSuchHold(hold) => format!("no such hold: {hold}").into(),
     }
 }
 
@@ -188,7 +202,7 @@ fn control_sqlstate(error: &ControlError) -> SqlState {
         | ControlError::AlreadyPaused
         | ControlError::DatabasesPaused => SqlState::NOT_IN_STATE,
         ControlError::ShuttingDown => SqlState::ADMIN_SHUTDOWN,
-        ControlError::ClientNotFound => SqlState::UNDEFINED_OBJECT,
+        ControlError::ClientNotFound | ControlError::NoSuchHold(_) => SqlState::UNDEFINED_OBJECT,
     }
 }
 
@@ -200,6 +214,9 @@ fn control_hint(error: &ControlError) -> Option<&'static str> {
             Some("RESUME each database that is paused by its name first: SHOW DATABASES.")
         }
         ControlError::ClientNotFound => Some("SHOW CLIENTS lists the ids."),
+        ControlError::NoSuchHold(_) => {
+            Some("SHOW HOLDS lists those that are open; SHOW HISTORY some of those that have ended.")
+        }
         ControlError::PoolerNotPaused => {
             Some("PAUSE and KILL of a database end with RESUME and its name: SHOW DATABASES.")
         }

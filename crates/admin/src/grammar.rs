@@ -7,6 +7,7 @@
 //! call   = blanks WORD [ blanks WORD ] blanks [ ";" blanks ]
 //! show   = blanks "show" blanks WORD blanks WORD blanks [ ";" blanks ]      (ours)
 //! explain = blanks "explain" blanks "admission" [ blanks WORD [ blanks WORD ] ] blanks [ ";" blanks ]   (ours)
+//! words  = blanks ("release" | "cap") { blanks (WORD | STRING) } blanks [ ";" blanks ]   (ours)
 //! set    = blanks "set" blanks WORD [blanks] ("=" | "to") [blanks] (WORD | STRING) blanks [ ";" blanks ]
 //! WORD   = '"' … '"' with "" for a quote, or letters, digits and underscores
 //! STRING = "'" … "'" with '' for a quote
@@ -20,6 +21,9 @@ const COMMAND_BYTES_MAX: usize = 15;
 const ARGUMENT_BYTES_MAX: usize = 63;
 /// Longest value of SET, bytes.
 const VALUE_BYTES_MAX: usize = 255;
+
+/// Most words behind a command that takes several.
+const WORDS_MAX: usize = 12;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,13 @@ pub(crate) enum Line {
         /// As whom.
         user: Option<String>,
     },
+    /// `RELEASE …` and `CAP …`: not PgBouncer's.
+    Words {
+        /// The command word as written.
+        command: String,
+        /// What comes behind it, unquoted.
+        words: Vec<String>,
+    },
     /// `SET key = value`.
     Set {
         /// The key as written, unquoted.
@@ -61,6 +72,7 @@ pub(crate) enum Line {
 /// is longer than any word that means something here.
 pub(crate) fn parse(text: &str) -> Result<Line, Failure> {
     let line = explain(text)
+        .or_else(|| words(text))
         .or_else(|| call(text))
         .or_else(|| set(text))
         .or_else(|| show(text))
@@ -76,6 +88,7 @@ fn fits(line: &Line) -> bool {
         Line::Explain { database, user } => {
             [database, user].into_iter().flatten().all(|name| name.len() <= ARGUMENT_BYTES_MAX)
         }
+        Line::Words { words, .. } => words.iter().all(|word| word.len() <= VALUE_BYTES_MAX),
         Line::Show { what, of } => what.len() <= ARGUMENT_BYTES_MAX && of.len() <= ARGUMENT_BYTES_MAX,
         Line::Set { key, value } => {
             !key.is_empty() && key.len() <= ARGUMENT_BYTES_MAX && value.len() <= VALUE_BYTES_MAX
@@ -112,6 +125,24 @@ fn show(text: &str) -> Option<Line> {
     let (of, rest) = word(blanks(rest))?;
     let takes_two = ["holds", "why"].iter().any(|known| what.eq_ignore_ascii_case(known));
     (takes_two && ended(rest)).then_some(Line::Show { what, of })
+}
+
+fn words(text: &str) -> Option<Line> {
+    let (command, mut rest) = word(blanks(text))?;
+    if !["release", "cap"].iter().any(|known| command.eq_ignore_ascii_case(known)) {
+        return None;
+    }
+    let mut words = Vec::new();
+    while !ended(rest) && words.len() < WORDS_MAX {
+        let after = blanks(rest);
+        if after.len() == rest.len() {
+            return None;
+        }
+        let (one, next) = quoted(after, '\'').or_else(|| word(after))?;
+        words.push(one);
+        rest = next;
+    }
+    ended(rest).then_some(Line::Words { command, words })
 }
 
 fn explain(text: &str) -> Option<Line> {

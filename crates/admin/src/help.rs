@@ -15,6 +15,9 @@ const OWN_SHOWS: &str = "
 \tSHOW HOLDS FULL
 \tSHOW WHY <client_id>
 \tSHOW SPILLS|SPILL_STORE
+\tSHOW ACTIONS
+\tRELEASE HOLD <hold> [IDLE <seconds>] [CLOSE] [FORCE]
+\tCAP [APP|HOST <name> <number> [FOR <seconds>] | OFF]
 \tSHOW TARGETS|POOL_KEYS|LIVENESS
 \tEXPLAIN ADMISSION [<db> [<user>]]
 \tSHOW MOVES";

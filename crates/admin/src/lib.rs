@@ -13,6 +13,7 @@ mod failure;
 mod grammar;
 mod help;
 mod pooler;
+mod release;
 mod reload;
 mod show;
 mod table;
@@ -95,6 +96,13 @@ impl AdminConsole {
             Line::Explain { database, user } => {
                 let lines = explain::answer(pooler, visitor, database.as_deref(), user.as_deref())?;
                 return Ok(Reply::Now(answer::table(&show::sentences(lines))));
+            }
+            Line::Words { command, words } => {
+                require_admin(level)?;
+                return match command.eq_ignore_ascii_case("cap") {
+                    true => release::cap(pooler, visitor, &words),
+                    false => release::release(pooler, visitor, &words),
+                };
             }
             Line::Call { command, argument } => (command, argument),
         };

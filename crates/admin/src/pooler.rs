@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_config::Plan;
+use plimsoll_pool::{CapOf, CapView};
 use plimsoll_proxy::{
-    AdmissionView, ClientView, Control, ControlError, DatabaseView, FoundView, HoldView, HouseView, KeyView,
-    LifeView, ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView,
-    TargetView, VisitorView, WaiterView,
+    AdmissionView, ClientView, Control, ControlError, DatabaseView, DeedView, FoundView, HoldView, HouseView,
+    KeyView, LifeView, ListsView, PoolView, ReleaseAsk, Released, Reloaded, ServerView, Shutdown, SiteView,
+    SpillView, StatsView, StoreView, TargetView, VisitorView, WaiterView,
 };
 
 /// A host name of a server.
@@ -93,6 +94,11 @@ pooler! {
     fn spills(&self) -> Vec<SpillView>;
     fn spill_store(&self) -> StoreView;
     fn history(&self) -> Vec<HoldView>;
+    fn actions(&self) -> Vec<DeedView>;
+    fn release(&self, ask: ReleaseAsk, by: &str) -> Result<Released, ControlError>;
+    fn set_cap(&self, of: CapOf, max: u32, lasting: Option<Duration>, by: &str);
+    fn remove_cap(&self, of: &CapOf, by: &str) -> bool;
+    fn caps(&self) -> Vec<(CapView, Option<Duration>)>;
     fn visitors(&self) -> Vec<VisitorView>;
     fn house(&self) -> HouseView;
     fn targets(&self) -> Vec<TargetView>;

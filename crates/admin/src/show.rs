@@ -131,6 +131,7 @@ pub(crate) const OWN_SHOWS: &[Show] =
 
 /// The ledger: there in both shapes, since nobody meets it by accident and everybody needs it in a bad night.
 pub(crate) const LEDGER_SHOWS: &[Show] = &[
+    Show { name: "actions", columns: holds::ACTIONS, appended: &[], rows: holds::action_rows },
     Show { name: "history", columns: holds::HISTORY, appended: &[], rows: holds::history_rows },
     Show { name: "holds", columns: holds::HOLDS, appended: &[], rows: holds::hold_rows },
     Show { name: "leaks", columns: sites::LEAKS, appended: &[], rows: sites::leak_rows },

@@ -41,10 +41,10 @@ pub(crate) fn fields(body: &[u8]) -> String {
     fields.join(" ")
 }
 
-pub(crate) const ADMIN: Visitor<'_> = Visitor { level: Level::Admin, user: "admin" };
+pub(crate) const ADMIN: Visitor<'_> = Visitor { level: Level::Admin, user: "admin", from: "127.0.0.1:1" };
 
 fn reply(console: &AdminConsole, still: &Still, level: Level, text: &str) -> Reply {
-    console.answer(still, Visitor { level, user: "tester" }, text.as_bytes())
+    console.answer(still, Visitor { level, user: "tester", from: "127.0.0.1:1" }, text.as_bytes())
 }
 
 /// What an admin is told at once, as text: one line per message, `Z` left out after checking that it is the last.
@@ -56,6 +56,7 @@ fn said_to(console: &AdminConsole, still: &Still, level: Level, text: &str) -> V
     match reply(console, still, level, text) {
         Reply::Now(bytes) | Reply::When(_, bytes) => spell(&bytes),
         Reply::Ask(reply) => spell(&reply(Vec::new())),
+        Reply::Then(_, reply) => spell(&reply()),
         Reply::Exit => vec!["exit".to_string()],
     }
 }
@@ -397,4 +398,32 @@ fn the_welcome_is_pgbouncers() {
     ];
     let welcome = console(Compat::Pgbouncer).welcome();
     assert_eq!(welcome, expected.map(|(name, value)| (name, value.to_string())));
+}
+
+#[test]
+fn release_and_cap_are_for_administrators_and_say_who_they_were() {
+    let (console, still) = (console(Compat::Plimsoll), Still::new(Compat::Plimsoll));
+    let refused = said_to(&console, &still, Level::Stats, "RELEASE HOLD 1");
+    assert!(refused[0].contains("admin access needed"), "{refused:?}");
+    assert_eq!(said(&console, &still, "CAP APP 'web \"1\"' 5 FOR 3600"), ["T", "C SHOW"]);
+    assert_eq!(said(&console, &still, "cap host known off;"), ["T", "C SHOW"]);
+    let told = said(&console, &still, "CAP HOST unknown OFF");
+    assert!(told[0].contains("there is no such cap"), "{told:?}");
+    let told = said(&console, &still, "release hold 12 force");
+    assert!(told[0].contains("no such hold: 12"), "{told:?}");
+    for wrong in
+        ["RELEASE", "RELEASE 12", "CAP APP", "CAP APP a", "CAP SITE a 5", "CAP APP a 5 FOR", "CAP APP a -1"]
+    {
+        let told = said(&console, &still, wrong);
+        assert!(told[0].starts_with('E'), "{wrong}: {told:?}");
+    }
+    assert_eq!(
+        *still.told.borrow(),
+        [
+            "cap Application(\"web \\\"1\\\"\") 5 Some(3600s) CAP by tester (127.0.0.1:1)",
+            "uncap Host(\"known\") CAP by tester (127.0.0.1:1)",
+            "uncap Host(\"unknown\") CAP by tester (127.0.0.1:1)",
+            "release 12 RELEASE by tester (127.0.0.1:1)",
+        ]
+    );
 }

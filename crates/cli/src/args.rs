@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::act::span;
+
 #[cfg(test)]
 mod tests;
 
@@ -60,6 +62,24 @@ pub enum Ask {
     /// Holds that have ended and were long, waited for or acted upon
     #[command(after_help = "Example:\n  plimsoll history --limit 20")]
     History(TableArgs),
+    /// What policies and administrators have done about holds
+    #[command(after_help = "Example:\n  plimsoll actions --limit 20")]
+    Actions(TableArgs),
+    /// Take server connections back from those who keep them
+    ///
+    /// What they have begun is rolled back; their clients stay, and hear that their transaction has failed until they
+    /// end it. A dry run unless --yes.
+    #[command(
+        after_help = "Examples:\n  plimsoll release 1234                                what would be done\n  plimsoll release 1234 --yes\n  plimsoll release --app 'web-*' --idle-over 60s --yes"
+    )]
+    Release(ReleaseArgs),
+    /// At most so many server connections at once for an application or a host, for a while
+    ///
+    /// Others of it wait until one comes back. Without arguments: the caps there are. A dry run unless --yes.
+    #[command(
+        after_help = "Examples:\n  plimsoll cap --app report 5 --for 1h --yes\n  plimsoll cap --host 10.0.0.7 off --yes\n  plimsoll cap"
+    )]
+    Cap(CapArgs),
     /// What runs at the servers: ours and foreign
     #[command(after_help = "Example:\n  plimsoll backends --database shop")]
     Backends(TableArgs),
@@ -100,6 +120,87 @@ pub enum Ask {
         #[command(flatten)]
         lines: LineArgs,
     },
+}
+
+/// Of `release`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReleaseArgs {
+    /// The hold: its number in plimsoll holds --wide
+    #[arg(required_unless_present_any = ["site", "app", "host", "user", "database"])]
+    pub(crate) hold: Option<u64>,
+    /// All holds of this site: its number, or its words (* for any part)
+    #[arg(long, value_name = "SITE", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) site: Option<String>,
+    /// All holds of this application_name (* for any part)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) app: Option<String>,
+    /// All holds of clients from this address (* for any part)
+    #[arg(long, value_name = "ADDRESS", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) host: Option<String>,
+    /// All holds of this login user (* for any part)
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) user: Option<String>,
+    /// All holds in this database (* for any part)
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) database: Option<String>,
+    /// Only those that have not been used for so long: 60s, 5min, 1h
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(crate) idle_over: Option<Duration>,
+    /// Close the clients
+    #[arg(long)]
+    pub(crate) close: bool,
+    /// Those too that are executing: their statement is cancelled
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: WhereArgs,
+}
+
+/// Of `cap`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct CapArgs {
+    /// How many at once, or off
+    #[arg(value_name = "NUMBER|off", value_parser = cap_number, requires = "whom")]
+    pub(crate) number: Option<CapNumber>,
+    /// Clients that call themselves so
+    #[arg(long, value_name = "NAME", group = "whom", requires = "number")]
+    pub(crate) app: Option<String>,
+    /// Clients from this address
+    #[arg(long, value_name = "ADDRESS", group = "whom", requires = "number", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) host: Option<String>,
+    /// For so long: 60s, 5min, 1h [default: until the pooler ends]
+    #[arg(long = "for", value_name = "TIME", value_parser = span, requires = "number")]
+    pub(crate) lasting: Option<Duration>,
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: WhereArgs,
+}
+
+/// How many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CapNumber {
+    /// At most so many.
+    Max(u32),
+    /// As many as they like.
+    Off,
+}
+
+fn cap_number(text: &str) -> Result<CapNumber, String> {
+    if text == "off" {
+        return Ok(CapNumber::Off);
+    }
+    text.parse().map(CapNumber::Max).map_err(|_| "a whole number, 0 or more, or off".to_string())
 }
 
 /// What clients are counted by.

@@ -6,6 +6,7 @@
 //! questions to a PostgreSQL server instead, for `plimsoll check`. What comes back is taken by the names of its columns, as far
 //! as they are needed, so that a console with more or fewer of them can be read as well.
 
+mod act;
 mod age;
 mod args;
 mod draw;
@@ -42,7 +43,12 @@ const LEAKS: u8 = 3;
 
 /// Answers: 0 when all is well, 1 for a failure, 3 for a leak that `--check` found.
 pub fn ask(ask: &Ask) -> ExitCode {
-    match report::report(ask, &System) {
+    let answered = match ask {
+        Ask::Release(args) => act::release(ask, args, &System).map(|()| Ends::Well),
+        Ask::Cap(args) => act::cap(ask, args, &System).map(|()| Ends::Well),
+        _ => report::report(ask, &System),
+    };
+    match answered {
         Ok(Ends::Well) => ExitCode::SUCCESS,
         Ok(Ends::Leaks) => ExitCode::from(LEAKS),
         // Whoever read it has seen enough: `plimsoll holds | head`.

@@ -166,6 +166,40 @@ const HISTORY: &[Shown] = &[
     TAGS,
     LAST,
 ];
+const ACTIONS: &[Shown] = &[
+    shown(&["ago"], "ago", 0),
+    shown(&["what"], "what", 0),
+    shown(&["by"], "by", 1),
+    shown(&["hold"], "hold", 2),
+    APP,
+    HOST,
+    DATABASE,
+    USER,
+    STATE,
+    shown(&["idle"], "unused", 2),
+    SITE,
+];
+const RELEASE: &[Shown] = &[
+    shown(&["hold"], "hold", 0),
+    CLIENT,
+    APP,
+    HOST,
+    DATABASE,
+    STATE,
+    AGE,
+    IDLE,
+    PINS,
+    shown(&["result"], "result", 0),
+];
+const CAPS: &[Shown] = &[
+    shown(&["of"], "of", 0),
+    shown(&["name"], "name", 0),
+    shown(&["max"], "max", 0),
+    shown(&["used"], "used", 0),
+    shown(&["waiting"], "waiting", 0),
+    shown(&["left"], "left", 1),
+    shown(&["by"], "by", 2),
+];
 const BACKENDS: &[Shown] = &[
     shown(&["target", "server"], "target", 5),
     PID,
@@ -218,6 +252,10 @@ impl<'a> Question<'a> {
             }
             Ask::Pins(table) => of_table("PINS", "pins", PIN_COLUMNS, table),
             Ask::History(table) => of_table("HISTORY", "ended holds", HISTORY, table),
+            Ask::Actions(table) => of_table("ACTIONS", "actions", ACTIONS, table),
+            // What they do is their own; this is how it is shown.
+            Ask::Release(args) => of_act("SHOW HOLDS", "holds", RELEASE, &args.place),
+            Ask::Cap(args) => of_act("CAP", "caps", CAPS, &args.place),
             Ask::Backends(table) => of_table("BACKENDS", "backends", BACKENDS, table),
             Ask::Clients { by, table } if by.is_empty() => of_table("VISITORS", "clients", CLIENTS, table),
             Ask::Clients { by, table } => {
@@ -226,6 +264,20 @@ impl<'a> Question<'a> {
             }
         }
     }
+}
+
+/// Nothing is filtered or watched here.
+static ALL: PickArgs = PickArgs { database: None, user: None, app: None, site: None, limit: None };
+static ONCE: LookArgs = LookArgs { json: false, watch: None };
+
+fn of_act<'a>(
+    command: &str,
+    noun: &'static str,
+    columns: &'static [Shown],
+    place: &'a WhereArgs,
+) -> Question<'a> {
+    let shape = Shape::Table(columns, Rows { pick: &ALL, width: Width::Fitted });
+    Question { command: command.to_string(), noun, shape, judge: Judge::No, place, look: &ONCE }
 }
 
 /// A name as the console reads it.

@@ -1,5 +1,6 @@
 //! One book for the process: sites and what is usual for them, verdicts, and the holds worth remembering.
 
+mod deeds;
 mod flow;
 mod histogram;
 mod history;
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 
 use plimsoll_types::{HoldId, Moment, PoolId};
 
+pub use deeds::{DEEDS_MAX, Deed, What};
 pub use flow::Need;
 pub use histogram::Histogram;
 pub use history::{HISTORY_MAX, How, Past, Who};
@@ -18,6 +20,7 @@ pub use verdict::{Level, Rule, Thresholds, Verdict};
 
 use crate::holds::{Ended, HoldCopy, HoldState, Provenance, Text};
 use crate::site::SiteId;
+use deeds::Deeds;
 use flow::Flows;
 use history::History;
 
@@ -111,6 +114,7 @@ pub struct Book {
     missed: HashMap<PoolId, Moment>,
     flows: Flows,
     history: History,
+    deeds: Deeds,
     events: Vec<BookEvent>,
     round: u32,
 }
@@ -126,6 +130,7 @@ impl Book {
             missed: HashMap::new(),
             flows: Flows::default(),
             history: History::default(),
+            deeds: Deeds::default(),
             events: Vec::new(),
             round: 0,
         }
@@ -322,6 +327,16 @@ impl Book {
     /// Holds worth remembering that have ended, the newest first.
     pub fn history(&self) -> impl Iterator<Item = &Past> {
         self.history.iter()
+    }
+
+    /// Something was done about a hold.
+    pub fn note_deed(&mut self, deed: Deed) {
+        self.deeds.push(deed);
+    }
+
+    /// What was done about holds, the newest first.
+    pub fn deeds(&self) -> impl Iterator<Item = &Deed> {
+        self.deeds.iter()
     }
 
     /// What a pool needs by what went through it in the last minutes.

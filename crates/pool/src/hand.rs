@@ -140,7 +140,7 @@ impl Pools {
 
 impl WaitCause {
     /// The cause a client is told.
-    pub(crate) fn cause(self) -> Cause {
+    pub fn cause(self) -> Cause {
         match self {
             WaitCause::QueryWaitTimeout => Cause::QueryWaitTimeout,
             WaitCause::QueryTimeout => Cause::QueryTimeoutWaiting,

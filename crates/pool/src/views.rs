@@ -6,6 +6,7 @@ use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, TargetId, UserId
 
 use crate::Pools;
 use crate::nouns::{BudgetSource, PoolCounts, SlotState, SlotView, TargetView};
+use crate::pool::Pool;
 use crate::slots::{Fate, Origin, Slot};
 
 impl Pools {
@@ -42,6 +43,13 @@ impl Pools {
     /// A slot's view.
     pub fn slot(&self, slot: SlotId) -> Option<SlotView> {
         self.slots.find(slot).map(|found| self.view(slot, found))
+    }
+
+    /// Clients that wait for something at the server of this connection, in whatever pool.
+    pub fn waiting_for(&self, slot: SlotId) -> u32 {
+        let Some(target) = self.slots.find(slot).map(|slot| slot.target) else { return 0 };
+        let leads_there = |pool: &Pool| pool.spec().targets.contains(&target);
+        self.all_pools().filter(|(_, pool)| leads_there(pool)).map(|(_, pool)| pool.queue.len()).sum()
     }
 
     /// Whether a connection was opened out of `reserve_pool_size`: PgBouncer logs `taking connection from

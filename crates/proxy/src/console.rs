@@ -9,7 +9,7 @@ use plimsoll_pool::{PoolCounts, SlotState};
 use plimsoll_types::{Cause, PoolMode};
 
 use crate::ask::ServerFacts;
-use crate::control::Control;
+use crate::control::{Control, Released};
 use crate::stats::Totals;
 
 /// What a console user may do.
@@ -28,10 +28,15 @@ pub struct Visitor<'a> {
     pub level: Level,
     /// Its login user.
     pub user: &'a str,
+    /// Where it comes from.
+    pub from: &'a str,
 }
 
 /// Makes a reply of what the servers said.
 pub type OfFacts = Box<dyn FnOnce(Vec<ServerFacts>) -> Vec<u8> + Send>;
+
+/// Makes a reply when what was waited for has come true.
+pub type OfThen = Box<dyn FnOnce() -> Vec<u8> + Send>;
 
 /// The answer to a console command. `bytes` are whole protocol messages, ReadyForQuery included.
 pub enum Reply {
@@ -40,6 +45,8 @@ pub enum Reply {
     /// Send these bytes as soon as the condition holds. While it waits a cancel request ends the wait (and undoes
     /// a PAUSE).
     When(Until, Vec<u8>),
+    /// The same, with what is to be sent made then.
+    Then(Until, OfThen),
     /// Ask the servers, and send what comes of their answers.
     Ask(OfFacts),
     /// The process ends at once; no reply.
@@ -51,6 +58,7 @@ impl std::fmt::Debug for Reply {
         match self {
             Reply::Now(bytes) => f.debug_tuple("Now").field(bytes).finish(),
             Reply::When(until, bytes) => f.debug_tuple("When").field(until).field(bytes).finish(),
+            Reply::Then(until, _) => f.debug_tuple("Then").field(until).finish(),
             Reply::Ask(_) => f.write_str("Ask"),
             Reply::Exit => f.write_str("Exit"),
         }
@@ -66,6 +74,8 @@ pub enum Until {
     Flushed,
     /// No server connection of the database (or any) is left that has to be renewed (WAIT_CLOSE).
     Renewed(Option<String>),
+    /// What has come of an order is known (RELEASE).
+    Released(Released),
 }
 
 /// The console. Called on the control thread only, so it may take its time without harming a query.
@@ -293,6 +303,8 @@ pub enum ControlError {
     ShuttingDown,
     /// `client not found`.
     ClientNotFound,
+    /// RELEASE of a hold that is not there (any more).
+    NoSuchHold(u64),
 }
 
 /// How the process ends.

@@ -3,6 +3,7 @@
 mod ledger;
 mod lives;
 mod memory;
+mod release;
 mod suspend;
 mod targets;
 mod tidy;
@@ -23,6 +24,7 @@ use crate::entry::ClientEntry;
 use crate::hub::{Core, Hub, Phase};
 use crate::security::Security;
 use crate::stats::Totals;
+pub use release::{ReleaseAsk, ReleaseClient, ReleaseExecuting, Released};
 pub(crate) use suspend::Suspension;
 pub use targets::{AdmissionView, KeyView, PartView, SaidView, TargetView};
 
@@ -286,6 +288,7 @@ impl Control {
                 Err(_) => true,
             },
             Until::Flushed => self.is_flushed(),
+            Until::Released(released) => released.is_known(),
             Until::Renewed(None) => self.hub.core.lock().pools.is_renewed(None),
             Until::Renewed(Some(name)) => match self.database(name) {
                 Ok(database) => self.hub.core.lock().pools.is_renewed(Some(database.id)),

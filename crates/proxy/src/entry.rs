@@ -16,6 +16,7 @@ use socket2::Socket;
 
 use crate::console::ClientState;
 use crate::liveness::{Heart, Life};
+use crate::order::Order;
 use crate::server::ServerConn;
 use crate::socket::Secured;
 
@@ -101,6 +102,10 @@ pub(crate) struct Mail {
     pub(crate) kill: Option<Box<Cause>>,
     /// It has to go if it is a session at rest, so that nothing is cut off.
     pub(crate) quit: Option<Box<Cause>>,
+    /// It has to give up its server connection.
+    pub(crate) order: Option<Box<Order>>,
+    /// It may join the queue of its pool.
+    pub(crate) admitted: bool,
     /// It is to be sent a heartbeat, if nothing is under way.
     pub(crate) heartbeat: bool,
     /// Somebody sent a cancel request with its key while it held nothing; only console clients look.

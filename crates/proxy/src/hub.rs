@@ -28,6 +28,7 @@ use crate::control::Suspension;
 use crate::control_thread::ConsoleClient;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry, Role, globals, longest_wait};
 use crate::entry::{ClientEntry, ServerEntry};
+use crate::gate::Gatekeeper;
 use crate::ledger::Ledger;
 use crate::listener::Doors;
 use crate::liveness::Found;
@@ -174,6 +175,8 @@ pub(crate) struct Hub {
     /// Whether any timeout is configured that only a scan of the clients sees.
     pub(crate) timed: AtomicBool,
     collect_memory: AtomicUsize,
+    /// Temporary caps.
+    pub(crate) gate: Gatekeeper,
     /// Bytes of batches that are held back.
     pub(crate) held_back: AtomicUsize,
     hold_memory: AtomicUsize,
@@ -240,6 +243,7 @@ impl Hub {
             collected: AtomicUsize::new(0),
             timed: AtomicBool::new(false),
             collect_memory: AtomicUsize::new(0),
+            gate: Gatekeeper::default(),
             held_back: AtomicUsize::new(0),
             hold_memory: AtomicUsize::new(0),
             query_wait_notify_us: AtomicU64::new(0),

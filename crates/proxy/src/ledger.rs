@@ -6,6 +6,7 @@ mod credentials;
 mod crowd;
 mod flood;
 mod holders;
+mod policy;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(crate) use credentials::Credentials;
 pub(crate) use crowd::Crowd;
 pub(crate) use flood::Flood;
 pub(crate) use holders::{HINT, Holders};
+pub(crate) use policy::Policies;
 
 /// Of each statement so many bytes are kept, unless `ledger_statement_bytes` says otherwise.
 const STATEMENT_BYTES: usize = 1024;
@@ -54,6 +56,7 @@ pub(crate) struct Ledger {
     holders: Mutex<HashMap<PoolId, (Moment, Arc<Holders>)>>,
     /// Of clients refused at max_client_conn.
     pub(crate) refused: AtomicU64,
+    pub(crate) policies: Policies,
 }
 
 impl Default for Ledger {
@@ -67,6 +70,7 @@ impl Default for Ledger {
             first_holds: AtomicU32::new(0),
             holders: Mutex::default(),
             refused: AtomicU64::new(0),
+            policies: Policies::default(),
         }
     }
 }
@@ -116,20 +120,25 @@ impl Ledger {
     #[cold]
     pub(crate) fn ended(&self, ended: Ended, entry: &ClientEntry, conn: &ServerConn, how: &How, hub: &Hub) {
         let application = application(hub, conn.link.params());
-        let who = || Who {
-            user: entry.user.to_string(),
-            database: entry.database.to_string(),
-            role: conn.pool.user.to_string(),
-            host: entry.peer.addr(),
-            port: entry.peer.port(),
-            application: application.clone(),
-            remote_pid: entry.peer.pid(),
-            ptr: entry.ptr(),
-            server_ptr: conn.entry.ptr(),
-            target: conn.entry.target.peer().to_string(),
-        };
+        let who = || who_of(entry, &conn.entry, application.clone());
         let site = self.book.lock().ended(&ended, &application, how, who);
         entry.site.store(site.0, Ordering::Relaxed);
+    }
+}
+
+/// Whose a hold is, for later.
+pub(crate) fn who_of(entry: &ClientEntry, server: &ServerEntry, application: String) -> Who {
+    Who {
+        user: entry.user.to_string(),
+        database: entry.database.to_string(),
+        role: server.user.to_string(),
+        host: entry.peer.addr(),
+        port: entry.peer.port(),
+        application,
+        remote_pid: entry.peer.pid(),
+        ptr: entry.ptr(),
+        server_ptr: server.ptr(),
+        target: server.target.peer().to_string(),
     }
 }
 
@@ -177,6 +186,10 @@ pub(crate) fn pressures(hub: &Hub, plan: &Plan, now: Moment) -> Vec<(PoolId, Pre
 pub(crate) fn observe(hub: &Hub) {
     hub.ledger.crowd.look(hub);
     hub.ledger.credentials.look(hub);
+    if hub.gate.is_on() {
+        let over = hub.gate.expire(hub.now());
+        over.iter().for_each(|of| tracing::info!("temporary cap is over: {of:?}"));
+    }
     if !hub.ledger.is_on() {
         return;
     }
@@ -187,6 +200,7 @@ pub(crate) fn observe(hub: &Hub) {
     let old = |(hold, _): &(HoldCopy, _)| now.0.saturating_sub(hold.opening.granted.0) > LOOKED_AT_US;
     let holds: Vec<_> = open_holds(hub).into_iter().filter(old).collect();
     let clients = if holds.is_empty() { HashMap::new() } else { clients_by_id(hub) };
+    policy::enforce(hub, &plan, &holds, &clients, now);
     for (hold, server) in holds {
         let live = live(hub, &clients, hold);
         let site = hub.ledger.book.lock().look(&live, now);

@@ -15,6 +15,7 @@ mod control_thread;
 mod dial;
 mod directory;
 mod entry;
+mod gate;
 mod hub;
 mod ledger;
 mod linger;
@@ -26,6 +27,7 @@ mod map;
 mod message;
 mod needed;
 mod options;
+mod order;
 mod outlet;
 mod proxy_protocol;
 mod random;
@@ -47,16 +49,19 @@ mod worker;
 
 pub use ask::{Backend, Said, ServerFacts};
 pub use console::{
-    ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, PoolView,
-    Reloaded, Reply, ServerView, Shutdown, StatsView, Until, Visitor,
+    ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, OfThen,
+    PoolView, Reloaded, Reply, ServerView, Shutdown, StatsView, Until, Visitor,
 };
-pub use control::{AdmissionView, Control, KeyView, PartView, SaidView, TargetView};
+pub use control::{
+    AdmissionView, Control, KeyView, PartView, ReleaseAsk, ReleaseClient, ReleaseExecuting, Released,
+    SaidView, TargetView,
+};
 pub use liveness::{FoundView, LifeView};
 pub use security::tls_settings;
 pub use spill::{StoreView, probe_spill_dir};
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, Totals};
 pub use views::{
-    HoldView, HouseView, NeedView, SiteView, SpillView, StatementView, TextFrom, VerdictLevel, VerdictView,
-    VisitorView, WaiterView, WhoView,
+    DeedView, HoldView, HouseView, NeedView, SiteView, SpillView, StatementView, TextFrom, VerdictLevel,
+    VerdictView, VisitorView, WaiterView, WhoView,
 };

@@ -56,7 +56,8 @@ pub(crate) fn server_check_timeout(plan: &Plan) -> Duration {
 /// Whether the server connection of a client that ends for this cause is freed: the client is gone, or as good as gone.
 /// Whoever is thrown out takes the connection along, as in PgBouncer.
 pub(crate) fn frees(plan: &Plan, cause: &Cause) -> bool {
-    let lost = cause.is_departure() || *cause == Cause::ClientStalled;
+    let revoked = matches!(cause, Cause::TransactionRevoked { .. } | Cause::SessionRevoked { .. });
+    let lost = cause.is_departure() || *cause == Cause::ClientStalled || revoked;
     lost && !cleanup_timeout(plan).is_zero()
 }
 

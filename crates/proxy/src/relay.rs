@@ -10,6 +10,7 @@ mod hear;
 mod hold;
 mod mail;
 mod note;
+mod obey;
 mod send;
 mod spill;
 
@@ -46,6 +47,8 @@ enum Phase {
     Open,
     /// For a server connection.
     Waiting { ticket: Ticket, since: Moment, told: Told },
+    /// For a place under a temporary cap, before it may ask for a server connection.
+    Gated { since: Moment },
     /// For the parameters to be set on the server connection of this grant.
     Settling(Grant),
     /// For answers: too many are outstanding.
@@ -262,6 +265,10 @@ impl Drop for Relay {
         };
         let release = self.release(side, &cause);
         self.let_go(release, &cause, now);
+        if self.hub.gate.is_on() {
+            // Also who waits for a place, and who waits with one.
+            self.hub.gate.leave(self.entry.id);
+        }
         self.settle_account();
     }
 }

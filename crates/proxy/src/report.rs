@@ -11,7 +11,7 @@ use plimsoll_wire::encode::{self, Fields};
 use crate::directory::PoolEntry;
 use crate::entry::ClientEntry;
 use crate::hub::Hub;
-use crate::ledger;
+use crate::{gate, ledger};
 
 /// Longest reason PgBouncer can say, in bytes: it keeps reasons in a `char[128]`.
 const COMPAT_REASON_BYTES_MAX: usize = 127;
@@ -58,6 +58,10 @@ pub(crate) fn detail_of_wait(
     let waited = matches!(cause, Cause::QueryWaitTimeout | Cause::QueryTimeoutWaiting);
     if !waited || plan.own.compat == Compat::Pgbouncer || !hub.ledger.is_on() {
         return None;
+    }
+    let caps: Vec<String> = hub.gate.waits_for(entry.id).iter().map(gate::text).collect();
+    if !caps.is_empty() {
+        return Some(caps.join("; "));
     }
     Some(hub.ledger.holders(hub, pool).detail(plan, entry))
 }

@@ -176,6 +176,35 @@ pub struct HoldView {
     pub ended_ago: Duration,
 }
 
+/// What was done about a hold: `SHOW ACTIONS`.
+#[derive(Clone, Debug)]
+pub struct DeedView {
+    /// How long ago.
+    pub ago: Duration,
+    /// Which hold.
+    pub hold: u64,
+    /// `ptr` of its client.
+    pub client: u64,
+    /// Login user.
+    pub user: String,
+    /// Database asked for.
+    pub database: String,
+    /// application_name (claimed, escaped).
+    pub application: String,
+    /// Address of the client.
+    pub host: String,
+    /// The site's number.
+    pub site: u64,
+    /// What it was doing.
+    pub state: &'static str,
+    /// For how long it had not been used.
+    pub unused: Duration,
+    /// Which policy, or who.
+    pub by: String,
+    /// What came of it.
+    pub what: &'static str,
+}
+
 /// A result that is off its server and that its client has not read: `SHOW SPILLS`.
 #[derive(Clone, Debug)]
 pub struct SpillView {

@@ -352,6 +352,14 @@ causes! {
     /// KILL_CLIENT.
     AdminDisconnect => Client, ADMIN_SHUTDOWN, "admin forced disconnect", "";
 
+    /// A policy, or an administrator, has ended a client that kept its server connection in a transaction: why.
+    TransactionRevoked { why: Box<str> } => Client, IDLE_IN_TRANSACTION_TIMEOUT,
+        "server connection held in a transaction and not used",
+        "End transactions as soon as they are done, and close connections that are not used any more.";
+    /// The same outside a transaction.
+    SessionRevoked { why: Box<str> } => Client, IDLE_SESSION_TIMEOUT, "server connection held and not used",
+        "Close connections that are not used any more, or use pool_mode = transaction.";
+
     /// Client said Terminate.
     ClientClose => Client, OK, "client close request", "";
     /// Client's end of file.
@@ -428,7 +436,12 @@ impl Cause {
         View {
             sqlstate: if compat && !from_server { SqlState::PROTOCOL_VIOLATION } else { self.sqlstate() },
             message: if compat { self.compat_message() } else { self.message() },
-            detail: None,
+            detail: match self {
+                Cause::TransactionRevoked { why } | Cause::SessionRevoked { why } if !compat => {
+                    Some(Cow::Borrowed(why))
+                }
+                _ => None,
+            },
             hint: if compat { None } else { self.hint() },
         }
     }

@@ -91,8 +91,8 @@ fn target(still: &Still, source: BudgetSource) -> TargetView {
     }
 }
 
-const ADMIN: Visitor<'_> = Visitor { level: Level::Admin, user: "root" };
-const STATS: Visitor<'_> = Visitor { level: Level::Stats, user: "ada" };
+const ADMIN: Visitor<'_> = Visitor { level: Level::Admin, user: "root", from: "127.0.0.1:1" };
+const STATS: Visitor<'_> = Visitor { level: Level::Stats, user: "ada", from: "127.0.0.1:1" };
 
 fn told_to(still: &Still, visitor: Visitor<'_>, database: Option<&str>, user: Option<&str>) -> String {
     answer(still, visitor, database, user).expect("an answer").join("\n")

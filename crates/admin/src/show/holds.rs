@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plimsoll_proxy::{HoldView, Level, StatementView, VisitorView, WaiterView, WhoView};
+use plimsoll_proxy::{DeedView, HoldView, Level, StatementView, VisitorView, WaiterView, WhoView};
 use plimsoll_types::Pin;
 
 use super::Scene;
@@ -198,6 +198,41 @@ pub(super) fn history_rows(scene: &Scene<'_>) -> Vec<Row> {
         cells
     };
     scene.pooler.history().iter().map(past).collect()
+}
+
+pub(super) const ACTIONS: &[Column] = &[
+    big("ago_us"),
+    text("what"),
+    text("by"),
+    big("hold"),
+    C[1],
+    C[2],
+    C[3],
+    C[4],
+    C[5],
+    text("state"),
+    big("idle_us"),
+    text("site"),
+];
+
+pub(super) fn action_rows(scene: &Scene<'_>) -> Vec<Row> {
+    let row = |deed: &DeedView| {
+        vec![
+            us(deed.ago),
+            cell(deed.what),
+            cell(&deed.by),
+            cell(deed.hold),
+            cell(format!("{:#x}", deed.client)),
+            cell(&deed.database),
+            cell(&deed.user),
+            cell(&deed.application),
+            cell(&deed.host),
+            cell(deed.state),
+            us(deed.unused),
+            site(deed.site),
+        ]
+    };
+    scene.pooler.actions().iter().map(row).collect()
 }
 
 pub(super) const PINS: &[Column] = &[

@@ -296,7 +296,7 @@ fn descriptors_are_for_administrators() {
     let still = Still::new(Compat::Pgbouncer);
     let reply = console(Compat::Pgbouncer).answer(
         &still,
-        Visitor { level: Level::Stats, user: "watcher" },
+        Visitor { level: Level::Stats, user: "watcher", from: "127.0.0.1:1" },
         b"SHOW FDS",
     );
     let Reply::Now(bytes) = reply else { panic!("{reply:?}") };
@@ -376,7 +376,7 @@ fn config_and_state_say_yes_and_no() {
     let still = Still { suspended: true, ..Still::new(Compat::Pgbouncer) };
     let reply = console(Compat::Pgbouncer).answer(
         &still,
-        Visitor { level: Level::Stats, user: "watcher" },
+        Visitor { level: Level::Stats, user: "watcher", from: "127.0.0.1:1" },
         b"SHOW STATE",
     );
     let Reply::Now(bytes) = reply else { panic!("{reply:?}") };

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_config::{Compat, Database, Host, Plan, Shown, UserSettings};
-use plimsoll_pool::{Admission, Obstacle, PoolCounts, SlotState};
+use plimsoll_pool::{Admission, CapOf, CapView, Obstacle, PoolCounts, SlotState};
 use plimsoll_proxy::{
-    AdmissionView, ClientState, ClientView, ControlError, DatabaseView, FoundView, HoldView, HouseView,
-    KeyView, LifeView, ListsView, NeedView, PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView,
-    StatsView, StoreView, TargetView, Totals, VisitorView, WaiterView,
+    AdmissionView, ClientState, ClientView, ControlError, DatabaseView, DeedView, FoundView, HoldView,
+    HouseView, KeyView, LifeView, ListsView, NeedView, PoolView, ReleaseAsk, Released, Reloaded, ServerView,
+    Shutdown, SiteView, SpillView, StatsView, StoreView, TargetView, Totals, VisitorView, WaiterView,
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
 
@@ -375,6 +375,28 @@ impl Pooler for Still {
 
     fn kill(&self, database: &str) -> Result<(), ControlError> {
         self.tell(format!("kill {database}"))
+    }
+
+    fn actions(&self) -> Vec<DeedView> {
+        Vec::new()
+    }
+
+    fn release(&self, ask: ReleaseAsk, by: &str) -> Result<Released, ControlError> {
+        self.tell(format!("release {} {by}", ask.hold))?;
+        Err(ControlError::NoSuchHold(ask.hold))
+    }
+
+    fn set_cap(&self, of: CapOf, max: u32, lasting: Option<Duration>, by: &str) {
+        self.told.borrow_mut().push(format!("cap {of:?} {max} {lasting:?} {by}"));
+    }
+
+    fn remove_cap(&self, of: &CapOf, by: &str) -> bool {
+        self.told.borrow_mut().push(format!("uncap {of:?} {by}"));
+        *of == CapOf::Host("known".to_string())
+    }
+
+    fn caps(&self) -> Vec<(CapView, Option<Duration>)> {
+        Vec::new()
     }
 
     fn kill_client(&self, id: u64) -> Result<(), ControlError> {

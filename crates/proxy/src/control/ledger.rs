@@ -18,10 +18,10 @@ use crate::directory::{PoolEntry, Purpose, pool_mode, pool_size};
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::hub::Hub;
 use crate::ledger::{clients_by_id, live, open_holds, site_text};
-use crate::liveness;
 use crate::views::{
     HoldView, HouseView, NeedView, SiteView, VerdictView, VisitorView, WaiterView, escaped, host_of,
 };
+use crate::{gate, liveness};
 use views::{Gathered, hold_view, letting_go, past_view, site_view, verdict_view, who};
 
 impl Control {
@@ -58,7 +58,7 @@ impl Control {
                 role: pool.user.clone(),
                 waiting: now.since(since),
                 place,
-                why: why.clone(),
+                why: hub.gate.waits_for(client.id).first().map_or_else(|| why.clone(), gate::text),
             }));
         }
         out

@@ -156,10 +156,15 @@ impl Talk {
     }
 
     async fn answer(&mut self, text: &[u8]) -> Result<Vec<u8>, Ended> {
-        let visitor = Visitor { level: self.level, user: &self.entry.user };
+        let from = self.entry.peer.to_string();
+        let visitor = Visitor { level: self.level, user: &self.entry.user, from: &from };
         match self.control.hub.console.command(&self.control, visitor, text) {
             Reply::Now(bytes) => Ok(bytes),
             Reply::When(until, bytes) => self.answer_when(until, bytes).await,
+            Reply::Then(until, reply) => {
+                self.answer_when(until, Vec::new()).await?;
+                Ok(reply())
+            }
             Reply::Ask(reply) => Ok(reply(ask::servers(&self.control.hub).await)),
             Reply::Exit => {
                 self.control.shutdown(Shutdown::Immediate);
@@ -211,7 +216,7 @@ impl Talk {
         let database = match until {
             Until::Quiet(database) => database.as_deref(),
             Until::Flushed => None,
-            Until::Renewed(_) => return,
+            Until::Renewed(_) | Until::Released(_) => return,
         };
         // Where somebody else has resumed already there is nothing to undo.
         let _ = self.control.resume(database);

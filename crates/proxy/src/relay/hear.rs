@@ -291,7 +291,9 @@ impl Relay {
     /// meanwhile.
     fn keep_client(&mut self, scratch: &mut Scratch, rest: &[u8]) -> Result<(), Ended> {
         match self.phase {
-            Phase::Waiting { .. } | Phase::Settling(_) | Phase::Busy => self.account_waiting(rest.len()),
+            Phase::Waiting { .. } | Phase::Gated { .. } | Phase::Settling(_) | Phase::Busy => {
+                self.account_waiting(rest.len())
+            }
             Phase::New | Phase::Open => self.account(rest.len())?,
         }
         scratch.spare.keep(&mut self.input, rest);

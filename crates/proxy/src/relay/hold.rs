@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plimsoll_ledger::How;
-use plimsoll_pool::{Fairness, Grant, Request, WaitCause};
+use plimsoll_pool::{Fairness, Gate, Grant, Request, WaitCause};
 use plimsoll_session::{Attach, Freeing, Params, Release, Session};
 use plimsoll_types::{Cause, Moment, Side};
 
@@ -20,6 +20,7 @@ use crate::hub::{Answer, Hub};
 use crate::server::{Looked, ServerConn};
 use crate::stats::Counter;
 use crate::tally::Tally;
+use crate::views::host_of;
 use crate::worker::Scratch;
 
 impl Relay {
@@ -30,6 +31,9 @@ impl Relay {
         now: Moment,
     ) -> Result<(), Ended> {
         self.renew_settings();
+        if self.hub.gate.is_on() && self.is_kept_out(now) {
+            return Ok(());
+        }
         let Wait { longest: wait_max, cause: wait_cause, fairness } = self.wait;
         let (pool, client, worker) = (self.pool.id, self.entry.id, self.worker);
         let class = match fairness {
@@ -55,6 +59,30 @@ impl Relay {
                 Answer::Refused(cause) => return Err((Side::Client, cause)),
             }
         }
+    }
+
+    /// Whether a temporary cap keeps the client from the queue of its pool; it is told when it may join.
+    #[cold]
+    fn is_kept_out(&mut self, now: Moment) -> bool {
+        let application = self.application().unwrap_or_default();
+        match self.hub.gate.enter(&self.entry, application, &host_of(&self.entry.peer)) {
+            Gate::Free | Gate::Admitted => false,
+            Gate::Shut => {
+                self.entry.set_waiting(now);
+                self.phase = Phase::Gated { since: now };
+                true
+            }
+        }
+    }
+
+    /// A place under the caps has come free.
+    pub(super) fn come_in(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ended> {
+        if !matches!(self.phase, Phase::Gated { .. }) {
+            return Ok(());
+        }
+        self.entry.set_active();
+        self.phase = Phase::Open;
+        self.resume_client(cx, scratch)
     }
 
     /// After a reload the settings are read anew.
@@ -119,6 +147,9 @@ impl Relay {
     pub(super) fn give_back(&mut self, release: Release, last: Last, how: impl FnOnce() -> How, now: Moment) {
         let Some(mut conn) = self.conn.take() else { return };
         self.entry.clear_held();
+        if self.hub.gate.is_on() {
+            self.hub.gate.leave(self.entry.id);
+        }
         self.note_end(&conn, last, how, now);
         let release = match release {
             Release::Unusable(cause) => Release::Unusable(cause),
@@ -182,9 +213,9 @@ fn show(shown: &mut Option<Arc<Params>>, params: &Arc<Params>, record: &Mutex<Op
 #[derive(Clone, Copy)]
 pub(super) struct Wait {
     /// How long at most; zero is for ever.
-    longest: Duration,
+    pub(super) longest: Duration,
     /// What ends it then.
-    cause: WaitCause,
+    pub(super) cause: WaitCause,
     fairness: Fairness,
 }
 

@@ -21,6 +21,7 @@ impl Relay {
         let Some(mut mail) = self.entry.new_mail() else { return Ok(()) };
         let (grant, refused, kill) = (mail.grant.take(), mail.refused.take(), mail.kill.take());
         let (quit, heartbeat) = (mail.quit.take(), std::mem::take(&mut mail.heartbeat));
+        let (order, admitted) = (mail.order.take(), std::mem::take(&mut mail.admitted));
         drop(mail);
         let now = scratch.now(&self.hub);
         if let Some((mut conn, grant)) = grant {
@@ -49,6 +50,12 @@ impl Relay {
         }
         if let Some(cause) = quit.filter(|_| self.is_session_at_rest()) {
             return Err((Side::Client, *cause));
+        }
+        if admitted {
+            self.come_in(cx, scratch)?;
+        }
+        if let Some(order) = order {
+            self.obey(cx, scratch, &order)?;
         }
         if heartbeat {
             self.beat(cx)?;
@@ -106,7 +113,7 @@ impl Relay {
     pub(super) fn ticket(&self) -> Option<Ticket> {
         match self.phase {
             Phase::Waiting { ticket, .. } => Some(ticket),
-            Phase::New | Phase::Open | Phase::Settling(_) | Phase::Busy => None,
+            Phase::New | Phase::Open | Phase::Gated { .. } | Phase::Settling(_) | Phase::Busy => None,
         }
     }
 
@@ -118,7 +125,11 @@ impl Relay {
         if self.conn.is_some() && !self.output.is_empty() {
             self.session.note_reading(now);
         }
-        if let Phase::Waiting { ticket, since, told: Told::No } = self.phase {
+        if let Phase::Gated { since } = self.phase {
+            if self.wait.longest > Duration::ZERO && since + self.wait.longest <= now {
+                return Err((Side::Client, self.wait.cause.cause()));
+            }
+        } else if let Phase::Waiting { ticket, since, told: Told::No } = self.phase {
             self.phase = Phase::Waiting { ticket, since, told: Told::Yes };
             let (plan, cause) = (self.hub.plan(), Cause::QueryWaitTimeout);
             let detail = report::detail_of_wait(&self.hub, &plan, &self.entry, &self.pool, &cause);
@@ -137,7 +148,10 @@ impl Relay {
 
     /// Tells the janitor when to wake us next.
     pub(super) fn note_deadline(&mut self) {
-        if let Phase::Waiting { since, told, .. } = self.phase {
+        if let Phase::Gated { since } = self.phase {
+            let longest = self.wait.longest;
+            self.entry.set_deadline((longest > Duration::ZERO).then(|| since + longest));
+        } else if let Phase::Waiting { since, told, .. } = self.phase {
             let notify = self.hub.query_wait_notify();
             let at = (told == Told::No && notify > Duration::ZERO).then(|| since + notify);
             self.entry.set_deadline(at);

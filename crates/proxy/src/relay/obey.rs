@@ -1,0 +1,103 @@
+//! Giving up the server connection by order.
+
+use std::task::Context;
+
+use plimsoll_ledger::{HoldState, How, What};
+use plimsoll_session::{Release, Revoked};
+use plimsoll_types::{Cause, Side};
+
+use super::note::Last;
+use super::{Ended, Phase, Relay};
+use crate::order::{Force, Order, Want};
+use crate::worker::Scratch;
+use crate::{cancel, loss};
+
+impl Relay {
+    /// Does what is ordered, if the order is about what the client holds now.
+    #[cold]
+    pub(super) fn obey(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        order: &Order,
+    ) -> Result<(), Ended> {
+        let (held, state) = match &self.conn {
+            Some(conn) if conn.tally.hold == order.hold => {
+                let record = conn.entry.record.lock();
+                let used = record.progress.used;
+                let is_meant = record.is_open() && order.unused_since.is_none_or(|since| used <= since);
+                (is_meant && !matches!(self.phase, Phase::Settling(_)), record.progress.state)
+            }
+            Some(_) | None => (false, HoldState::Executing),
+        };
+        if !held {
+            order.report(&self.hub, None, What::Over);
+            return Ok(());
+        }
+        match order.want {
+            Want::Close => self.close_by(order, state),
+            Want::Take => self.take_by(cx, scratch, order, state),
+        }
+    }
+
+    fn take_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        order: &Order,
+        state: HoldState,
+    ) -> Result<(), Ended> {
+        let Some(conn) = &mut self.conn else { return Ok(()) };
+        let steps = &mut scratch.steps;
+        match self.session.revoke(&mut conn.link, &order.why, &self.hub.tracked, steps) {
+            Revoked::Taken(release) => {
+                order.report(&self.hub, Some((&self.entry, conn)), What::Taken);
+                self.carry_out(cx, scratch, &[])?;
+                let now = scratch.now(&self.hub);
+                let release = match release {
+                    Release::Unfinished if loss::cleanup_timeout(&self.hub.plan()).is_zero() => {
+                        Release::Unusable(Cause::TransactionRevoked { why: (&*order.why).into() })
+                    }
+                    other => other,
+                };
+                self.give_back(release, Last::default(), || How::Cut(order.how(What::Taken)), now);
+                self.note_deadline();
+                self.resume_client(cx, scratch)
+            }
+            // In the middle of an answer that it does not read nothing can be said to it.
+            Revoked::Busy if state == HoldState::ClientNotReading => self.close_by(order, state),
+            Revoked::Busy if order.force == Force::Yes => {
+                order.report(&self.hub, Some((&self.entry, conn)), What::Cancelled);
+                self.hub.ledger.policies.wait_for(order.clone(), self.entry.clone());
+                let (hub, key) = (self.hub.clone(), self.entry.key);
+                self.hub.spawn_on(self.worker, async move {
+                    // What is told of it is what the server answers to the statement.
+                    cancel::handle(&hub, &key).await;
+                });
+                Ok(())
+            }
+            Revoked::Busy => {
+                order.report(&self.hub, Some((&self.entry, conn)), What::Busy);
+                Ok(())
+            }
+            Revoked::Keeps => {
+                order.report(&self.hub, Some((&self.entry, conn)), What::Keeps);
+                Ok(())
+            }
+        }
+    }
+
+    fn close_by(&mut self, order: &Order, state: HoldState) -> Result<(), Ended> {
+        let held = self.conn.as_deref().map(|conn| (&*self.entry, conn));
+        if state == HoldState::Executing && order.force == Force::No {
+            order.report(&self.hub, held, What::Busy);
+            return Ok(());
+        }
+        order.report(&self.hub, held, What::Closed);
+        let why = (&*order.why).into();
+        let in_transaction = self.session.xact_since().0 != 0;
+        let cause =
+            if in_transaction { Cause::TransactionRevoked { why } } else { Cause::SessionRevoked { why } };
+        Err((Side::Client, cause))
+    }
+}
