@@ -82,7 +82,8 @@ impl Cap {
 #[derive(Debug)]
 struct Waiting {
     client: ClientId,
-    caps: Vec<CapOf>,
+    /// Which caps would be for it: there may be others now than when it came.
+    names: [CapOf; 2],
 }
 
 /// See the module.
@@ -141,7 +142,7 @@ impl Caps {
     pub fn enter(&mut self, subject: Subject<'_>) -> Gate {
         let application = CapOf::Application(subject.application.to_string());
         let names = [application, CapOf::Host(subject.host.to_string())];
-        let caps: Vec<CapOf> = names.into_iter().filter(|of| self.caps.contains_key(of)).collect();
+        let caps = self.known(&names);
         if caps.is_empty() {
             return Gate::Free;
         }
@@ -151,13 +152,18 @@ impl Caps {
             return Gate::Admitted;
         }
         // Nobody overtakes who waits for the same.
-        let is_behind = self.waiting.iter().any(|waiting| waiting.caps.iter().any(|of| caps.contains(of)));
-        if is_behind || !self.has_room(&caps) {
-            self.waiting.push_back(Waiting { client, caps });
+        let is_before = |waiting: &Waiting| caps.iter().any(|of| waiting.names.contains(of));
+        if self.waiting.iter().any(is_before) || !self.has_room(&caps) {
+            self.waiting.push_back(Waiting { client, names });
             return Gate::Shut;
         }
         self.take(client, &caps);
         Gate::Admitted
+    }
+
+    /// Those of which there is a cap.
+    fn known(&self, names: &[CapOf]) -> Vec<CapOf> {
+        names.iter().filter(|of| self.caps.contains_key(of)).cloned().collect()
     }
 
     fn has_room(&self, caps: &[CapOf]) -> bool {
@@ -199,12 +205,13 @@ impl Caps {
         let mut full: BTreeSet<CapOf> = BTreeSet::new();
         let mut left = VecDeque::new();
         for waiting in std::mem::take(&mut self.waiting) {
-            let is_behind = waiting.caps.iter().any(|of| full.contains(of));
-            if !is_behind && self.has_room(&waiting.caps) {
-                self.take(waiting.client, &waiting.caps);
+            let caps = self.known(&waiting.names);
+            let is_behind = caps.iter().any(|of| full.contains(of));
+            if !is_behind && self.has_room(&caps) {
+                self.take(waiting.client, &caps);
                 admitted.push(waiting.client);
             } else {
-                full.extend(waiting.caps.iter().cloned());
+                full.extend(caps);
                 left.push_back(waiting);
             }
         }
@@ -214,7 +221,7 @@ impl Caps {
 
     /// All caps.
     pub fn views(&self) -> Vec<CapView> {
-        let waiting = |of: &CapOf| self.waiting.iter().filter(|waiting| waiting.caps.contains(of)).count();
+        let waiting = |of: &CapOf| self.waiting.iter().filter(|waiting| waiting.names.contains(of)).count();
         let view = |(of, cap): (&CapOf, &Cap)| CapView {
             of: of.clone(),
             max: cap.max,
@@ -231,7 +238,7 @@ impl Caps {
         let Some(waiting) = self.waiting.iter().find(|waiting| waiting.client == client) else {
             return Vec::new();
         };
-        self.views().into_iter().filter(|view| waiting.caps.contains(&view.of)).collect()
+        self.views().into_iter().filter(|view| waiting.names.contains(&view.of)).collect()
     }
 }
 
