@@ -198,7 +198,9 @@ pub(crate) fn observe(hub: &Hub) {
     let pressures = pressures(hub, &plan, now);
     hub.ledger.book.lock().begin_round(pressures, now);
     let old = |(hold, _): &(HoldCopy, _)| now.0.saturating_sub(hold.opening.granted.0) > LOOKED_AT_US;
-    let holds: Vec<_> = open_holds(hub).into_iter().filter(old).collect();
+    let open = open_holds(hub);
+    hub.ledger.policies.remind(&open);
+    let holds: Vec<_> = open.into_iter().filter(old).collect();
     let clients = if holds.is_empty() { HashMap::new() } else { clients_by_id(hub) };
     policy::enforce(hub, &plan, &holds, &clients, now);
     for (hold, server) in holds {

@@ -34,8 +34,8 @@ impl Policies {
         }
     }
 
-    /// Orders whose statement is over go out again; those whose hold is over are done with.
-    fn remind(&self, holds: &[(HoldCopy, Arc<ServerEntry>)]) {
+    /// `holds`: all open ones. Orders whose statement is over go out again; those whose hold is over are done with.
+    pub(super) fn remind(&self, holds: &[(HoldCopy, Arc<ServerEntry>)]) {
         let mut waiting = self.waiting.lock();
         if waiting.is_empty() {
             return;
@@ -109,7 +109,6 @@ pub(super) fn enforce(
     clients: &HashMap<ClientId, Arc<ClientEntry>>,
     now: Moment,
 ) {
-    hub.ledger.policies.remind(holds);
     let done = &hub.ledger.policies.done;
     if !plan.has_leak_policies() {
         done.lock().clear();

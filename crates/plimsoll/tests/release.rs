@@ -1,0 +1,508 @@
+//! Server connections are taken back, by a policy or by hand: what the client sees next, in every state of a hold, and
+//! that nothing it says runs outside the transaction it believed in.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::lost::{ASLEEP, INSERT, SLEEP, half_batch, new, pooled, send};
+use common::{BINARY, SOON, backend, house, wait_for_pool};
+use plimsoll_testkit::{
+    Client, Failure, Ini, Message, Plimsoll, Postgres, ServerError, Table, binary_of, eventually, run_beside,
+    tags,
+};
+
+/// Holds are looked at once a second.
+const LOOK: Duration = Duration::from_secs(20);
+
+fn house_of_one(mode: &str, change: impl FnOnce(Ini) -> Ini) -> (Postgres, Plimsoll) {
+    let (postgres, plimsoll) = house(|ini| change(ini.set("pool_mode", mode).set("default_pool_size", "1")));
+    postgres.login("app", "p0").client().query("CREATE TABLE marks (what text)");
+    (postgres, plimsoll)
+}
+
+fn app(plimsoll: &Plimsoll, name: &str) -> Client {
+    plimsoll.login("app", "p0").parameter("application_name", name).client()
+}
+
+/// The number of the one hold there is, as soon as it is in this state.
+#[track_caller]
+fn hold_in(plimsoll: &Plimsoll, state: &str) -> String {
+    let mut console = plimsoll.console();
+    let mut found = None;
+    eventually(&format!("one hold, {state}"), SOON, || {
+        let holds = console.query("SHOW HOLDS");
+        found = (holds.rows.len() == 1 && holds.cell(0, "state") == state)
+            .then(|| holds.cell(0, "hold").to_string());
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// `RELEASE HOLD n …`: what has come of it.
+#[track_caller]
+fn release(plimsoll: &Plimsoll, hold: &str, how: &str) -> String {
+    plimsoll.console().query(&format!("RELEASE HOLD {hold} {how}")).cell(0, "result").to_string()
+}
+
+fn error_of(messages: &[Message]) -> ServerError {
+    ServerError::of(messages.iter().find(|message| message.tag == b'E').expect("an error"))
+}
+
+/// Everything it says is refused as in a failed transaction, until it ends that; then it goes on as if nothing were.
+#[track_caller]
+fn believes_in_a_failed_transaction(client: &mut Client, by: &str, what: &str) {
+    for batch in [
+        new().query(INSERT),
+        half_batch().sync(),
+        new().query("SELECT 1; ROLLBACK"),
+        new().query("SAVEPOINT a"),
+    ] {
+        let heard = client.run(&batch);
+        let error = error_of(&heard);
+        assert_eq!(
+            (error.severity.as_str(), error.sqlstate.as_str()),
+            ("ERROR", "25P02"),
+            "{what}: {error:?}"
+        );
+        assert!(error.detail.as_ref().is_some_and(|detail| detail.contains(by)), "{what}: {error:?}");
+        assert_eq!(heard.last().unwrap().status(), 'E', "{what}");
+    }
+    let end = client.run(&new().query("COMMIT"));
+    assert_eq!(tags(&end), "CZ", "{what}");
+    assert_eq!((end[0].strings(), end[1].status()), (vec!["ROLLBACK".to_string()], 'I'), "{what}");
+    assert_eq!(client.value("SELECT 2"), "2", "{what}");
+}
+
+/// Nothing of it stands.
+#[track_caller]
+fn nothing_stands(postgres: &Postgres, what: &str) {
+    let rows = postgres.login("app", "p0").client().value("SELECT count(*) FROM marks");
+    assert_eq!(rows, "0", "{what}: something stands that was rolled back");
+}
+
+/// Somebody else has the very same connection at once.
+#[track_caller]
+fn the_next_one_has_it(plimsoll: &Plimsoll, pid: u32, what: &str) {
+    assert_eq!(backend(&mut app(plimsoll, "next")), pid, "{what}");
+}
+
+#[test]
+fn a_transaction_is_taken_and_stays_failed_for_its_client() {
+    for mode in ["transaction", "session"] {
+        let (postgres, plimsoll) = house_of_one(mode, |ini| ini);
+        let pid = pooled(&plimsoll);
+        type Begin = fn(&mut Client);
+        let cases: [(&str, &str, Begin); 2] = [
+            ("idle in transaction", "in a transaction", |client| {
+                client.query("BEGIN");
+                client.query(INSERT);
+            }),
+            ("aborted transaction", "in a failed one", |client| {
+                client.query("BEGIN");
+                client.query(INSERT);
+                client.fail("SELECT nonsense");
+            }),
+        ];
+        for (state, what, begin) in cases {
+            let what = format!("{mode}: {what}");
+            let mut client = app(&plimsoll, "keeper");
+            begin(&mut client);
+            let hold = hold_in(&plimsoll, state);
+            assert_eq!(release(&plimsoll, &hold, ""), "taken", "{what}");
+            the_next_one_has_it(&plimsoll, pid, &what);
+            nothing_stands(&postgres, &what);
+            believes_in_a_failed_transaction(&mut client, "RELEASE by admin", &what);
+            client.leave();
+            wait_for_pool(&plimsoll, "p0", &[("sv_active", 0), ("cl_waiting", 0), ("sv_tested", 0)]);
+            nothing_stands(&postgres, &what);
+        }
+        let history = plimsoll.show("HISTORY");
+        let ended =
+            (0..history.rows.len()).filter(|row| history.cell(*row, "ended").contains("taken by RELEASE"));
+        assert_eq!(ended.count(), 2, "{mode}: {history:?}");
+        let actions = plimsoll.show("ACTIONS");
+        assert_eq!(actions.rows.len(), 2, "{mode}");
+        assert_eq!((actions.cell(0, "what"), actions.cell(0, "application_name")), ("taken", "keeper"));
+    }
+}
+
+#[test]
+fn half_a_batch_and_a_copy_are_cancelled() {
+    let (postgres, plimsoll) = house_of_one("transaction", |ini| ini.own("batch_hold_bytes", "0"));
+    let pid = pooled(&plimsoll);
+    for opened in ["", "BEGIN"] {
+        let status = if opened.is_empty() { 'I' } else { 'E' };
+        let what = format!("half a batch after '{opened}'");
+        let mut client = app(&plimsoll, "keeper");
+        if !opened.is_empty() {
+            client.query(opened);
+        }
+        send(&mut client, &half_batch().flush());
+        for tag in *b"12C" {
+            assert_eq!(client.read().unwrap().tag, tag);
+        }
+        let hold = hold_in(&plimsoll, "client not sending");
+        assert_eq!(release(&plimsoll, &hold, ""), "taken", "{what}");
+        the_next_one_has_it(&plimsoll, pid, &what);
+        let heard = client.run(&half_batch().query(INSERT).sync());
+        assert_eq!((tags(&heard).as_str(), heard[1].status()), ("EZ", status), "{what}");
+        assert_eq!(error_of(&heard).sqlstate, "57014", "{what}");
+        if status == 'E' {
+            believes_in_a_failed_transaction(&mut client, "RELEASE by admin", &what);
+        }
+        assert_eq!(client.value("SELECT 2"), "2", "{what}");
+        client.leave();
+
+        let what = format!("COPY after '{opened}'");
+        let mut client = app(&plimsoll, "keeper");
+        if !opened.is_empty() {
+            client.query(opened);
+        }
+        send(&mut client, &new().query("COPY marks FROM STDIN"));
+        assert_eq!(client.read().unwrap().tag, b'G');
+        send(&mut client, &new().copy_data(b"cut\n"));
+        let hold = hold_in(&plimsoll, "client not sending");
+        assert_eq!(release(&plimsoll, &hold, ""), "taken", "{what}");
+        the_next_one_has_it(&plimsoll, pid, &what);
+        let heard = client.cycle().unwrap();
+        assert_eq!((tags(&heard).as_str(), heard[1].status()), ("EZ", status), "{what}");
+        assert_eq!(error_of(&heard).sqlstate, "57014", "{what}");
+        send(&mut client, &new().copy_data(b"late\n").copy_done());
+        if status == 'E' {
+            believes_in_a_failed_transaction(&mut client, "RELEASE by admin", &what);
+        }
+        assert_eq!(client.value("SELECT 2"), "2", "{what}");
+        client.leave();
+        nothing_stands(&postgres, &what);
+    }
+}
+
+#[test]
+fn what_executes_is_released_by_force_alone() {
+    for mode in ["transaction", "session"] {
+        let (postgres, plimsoll) = house_of_one(mode, |ini| ini);
+        let pid = pooled(&plimsoll);
+        let mut client = app(&plimsoll, "worker");
+        client.query("BEGIN");
+        client.query(INSERT);
+        send(&mut client, &new().query(SLEEP));
+        postgres.wait_for_sessions(ASLEEP, 1);
+        let hold = hold_in(&plimsoll, "executing");
+        assert_eq!(release(&plimsoll, &hold, ""), "nothing: the server works for it");
+        assert_eq!(release(&plimsoll, &hold, "CLOSE"), "nothing: the server works for it");
+        assert_eq!(postgres.count_sessions(ASLEEP), 1, "{mode}: it goes on");
+        assert_eq!(release(&plimsoll, &hold, "FORCE"), "statement cancelled");
+        let heard = client.cycle().unwrap();
+        assert_eq!(
+            (error_of(&heard).sqlstate.as_str(), heard.last().unwrap().status()),
+            ("57014", 'E'),
+            "{mode}"
+        );
+        the_next_one_has_it(&plimsoll, pid, mode);
+        believes_in_a_failed_transaction(&mut client, "RELEASE by admin", mode);
+        nothing_stands(&postgres, mode);
+        // And a client that is closed by force.
+        send(&mut client, &new().query(SLEEP));
+        postgres.wait_for_sessions(ASLEEP, 1);
+        let hold = hold_in(&plimsoll, "executing");
+        assert_eq!(release(&plimsoll, &hold, "CLOSE FORCE"), "client closed");
+        let told = client.expect_closed().expect("a reason");
+        assert!(told.detail.is_some_and(|detail| detail.contains("RELEASE by admin")), "{mode}");
+        postgres.wait_for_sessions(ASLEEP, 0);
+    }
+}
+
+#[test]
+fn a_session_gives_up_what_it_does_not_need() {
+    let (_postgres, plimsoll) = house_of_one("session", |ini| ini);
+    let pid = pooled(&plimsoll);
+    let mut client = app(&plimsoll, "idler");
+    client.query("SET TimeZone = 'Asia/Tokyo'");
+    client.query("SELECT 1");
+    let hold = hold_in(&plimsoll, "idle in session");
+    assert_eq!(release(&plimsoll, &hold, "IDLE 3600"), "nothing: it was used again or given back meanwhile");
+    assert_eq!(release(&plimsoll, &hold, ""), "taken");
+    the_next_one_has_it(&plimsoll, pid, "session");
+    // It notices nothing.
+    assert_eq!(client.value("SHOW TimeZone"), "Asia/Tokyo");
+    assert_eq!(client.value("SELECT 3"), "3");
+    for (state, pin) in
+        [("CREATE TEMP TABLE mine (a int)", "temp table"), ("PREPARE mine AS SELECT 1", "prepare")]
+    {
+        client.query(state);
+        let hold = hold_in(&plimsoll, "idle in session");
+        assert_eq!(
+            release(&plimsoll, &hold, ""),
+            "nothing: the session would lose what it has at the server",
+            "{pin}"
+        );
+        client.query("BEGIN");
+        let hold = hold_in(&plimsoll, "idle in transaction");
+        assert_eq!(
+            release(&plimsoll, &hold, ""),
+            "nothing: the session would lose what it has at the server",
+            "{pin}"
+        );
+        client.query("COMMIT");
+    }
+    let hold = hold_in(&plimsoll, "idle in session");
+    assert_eq!(release(&plimsoll, &hold, "CLOSE"), "client closed");
+    let told = client.expect_closed().expect("a reason");
+    assert_eq!((told.severity.as_str(), told.sqlstate.as_str()), ("FATAL", "57P05"));
+    assert!(told.detail.is_some_and(|detail| detail.starts_with("RELEASE by admin")));
+    the_next_one_has_it(&plimsoll, pid, "closed");
+    let gone = plimsoll.console().fail(&format!("RELEASE HOLD {hold}"));
+    assert_eq!((gone.sqlstate.as_str(), gone.message), ("42704", format!("no such hold: {hold}")));
+}
+
+#[test]
+fn a_client_that_does_not_read_in_the_middle_of_an_answer_is_closed() {
+    let (postgres, plimsoll) = house_of_one("session", |ini| ini.own("spill", "off"));
+    let mut client = app(&plimsoll, "lazy");
+    send(&mut client, &new().query("SELECT repeat('x', 1000) FROM generate_series(1, 1000000)"));
+    postgres.wait_for_sessions("wait_event = 'ClientWrite'", 1);
+    let hold = hold_in(&plimsoll, "client not reading");
+    assert_eq!(release(&plimsoll, &hold, ""), "client closed");
+    assert_eq!(app(&plimsoll, "next").value("SELECT 1"), "1");
+}
+
+#[test]
+fn a_policy_warns_then_takes_then_closes_and_only_when_somebody_waits() {
+    let (postgres, plimsoll) = house_of_one("transaction", |ini| {
+        ini.own("leak_warn_after", "1s").own("leak_cancel_after", "2s").own("leak_close_after", "1h")
+    });
+    let pid = pooled(&plimsoll);
+    let mut client = app(&plimsoll, "keeper");
+    client.query("BEGIN");
+    client.query(INSERT);
+    let line = plimsoll.wait_for_log("leak_warn_after = 1 s of [plimsoll]: hold", LOOK);
+    assert!(line.contains("idle in transaction, not used for"), "{line}");
+    let actions = plimsoll.show("ACTIONS");
+    assert_eq!((actions.rows.len(), actions.cell(0, "what")), (1, "warned"));
+    // Longer than leak_cancel_after, and nobody waits: it is left alone.
+    let mut console = plimsoll.console();
+    eventually("unused for three seconds", LOOK, || {
+        let holds = console.query("SHOW HOLDS");
+        holds.number(0, "idle_us") > 3_000_000
+    });
+    assert_eq!(plimsoll.show("ACTIONS").rows.len(), 1, "nothing was done");
+    assert_eq!(backend(&mut app(&plimsoll, "victim")), pid, "who waits is served");
+    believes_in_a_failed_transaction(&mut client, "leak_cancel_after = 2 s of [plimsoll]", "by policy");
+    nothing_stands(&postgres, "by policy");
+    let actions = plimsoll.show("ACTIONS");
+    assert_eq!(actions.cell(0, "what"), "taken");
+    assert!(actions.cell(0, "by").starts_with("leak_cancel_after"), "{actions:?}");
+}
+
+#[test]
+fn the_users_word_and_the_databases_go_before_the_global_one() {
+    let (postgres, plimsoll) = house(|ini| {
+        let port = plimsoll_port(&ini);
+        ini.set("pool_mode", "transaction")
+            .own("leak_act", "always")
+            .own("leak_close_after", "1s")
+            .database("lenient", &format!("{port} dbname=p0 leak_close_after=0"))
+            .database("strict", &format!("{port} dbname=p0 leak_cancel_after=1s leak_close_after=1h"))
+            .user("bob", "leak_close_after=2s")
+    });
+    postgres.login("app", "p0").client().query("CREATE TABLE marks (what text)");
+    let mut lenient = plimsoll.client("app", "lenient");
+    lenient.query("BEGIN");
+    let mut strict = plimsoll.client("app", "strict");
+    strict.query("BEGIN");
+    let mut plain = plimsoll.client("app", "p0");
+    plain.query("BEGIN");
+    let told = plain.expect_closed().expect("a reason");
+    assert_eq!((told.severity.as_str(), told.sqlstate.as_str()), ("FATAL", "25P03"));
+    let detail = told.detail.expect("the policy");
+    assert!(detail.starts_with("leak_close_after = 1 s of [plimsoll]: held for"), "{detail}");
+    plimsoll.wait_for_log("leak_cancel_after = 1 s of database \"strict\"", LOOK);
+    let taken = "leak_cancel_after = 1 s of database \"strict\"";
+    believes_in_a_failed_transaction(&mut strict, taken, "strict");
+    assert_eq!(lenient.value("SELECT 1"), "1");
+    assert_eq!(lenient.run(&new().query("COMMIT"))[0].strings(), ["COMMIT"]);
+}
+
+fn plimsoll_port(ini: &Ini) -> String {
+    let text = ini.text();
+    let line = text.lines().find(|line| line.starts_with("p0 =")).expect("the line of p0");
+    let (_, rest) = line.split_once('=').expect("a connection string");
+    rest.split_whitespace().filter(|part| !part.starts_with("dbname")).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_is_used_is_never_acted_upon() {
+    let (_postgres, plimsoll) =
+        house(|ini| ini.set("pool_mode", "session").own("leak_act", "always").own("leak_close_after", "2s"));
+    let mut busy = app(&plimsoll, "busy");
+    let mut idle = app(&plimsoll, "idle");
+    idle.query("SELECT 1");
+    // A statement that runs for longer than the limit, and pauses that are shorter.
+    let mut seconds = 0;
+    eventually("the idle one is closed", LOOK, || {
+        assert_eq!(busy.value("SELECT pg_sleep(0.5), 7").len(), 0);
+        seconds += 1;
+        !idle_is_there(&plimsoll)
+    });
+    send(&mut busy, &new().query("SELECT pg_sleep(5)"));
+    assert_eq!(tags(&busy.cycle().unwrap()), "TDCZ", "after {seconds} rounds");
+    assert_eq!(idle.expect_closed().expect("a reason").sqlstate, "57P05");
+}
+
+fn idle_is_there(plimsoll: &Plimsoll) -> bool {
+    let holds = plimsoll.show("HOLDS");
+    (0..holds.rows.len()).any(|row| holds.cell(row, "application_name") == "idle")
+}
+
+fn waiting(plimsoll: &Plimsoll) -> Table {
+    plimsoll.show("WAITERS")
+}
+
+#[test]
+fn a_cap_lets_others_of_the_application_wait_and_nobody_else() {
+    let (_postgres, plimsoll) = house(|ini| {
+        ini.set("pool_mode", "transaction").set("default_pool_size", "10").set("query_wait_timeout", "30")
+    });
+    let mut first = app(&plimsoll, "report");
+    first.query("BEGIN");
+    let mut second = app(&plimsoll, "report");
+    second.query("BEGIN");
+    let mut console = plimsoll.console();
+    let caps = console.query("CAP APP report 1 FOR 3600");
+    assert_eq!((caps.cell(0, "max"), caps.cell(0, "used"), caps.cell(0, "name")), ("1", "2", "report"));
+    assert!(caps.number(0, "left_s") > 3_500 && caps.cell(0, "by").starts_with("CAP by admin ("), "{caps:?}");
+    let mut third = app(&plimsoll, "report");
+    send(&mut third, &new().query("SELECT 3"));
+    eventually("the third waits", SOON, || waiting(&plimsoll).rows.len() == 1);
+    let why = waiting(&plimsoll).cell(0, "why").to_string();
+    assert!(why.starts_with("cap of application \"report\": 2 of 1 places are taken"), "{why}");
+    assert_eq!(app(&plimsoll, "shop").value("SELECT 1"), "1", "others do not wait");
+    // One place is not enough: there were two.
+    first.query("COMMIT");
+    eventually("one is left", SOON, || console.query("CAP").cell(0, "used") == "1");
+    assert_eq!(waiting(&plimsoll).rows.len(), 1);
+    second.query("COMMIT");
+    assert_eq!(third.cycle().map(|heard| tags(&heard)).unwrap(), "TDCZ");
+    // One that leaves while it waits, and one that is let in by the end of the cap.
+    first.query("BEGIN");
+    let mut gone = app(&plimsoll, "report");
+    send(&mut gone, &new().query("SELECT 4"));
+    eventually("it waits", SOON, || console.query("CAP").cell(0, "waiting") == "1");
+    gone.leave();
+    eventually("it is forgotten", SOON, || console.query("CAP").cell(0, "waiting") == "0");
+    send(&mut third, &new().query("SELECT 5"));
+    eventually("it waits", SOON, || console.query("CAP").cell(0, "waiting") == "1");
+    assert!(console.query("CAP APP report OFF").rows.is_empty());
+    assert_eq!(third.cycle().map(|heard| tags(&heard)).unwrap(), "TDCZ");
+    first.query("COMMIT");
+    plimsoll.wait_for_log("application \"report\" is capped at 1 server connections", SOON);
+}
+
+#[test]
+fn who_waits_too_long_at_a_cap_is_told_which() {
+    let (_postgres, plimsoll) =
+        house(|ini| ini.set("pool_mode", "transaction").set("query_wait_timeout", "1"));
+    plimsoll.console().query("CAP HOST '127.0.0.1' 0");
+    let mut client = app(&plimsoll, "any");
+    send(&mut client, &new().query("SELECT 1"));
+    let told = client.expect_closed().expect("a reason");
+    assert_eq!((told.sqlstate.as_str(), told.message.as_str()), ("53300", "query_wait_timeout"));
+    let detail = told.detail.expect("the cap");
+    assert!(detail.starts_with("cap of host 127.0.0.1: 0 of 0 places are taken"), "{detail}");
+    plimsoll.console().query("CAP HOST '127.0.0.1' OFF");
+    assert_eq!(app(&plimsoll, "any").value("SELECT 1"), "1");
+}
+
+/// `plimsoll WORDS --config …`, as the pooler's system user.
+fn command(plimsoll: &Plimsoll, words: &str) -> (i32, String) {
+    let path = plimsoll.ini_path().display().to_string();
+    let words: Vec<&str> = words.split(' ').chain(["--config", &path]).collect();
+    let program = binary_of(BINARY).display().to_string();
+    let (status, output) = run_beside(&program, |command| {
+        command.args(&words).current_dir("/").env_remove("PGHOST").env_remove("COLUMNS");
+    });
+    (status.code().unwrap_or(-1), output)
+}
+
+#[test]
+fn by_command_nothing_is_done_without_yes() {
+    let (postgres, plimsoll) = house_of_one("transaction", |ini| ini.set("default_pool_size", "5"));
+    let mut mine = app(&plimsoll, "web-1");
+    mine.query("BEGIN");
+    let mut other = app(&plimsoll, "job");
+    other.query("BEGIN");
+    let (status, output) = command(&plimsoll, "release --app web-*");
+    assert_eq!(status, 0, "{output}");
+    assert!(output.contains("would roll back and take the connection"), "{output}");
+    assert!(output.contains("nothing was done; with --yes it is") && !output.contains("job"), "{output}");
+    assert_eq!(mine.value("SELECT 1"), "1");
+    let (_, output) = command(&plimsoll, "release --app web-* --idle-over 1h --yes");
+    assert!(output.contains("no holds"), "{output}");
+    let (status, output) = command(&plimsoll, "release --app web-* --yes --json");
+    assert_eq!(status, 0, "{output}");
+    assert!(output.contains("\"result\":\"taken\""), "{output}");
+    believes_in_a_failed_transaction(&mut mine, "RELEASE by", "by command");
+    nothing_stands(&postgres, "by command");
+    assert_eq!(other.value("SELECT 1"), "1");
+    let (_, output) = command(&plimsoll, "actions");
+    assert!(output.contains("taken") && output.contains("web-1"), "{output}");
+
+    let (status, output) = command(&plimsoll, "cap --app job 1 --for 1h");
+    assert_eq!(status, 0, "{output}");
+    assert!(
+        output.contains(
+            "application \"job\" would be capped at 1 server connections for 1h00m; it holds 1 now"
+        )
+    );
+    assert!(plimsoll.console().query("CAP").rows.is_empty());
+    let (_, output) = command(&plimsoll, "cap --app job 1 --for 1h --yes");
+    assert!(output.contains("job") && output.contains("CAP by"), "{output}");
+    let (_, output) = command(&plimsoll, "cap");
+    assert!(output.contains("job"), "{output}");
+    let (_, output) = command(&plimsoll, "cap --app job off --yes");
+    assert!(output.contains("no caps"), "{output}");
+    for wrong in [
+        "release",
+        "release x",
+        "cap 5",
+        "cap --app a",
+        "cap --app a -1",
+        "cap --app a 5 --for 1",
+        "release 1 --idle-over 5",
+    ] {
+        let (status, output) = command(&plimsoll, wrong);
+        assert_eq!(status, 2, "{wrong}: {output}");
+    }
+}
+
+#[test]
+fn at_the_very_moment_when_the_client_speaks_either_comes_first() {
+    let (postgres, plimsoll) = house_of_one("transaction", |ini| ini);
+    let mut console = plimsoll.console();
+    for round in 0..200 {
+        let mut client = app(&plimsoll, "racer");
+        client.query("BEGIN");
+        let hold = hold_in(&plimsoll, "idle in transaction");
+        send(&mut client, &new().query(INSERT).query("ROLLBACK"));
+        // By then it may be over.
+        match console.try_query(&format!("RELEASE HOLD {hold}")) {
+            Ok(_) => {}
+            Err(Failure::Server(error)) if error.sqlstate == "42704" => {}
+            Err(failure) => panic!("round {round}: {failure}"),
+        }
+        let first = client.cycle().unwrap();
+        let ran = tags(&first) == "CZ";
+        assert_eq!(first.last().unwrap().status(), if ran { 'T' } else { 'E' }, "round {round}");
+        if !ran {
+            assert_eq!(error_of(&first).sqlstate, "25P02", "round {round}");
+        }
+        let second = client.cycle().unwrap();
+        assert_eq!((tags(&second).as_str(), second[1].status()), ("CZ", 'I'), "round {round}");
+        assert_eq!(client.value("SELECT 1"), "1");
+        client.leave();
+    }
+    nothing_stands(&postgres, "races");
+}
