@@ -506,3 +506,65 @@ fn at_the_very_moment_when_the_client_speaks_either_comes_first() {
     }
     nothing_stands(&postgres, "races");
 }
+
+/// How a client comes to keep its connection, and what the ledger calls that.
+type Keep = (&'static str, &'static str, fn(&mut Client));
+
+const KEEPS: [Keep; 5] = [
+    ("transaction", "idle in transaction", |client| drop(client.query("BEGIN"))),
+    ("transaction", "aborted transaction", |client| {
+        client.query("BEGIN");
+        client.fail("SELECT nonsense");
+    }),
+    ("transaction", "client not sending", |client| {
+        send(client, &half_batch().flush());
+        for tag in *b"12C" {
+            assert_eq!(client.read().unwrap().tag, tag);
+        }
+    }),
+    ("session", "idle in session", |client| drop(client.query("SELECT 1"))),
+    ("session", "client not reading", |client| {
+        send(client, &new().query("SELECT repeat('x', 1000) FROM generate_series(1, 1000000)"));
+    }),
+];
+
+/// By a policy the same happens as by hand, in every state.
+#[test]
+fn every_policy_ends_every_state() {
+    for key in ["leak_cancel_after", "leak_close_after"] {
+        let closes = key == "leak_close_after";
+        for (mode, state, keep) in KEEPS {
+            let what = format!("{key}: {state}");
+            let (postgres, plimsoll) = house_of_one(mode, |ini| {
+                ini.own(key, "1s").own("leak_act", "always").own("batch_hold_bytes", "0")
+            });
+            let mut client = app(&plimsoll, "keeper");
+            keep(&mut client);
+            hold_in(&plimsoll, state);
+            let mut console = plimsoll.console();
+            eventually(&what, LOOK, || !console.query("SHOW ACTIONS").rows.is_empty());
+            let actions = console.query("SHOW ACTIONS");
+            let closed = closes || state == "client not reading";
+            assert_eq!(actions.cell(0, "what"), if closed { "client closed" } else { "taken" }, "{what}");
+            assert_eq!(actions.cell(0, "state"), state, "{what}");
+            assert!(actions.cell(0, "by").starts_with(key), "{what}: {actions:?}");
+            assert_eq!(app(&plimsoll, "next").value("SELECT 1"), "1", "{what}");
+            nothing_stands(&postgres, &what);
+            match (closed, state) {
+                (true, "client not reading") => {}
+                (true, _) => {
+                    // Half a batch hears of it behind what it has heard already.
+                    let told = client.expect_closed().expect("a reason");
+                    assert!(told.detail.is_some_and(|detail| detail.starts_with(key)), "{what}");
+                }
+                (false, "idle in session") => assert_eq!(client.value("SELECT 2"), "2", "{what}"),
+                (false, "client not sending") => {
+                    let heard = client.run(&new().sync());
+                    assert_eq!(error_of(&heard).sqlstate, "57014", "{what}");
+                    assert_eq!(client.value("SELECT 2"), "2", "{what}");
+                }
+                (false, _) => believes_in_a_failed_transaction(&mut client, key, &what),
+            }
+        }
+    }
+}
