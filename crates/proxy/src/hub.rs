@@ -28,7 +28,6 @@ use crate::control::Suspension;
 use crate::control_thread::ConsoleClient;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry, Role, globals, longest_wait};
 use crate::entry::{ClientEntry, ServerEntry};
-use crate::gate::Gatekeeper;
 use crate::ledger::Ledger;
 use crate::listener::Doors;
 use crate::liveness::Found;
@@ -40,7 +39,7 @@ use crate::server::ServerConn;
 use crate::spill::Store;
 use crate::targets::Targets;
 use crate::worker::Worker;
-use crate::{cleaner, closer, connector, loss, slot_task};
+use crate::{cleaner, closer, connector, gate, loss, slot_task};
 
 /// What the pool's mutex guards.
 #[derive(Debug)]
@@ -176,7 +175,7 @@ pub(crate) struct Hub {
     pub(crate) timed: AtomicBool,
     collect_memory: AtomicUsize,
     /// Temporary caps.
-    pub(crate) gate: Gatekeeper,
+    pub(crate) gate: gate::Gatekeeper,
     /// Bytes of batches that are held back.
     pub(crate) held_back: AtomicUsize,
     hold_memory: AtomicUsize,
@@ -243,7 +242,7 @@ impl Hub {
             collected: AtomicUsize::new(0),
             timed: AtomicBool::new(false),
             collect_memory: AtomicUsize::new(0),
-            gate: Gatekeeper::default(),
+            gate: gate::Gatekeeper::default(),
             held_back: AtomicUsize::new(0),
             hold_memory: AtomicUsize::new(0),
             query_wait_notify_us: AtomicU64::new(0),

@@ -1,0 +1,115 @@
+//! Real drivers whose transaction is taken away: each hears 25P02, rolls back as it does that, and goes on.
+//!
+//! Where the drivers are is said by `PLIMSOLL_PYTHON`, `PLIMSOLL_NODE_PATH` and `PLIMSOLL_JDBC`, as `./dev test` sets
+//! them. A driver that is not there is passed over, or a failure with `PLIMSOLL_REQUIRE_ALL=1`.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::{SOON, backend, house, wait_for_pool};
+use plimsoll_testkit::eventually;
+
+/// How long a script may take.
+const SCRIPT_SECONDS_MAX: &str = "120";
+
+/// A program that is ended when it takes too long.
+fn bounded(program: OsString) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", SCRIPT_SECONDS_MAX]).arg(program);
+    command
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/drivers").join(name)
+}
+
+fn python() -> Option<Command> {
+    let mut command = bounded(std::env::var_os("PLIMSOLL_PYTHON")?);
+    command.arg(script("python/taken.py"));
+    Some(command)
+}
+
+fn node() -> Option<Command> {
+    let packages = std::env::var_os("PLIMSOLL_NODE_PATH")?;
+    let mut command = bounded("node".into());
+    command.env("NODE_PATH", packages).arg(script("node/taken.js"));
+    Some(command)
+}
+
+fn java() -> Option<Command> {
+    let jar = std::env::var_os("PLIMSOLL_JDBC")?;
+    let mut command = bounded("java".into());
+    command.arg("-cp").arg(jar).arg(script("java/Taken.java"));
+    Some(command)
+}
+
+#[track_caller]
+fn is_taken_and_goes_on(runner: Option<Command>, driver: &str) {
+    let Some(mut command) = runner else {
+        let required = std::env::var_os("PLIMSOLL_REQUIRE_ALL").is_some_and(|value| value == "1");
+        assert!(!required, "{driver} is missing");
+        // If stderr is closed there is nobody to tell.
+        drop(writeln!(std::io::stderr(), "passed over, as {driver} is missing"));
+        return;
+    };
+    let (postgres, plimsoll) = house(|ini| {
+        ini.set("pool_mode", "transaction")
+            .set("default_pool_size", "1")
+            .set("ignore_startup_parameters", "extra_float_digits")
+    });
+    postgres.login("app", "p0").client().query("CREATE TABLE marks (what text)");
+    command.args(["127.0.0.1", &plimsoll.port().to_string(), "p0", "app", "app-secret", driver]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut line = move || said.next().and_then(Result::ok).unwrap_or_default();
+    assert_eq!(line(), "holding", "{driver}");
+    let mut console = plimsoll.console();
+    let mut hold = String::new();
+    eventually(&format!("{driver} is idle in its transaction"), SOON, || {
+        let holds = console.query("SHOW HOLDS");
+        hold = holds.rows.first().map(|_| holds.cell(0, "hold").to_string()).unwrap_or_default();
+        holds.rows.len() == 1 && holds.cell(0, "state") == "idle in transaction"
+    });
+    assert_eq!(console.query(&format!("RELEASE HOLD {hold}")).cell(0, "result"), "taken", "{driver}");
+    // The one connection there is serves somebody else.
+    backend(&mut plimsoll.client("app", "p0"));
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(line(), "refused 25P02", "{driver}");
+    assert_eq!(line(), "goes on", "{driver}");
+    assert!(child.wait().unwrap().success(), "{driver}");
+    wait_for_pool(&plimsoll, "p0", &[("sv_active", 0), ("cl_waiting", 0)]);
+    let rows = postgres.login("app", "p0").client().value("SELECT count(*) FROM marks");
+    assert_eq!(rows, "0", "{driver}: something stands that was rolled back");
+}
+
+#[test]
+fn psycopg_goes_on() {
+    is_taken_and_goes_on(python(), "psycopg");
+    is_taken_and_goes_on(python(), "psycopg_prepared");
+}
+
+#[test]
+fn asyncpg_goes_on() {
+    is_taken_and_goes_on(python(), "asyncpg");
+}
+
+#[test]
+fn sqlalchemy_goes_on() {
+    is_taken_and_goes_on(python(), "sqlalchemy");
+}
+
+#[test]
+fn node_pg_goes_on() {
+    is_taken_and_goes_on(node(), "pg");
+}
+
+#[test]
+fn jdbc_goes_on() {
+    is_taken_and_goes_on(java(), "jdbc");
+}
