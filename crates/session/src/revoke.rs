@@ -39,6 +39,9 @@ const CANCELED: &str = "canceling statement: its server connection was taken bac
 /// Names of statements and portals that end a transaction, of one client; more are refused like any other statement.
 const EXITS_MAX: usize = 16;
 
+/// Longest of these names, bytes.
+const NAME_BYTES_MAX: usize = 256;
+
 /// What came of [`Session::revoke`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revoked {
@@ -447,8 +450,12 @@ impl Aftermath {
         self.exits.retain(|exit| !is_gone(exit));
     }
 
-    /// False: there are too many.
+    /// False: there are too many, or its name is too long to be remembered.
     fn note(&mut self, exit: Exit) -> bool {
+        let (Exit::Statement(name) | Exit::Portal(name)) = &exit;
+        if name.len() > NAME_BYTES_MAX {
+            return false;
+        }
         if self.exits.contains(&exit) {
             return true;
         }

@@ -250,6 +250,9 @@ fn no_more_names_are_remembered_than_anybody_needs() {
         assert_eq!(t.client(&format!("P:n{number}=rollback")), "c[1]");
     }
     assert_eq!(t.client("P:more=rollback S"), format!("c[{ABORTED} Z:E]"));
+    assert_eq!(t.client("C:n1 S"), "c[3 Z:E]");
+    let long = "n".repeat(300);
+    assert_eq!(t.client(&format!("P:{long}=rollback S")), format!("c[{ABORTED} Z:E]"));
     assert_eq!(t.client("Q:rollback"), "c[C:ROLLBACK Z:I]");
 }
 
