@@ -1,5 +1,6 @@
 //! What the console and `main` may look at and do. Cheap to clone; every call takes the locks it needs for a moment.
 
+mod figures;
 mod ledger;
 mod lives;
 mod memory;
@@ -23,6 +24,7 @@ use crate::entry::ClientEntry;
 use crate::hub::{Core, Hub, Phase};
 use crate::security::Security;
 use crate::stats::Totals;
+pub use figures::{ApplicationFigures, Figures, HoldFigures, PoolFigures, SiteFigures};
 pub(crate) use suspend::Suspension;
 pub use targets::{AdmissionView, KeyView, PartView, SaidView, TargetView};
 

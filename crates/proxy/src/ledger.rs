@@ -128,6 +128,8 @@ impl Ledger {
             server_ptr: conn.entry.ptr(),
             target: conn.entry.target.peer().to_string(),
         };
+        let held_us = ended.at.micros_since(ended.hold.opening.granted);
+        conn.pool.uses.add(held_us, ended.weight);
         let site = self.book.lock().ended(&ended, &application, how, who);
         entry.site.store(site.0, Ordering::Relaxed);
     }

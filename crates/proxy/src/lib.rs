@@ -50,12 +50,15 @@ pub use console::{
     ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, PoolView,
     Reloaded, Reply, ServerView, Shutdown, StatsView, Until, Visitor,
 };
-pub use control::{AdmissionView, Control, KeyView, PartView, SaidView, TargetView};
+pub use control::{
+    AdmissionView, ApplicationFigures, Control, Figures, HoldFigures, KeyView, PartView, PoolFigures, SaidView,
+    SiteFigures, TargetView,
+};
 pub use liveness::{FoundView, LifeView};
 pub use security::tls_settings;
 pub use spill::{StoreView, probe_spill_dir};
 pub use start::{Options, StartError, start};
-pub use stats::{COUNTERS, Counter, Totals};
+pub use stats::{COUNTERS, Counter, PoolTimes, TIME_ENDS_US, Times, Totals};
 pub use views::{
     HoldView, HouseView, NeedView, SiteView, SpillView, StatementView, TextFrom, VerdictLevel, VerdictView,
     VisitorView, WaiterView, WhoView,
