@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use plimsoll_config::Plan;
 use plimsoll_proxy::{
-    AdmissionView, ClientView, Control, ControlError, DatabaseView, FoundView, HoldView, HouseView, KeyView,
-    LifeView, ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView,
-    TargetView, VisitorView, WaiterView,
+    AdmissionView, ClientView, Control, ControlError, DatabaseView, Figures, FoundView, HoldView, HouseView,
+    KeyView, LifeView, ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView, StatsView,
+    StoreView, TargetView, VisitorView, WaiterView,
 };
 
 /// A host name of a server.
@@ -95,6 +95,7 @@ pooler! {
     fn history(&self) -> Vec<HoldView>;
     fn visitors(&self) -> Vec<VisitorView>;
     fn house(&self) -> HouseView;
+    fn figures(&self) -> Figures;
     fn targets(&self) -> Vec<TargetView>;
     fn pool_keys(&self) -> Vec<KeyView>;
     fn admission(&self, database: &str, user: &str) -> AdmissionView;

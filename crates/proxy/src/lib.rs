@@ -51,8 +51,8 @@ pub use console::{
     Reloaded, Reply, ServerView, Shutdown, StatsView, Until, Visitor,
 };
 pub use control::{
-    AdmissionView, ApplicationFigures, Control, Figures, HoldFigures, KeyView, PartView, PoolFigures, SaidView,
-    SiteFigures, TargetView,
+    AdmissionView, ApplicationFigures, Control, Figures, HoldFigures, KeyView, PartView, PoolFigures,
+    SaidView, SiteFigures, TargetView,
 };
 pub use liveness::{FoundView, LifeView};
 pub use security::tls_settings;

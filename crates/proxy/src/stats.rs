@@ -238,7 +238,10 @@ mod tests {
         block.assigned_after(700);
         block.assigned_after(2_000_000);
         let waits = block.waits();
-        assert_eq!((waits.classes[0], waits.classes[1], waits.classes[8], waits.sum_us), (1, 1, 1, 2_000_700));
+        assert_eq!(
+            (waits.classes[0], waits.classes[1], waits.classes[8], waits.sum_us),
+            (1, 1, 1, 2_000_700)
+        );
         assert_eq!(waits.classes.iter().sum::<u64>(), block.totals().of(Counter::Assignments));
     }
 

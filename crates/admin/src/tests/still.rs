@@ -8,9 +8,9 @@ use std::time::Duration;
 use plimsoll_config::{Compat, Database, Host, Plan, Shown, UserSettings};
 use plimsoll_pool::{Admission, Obstacle, PoolCounts, SlotState};
 use plimsoll_proxy::{
-    AdmissionView, ClientState, ClientView, ControlError, DatabaseView, FoundView, HoldView, HouseView,
-    KeyView, LifeView, ListsView, NeedView, PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView,
-    StatsView, StoreView, TargetView, Totals, VisitorView, WaiterView,
+    AdmissionView, ClientState, ClientView, ControlError, DatabaseView, Figures, FoundView, HoldView,
+    HouseView, KeyView, LifeView, ListsView, NeedView, PoolView, Reloaded, ServerView, Shutdown, SiteView,
+    SpillView, StatsView, StoreView, TargetView, Totals, VisitorView, WaiterView,
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
 
@@ -27,6 +27,7 @@ pub(crate) struct Still {
     pub(crate) keys: Vec<KeyView>,
     pub(crate) holds: Vec<HoldView>,
     pub(crate) needs: Vec<NeedView>,
+    pub(crate) figures: Figures,
     pub(crate) told: RefCell<Vec<String>>,
 }
 
@@ -94,6 +95,7 @@ impl Still {
             keys: Vec::new(),
             holds: Vec::new(),
             needs: Vec::new(),
+            figures: Figures::default(),
             told: RefCell::default(),
         }
     }
@@ -331,6 +333,10 @@ impl Pooler for Still {
             pools: self.needs.clone(),
             logins: vec![("md5".to_string(), 3)],
         }
+    }
+
+    fn figures(&self) -> Figures {
+        self.figures.clone()
     }
 
     fn is_paused(&self) -> bool {
