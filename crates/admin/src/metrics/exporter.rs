@@ -88,6 +88,17 @@ const STATS: &[Mapped] = &[
     counter("bind_count", "binds_total", "Bind messages for named statements."),
 ];
 
+/// What it had of these up to 0.10.
+const OLD_STATS: &[&str] = &[
+    "queries_pooled_total",
+    "queries_duration_seconds_total",
+    "received_bytes_total",
+    "sent_bytes_total",
+    "client_wait_seconds_total",
+    "sql_transactions_pooled_total",
+    "server_in_transaction_seconds_total",
+];
+
 /// A line of SHOW LISTS and its name.
 const LISTS: &[(&str, &str, &str)] = &[
     ("databases", "pgbouncer_databases", "Databases, the console included."),
@@ -134,7 +145,9 @@ pub(super) fn families(scene: &Scene<'_>) -> (Vec<Family>, usize) {
         let Some(mut table) = show::find(show, scene) else { continue };
         left_out += table.rows.len().saturating_sub(ROWS_MAX);
         table.rows.truncate(ROWS_MAX);
-        out.extend(columns.iter().map(|mapped| family(&table, prefix, labels, mapped)));
+        let old = prefix == "pgbouncer_stats_";
+        let columns = columns.iter().filter(|mapped| !old || OLD_STATS.contains(&mapped.name));
+        out.extend(columns.map(|mapped| family(&table, prefix, labels, mapped)));
     }
     (out, left_out)
 }
