@@ -79,6 +79,7 @@ pooler! {
     fn plan(&self) -> Arc<Plan>;
     fn dns_zones(&self) -> Vec<(String, u32, usize)>;
     fn clients(&self) -> Vec<ClientView>;
+    fn console_clients(&self) -> usize;
     fn servers(&self) -> Vec<ServerView>;
     fn pools(&self) -> Vec<PoolView>;
     fn databases(&self) -> Vec<DatabaseView>;

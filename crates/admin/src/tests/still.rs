@@ -213,6 +213,10 @@ impl Pooler for Still {
         ]
     }
 
+    fn console_clients(&self) -> usize {
+        self.clients().iter().filter(|client| &*client.database == "pgbouncer").count()
+    }
+
     fn servers(&self) -> Vec<ServerView> {
         vec![
             server(1, SlotState::Held, false),
