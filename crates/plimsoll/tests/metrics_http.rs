@@ -137,7 +137,7 @@ fn scrapes_go_on_through_pauses_suspensions_and_the_end() {
     house.plimsoll.signal(Signal::Terminate);
     house.plimsoll.wait_for_log("shutting down, waiting for all clients", SOON);
     eventually("the end to be near", SOON, || ask(house.port, "GET", "/healthz", "").unwrap().status == 503);
-    assert!(scrape(house.port).contains("plimsoll_client_connections 1"));
+    eventually("the last client", SOON, || scrape(house.port).contains("\nplimsoll_client_connections 1\n"));
     client.leave();
     assert!(house.plimsoll.wait_exit(SOON).success());
     assert!(TcpStream::connect(("127.0.0.1", house.port)).is_err());

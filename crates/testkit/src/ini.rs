@@ -78,10 +78,9 @@ impl Ini {
         self
     }
 
-    /// No HTTP, unless the test has said something else.
-    pub(crate) fn quiet_http(self) -> Ini {
-        let said = self.usual_http || self.own.iter().any(|(known, _)| known == "http_listen");
-        if said { self } else { self.own("http_listen", "off") }
+    /// Whether the test has something to say of HTTP.
+    pub(crate) fn says_http(&self) -> bool {
+        self.usual_http || self.own.iter().any(|(known, _)| known == "http_listen")
     }
 
     /// A line of auth_file.

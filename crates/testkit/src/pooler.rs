@@ -276,8 +276,13 @@ fn with_places(ini: Ini, dir: &Path, port: u16) -> Ini {
         .set("listen_port", &port.to_string())
         .set("unix_socket_dir", &dir)
         .set("auth_file", &format!("{dir}/userlist.txt"));
-    // Many poolers at once would all want the default; another program than ours knows no [plimsoll].
-    if std::env::var_os(TEST_BINARY).is_none() { ini.quiet_http() } else { ini }
+    // Many poolers at once would all want the default port; another program than ours knows no [plimsoll].
+    if std::env::var_os(TEST_BINARY).is_none() && !ini.says_http() {
+        // Behind everything else, so that no line of the test is another one.
+        ini.extra("\n[plimsoll]\nhttp_listen = off\n")
+    } else {
+        ini
+    }
 }
 
 fn write_files(ini: &Ini, dir: &Path) {
