@@ -72,7 +72,7 @@ fn every_metric_of_the_alert_rules_is_there() {
 fn a_leak_that_others_wait_for_is_seen_by_what_it_is() {
     let house = house(|ini| {
         let ini =
-            ini.set("pool_mode", "session").set("default_pool_size", "2").set("query_wait_timeout", "4");
+            ini.set("pool_mode", "session").set("default_pool_size", "2").set("query_wait_timeout", "8");
         ini.own("leak_idle_threshold", "1s")
     });
     let mut leaked: Vec<Client> = (0..2).map(|_| app(&house.plimsoll, "orders-api")).collect();
@@ -115,7 +115,8 @@ fn a_leak_that_others_wait_for_is_seen_by_what_it_is() {
         if used == 2.0 { Ok(text) } else { Err(format!("{used} uses")) }
     });
     assert!(sum(&text, "db_client_connection_use_time_seconds_sum", &["p0/app"]) > 2.0);
-    assert_eq!(sum(&text, "plimsoll_holds", &[]), 0.0);
+    // What is being cleaned after them is among the holds, too, as in SHOW HOLDS.
+    eventually("no hold", SOON, || sum(&scrape(house.port), "plimsoll_holds", &[]) == 0.0);
 }
 
 #[test]
@@ -386,7 +387,7 @@ fn nine_thousand_clients_of_as_many_applications_make_a_short_answer_soon() {
     scrape_open(house.port);
     let both = [took, begun.elapsed() - took];
     common::net::say(&format!("scrapes with {count} clients took {both:?}"));
-    // A build for tests, on a machine that does other things: docs/metrics.md says what it is otherwise.
+    // A build for tests, on a machine that does other things: docs/metrics.md has figures.
     assert!(both.iter().all(|took| *took < Duration::from_secs(2)), "{both:?}");
     assert_eq!(sum(&text, "plimsoll_applications", &[]), count as f64);
     assert_eq!(sum(&text, "plimsoll_application_clients", &[]), count as f64);
