@@ -4,7 +4,7 @@
 # The tests find what they need by these variables, set here:
 #   PLIMSOLL_PG_BIN       folder with postgres, initdb, pgbench
 #   PLIMSOLL_TEST_USER    who runs servers when we are root
-#   PLIMSOLL_PYTHON       a Python with psycopg, asyncpg and SQLAlchemy
+#   PLIMSOLL_PYTHON       a Python with psycopg, asyncpg, SQLAlchemy, prometheus-client and PyYAML
 #   PLIMSOLL_NODE_PATH    node_modules with pg, pg-query-stream and postgres
 #   PLIMSOLL_JDBC         the JDBC driver's jar
 #   PLIMSOLL_RUBY         a Ruby with pg

@@ -1,9 +1,9 @@
-//! The console: what an administrator may ask and do on the database `pgbouncer`.
+//! The console: what an administrator may ask and do on the database `pgbouncer`; and `/metrics`.
 //!
 //! [`AdminConsole`] implements the proxy's [`Console`]: a line goes through `grammar` and comes back as whole protocol
 //! messages. What it shows is a table of columns and one function for the rows of each (`show`); what it does is in
 //! `commands` and `reload`; what it refuses is in `failure`, in PgBouncer's words. It runs on the control thread and
-//! never on the way of a query.
+//! never on the way of a query. Beside it, on a thread of its own, `http` answers scrapers with `metrics`.
 
 mod answer;
 mod commands;
@@ -12,6 +12,8 @@ mod explain;
 mod failure;
 mod grammar;
 mod help;
+mod http;
+mod metrics;
 mod pooler;
 mod release;
 mod reload;
@@ -27,6 +29,7 @@ use jiff::Zoned;
 use plimsoll_config::Plan;
 use plimsoll_proxy::{Console, Control, Level, Reply, ServerFacts, Visitor};
 
+pub use http::{HttpDoor, HttpError, http_descriptors};
 pub use reload::{Applied, Follow, Load};
 use version::server_version;
 pub use version::{COMPAT_VERSION, PGBOUNCER_VERSION, version};
@@ -141,6 +144,11 @@ impl AdminConsole {
             require_admin(level)?;
         }
         Ok(show::find(what, &scene).map(|table| Reply::Now(answer::table(&table))))
+    }
+
+    /// What `/metrics` answers.
+    fn metrics(&self, pooler: &dyn Pooler, format: metrics::Format) -> String {
+        metrics::text(&self.scene(pooler, &pooler.plan(), Level::Stats), format)
     }
 
     fn scene<'a>(&self, pooler: &'a dyn Pooler, plan: &Arc<Plan>, level: Level) -> Scene<'a> {

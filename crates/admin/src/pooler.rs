@@ -8,9 +8,9 @@ use std::time::Duration;
 use plimsoll_config::Plan;
 use plimsoll_pool::{CapOf, CapView};
 use plimsoll_proxy::{
-    AdmissionView, ClientView, Control, ControlError, DatabaseView, DeedView, FoundView, HoldView, HouseView,
-    KeyView, LifeView, ListsView, PoolView, ReleaseAsk, Released, Reloaded, ServerView, Shutdown, SiteView,
-    SpillView, StatsView, StoreView, TargetView, VisitorView, WaiterView,
+    AdmissionView, ClientView, Control, ControlError, DatabaseView, DeedView, Figures, FoundView, HoldView,
+    HouseView, KeyView, LifeView, ListsView, PoolView, ReleaseAsk, Released, Reloaded, ServerView, Shutdown,
+    SiteView, SpillView, StatsView, StoreView, TargetView, VisitorView, WaiterView,
 };
 
 /// A host name of a server.
@@ -80,6 +80,7 @@ pooler! {
     fn plan(&self) -> Arc<Plan>;
     fn dns_zones(&self) -> Vec<(String, u32, usize)>;
     fn clients(&self) -> Vec<ClientView>;
+    fn console_clients(&self) -> usize;
     fn servers(&self) -> Vec<ServerView>;
     fn pools(&self) -> Vec<PoolView>;
     fn databases(&self) -> Vec<DatabaseView>;
@@ -101,6 +102,7 @@ pooler! {
     fn caps(&self) -> Vec<(CapView, Option<Duration>)>;
     fn visitors(&self) -> Vec<VisitorView>;
     fn house(&self) -> HouseView;
+    fn figures(&self) -> Figures;
     fn targets(&self) -> Vec<TargetView>;
     fn pool_keys(&self) -> Vec<KeyView>;
     fn admission(&self, database: &str, user: &str) -> AdmissionView;

@@ -75,7 +75,7 @@ impl Scene<'_> {
 
     /// Clients on the console.
     pub(crate) fn console_clients(&self) -> usize {
-        self.pooler.clients().iter().filter(|client| &*client.database == CONSOLE).count()
+        self.pooler.console_clients()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::pooler::Pooler;
 use crate::reload::Applied;
 pub(crate) use still::Still;
 use still::plan;
+pub(crate) use still::plan as plan_of;
 
 /// A console whose files hold `plan(compat)`.
 pub(crate) fn console(compat: Compat) -> AdminConsole {

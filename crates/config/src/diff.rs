@@ -38,6 +38,7 @@ pub fn carry(old: &Plan, new: &mut Plan) {
     }
     new.own.workers = old.own.workers;
     new.own.compat = old.own.compat;
+    new.own.http_listen.clone_from(&old.own.http_listen);
     let dir = new.general.unix_socket_dir.clone();
     for database in new.databases.iter_mut().chain(&mut new.auto_database) {
         database::move_default_host(database, dir.as_deref());
@@ -147,6 +148,10 @@ fn restarts(old: &Plan, new: &Plan) -> Vec<Change> {
     }
     if old.own.compat != new.own.compat {
         changes.push(Change::NeedsRestart("compat"));
+    }
+    // By what is meant: a line that says the default is no change.
+    if old.own.http_listen() != new.own.http_listen() && old.own.compat == new.own.compat {
+        changes.push(Change::NeedsRestart("http_listen"));
     }
     changes
 }

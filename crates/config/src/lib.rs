@@ -7,6 +7,7 @@ mod connstr;
 mod database;
 mod diff;
 mod doubts;
+mod http;
 mod ini;
 mod keepalive;
 mod keys;
@@ -31,6 +32,7 @@ mod value;
 
 pub use diff::{carry, diff};
 pub use doubts::{Doubt, doubts};
+pub use http::HttpListen;
 pub use keepalive::Keepalive;
 pub use keys::set;
 pub use leak::{LeakAct, LeakKeys, LeakLimit, LeakPolicy};

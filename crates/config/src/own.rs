@@ -5,6 +5,7 @@ mod shown;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::{self, HttpListen};
 use crate::leak::LeakAct;
 use crate::listeners::{self, ProxyListeners};
 use crate::near;
@@ -39,6 +40,9 @@ const HOLD_BYTES_MAX: usize = 64 << 10;
 /// The smallest `spill_per_client`, bytes: less than two pieces of a spill would never begin one.
 pub(crate) const SPILL_PER_CLIENT_MIN: usize = 128 << 10;
 
+/// Most series of one name that applications may make.
+const APPLICATIONS_MAX: u32 = 10_000;
+
 /// Most worker threads.
 const WORKERS_MAX: u16 = 64;
 
@@ -62,6 +66,8 @@ pub(crate) enum Field {
     CancelOnClientLoss,
     /// `off`, `v2` or `any`.
     Proxy,
+    /// `off`, or addresses of this machine.
+    Http,
     /// A list of networks.
     Networks(fn(&mut Own) -> &mut Vec<Network>),
     /// `off`, `memory` or `disk`.
@@ -171,6 +177,12 @@ pub(crate) static KEYS: &[Key] = &[
     ),
     reload("spill_in_transaction", "off", Field::SpillInTransaction),
     reload("log_spill_over", "16MiB", Field::Size(|own| &mut own.log_spill_over, 0, 1 << 46)),
+    restart("http_listen", "127.0.0.1:6433; off with compat = pgbouncer", Field::Http),
+    reload(
+        "metrics_applications_max",
+        "100",
+        Field::Count(|own| &mut own.metrics_applications_max, 0, APPLICATIONS_MAX),
+    ),
 ];
 
 const fn reload(name: &'static str, default: &'static str, field: Field) -> Key {
@@ -228,6 +240,7 @@ impl Key {
                 own.cancel_on_client_loss = Some(one_of(text, CANCEL_ON_CLIENT_LOSS)?);
             }
             Field::Proxy => own.proxy_protocol = ProxyListeners::parse(text)?,
+            Field::Http => own.http_listen = Some(HttpListen::parse(text)?),
             Field::Networks(at) => *at(own) = network::list(text)?,
             Field::Spill => own.spill = spill(text)?,
             Field::LeakAct => own.leak.act = Some(leak_act(text)?),
@@ -277,6 +290,7 @@ impl Field {
             Field::Fairness => FAIRNESS.expected.to_string(),
             Field::CancelOnClientLoss => CANCEL_ON_CLIENT_LOSS.expected.to_string(),
             Field::Proxy => listeners::EXPECTED.to_string(),
+            Field::Http => http::EXPECTED.to_string(),
             Field::Networks(_) => network::EXPECTED.to_string(),
             Field::Spill => SPILL.expected.to_string(),
             Field::LeakAct => LEAK_ACT.expected.to_string(),

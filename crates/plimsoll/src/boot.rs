@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use plimsoll_admin::{AdminConsole, version};
+use plimsoll_admin::{AdminConsole, HttpDoor, HttpError, version};
 use plimsoll_config::{Compat, Mistake, Plan};
 use plimsoll_proxy::{Options, StartError, start};
 use plimsoll_types::Secret;
@@ -135,13 +135,35 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
         Box::new(move || source.load()),
         Box::new(move |plan, applied| log.follow(plan, applied)),
     ));
+    let http = http_door(&plan).map_err(|error| fatal(refused(&plan, &error)))?;
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
     let options = Options { console: console.clone(), mock_secret };
     let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;
+    http.open(control.clone(), console.clone())
+        .map_err(|error| fatal(format!("cannot serve /metrics: {error}")))?;
     tracing::info!("process up: {}", up(&plan));
     (how.ready)(&plan);
     runtime.block_on(signals.follow(control, console));
     Ok(())
+}
+
+/// Where `/metrics` is answered. Whoever has not asked for it does without it when the port is taken.
+fn http_door(plan: &Plan) -> Result<HttpDoor, HttpError> {
+    match HttpDoor::bind(plan) {
+        Err(error) if plan.own.http_listen.is_none() => {
+            tracing::warn!(
+                "{error}; going on without it (http_listen in [plimsoll] is not set: another port, or off)"
+            );
+            Ok(HttpDoor::none())
+        }
+        bound => bound,
+    }
+}
+
+/// Why there is no start, and where the address was asked for.
+fn refused(plan: &Plan, error: &HttpError) -> String {
+    let place = plan.set_at.get("http_listen").map(|at| format!(" (http_listen at {})", at.place));
+    format!("{error}{}; choose another port, or off", place.unwrap_or_default())
 }
 
 fn mock_secret() -> Result<Secret, getrandom::Error> {

@@ -1,5 +1,6 @@
 //! How many file descriptors there may be, and how many may be needed.
 
+use plimsoll_admin::http_descriptors;
 use plimsoll_config::{Budget, Database, Plan};
 
 use crate::sys;
@@ -46,6 +47,7 @@ fn expected(plan: &Plan, workers: u16) -> u64 {
     let spills = if plan.spills_to_disk() { SPILL_FILES } else { 0 };
     u64::from(plan.general.max_client_conn)
         .saturating_add(servers)
+        .saturating_add(http_descriptors(plan))
         .saturating_add(SPARE + spills + PER_WORKER * u64::from(workers))
 }
 

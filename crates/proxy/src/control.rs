@@ -1,5 +1,6 @@
 //! What the console and `main` may look at and do. Cheap to clone; every call takes the locks it needs for a moment.
 
+mod figures;
 mod ledger;
 mod lives;
 mod memory;
@@ -24,6 +25,7 @@ use crate::entry::ClientEntry;
 use crate::hub::{Core, Hub, Phase};
 use crate::security::Security;
 use crate::stats::Totals;
+pub use figures::{ApplicationFigures, Figures, HoldFigures, PoolFigures, SiteFigures};
 pub use release::{ReleaseAsk, ReleaseClient, ReleaseExecuting, Released};
 pub(crate) use suspend::Suspension;
 pub use targets::{AdmissionView, KeyView, PartView, SaidView, TargetView};
@@ -97,6 +99,11 @@ impl Control {
             remote_pid: entry.peer.pid(),
             tls: entry.tls.as_ref().map_or_else(String::new, |tls| tls.text.to_string()),
         }
+    }
+
+    /// Clients on the console.
+    pub fn console_clients(&self) -> usize {
+        self.hub.clients.lock().values().filter(|entry| &*entry.database == CONSOLE).count()
     }
 
     /// `SHOW SERVERS`.
@@ -224,7 +231,8 @@ impl Control {
 
     /// `SHOW LISTS`.
     pub fn lists(&self) -> ListsView {
-        let clients = self.clients();
+        let states: Vec<ClientState> = self.hub.clients.lock().values().map(|entry| entry.state()).collect();
+        let login_clients = states.iter().filter(|state| **state == ClientState::Login).count() as u64;
         let directory = self.hub.directory.lock();
         let core = self.hub.core.lock();
         let plan = self.hub.plan();
@@ -233,8 +241,8 @@ impl Control {
             databases: shown_databases(&directory, &core, &plan).len() as u64 + 1,
             users: users as u64,
             pools: directory.pools().len() as u64 + 1,
-            used_clients: clients.iter().filter(|c| c.state != ClientState::Login).count() as u64,
-            login_clients: clients.iter().filter(|c| c.state == ClientState::Login).count() as u64,
+            used_clients: states.len() as u64 - login_clients,
+            login_clients,
             used_servers: core.pools.slots().count() as u64,
             dns_names: directory.asked.len() as u64,
             dns_pending: directory.asked.values().filter(|at| at.is_none()).count() as u64,

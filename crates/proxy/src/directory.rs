@@ -3,6 +3,7 @@
 mod names;
 pub(crate) mod targets;
 mod terms;
+mod times;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use terms::{database_limit, pool_limits, session_settings, user_limit};
 
 use crate::entry::TargetAddr;
 use crate::map::Map;
-use crate::stats::{Block, Counter, Totals};
+use crate::stats::{Block, Counter, TimeCells, Totals};
 
 /// A configured database.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub(crate) struct DatabaseEntry {
     pub(crate) idle_since: Mutex<Option<Moment>>,
     /// What its pools counted that are gone.
     pub(crate) retired: Mutex<Totals>,
+    retired_times: times::Retired,
 }
 
 impl DatabaseEntry {
@@ -82,6 +84,8 @@ pub(crate) struct PoolEntry {
     keys: Mutex<Option<ScramKeys>>,
     secret: Mutex<Option<Stored>>,
     stats: Box<[Block]>,
+    /// How long clients kept server connections, from those the ledger heard of.
+    pub(crate) uses: TimeCells,
     /// Why there is this pool, for people.
     pub(crate) why: String,
     /// Cancel requests that wait for their turn, and those under way.
@@ -215,6 +219,7 @@ impl Directory {
             disabled: AtomicBool::new(false),
             idle_since: Mutex::new(None),
             retired: Mutex::default(),
+            retired_times: times::Retired::default(),
         });
         self.databases.insert(name, entry.clone());
         entry
@@ -320,6 +325,7 @@ impl Directory {
             keys: Mutex::new(None),
             secret: Mutex::new(None),
             stats: (0..self.workers).map(|_| Block::default()).collect(),
+            uses: TimeCells::default(),
             cancels_waiting: AtomicU32::new(0),
             cancels_active: AtomicU32::new(0),
             why,
@@ -443,6 +449,7 @@ impl Directory {
     pub(crate) fn remove_pool(&mut self, pool: &PoolEntry) {
         self.pools.remove(&(pool.database.id, pool.purpose, pool.user.clone()));
         pool.database.retired.lock().add(&pool.totals());
+        pool.retire_times();
     }
 
     /// Forgets a database; its pools.

@@ -121,6 +121,8 @@ impl Ledger {
     pub(crate) fn ended(&self, ended: Ended, entry: &ClientEntry, conn: &ServerConn, how: &How, hub: &Hub) {
         let application = application(hub, conn.link.params());
         let who = || who_of(entry, &conn.entry, application.clone());
+        let held_us = ended.at.micros_since(ended.hold.opening.granted);
+        conn.pool.uses.add(held_us, ended.weight);
         let site = self.book.lock().ended(&ended, &application, how, who);
         entry.site.store(site.0, Ordering::Relaxed);
     }

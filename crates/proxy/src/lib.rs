@@ -53,14 +53,14 @@ pub use console::{
     PoolView, Reloaded, Reply, ServerView, Shutdown, StatsView, Until, Visitor,
 };
 pub use control::{
-    AdmissionView, Control, KeyView, PartView, ReleaseAsk, ReleaseClient, ReleaseExecuting, Released,
-    SaidView, TargetView,
+    AdmissionView, ApplicationFigures, Control, Figures, HoldFigures, KeyView, PartView, PoolFigures,
+    ReleaseAsk, ReleaseClient, ReleaseExecuting, Released, SaidView, SiteFigures, TargetView,
 };
 pub use liveness::{FoundView, LifeView};
 pub use security::tls_settings;
 pub use spill::{StoreView, probe_spill_dir};
 pub use start::{Options, StartError, start};
-pub use stats::{COUNTERS, Counter, Totals};
+pub use stats::{COUNTERS, Counter, PoolTimes, TIME_ENDS_US, Times, Totals};
 pub use views::{
     DeedView, HoldView, HouseView, NeedView, SiteView, SpillView, StatementView, TextFrom, VerdictLevel,
     VerdictView, VisitorView, WaiterView, WhoView,

@@ -13,6 +13,7 @@ pub struct Ini {
     own: Vec<(String, String)>,
     logins: Vec<(String, String)>,
     extra: String,
+    usual_http: bool,
 }
 
 impl Ini {
@@ -69,6 +70,17 @@ impl Ini {
     pub fn own(mut self, key: &str, value: &str) -> Ini {
         put(&mut self.own, key, value);
         self
+    }
+
+    /// No word of `http_listen`: the pooler listens where it does by itself, or warns that somebody else does.
+    pub fn usual_http(mut self) -> Ini {
+        self.usual_http = true;
+        self
+    }
+
+    /// Whether the test has something to say of HTTP.
+    pub(crate) fn says_http(&self) -> bool {
+        self.usual_http || self.own.iter().any(|(known, _)| known == "http_listen")
     }
 
     /// A line of auth_file.

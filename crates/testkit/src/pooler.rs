@@ -10,12 +10,15 @@ use std::time::Duration;
 use crate::process::{Process, Signal, unprivileged, unprivileged_ids};
 use crate::{Address, Client, Ini, Login, PATIENCE, Table, TempDir, eventually_ok, free_port};
 
+/// Names another program than the one cargo built.
+const TEST_BINARY: &str = "PLIMSOLL_TEST_BINARY";
+
 /// Bytes of the log shown when a test fails.
 const LOG_SHOWN_BYTES: usize = 12_000;
 
 /// The program to test: `PLIMSOLL_TEST_BINARY`, or what cargo built.
 pub fn binary_of(built: &str) -> PathBuf {
-    std::env::var_os("PLIMSOLL_TEST_BINARY").map_or_else(|| PathBuf::from(built), PathBuf::from)
+    std::env::var_os(TEST_BINARY).map_or_else(|| PathBuf::from(built), PathBuf::from)
 }
 
 /// A running pooler, killed when dropped.
@@ -269,9 +272,17 @@ impl Drop for Plimsoll {
 
 fn with_places(ini: Ini, dir: &Path, port: u16) -> Ini {
     let dir = dir.display().to_string();
-    ini.set("listen_port", &port.to_string())
+    let ini = ini
+        .set("listen_port", &port.to_string())
         .set("unix_socket_dir", &dir)
-        .set("auth_file", &format!("{dir}/userlist.txt"))
+        .set("auth_file", &format!("{dir}/userlist.txt"));
+    // Many poolers at once would all want the default port; another program than ours knows no [plimsoll].
+    if std::env::var_os(TEST_BINARY).is_none() && !ini.says_http() {
+        // Behind everything else, so that no line of the test is another one.
+        ini.extra("\n[plimsoll]\nhttp_listen = off\n")
+    } else {
+        ini
+    }
 }
 
 fn write_files(ini: &Ini, dir: &Path) {

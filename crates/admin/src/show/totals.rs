@@ -40,6 +40,7 @@ fn name(counter: Counter) -> &'static str {
         Counter::SpilledBytes => "spill_bytes",
         Counter::SpillFileBytes => "spill_file_bytes",
         Counter::SpillStops => "spill_stop_count",
+        Counter::WaitTimeouts => "wait_timeout_count",
     }
 }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 use plimsoll_config::{Compat, Database, Host, Plan, Shown, UserSettings};
 use plimsoll_pool::{Admission, CapOf, CapView, Obstacle, PoolCounts, SlotState};
 use plimsoll_proxy::{
-    AdmissionView, ClientState, ClientView, ControlError, DatabaseView, DeedView, FoundView, HoldView,
-    HouseView, KeyView, LifeView, ListsView, NeedView, PoolView, ReleaseAsk, Released, Reloaded, ServerView,
-    Shutdown, SiteView, SpillView, StatsView, StoreView, TargetView, Totals, VisitorView, WaiterView,
+    AdmissionView, ClientState, ClientView, ControlError, DatabaseView, DeedView, Figures, FoundView,
+    HoldView, HouseView, KeyView, LifeView, ListsView, NeedView, PoolView, ReleaseAsk, Released, Reloaded,
+    ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView, TargetView, Totals, VisitorView,
+    WaiterView,
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
 
@@ -27,6 +28,7 @@ pub(crate) struct Still {
     pub(crate) keys: Vec<KeyView>,
     pub(crate) holds: Vec<HoldView>,
     pub(crate) needs: Vec<NeedView>,
+    pub(crate) figures: Figures,
     pub(crate) told: RefCell<Vec<String>>,
 }
 
@@ -94,6 +96,7 @@ impl Still {
             keys: Vec::new(),
             holds: Vec::new(),
             needs: Vec::new(),
+            figures: Figures::default(),
             told: RefCell::default(),
         }
     }
@@ -209,6 +212,10 @@ impl Pooler for Still {
             client(3, "pgbouncer", ClientState::Active, None),
             client(4, "app", ClientState::Login, None),
         ]
+    }
+
+    fn console_clients(&self) -> usize {
+        self.clients().iter().filter(|client| &*client.database == "pgbouncer").count()
     }
 
     fn servers(&self) -> Vec<ServerView> {
@@ -331,6 +338,10 @@ impl Pooler for Still {
             pools: self.needs.clone(),
             logins: vec![("md5".to_string(), 3)],
         }
+    }
+
+    fn figures(&self) -> Figures {
+        self.figures.clone()
     }
 
     fn is_paused(&self) -> bool {

@@ -99,7 +99,7 @@ fn fixed_keys_need_a_restart_and_keep_their_value() {
 
 #[test]
 fn fixed_keys_of_our_own_need_a_restart() {
-    let values = [("workers", "3"), ("compat", "pgbouncer")];
+    let values = [("workers", "3"), ("compat", "pgbouncer"), ("http_listen", "7000")];
     let fixed: Vec<&str> =
         own::KEYS.iter().filter(|key| key.when == When::Restart).map(|key| key.name).collect();
     assert_eq!(fixed, values.map(|(key, _)| key));

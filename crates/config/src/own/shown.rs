@@ -33,7 +33,7 @@ impl Key {
             }
             Field::Disclose | Field::Fairness | Field::Proxy | Field::LeakAct => self.default,
             Field::Spill | Field::SpillInTransaction | Field::Folder(_) | Field::Count(..) => self.default,
-            Field::CancelOnClientLoss | Field::Time(..) | Field::Size(..) => {
+            Field::CancelOnClientLoss | Field::Http | Field::Time(..) | Field::Size(..) => {
                 self.default.split(';').next().unwrap_or(self.default)
             }
         }
@@ -58,6 +58,7 @@ impl Field {
                 own.cancel_on_client_loss.and_then(|when| word(when, CANCEL_ON_CLIENT_LOSS))
             }
             Field::Proxy => Some(own.proxy_protocol.to_string()),
+            Field::Http => Some(own.http_listen().to_string()),
             Field::Spill => word(own.spill, SPILL),
             Field::LeakAct => word(own.leak.act.unwrap_or_default(), LEAK_ACT),
             Field::SpillInTransaction => word(own.spill_in_transaction, IN_TRANSACTION),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::http::HttpListen;
 use crate::leak::LeakKeys;
 use crate::listeners::ProxyListeners;
 use crate::network::Network;
@@ -107,6 +108,10 @@ pub struct Own {
     pub spill_in_transaction: SpillInTransaction,
     /// `log_spill_over` (default 16 MiB; 0: never): a spill of more bytes is logged.
     pub log_spill_over: Option<usize>,
+    /// `http_listen` (default 127.0.0.1:6433; off with `compat = pgbouncer`): where `/metrics` is answered.
+    pub http_listen: Option<HttpListen>,
+    /// `metrics_applications_max` (default 100): so many applications, and so many sites, have series of their own.
+    pub metrics_applications_max: Option<u32>,
 }
 
 /// Which headers of the PROXY protocol are understood.
@@ -131,6 +136,20 @@ pub enum CancelOnClientLoss {
 }
 
 impl Own {
+    /// `http_listen` in force.
+    pub fn http_listen(&self) -> HttpListen {
+        match (&self.http_listen, self.compat) {
+            (Some(listen), _) => listen.clone(),
+            (None, Compat::Plimsoll) => HttpListen::default(),
+            (None, Compat::Pgbouncer) => HttpListen::Off,
+        }
+    }
+
+    /// `metrics_applications_max` in force.
+    pub fn metrics_applications_max(&self) -> u32 {
+        self.metrics_applications_max.unwrap_or(100)
+    }
+
     /// `spill_memory` in force, bytes.
     pub fn spill_memory(&self) -> usize {
         self.spill_memory.unwrap_or(64 << 20)

@@ -1,4 +1,4 @@
-use plimsoll_config::TargetLine;
+use plimsoll_config::{HttpListen, TargetLine};
 use plimsoll_types::Secret;
 
 use super::*;
@@ -6,6 +6,7 @@ use super::*;
 fn plan() -> Plan {
     let mut plan = Plan::default();
     plan.general.max_client_conn = 100;
+    plan.own.http_listen = Some(HttpListen::Off);
     plan.general.default_pool_size = 20;
     for user in ["a", "b", "c"] {
         plan.logins.insert(user.to_string(), Secret::from_text("x"));
@@ -48,4 +49,12 @@ fn nothing_overflows() {
     plan.general.max_client_conn = u32::MAX;
     plan.general.default_pool_size = u32::MAX;
     assert!(expected(&plan, u16::MAX) > u64::from(u32::MAX));
+}
+
+#[test]
+fn scrapers_are_counted_where_they_may_come() {
+    let mut plan = plan();
+    let without = expected(&plan, 1);
+    plan.own.http_listen = None;
+    assert_eq!(expected(&plan, 1), without + http_descriptors(&plan));
 }

@@ -232,7 +232,7 @@ pub(super) struct WhoOf {
 }
 
 /// All open holds with their site and verdict.
-fn judged(hub: &Hub, now: Moment) -> Vec<Judged> {
+pub(super) fn judged(hub: &Hub, now: Moment) -> Vec<Judged> {
     let holds: Vec<(HoldCopy, Arc<ServerEntry>)> = open_holds(hub);
     let bound = liveness::bound(&hub.plan(), Side::Client);
     let clients = if holds.is_empty() { HashMap::new() } else { clients_by_id(hub) };
@@ -255,7 +255,7 @@ fn judged(hub: &Hub, now: Moment) -> Vec<Judged> {
 }
 
 /// Server connections that nobody holds any more and that are not free yet.
-fn going(hub: &Hub) -> Vec<(Arc<ServerEntry>, &'static str)> {
+pub(super) fn going(hub: &Hub) -> Vec<(Arc<ServerEntry>, &'static str)> {
     let core = hub.core.lock();
     let state = |server: &Arc<ServerEntry>| {
         let state = match core.pools.slot(server.slot)?.state {

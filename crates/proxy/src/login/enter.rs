@@ -174,9 +174,16 @@ impl Login {
         };
         entry.set_waiting(now);
         let place = Place { hub: &hub, entry, ticket };
-        let served = std::future::poll_fn(|cx| self.poll_mail(cx, place.entry)).await?;
-        pool.stats(usize::from(worker.0)).add(Counter::WaitTime, hub.now().micros_since(now));
-        Ok(served)
+        let served = std::future::poll_fn(|cx| self.poll_mail(cx, place.entry)).await;
+        let stats = pool.stats(usize::from(worker.0));
+        match &served {
+            Ok(_) => stats.add(Counter::WaitTime, hub.now().micros_since(now)),
+            Err(End::Refused(Cause::QueryWaitTimeout | Cause::QueryTimeoutWaiting)) => {
+                stats.add(Counter::WaitTimeouts, 1);
+            }
+            Err(_) => {}
+        }
+        served
     }
 
     fn poll_mail(&mut self, cx: &mut Context<'_>, entry: &ClientEntry) -> Poll<Result<Served, End>> {

@@ -18,7 +18,6 @@ use crate::directory::{PoolEntry, longest_wait, queue_fairness};
 use crate::entry::ClientEntry;
 use crate::hub::{Answer, Hub};
 use crate::server::{Looked, ServerConn};
-use crate::stats::Counter;
 use crate::tally::Tally;
 use crate::views::host_of;
 use crate::worker::Scratch;
@@ -117,7 +116,10 @@ impl Relay {
             conn = self.move_here(conn)?;
             self.looked = Looked::Usable;
         }
-        self.stats().add(Counter::Assignments, 1);
+        match now.micros_since(asked) {
+            0 => self.stats().assigned(),
+            waited_us => self.stats().assigned_after(waited_us),
+        }
         conn.tally = Tally::begin(&grant, asked, now);
         self.phase = Phase::Open;
         let conn = self.conn.insert(conn);

@@ -43,8 +43,11 @@ impl Relay {
         }
         if let Some(cause) = kill.or(refused) {
             self.entry.set_active();
-            if self.conn.is_none() && self.ticket().is_none() && is_wait_end(&cause) {
-                return Ok(());
+            if is_wait_end(&cause) {
+                if self.conn.is_none() && self.ticket().is_none() {
+                    return Ok(());
+                }
+                self.stats().add(Counter::WaitTimeouts, 1);
             }
             return Err((Side::Client, *cause));
         }
