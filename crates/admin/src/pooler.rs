@@ -96,6 +96,7 @@ pooler! {
     fn spill_store(&self) -> StoreView;
     fn history(&self) -> Vec<HoldView>;
     fn actions(&self) -> Vec<DeedView>;
+    fn action_counts(&self) -> Vec<(&'static str, u64)>;
     fn release(&self, ask: ReleaseAsk, by: &str) -> Result<Released, ControlError>;
     fn set_cap(&self, of: CapOf, max: u32, lasting: Option<Duration>, by: &str);
     fn remove_cap(&self, of: &CapOf, by: &str) -> bool;

@@ -334,6 +334,11 @@ impl Book {
         self.deeds.push(deed);
     }
 
+    /// How often that has come of what was done about a hold.
+    pub fn deed_count(&self, what: What) -> u64 {
+        self.deeds.count(what)
+    }
+
     /// What was done about holds, the newest first.
     pub fn deeds(&self) -> impl Iterator<Item = &Deed> {
         self.deeds.iter()

@@ -1,6 +1,9 @@
 //! `plimsoll_…`: what only we know.
 
+use std::time::Duration;
+
 use plimsoll_config::Plan;
+use plimsoll_pool::CapView;
 use plimsoll_proxy::{Counter, Figures, FoundView, HouseView, PoolFigures, StatsView, StoreView, TargetView};
 
 use super::bounds::Named;
@@ -42,6 +45,27 @@ pub(super) fn house(house: &HouseView, version: &str) -> Vec<Family> {
         full_in,
         whole("plimsoll_paused", "1 while everything is paused.", house.paused),
         whole("plimsoll_ledger_enabled", "1 while holds are recorded (ledger = on).", house.ledger),
+    ]
+}
+
+/// What was done about holds, and the temporary caps.
+pub(super) fn actions(counts: &[(&'static str, u64)], caps: &[(CapView, Option<Duration>)]) -> Vec<Family> {
+    let mut actions = counter(
+        "plimsoll_actions_total",
+        "What came of what policies and administrators did about holds (SHOW ACTIONS).",
+    );
+    for (action, count) in counts {
+        actions.push(vec![("action", (*action).to_string())], Value::Whole(*count));
+    }
+    let waiting: u64 = caps.iter().map(|(cap, _)| u64::from(cap.waiting)).sum();
+    vec![
+        actions,
+        whole("plimsoll_caps", "Temporary caps in force (CAP).", caps.len() as u64),
+        whole(
+            "plimsoll_capped_waiting_clients",
+            "Clients that wait for a place under a temporary cap.",
+            waiting,
+        ),
     ]
 }
 

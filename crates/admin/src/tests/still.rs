@@ -392,6 +392,10 @@ impl Pooler for Still {
         Vec::new()
     }
 
+    fn action_counts(&self) -> Vec<(&'static str, u64)> {
+        vec![("warned", 3), ("taken", 1)]
+    }
+
     fn release(&self, ask: ReleaseAsk, by: &str) -> Result<Released, ControlError> {
         self.tell(format!("release {} {by}", ask.hold))?;
         Err(ControlError::NoSuchHold(ask.hold))

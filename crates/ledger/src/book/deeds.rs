@@ -1,6 +1,6 @@
 //! What was done about holds, by a policy or by hand, in fixed memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use plimsoll_types::{HoldId, Moment};
 
@@ -12,7 +12,7 @@ use crate::site::SiteId;
 pub const DEEDS_MAX: usize = 1000;
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum What {
     /// The log was told.
     Warned,
@@ -31,6 +31,23 @@ pub enum What {
 }
 
 impl What {
+    /// All of them.
+    pub const ALL: [What; 7] =
+        [What::Warned, What::Cancelled, What::Taken, What::Closed, What::Busy, What::Keeps, What::Over];
+
+    /// In one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            What::Warned => "warned",
+            What::Cancelled => "cancelled",
+            What::Taken => "taken",
+            What::Closed => "closed",
+            What::Busy => "busy",
+            What::Keeps => "keeps",
+            What::Over => "over",
+        }
+    }
+
     /// In words.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,18 +85,28 @@ pub struct Deed {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Deeds(VecDeque<Deed>);
+pub(super) struct Deeds {
+    latest: VecDeque<Deed>,
+    /// All there have been.
+    counts: BTreeMap<What, u64>,
+}
 
 impl Deeds {
     pub(super) fn push(&mut self, deed: Deed) {
-        if self.0.len() >= DEEDS_MAX {
-            self.0.pop_front();
+        *self.counts.entry(deed.what).or_default() += 1;
+        if self.latest.len() >= DEEDS_MAX {
+            self.latest.pop_front();
         }
-        self.0.push_back(deed);
+        self.latest.push_back(deed);
+    }
+
+    /// How many there have been of a kind.
+    pub(super) fn count(&self, what: What) -> u64 {
+        self.counts.get(&what).copied().unwrap_or(0)
     }
 
     /// The newest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Deed> {
-        self.0.iter().rev()
+        self.latest.iter().rev()
     }
 }

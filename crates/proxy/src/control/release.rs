@@ -132,6 +132,12 @@ impl Control {
         deeds.into_iter().map(view).collect()
     }
 
+    /// How often what has come of what was done about holds, by a word for it.
+    pub fn action_counts(&self) -> Vec<(&'static str, u64)> {
+        let book = self.hub.ledger.book.lock();
+        What::ALL.into_iter().map(|what| (what.word(), book.deed_count(what))).collect()
+    }
+
     /// `CAP …`: at most so many server connections at once for an application or a host.
     pub fn set_cap(&self, of: CapOf, max: u32, lasting: Option<Duration>, by: &str) {
         let hub = &self.hub;
