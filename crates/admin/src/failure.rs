@@ -12,6 +12,9 @@ const ECHO_BYTES_MAX: usize = 900;
 /// invalid_parameter_value.
 const INVALID_PARAMETER_VALUE: SqlState = SqlState(*b"22023");
 
+/// io_error.
+const IO_ERROR: SqlState = SqlState(*b"58030");
+
 /// What may not be done to the console's own database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deed {
@@ -55,6 +58,12 @@ pub(crate) enum Failure {
     SetFailed(String),
     /// RELOAD with mistakes in the files; the mistakes are logged. How many there are.
     ReloadFailed(usize),
+    /// No snapshots are kept, and why.
+    NoSnapshots(String),
+    /// SHOW SNAPSHOT with a name that none has.
+    NoSuchSnapshot(String),
+    /// A kept snapshot cannot be read: its name, and why.
+    LostSnapshot(String, String),
     /// The pooler refused.
     Control(ControlError),
 }
@@ -99,6 +108,9 @@ impl Failure {
             Failure::InvalidClientId => "invalid client pointer supplied".into(),
             Failure::SetFailed(_) => "SET failed".into(),
             Failure::ReloadFailed(_) => "RELOAD failed, see logs for additional details".into(),
+            Failure::NoSnapshots(why) => format!("no snapshots are kept: {why}").into(),
+            Failure::NoSuchSnapshot(name) => format!("no such snapshot: {}", echo(name)).into(),
+            Failure::LostSnapshot(name, why) => format!("cannot read snapshot {}: {why}", echo(name)).into(),
             Failure::Control(error) => control_message(error),
         }
     }
@@ -114,6 +126,9 @@ impl Failure {
             | Failure::AdminDatabase(..)
             | Failure::InvalidClientId
             | Failure::SetFailed(_)
+            | Failure::NoSnapshots(_)
+            | Failure::NoSuchSnapshot(_)
+            | Failure::LostSnapshot(..)
             | Failure::Control(_) => SqlState::PROTOCOL_VIOLATION,
         }
     }
@@ -127,6 +142,9 @@ impl Failure {
             Failure::AdminDatabase(..) => SqlState::FEATURE_NOT_SUPPORTED,
             Failure::InvalidClientId | Failure::SetFailed(_) => INVALID_PARAMETER_VALUE,
             Failure::ReloadFailed(_) => SqlState::CONFIG_FILE,
+            Failure::NoSnapshots(_) => SqlState::NOT_IN_STATE,
+            Failure::NoSuchSnapshot(_) => SqlState::UNDEFINED_OBJECT,
+            Failure::LostSnapshot(..) => IO_ERROR,
             Failure::Control(error) => control_sqlstate(error),
         }
     }
@@ -144,6 +162,9 @@ impl Failure {
             | Failure::DatabaseRequired
             | Failure::AdminDatabase(..)
             | Failure::InvalidClientId
+            | Failure::NoSnapshots(_)
+            | Failure::NoSuchSnapshot(_)
+            | Failure::LostSnapshot(..)
             | Failure::Control(_) => None,
         }
     }
@@ -163,7 +184,11 @@ impl Failure {
             Failure::InvalidClientId => Some("Write the id or ptr of a client: SHOW CLIENTS."),
             Failure::SetFailed(_) => Some("SHOW CONFIG lists all keys."),
             Failure::Control(error) => control_hint(error),
-            Failure::AdminDatabase(..) | Failure::ReloadFailed(_) => None,
+            Failure::NoSnapshots(_) => {
+                Some("Give the pooler a folder of its own: [plimsoll] snapshot_dir = /var/lib/plimsoll.")
+            }
+            Failure::NoSuchSnapshot(_) => Some("SHOW SNAPSHOTS lists the names."),
+            Failure::AdminDatabase(..) | Failure::ReloadFailed(_) | Failure::LostSnapshot(..) => None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_config::Plan;
+use plimsoll_ledger::snapshot::{Reason, Snapshot};
 use plimsoll_proxy::{
     AdmissionView, ClientView, Control, ControlError, DatabaseView, FoundView, HoldView, HouseView, KeyView,
     LifeView, ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView,
@@ -93,6 +94,7 @@ pooler! {
     fn spills(&self) -> Vec<SpillView>;
     fn spill_store(&self) -> StoreView;
     fn history(&self) -> Vec<HoldView>;
+    fn snapshot(&self, why: Reason) -> Snapshot;
     fn visitors(&self) -> Vec<VisitorView>;
     fn house(&self) -> HouseView;
     fn targets(&self) -> Vec<TargetView>;

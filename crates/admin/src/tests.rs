@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use plimsoll_config::{Compat, Mistake};
 use plimsoll_proxy::{Console, ControlError, Level, Reply, Until, Visitor};
 
-use super::AdminConsole;
+use super::{AdminConsole, BlackBox};
 use crate::pooler::Pooler;
 use crate::reload::Applied;
 pub(crate) use still::Still;
@@ -17,7 +17,8 @@ use still::plan;
 
 /// A console whose files hold `plan(compat)`.
 pub(crate) fn console(compat: Compat) -> AdminConsole {
-    AdminConsole::new(Box::new(move || Ok(plan(compat))), Box::new(|_, _| {}))
+    let black_box = BlackBox::new(&plan(compat), None);
+    AdminConsole::new(Box::new(move || Ok(plan(compat))), Box::new(|_, _| {}), black_box)
 }
 
 /// Messages of a reply: type and content.

@@ -10,6 +10,7 @@
 mod book;
 mod holds;
 mod site;
+pub mod snapshot;
 pub mod text;
 
 pub use book::{

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use plimsoll_admin::{AdminConsole, version};
+use plimsoll_admin::{AdminConsole, BlackBox, version};
 use plimsoll_config::{Compat, Mistake, Plan};
 use plimsoll_proxy::{Options, StartError, start};
 use plimsoll_types::Secret;
@@ -18,6 +19,12 @@ use crate::sys;
 
 /// Most workers when `workers` is not set.
 const WORKERS_MAX: usize = 4;
+
+/// How long the end of the process waits for the last snapshot.
+const LAST_SNAPSHOT_MAX: Duration = Duration::from_secs(1);
+
+/// The name of the thread that the process begins with.
+const MAIN_THREAD: &str = "main";
 
 /// `plimsoll serve FILE.ini`.
 pub(crate) fn serve(serve: Serve) -> ExitCode {
@@ -131,17 +138,41 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
         let _inside = runtime.enter();
         Signals::catch().map_err(|error| fatal(format!("cannot catch signals: {error}")))?
     };
+    let black_box = BlackBox::new(&plan, std::env::var("STATE_DIRECTORY").ok().as_deref());
+    let follower = black_box.clone();
     let console = Arc::new(AdminConsole::new(
         Box::new(move || source.load()),
-        Box::new(move |plan, applied| log.follow(plan, applied)),
+        Box::new(move |plan, applied| {
+            log.follow(plan, applied);
+            follower.follow(plan);
+        }),
+        black_box.clone(),
     ));
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
     let options = Options { console: console.clone(), mock_secret };
     let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;
+    let pooler = control.clone();
+    let started = black_box.start(Box::new(move |why| pooler.snapshot(why)));
+    started.map_err(|error| fatal(format!("cannot start a thread: {error}")))?;
+    snapshot_at_panic(black_box.clone());
     tracing::info!("process up: {}", up(&plan));
     (how.ready)(&plan);
     runtime.block_on(signals.follow(control, console));
+    black_box.settle(LAST_SNAPSHOT_MAX);
     Ok(())
+}
+
+/// Whoever panics leaves a snapshot of that moment. Only this thread's panic is the end of the process, and waits for it:
+/// another one's goes on, and may have the locks that taking a snapshot needs.
+fn snapshot_at_panic(black_box: BlackBox) {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        usual(panic);
+        black_box.note_panic();
+        if std::thread::current().name() == Some(MAIN_THREAD) {
+            black_box.settle(LAST_SNAPSHOT_MAX);
+        }
+    }));
 }
 
 fn mock_secret() -> Result<Secret, getrandom::Error> {

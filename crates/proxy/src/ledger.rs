@@ -6,6 +6,7 @@ mod credentials;
 mod crowd;
 mod flood;
 mod holders;
+mod origin;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(crate) use credentials::Credentials;
 pub(crate) use crowd::Crowd;
 pub(crate) use flood::Flood;
 pub(crate) use holders::{HINT, Holders};
+pub(crate) use origin::Origin;
 
 /// Of each statement so many bytes are kept, unless `ledger_statement_bytes` says otherwise.
 const STATEMENT_BYTES: usize = 1024;
@@ -54,6 +56,8 @@ pub(crate) struct Ledger {
     holders: Mutex<HashMap<PoolId, (Moment, Arc<Holders>)>>,
     /// Of clients refused at max_client_conn.
     pub(crate) refused: AtomicU64,
+    /// Of which process snapshots are.
+    pub(crate) origin: Origin,
 }
 
 impl Default for Ledger {
@@ -67,11 +71,12 @@ impl Default for Ledger {
             first_holds: AtomicU32::new(0),
             holders: Mutex::default(),
             refused: AtomicU64::new(0),
+            origin: Origin::draw(),
         }
     }
 }
 
-fn us(time: Duration) -> u64 {
+pub(crate) fn us(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -47,8 +47,8 @@ mod worker;
 
 pub use ask::{Backend, Said, ServerFacts};
 pub use console::{
-    ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, PoolView,
-    Reloaded, Reply, ServerView, Shutdown, StatsView, Until, Visitor,
+    ClientState, ClientView, Console, ControlError, DatabaseView, Fetched, Level, ListsView, OfFacts,
+    PoolView, Reloaded, Reply, ServerView, Shutdown, StatsView, Until, Visitor,
 };
 pub use control::{AdmissionView, Control, KeyView, PartView, SaidView, TargetView};
 pub use liveness::{FoundView, LifeView};

@@ -4,7 +4,7 @@ use super::{
     At, CANCEL_ON_CLIENT_LOSS, DISCLOSE, FAIRNESS, Field, IN_TRANSACTION, KEYS, Key, LEDGER, SPILL,
     STATEMENTS, Words,
 };
-use crate::plan::{Compat, Own, Shown};
+use crate::plan::{Compat, Own, Shown, SnapshotDir};
 use crate::table::When;
 use crate::value;
 
@@ -33,6 +33,7 @@ impl Key {
             }
             Field::Disclose | Field::Fairness | Field::Proxy => self.default,
             Field::Spill | Field::SpillInTransaction | Field::Folder(_) | Field::Count(..) => self.default,
+            Field::SnapshotDir => self.default,
             Field::CancelOnClientLoss | Field::Time(..) | Field::Size(..) => {
                 self.default.split(';').next().unwrap_or(self.default)
             }
@@ -65,6 +66,11 @@ impl Field {
                 Some(all.join(", "))
             }
             Field::Folder(at) => at(own).as_ref().map(|folder| folder.display().to_string()),
+            Field::SnapshotDir => Some(match &own.snapshot_dir {
+                SnapshotDir::Auto => "auto".to_string(),
+                SnapshotDir::Off => "off".to_string(),
+                SnapshotDir::Folder(folder) => folder.display().to_string(),
+            }),
             Field::Name(at) => at(own).clone(),
             Field::Count(at, ..) => at(own).map(|number| number.to_string()),
             Field::Time(at, ..) | Field::TimeOrOff(at, ..) => time(*at, own),

@@ -161,6 +161,7 @@ impl Talk {
             Reply::Now(bytes) => Ok(bytes),
             Reply::When(until, bytes) => self.answer_when(until, bytes).await,
             Reply::Ask(reply) => Ok(reply(ask::servers(&self.control.hub).await)),
+            Reply::Fetch(reply) => Ok(reply.await),
             Reply::Exit => {
                 self.control.shutdown(Shutdown::Immediate);
                 // The connection closes when the process ends.
