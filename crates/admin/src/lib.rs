@@ -55,13 +55,20 @@ pub struct AdminConsole {
 
 impl AdminConsole {
     /// A console that reloads by `load` and tells `follow` of every new plan.
-    pub fn new(load: Box<Load>, follow: Box<Follow>, black_box: BlackBox) -> AdminConsole {
+    pub fn new(load: Box<Load>, follow: Box<Follow>) -> AdminConsole {
         AdminConsole {
             settings: Settings::new(load, follow),
-            black_box,
+            black_box: BlackBox::new(&Plan::default(), None),
             commands: AtomicU64::new(0),
             logins: AtomicU64::new(0),
         }
+    }
+
+    /// The same with the black box whose snapshots it shows, and which it tells what happens.
+    #[must_use]
+    pub fn with_black_box(mut self, black_box: BlackBox) -> AdminConsole {
+        self.black_box = black_box;
+        self
     }
 
     /// Reads the configuration again, as RELOAD and SIGHUP do.

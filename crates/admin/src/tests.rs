@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use plimsoll_config::{Compat, Mistake};
 use plimsoll_proxy::{Console, ControlError, Level, Reply, Until, Visitor};
 
-use super::{AdminConsole, BlackBox};
+use super::AdminConsole;
 use crate::pooler::Pooler;
 use crate::reload::Applied;
 pub(crate) use still::Still;
@@ -17,8 +17,7 @@ use still::plan;
 
 /// A console whose files hold `plan(compat)`.
 pub(crate) fn console(compat: Compat) -> AdminConsole {
-    let black_box = BlackBox::new(&plan(compat), None);
-    AdminConsole::new(Box::new(move || Ok(plan(compat))), Box::new(|_, _| {}), black_box)
+    AdminConsole::new(Box::new(move || Ok(plan(compat))), Box::new(|_, _| {}))
 }
 
 /// Messages of a reply: type and content.
@@ -57,6 +56,7 @@ fn said_to(console: &AdminConsole, still: &Still, level: Level, text: &str) -> V
     match reply(console, still, level, text) {
         Reply::Now(bytes) | Reply::When(_, bytes) => spell(&bytes),
         Reply::Ask(reply) => spell(&reply(Vec::new())),
+        Reply::Fetch(_) => vec!["fetch".to_string()],
         Reply::Exit => vec!["exit".to_string()],
     }
 }
@@ -310,6 +310,33 @@ fn help_is_a_notice_that_names_only_what_is_there() {
             let said = said(&console, &still, &format!("SHOW {name}"));
             assert_eq!(said.last().map(String::as_str), Some("C SHOW"), "{name}: {said:?}");
         }
+    }
+}
+
+#[test]
+fn a_snapshot_is_for_everybody_and_its_statements_for_admins() {
+    for compat in [Compat::Plimsoll, Compat::Pgbouncer] {
+        let (console, still) = (console(compat), Still::new(compat));
+        for (level, sees) in [(Level::Admin, true), (Level::Stats, false)] {
+            let Reply::Now(bytes) = reply(&console, &still, level, "SHOW SNAPSHOT") else {
+                panic!("at once")
+            };
+            let rows: Vec<Vec<u8>> =
+                messages(&bytes).into_iter().filter(|(tag, _)| *tag == 'D').map(|(_, body)| body).collect();
+            let text = String::from_utf8_lossy(&rows.concat()).into_owned();
+            assert!(text.contains("plimsoll_snapshot") && text.contains("0000000000000007"), "{text}");
+            assert_eq!(text.contains("SELECT ?"), sees, "{level:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn without_a_black_box_it_is_said_why() {
+    let (console, still) = (console(Compat::Plimsoll), Still::new(Compat::Plimsoll));
+    for line in ["SHOW SNAPSHOTS", "SHOW SNAPSHOT 'p6432-1a2b3c4d.20261121T140203.123Z.interval.json'"] {
+        let said = said(&console, &still, line);
+        assert!(said[0].starts_with("E S=ERROR C=55000 M=no snapshots are kept: "), "{said:?}");
+        assert!(said[0].contains("snapshot_dir = /var/lib/plimsoll"), "{said:?}");
     }
 }
 

@@ -60,6 +60,21 @@ pub enum Ask {
     /// Holds that have ended and were long, waited for or acted upon
     #[command(after_help = "Example:\n  plimsoll history --limit 20")]
     History(TableArgs),
+    /// All that is held now, as a document for plimsoll diff
+    #[command(
+        after_help = "Examples:\n  plimsoll snapshot > a.json\n  plimsoll snapshot p6432-1a2b3c4d.20261121T140203.123Z.interval.json > b.json"
+    )]
+    Snapshot(SnapshotArgs),
+    /// The snapshots that the pooler has kept by itself
+    #[command(after_help = "Example:\n  plimsoll snapshots --limit 10")]
+    Snapshots(TableArgs),
+    /// What grew, by how much, held by whom, since when: two snapshots compared
+    ///
+    /// With three, by the method of heap profilers: what came after the first and is in the second and in the third.
+    #[command(
+        after_help = "Examples:\n  plimsoll diff --since 1h           now with what was kept an hour ago\n  plimsoll diff a.json               now with a file\n  plimsoll diff a.json b.json\n  plimsoll diff a.json b.json c.json --app 'web-*'"
+    )]
+    Diff(DiffArgs),
     /// What runs at the servers: ours and foreign
     #[command(after_help = "Example:\n  plimsoll backends --database shop")]
     Backends(TableArgs),
@@ -100,6 +115,37 @@ pub enum Ask {
         #[command(flatten)]
         lines: LineArgs,
     },
+}
+
+/// Of `snapshot`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotArgs {
+    /// One that the pooler has kept: a name of plimsoll snapshots [default: now]
+    #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: WhereArgs,
+}
+
+/// Of `diff`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiffArgs {
+    /// Files of plimsoll snapshot, in any order; one alone is compared with now
+    #[arg(value_name = "FILE", num_args = 1..=3, required_unless_present = "since")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Now with what the pooler has kept of so long ago: 90s, 15min, 1h, 2d
+    #[arg(long, value_name = "TIME", value_parser = ago, conflicts_with = "files")]
+    pub(crate) since: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) place: WhereArgs,
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// All columns, nothing cut
+    #[arg(long)]
+    pub(crate) wide: bool,
+    #[command(flatten)]
+    pub(crate) pick: PickArgs,
 }
 
 /// What clients are counted by.
@@ -189,6 +235,28 @@ fn seconds(text: &str) -> Result<Duration, String> {
         format!("a number of seconds from {} to {}", WATCH_RANGE.start(), WATCH_RANGE.end())
     })?;
     Ok(Duration::from_secs_f64(seconds))
+}
+
+/// A time with a unit, none is seconds.
+fn ago(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 9] = [
+        ("seconds", 1),
+        ("min", 60),
+        ("m", 60),
+        ("hours", 3_600),
+        ("h", 3_600),
+        ("days", 86_400),
+        ("d", 86_400),
+        ("s", 1),
+        ("", 1),
+    ];
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = UNITS.into_iter().find(|(name, _)| *name == unit.trim()).and_then(|(_, each)| {
+        let count = number.parse::<u64>().ok().filter(|count| *count > 0)?;
+        count.checked_mul(each)
+    });
+    seconds.map(Duration::from_secs).ok_or_else(|| "a time like 90s, 15min, 1h or 2d".to_string())
 }
 
 /// A number, decimal or `0x…`: anything else would be another command on the console.

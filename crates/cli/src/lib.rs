@@ -8,6 +8,7 @@
 
 mod age;
 mod args;
+mod diff;
 mod draw;
 mod failure;
 mod filter;
@@ -20,6 +21,7 @@ mod question;
 mod report;
 mod server;
 mod sheet;
+mod snapshot;
 mod sys;
 mod table;
 mod text;

@@ -1,6 +1,6 @@
 //! What each command asks the console, and which part of the answer matters to people.
 
-use crate::args::{Ask, By, LineArgs, LookArgs, PickArgs, TableArgs, WhereArgs};
+use crate::args::{Ask, By, DiffArgs, LineArgs, LookArgs, PickArgs, SnapshotArgs, TableArgs, WhereArgs};
 
 /// A column that people see without `--wide`.
 #[derive(Clone, Copy, Debug)]
@@ -180,6 +180,13 @@ const BACKENDS: &[Shown] = &[
     CLIENT,
     shown(&["not_asked"], "not asked", 2),
 ];
+const SNAPSHOTS: &[Shown] = &[
+    shown(&["name"], "name", 0),
+    shown(&["taken"], "taken", 2),
+    shown(&["age"], "age", 1),
+    shown(&["reason"], "reason", 1),
+    shown(&["bytes"], "bytes", 3),
+];
 const CLIENTS: &[Shown] = &[
     CLIENT,
     shown(&["ptr"], "ptr", 7),
@@ -195,10 +202,24 @@ const CLIENTS: &[Shown] = &[
     shown(&["site_text", "site"], "site", 3),
 ];
 
-impl<'a> Question<'a> {
-    /// What is asked.
-    pub(crate) fn of(ask: &'a Ask) -> Question<'a> {
-        match ask {
+/// What a command comes to.
+#[derive(Clone, Debug)]
+pub(crate) enum Task<'a> {
+    /// One question and its answer.
+    Ask(Question<'a>),
+    /// A document.
+    Snapshot(&'a SnapshotArgs),
+    /// Documents that are compared.
+    Diff(&'a DiffArgs),
+}
+
+impl<'a> Task<'a> {
+    /// What it is.
+    pub(crate) fn of(ask: &'a Ask) -> Task<'a> {
+        Task::Ask(match ask {
+            Ask::Snapshot(args) => return Task::Snapshot(args),
+            Ask::Diff(args) => return Task::Diff(args),
+            Ask::Snapshots(table) => of_table("SNAPSHOTS", "kept snapshots", SNAPSHOTS, table),
             Ask::Doctor(lines) => of_lines("SHOW DOCTOR".to_string(), Shape::Sections, lines),
             Ask::Explain { database, user, lines } => {
                 let named = [database, user].into_iter().flatten();
@@ -224,7 +245,7 @@ impl<'a> Question<'a> {
                 let question = of_table("VISITORS", "groups of clients", CLIENTS, table);
                 Question { shape: Shape::Groups(by, rows(table)), ..question }
             }
-        }
+        })
     }
 }
 

@@ -140,14 +140,14 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     };
     let black_box = BlackBox::new(&plan, std::env::var("STATE_DIRECTORY").ok().as_deref());
     let follower = black_box.clone();
-    let console = Arc::new(AdminConsole::new(
+    let console = AdminConsole::new(
         Box::new(move || source.load()),
         Box::new(move |plan, applied| {
             log.follow(plan, applied);
             follower.follow(plan);
         }),
-        black_box.clone(),
-    ));
+    );
+    let console = Arc::new(console.with_black_box(black_box.clone()));
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
     let options = Options { console: console.clone(), mock_secret };
     let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;

@@ -119,6 +119,9 @@ mod tests {
             ("proxy_protocol", "off, 10.0.9.5/32=v2, 10.0.9.0/24=any"),
             ("spill_dir", "/data"),
             ("spill", "memory"),
+            ("snapshot_dir", "/data/snapshots"),
+            ("snapshot_dir", "off"),
+            ("snapshot_interval", "1min"),
         ] {
             set(&mut plan, find(key).expect("a key"), value).expect("a good value");
             let line = shown(&plan.own).into_iter().find(|line| line.key == key).expect("a line");
@@ -129,6 +132,7 @@ mod tests {
         assert_eq!(set(&mut plan, find("workers").expect("a key"), "3"), Ok(()));
         assert!(set(&mut plan, find("connect_backoff_max").expect("a key"), "50ms").is_err());
         assert!(set(&mut plan, find("target_budget").expect("a key"), "0").is_err());
+        assert!(set(&mut plan, find("snapshot_dir").expect("a key"), "relative").is_err());
         assert_eq!(plan.own, before);
     }
 }
