@@ -49,8 +49,8 @@ pub(crate) fn report(args: &DiffArgs, world: &dyn World) -> Result<(), Failure> 
     named.iter_mut().for_each(|named| pick::keep(&mut named.snapshot, &args.pick));
     let snapshots: Vec<&Snapshot> = named.iter().map(|named| &named.snapshot).collect();
     let parts = match snapshots.as_slice() {
-        [before, after] => two(before, after, &mut said),
-        [first, second, third] => three([first, second, third], &mut said),
+        [before, after] => two_of(before, after, &mut said),
+        [first, second, third] => three_of([first, second, third], &mut said),
         // There are two or three: the command line says so.
         _ => Vec::new(),
     };
@@ -90,7 +90,7 @@ fn sorted(named: &mut [Named]) -> Option<String> {
     Some(format!("The files are not in the order of their times; compared is from {}.", names.join(" to ")))
 }
 
-fn two(before: &Snapshot, after: &Snapshot, said: &mut Vec<String>) -> Vec<Part> {
+fn two_of(before: &Snapshot, after: &Snapshot, said: &mut Vec<String>) -> Vec<Part> {
     let diff = diff(before, after);
     said.extend(sentences(before, after, &diff));
     vec![
@@ -111,7 +111,7 @@ fn two(before: &Snapshot, after: &Snapshot, said: &mut Vec<String>) -> Vec<Part>
     ]
 }
 
-fn three(snapshots: [&Snapshot; 3], said: &mut Vec<String>) -> Vec<Part> {
+fn three_of(snapshots: [&Snapshot; 3], said: &mut Vec<String>) -> Vec<Part> {
     let [first, _, third] = snapshots;
     let all = diff(first, third);
     said.extend(sentences(first, third, &all));

@@ -186,3 +186,50 @@ fn up(plan: &Plan) -> String {
     let (version, workers) = (version(plan.own.compat), workers(plan));
     format!("{version}, workers: {workers}, target_budget: {}", plan.own.target_budget)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use plimsoll_config::SnapshotDir;
+    use plimsoll_ledger::snapshot::{Head, Recorded, Snapshot, Wall};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_of_any_thread_leaves_a_snapshot_and_the_process_goes_on() {
+        let folder = std::env::temp_dir().join(format!("plimsoll-panic-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).expect("it is ours");
+        let mut plan = Plan::default();
+        plan.own.snapshot_dir = SnapshotDir::Folder(folder.clone());
+        let black_box = BlackBox::new(&plan, None);
+        let taken = |why: plimsoll_ledger::snapshot::Reason| Snapshot {
+            head: Head {
+                instance: "aa".to_string(),
+                version: "0".to_string(),
+                why: why.as_str().to_string(),
+                taken: Wall::from_micros(0),
+                started: Wall::from_micros(0),
+                ledger: Recorded::On,
+                holds_left_out: 0,
+                sites_left_out: 0,
+            },
+            pools: Vec::new(),
+            sites: Vec::new(),
+            holds: Vec::new(),
+        };
+        black_box.start(Box::new(taken)).expect("threads");
+        snapshot_at_panic(black_box.clone());
+        let worker = std::thread::spawn(|| panic!("a worker breaks down"));
+        assert!(worker.join().is_err());
+        black_box.settle(Duration::from_secs(20));
+        let names: Vec<String> = std::fs::read_dir(&folder)
+            .expect("readable")
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        std::fs::remove_dir_all(&folder).expect("it is ours");
+        assert!(names.len() == 1 && names[0].ends_with(".panic.json"), "{names:?}");
+    }
+}
