@@ -29,8 +29,12 @@ use name::{Key, Name};
 /// Where snapshots are by default, if the system gives us no folder.
 const DEFAULT_FOLDER: &str = "/var/lib/plimsoll";
 
-/// How soon a disk that fails is tried again.
+/// How soon a disk that fails is tried again; twice as long after each further failure, up to [`RETRY_MAX`], and never
+/// longer than the interval.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// See [`RETRY`].
+const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether a disk answers after all.
 const LOOK: Duration = Duration::from_secs(1);
@@ -151,6 +155,7 @@ impl BlackBox {
             due: None,
             taken: HashMap::new(),
             trouble: None,
+            retry: RETRY,
         };
         thread::Builder::new().name("snapshots".to_string()).spawn(move || keeper.run()).map(drop)
     }
@@ -278,6 +283,8 @@ struct Keeper {
     taken: HashMap<Reason, Instant>,
     /// Why nothing can be kept; the log has been told.
     trouble: Option<String>,
+    /// How long the next try is put off.
+    retry: Duration,
 }
 
 impl Keeper {
@@ -422,13 +429,15 @@ impl Keeper {
                 if self.trouble.take().is_some() {
                     tracing::info!("snapshots: they can be kept again");
                 }
+                self.retry = RETRY;
                 self.shared.state.lock().shelf = Shelf::Open(kept);
             }
             Err(why) => {
                 if self.trouble.is_none() {
                     tracing::warn!("snapshots: none can be kept: {why} (snapshot_dir)");
                 }
-                let retry = Instant::now() + RETRY.min(self.settings.interval);
+                let retry = Instant::now() + self.retry.min(self.settings.interval);
+                self.retry = (self.retry * 2).min(RETRY_MAX);
                 self.due = Some(self.due.map_or(retry, |due| due.min(retry)));
                 let mut state = self.shared.state.lock();
                 if let Shelf::Off(known) = &mut state.shelf {

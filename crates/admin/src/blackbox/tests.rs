@@ -306,3 +306,23 @@ fn the_folder_of_the_system_is_the_first_of_its_list() {
     let black_box = BlackBox::new(&plan, Some("relative:/var/a:/var/b"));
     assert_eq!(black_box.0.state_directory.as_deref(), Some(Path::new("/var/a")));
 }
+
+#[test]
+fn the_end_waits_for_no_longer_than_it_wants_to() {
+    let scratch = Scratch::new();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (held, good) = (std::sync::Mutex::new(held), source());
+    let black_box = BlackBox::new(&plan(&scratch.0, DAY), None);
+    let stuck = move |why| {
+        // Until the test lets it go.
+        let _ = held.lock().expect("nobody panics with it").recv();
+        good(why)
+    };
+    black_box.start(Box::new(stuck)).expect("threads");
+    black_box.note_end();
+    black_box.settle(Duration::from_millis(20));
+    assert!(scratch.names().is_empty(), "it was not waited for");
+    release.send(()).expect("it waits");
+    black_box.settle(SOON);
+    assert_eq!(reasons(&black_box), ["shutdown"]);
+}
