@@ -533,3 +533,82 @@ fn a_folder_that_others_may_write_to_is_not_used() {
         plimsoll.wait_for_log("belongs to another user", Duration::from_secs(20));
     }
 }
+
+/// A file system that can be frozen; let go and unmounted when dropped.
+struct Freezer {
+    dir: TempDir,
+    /// Lets it go if this process does not come to it.
+    thawing: Option<std::process::Child>,
+}
+
+impl Freezer {
+    /// `None` where nobody may mount anything, which is said.
+    fn mount(like: &Path) -> Option<Freezer> {
+        let dir = TempDir::new("freezer");
+        let (image, mounted) = (dir.path().join("image"), dir.path().join("disk"));
+        fs::create_dir(&mounted).unwrap();
+        fs::File::create(&image).unwrap().set_len(4 << 20).unwrap();
+        let made =
+            Command::new("mkfs.ext4").arg("-q").arg(&image).status().is_ok_and(|status| status.success());
+        let mount = || Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&mounted).status();
+        if !made || !mount().is_ok_and(|status| status.success()) {
+            let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+            let required = std::env::var_os("PLIMSOLL_REQUIRE_ALL").is_some_and(|value| value == "1");
+            assert!(!(required && is_root), "no file system can be mounted");
+            tell_passed_over("mkfs.ext4 or mount -o loop failed");
+            return None;
+        }
+        own(&mounted, like);
+        Some(Freezer { dir, thawing: None })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("disk")
+    }
+
+    fn freeze(&mut self) {
+        let mut thawing = Command::new("setsid");
+        thawing.args(["sh", "-c", "sleep 60; exec fsfreeze --unfreeze \"$0\""]).arg(self.path());
+        thawing.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.thawing = Some(thawing.spawn().unwrap());
+        assert!(Command::new("fsfreeze").arg("--freeze").arg(self.path()).status().unwrap().success());
+    }
+
+    fn thaw(&mut self) {
+        let Some(mut thawing) = self.thawing.take() else { return };
+        drop(Command::new("fsfreeze").arg("--unfreeze").arg(self.path()).status());
+        // All of its session, which has its number.
+        drop(Command::new("kill").args(["-KILL", "--", &format!("-{}", thawing.id())]).status());
+        drop(thawing.wait());
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        self.thaw();
+        drop(Command::new("umount").arg("-l").arg(self.path()).status());
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_answer_keeps_nobody_waiting() {
+    let like = box_folder();
+    let Some(mut disk) = Freezer::mount(like.path()) else { return };
+    let (_postgres, plimsoll) = house(|ini| kept_in(ini, &disk.path()).own("snapshot_interval", "50ms"));
+    let name = eventually_ok("a snapshot", SOON, || {
+        let kept = plimsoll.show("SNAPSHOTS");
+        if kept.rows.is_empty() { Err(String::from("none")) } else { Ok(kept.cell(0, "name").to_string()) }
+    });
+    disk.freeze();
+    let told = plimsoll.wait_for_log("snapshots: none can be kept: the disk has not answered for 10 s", SOON);
+    assert!(told.contains("WARNING"), "{told}");
+    let mut client = app(&plimsoll, "shop");
+    assert_eq!(client.value("SELECT 7"), "7");
+    // What is known without the disk is shown, what is not is refused at once.
+    assert!(!plimsoll.show("SNAPSHOTS").rows.is_empty());
+    let error = plimsoll.console().fail(&format!("SHOW SNAPSHOT '{name}'"));
+    assert!(error.message.contains("the disk has not answered for"), "{}", error.message);
+    disk.thaw();
+    plimsoll.wait_for_log("snapshots: they can be kept again", SOON);
+    assert_eq!(plimsoll.log().matches("snapshots: none can be kept").count(), 1);
+}
