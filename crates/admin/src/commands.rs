@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use plimsoll_proxy::{ControlError, Reply, Shutdown, Until};
 
 use crate::answer;
+use crate::blackbox::BlackBox;
 use crate::failure::{Deed, Failure};
 use crate::pooler::Pooler;
 use crate::show::CONSOLE;
@@ -197,8 +198,9 @@ fn shutdown_mode(argument: &str) -> Option<Shutdown> {
 }
 
 /// `SHUTDOWN [how]`. The one that ends at once is not answered: the connection closes with the process.
-pub(crate) fn shutdown(pooler: &dyn Pooler, argument: &str) -> Result<Reply, Failure> {
+pub(crate) fn shutdown(pooler: &dyn Pooler, argument: &str, black_box: &BlackBox) -> Result<Reply, Failure> {
     let how = shutdown_mode(argument).ok_or(Failure::BadArguments)?;
+    black_box.note_end();
     match how {
         Shutdown::WaitForClients => tracing::info!("SHUTDOWN WAIT_FOR_CLIENTS command issued"),
         Shutdown::WaitForServers => tracing::info!("SHUTDOWN WAIT_FOR_SERVERS command issued"),

@@ -12,6 +12,9 @@ const ECHO_BYTES_MAX: usize = 900;
 /// invalid_parameter_value.
 const INVALID_PARAMETER_VALUE: SqlState = SqlState(*b"22023");
 
+/// io_error.
+const IO_ERROR: SqlState = SqlState(*b"58030");
+
 /// What may not be done to the console's own database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deed {
@@ -59,6 +62,12 @@ pub(crate) enum Failure {
     SetFailed(String),
     /// RELOAD with mistakes in the files; the mistakes are logged. How many there are.
     ReloadFailed(usize),
+    /// No snapshots are kept, and why.
+    NoSnapshots(String),
+    /// SHOW SNAPSHOT with a name that none has.
+    NoSuchSnapshot(String),
+    /// A kept snapshot cannot be read: its name, and why.
+    LostSnapshot(String, String),
     /// The pooler refused.
     Control(ControlError),
 }
@@ -105,6 +114,9 @@ impl Failure {
             Failure::NoSuchCap => "there is no such cap".into(),
             Failure::SetFailed(_) => "SET failed".into(),
             Failure::ReloadFailed(_) => "RELOAD failed, see logs for additional details".into(),
+            Failure::NoSnapshots(why) => format!("no snapshots are kept: {why}").into(),
+            Failure::NoSuchSnapshot(name) => format!("no such snapshot: {}", echo(name)).into(),
+            Failure::LostSnapshot(name, why) => format!("cannot read snapshot {}: {why}", echo(name)).into(),
             Failure::Control(error) => control_message(error),
         }
     }
@@ -122,6 +134,9 @@ impl Failure {
             | Failure::Usage(_)
             | Failure::NoSuchCap
             | Failure::SetFailed(_)
+            | Failure::NoSnapshots(_)
+            | Failure::NoSuchSnapshot(_)
+            | Failure::LostSnapshot(..)
             | Failure::Control(_) => SqlState::PROTOCOL_VIOLATION,
         }
     }
@@ -137,6 +152,9 @@ impl Failure {
             Failure::AdminDatabase(..) => SqlState::FEATURE_NOT_SUPPORTED,
             Failure::InvalidClientId | Failure::SetFailed(_) => INVALID_PARAMETER_VALUE,
             Failure::ReloadFailed(_) => SqlState::CONFIG_FILE,
+            Failure::NoSnapshots(_) => SqlState::NOT_IN_STATE,
+            Failure::NoSuchSnapshot(_) => SqlState::UNDEFINED_OBJECT,
+            Failure::LostSnapshot(..) => IO_ERROR,
             Failure::Control(error) => control_sqlstate(error),
         }
     }
@@ -156,6 +174,9 @@ impl Failure {
             | Failure::InvalidClientId
             | Failure::Usage(_)
             | Failure::NoSuchCap
+            | Failure::NoSnapshots(_)
+            | Failure::NoSuchSnapshot(_)
+            | Failure::LostSnapshot(..)
             | Failure::Control(_) => None,
         }
     }
@@ -176,7 +197,14 @@ impl Failure {
             Failure::SetFailed(_) => Some("SHOW CONFIG lists all keys."),
             Failure::Control(error) => control_hint(error),
             Failure::NoSuchCap => Some("CAP lists all caps."),
-            Failure::AdminDatabase(..) | Failure::ReloadFailed(_) | Failure::Usage(_) => None,
+            Failure::NoSnapshots(_) => {
+                Some("Give the pooler a folder of its own: [plimsoll] snapshot_dir = /var/lib/plimsoll.")
+            }
+            Failure::NoSuchSnapshot(_) => Some("SHOW SNAPSHOTS lists the names."),
+            Failure::AdminDatabase(..)
+            | Failure::ReloadFailed(_)
+            | Failure::LostSnapshot(..)
+            | Failure::Usage(_) => None,
         }
     }
 }

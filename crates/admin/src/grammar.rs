@@ -5,7 +5,7 @@
 //! ```text
 //! line   = call | set
 //! call   = blanks WORD [ blanks WORD ] blanks [ ";" blanks ]
-//! show   = blanks "show" blanks WORD blanks WORD blanks [ ";" blanks ]      (ours)
+//! show   = blanks "show" blanks WORD blanks (WORD | STRING) blanks [ ";" blanks ]      (ours)
 //! explain = blanks "explain" blanks "admission" [ blanks WORD [ blanks WORD ] ] blanks [ ";" blanks ]   (ours)
 //! words  = blanks ("release" | "cap") { blanks (WORD | STRING) } blanks [ ";" blanks ]   (ours)
 //! set    = blanks "set" blanks WORD [blanks] ("=" | "to") [blanks] (WORD | STRING) blanks [ ";" blanks ]
@@ -122,8 +122,8 @@ fn set(text: &str) -> Option<Line> {
 fn show(text: &str) -> Option<Line> {
     let rest = keyword(blanks(text), "show")?;
     let (what, rest) = word(blanks(rest))?;
-    let (of, rest) = word(blanks(rest))?;
-    let takes_two = ["holds", "why"].iter().any(|known| what.eq_ignore_ascii_case(known));
+    let (of, rest) = quoted(blanks(rest), '\'').or_else(|| word(blanks(rest)))?;
+    let takes_two = ["holds", "snapshot", "why"].iter().any(|known| what.eq_ignore_ascii_case(known));
     (takes_two && ended(rest)).then_some(Line::Show { what, of })
 }
 

@@ -6,6 +6,7 @@
 //! never on the way of a query. Beside it, on a thread of its own, `http` answers scrapers with `metrics`.
 
 mod answer;
+mod blackbox;
 mod commands;
 mod doctor;
 mod explain;
@@ -24,11 +25,14 @@ mod why;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Zoned;
 use plimsoll_config::Plan;
+use plimsoll_ledger::snapshot::{Reason, Snapshot};
 use plimsoll_proxy::{Console, Control, Level, Reply, ServerFacts, Visitor};
 
+pub use blackbox::{BlackBox, Source};
 pub use http::{HttpDoor, HttpError, http_descriptors};
 pub use reload::{Applied, Follow, Load};
 use version::server_version;
@@ -42,9 +46,13 @@ use pooler::Pooler;
 use reload::{Settings, TLS_STAYS, Tls};
 use show::{Figures, Scene};
 
+/// How long a kept snapshot may take to be read.
+const FETCH_MAX: Duration = Duration::from_secs(15);
+
 /// The console.
 pub struct AdminConsole {
     settings: Settings,
+    black_box: BlackBox,
     commands: AtomicU64,
     logins: AtomicU64,
 }
@@ -54,9 +62,17 @@ impl AdminConsole {
     pub fn new(load: Box<Load>, follow: Box<Follow>) -> AdminConsole {
         AdminConsole {
             settings: Settings::new(load, follow),
+            black_box: BlackBox::new(&Plan::default(), None),
             commands: AtomicU64::new(0),
             logins: AtomicU64::new(0),
         }
+    }
+
+    /// The same with the black box whose snapshots it shows, and which it tells what happens.
+    #[must_use]
+    pub fn with_black_box(mut self, black_box: BlackBox) -> AdminConsole {
+        self.black_box = black_box;
+        self
     }
 
     /// Reads the configuration again, as RELOAD and SIGHUP do.
@@ -68,6 +84,11 @@ impl AdminConsole {
             Err(Failure::ReloadFailed(mistakes)) => Err(mistakes),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// The process is told to end: the last snapshot is of now.
+    pub fn note_end(&self) {
+        self.black_box.note_end();
     }
 
     fn answer(&self, pooler: &dyn Pooler, visitor: Visitor<'_>, text: &[u8]) -> Reply {
@@ -93,7 +114,7 @@ impl AdminConsole {
         let (command, argument) = match grammar::parse(text)? {
             Line::Set { key, value } => return self.set(pooler, level, &key, &value),
             Line::Show { what, of } => {
-                let reply = self.show_of(pooler, plan, level, &what, &of);
+                let reply = self.show_of(pooler, plan, level, &what, &of)?;
                 return reply.ok_or_else(|| Failure::InvalidCommand(text.to_string()));
             }
             Line::Explain { database, user } => {
@@ -139,6 +160,14 @@ impl AdminConsole {
             let reply = move |facts: Vec<ServerFacts>| answer::table(&show::backends(&facts, &holds));
             return Ok(Some(Reply::Ask(Box::new(reply))));
         }
+        if what.eq_ignore_ascii_case("snapshot") {
+            let snapshot = show::seen(pooler.snapshot(Reason::Asked), level);
+            return Ok(Some(Reply::Now(answer::table(&show::sentences(snapshot.lines())))));
+        }
+        if what.eq_ignore_ascii_case("snapshots") {
+            let kept = self.black_box.kept().map_err(Failure::NoSnapshots)?;
+            return Ok(Some(Reply::Now(answer::table(&show::snapshots(&kept)))));
+        }
         let scene = self.scene(pooler, plan, level);
         if what.eq_ignore_ascii_case("fds") {
             require_admin(level)?;
@@ -167,22 +196,44 @@ impl AdminConsole {
         level: Level,
         what: &str,
         of: &str,
-    ) -> Option<Reply> {
+    ) -> Result<Option<Reply>, Failure> {
+        if what.eq_ignore_ascii_case("snapshot") {
+            return self.kept_snapshot(plan, level, of).map(Some);
+        }
         if what.eq_ignore_ascii_case("why") {
-            let lines = why::story(pooler, why::number(of)?, show::words(level));
-            return Some(Reply::Now(answer::table(&show::sentences(lines))));
+            let Some(number) = why::number(of) else { return Ok(None) };
+            let lines = why::story(pooler, number, show::words(level));
+            return Ok(Some(Reply::Now(answer::table(&show::sentences(lines)))));
         }
         if !what.eq_ignore_ascii_case("holds") {
-            return None;
+            return Ok(None);
         }
         if of.eq_ignore_ascii_case("full") {
             let table = show::holds_in_full(&self.scene(pooler, plan, level));
-            return Some(Reply::Now(answer::table(&table)));
+            return Ok(Some(Reply::Now(answer::table(&table))));
         }
-        of.eq_ignore_ascii_case("join").then(|| {
+        Ok(of.eq_ignore_ascii_case("join").then(|| {
             let holds = pooler.holds();
             Reply::Ask(Box::new(move |facts| answer::table(&show::joined(&facts, &holds))))
-        })
+        }))
+    }
+
+    /// `SHOW SNAPSHOT 'name'`.
+    fn kept_snapshot(&self, plan: &Arc<Plan>, level: Level, name: &str) -> Result<Reply, Failure> {
+        self.black_box.kept().map_err(Failure::NoSnapshots)?;
+        let fetched = self.black_box.fetch(name).ok_or_else(|| Failure::NoSuchSnapshot(name.to_string()))?;
+        let (compat, name) = (plan.own.compat, name.to_string());
+        Ok(Reply::Fetch(Box::pin(async move {
+            let read: Result<Snapshot, String> = match tokio::time::timeout(FETCH_MAX, fetched).await {
+                Ok(Ok(read)) => read,
+                Ok(Err(_)) => Err("the thread for snapshots has broken down".to_string()),
+                Err(_) => Err("the disk does not answer".to_string()),
+            };
+            match read {
+                Ok(snapshot) => answer::table(&show::sentences(show::seen(snapshot, level).lines())),
+                Err(why) => answer::error(&Failure::LostSnapshot(name, why).told(compat)),
+            }
+        })))
     }
 
     fn set(&self, pooler: &dyn Pooler, level: Level, key: &str, value: &str) -> Result<Reply, Failure> {
@@ -212,7 +263,10 @@ impl AdminConsole {
                 Ok(Reply::Now(answer::done("RELOAD")))
             }
             Act::Resume => commands::resume(pooler, argument),
-            Act::Shutdown => commands::shutdown(pooler, argument),
+            Act::Shutdown => {
+                // The last snapshot is of before the end begins.
+                commands::shutdown(pooler, argument, &self.black_box)
+            }
             Act::Suspend => commands::suspend(pooler),
             Act::WaitClose => commands::wait_close(pooler, argument),
         }
@@ -244,6 +298,10 @@ impl Console for AdminConsole {
         let version = ("server_version", server_version());
         let fixed = fixed.into_iter().map(|(name, value)| (name, value.to_string()));
         std::iter::once(version).chain(fixed).collect()
+    }
+
+    fn note_vain_wait(&self) {
+        self.black_box.note_vain_wait();
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_config::Plan;
+use plimsoll_ledger::snapshot::{Reason, Snapshot};
 use plimsoll_pool::{CapOf, CapView};
 use plimsoll_proxy::{
     AdmissionView, ClientView, Control, ControlError, DatabaseView, DeedView, Figures, FoundView, HoldView,
@@ -101,6 +102,7 @@ pooler! {
     fn set_cap(&self, of: CapOf, max: u32, lasting: Option<Duration>, by: &str);
     fn remove_cap(&self, of: &CapOf, by: &str) -> bool;
     fn caps(&self) -> Vec<(CapView, Option<Duration>)>;
+    fn snapshot(&self, why: Reason) -> Snapshot;
     fn visitors(&self) -> Vec<VisitorView>;
     fn house(&self) -> HouseView;
     fn figures(&self) -> Figures;

@@ -16,6 +16,7 @@ mod peers;
 mod pools;
 mod shares;
 mod sites;
+mod snapshots;
 mod sockets;
 mod spills;
 mod stats;
@@ -38,6 +39,7 @@ pub(crate) use backends::{backends, joined};
 pub(crate) use holds::{Words, words};
 pub(crate) use shares::shares;
 pub(crate) use sites::{hosts, tags};
+pub(crate) use snapshots::{seen, snapshots};
 
 /// Name of the console's database, its pool and the user of that pool.
 pub(crate) const CONSOLE: &str = "pgbouncer";

@@ -58,6 +58,7 @@ fn said_to(console: &AdminConsole, still: &Still, level: Level, text: &str) -> V
         Reply::Now(bytes) | Reply::When(_, bytes) => spell(&bytes),
         Reply::Ask(reply) => spell(&reply(Vec::new())),
         Reply::Then(_, reply) => spell(&reply()),
+        Reply::Fetch(_) => vec!["fetch".to_string()],
         Reply::Exit => vec!["exit".to_string()],
     }
 }
@@ -309,8 +310,39 @@ fn help_is_a_notice_that_names_only_what_is_there() {
         for name in shows.flat_map(|names| names.split('|')) {
             let name = name.replace("<client_id>", "1");
             let said = said(&console, &still, &format!("SHOW {name}"));
-            assert_eq!(said.last().map(String::as_str), Some("C SHOW"), "{name}: {said:?}");
+            let is_kept = name.starts_with("SNAPSHOT") && name != "SNAPSHOT";
+            match is_kept {
+                true => assert!(said[0].contains("M=no snapshots are kept"), "{name}: {said:?}"),
+                false => assert_eq!(said.last().map(String::as_str), Some("C SHOW"), "{name}: {said:?}"),
+            }
         }
+    }
+}
+
+#[test]
+fn a_snapshot_is_for_everybody_and_its_statements_for_admins() {
+    for compat in [Compat::Plimsoll, Compat::Pgbouncer] {
+        let (console, still) = (console(compat), Still::new(compat));
+        for (level, sees) in [(Level::Admin, true), (Level::Stats, false)] {
+            let Reply::Now(bytes) = reply(&console, &still, level, "SHOW SNAPSHOT") else {
+                panic!("at once")
+            };
+            let rows: Vec<Vec<u8>> =
+                messages(&bytes).into_iter().filter(|(tag, _)| *tag == 'D').map(|(_, body)| body).collect();
+            let text = String::from_utf8_lossy(&rows.concat()).into_owned();
+            assert!(text.contains("plimsoll_snapshot") && text.contains("0000000000000007"), "{text}");
+            assert_eq!(text.contains("SELECT ?"), sees, "{level:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn without_a_black_box_it_is_said_why() {
+    let (console, still) = (console(Compat::Plimsoll), Still::new(Compat::Plimsoll));
+    for line in ["SHOW SNAPSHOTS", "SHOW SNAPSHOT 'p6432-1a2b3c4d.20261121T140203.123Z.interval.json'"] {
+        let said = said(&console, &still, line);
+        assert!(said[0].starts_with("E S=ERROR C=55000 M=no snapshots are kept: "), "{said:?}");
+        assert!(said[0].contains("snapshot_dir = /var/lib/plimsoll"), "{said:?}");
     }
 }
 

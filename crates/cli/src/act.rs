@@ -1,10 +1,9 @@
 //! `plimsoll release` and `plimsoll cap`: what acts on clients. Without `--yes` they only tell what they would do.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use crate::age::age;
-use crate::args::{Ask, CapArgs, CapNumber, PickArgs, ReleaseArgs};
+use crate::args::{CapArgs, CapNumber, PickArgs, ReleaseArgs};
 use crate::failure::Failure;
 use crate::filter;
 use crate::glob::fits;
@@ -41,7 +40,7 @@ fn quoted(name: &str) -> String {
 ///
 /// # Errors
 /// The console cannot be asked.
-pub(crate) fn release(ask: &Ask, args: &ReleaseArgs, world: &dyn World) -> Result<(), Failure> {
+pub(crate) fn release(question: &Question<'_>, args: &ReleaseArgs, world: &dyn World) -> Result<(), Failure> {
     let mut link = open(&args.place, world)?;
     let mut table = link.ask("SHOW HOLDS")?;
     let all = table.rows.len();
@@ -55,7 +54,7 @@ pub(crate) fn release(ask: &Ask, args: &ReleaseArgs, world: &dyn World) -> Resul
     }
     let nothing = table.rows.is_empty();
     append(&mut table, results);
-    show(ask, table, all, args.json, world)?;
+    show(question, table, all, args.json, world)?;
     if !args.yes && !nothing {
         tell("nothing was done; with --yes it is");
     }
@@ -139,14 +138,19 @@ fn append(table: &mut Table, results: Vec<String>) {
     }
 }
 
-fn show(ask: &Ask, table: Table, all: usize, as_json: bool, world: &dyn World) -> Result<(), Failure> {
-    let question = Question::of(ask);
+fn show(
+    question: &Question<'_>,
+    table: Table,
+    all: usize,
+    as_json: bool,
+    world: &dyn World,
+) -> Result<(), Failure> {
     let lines = match as_json {
         true => json::lines(&table, None),
         false => {
             let counts = Counts { all, wanted: table.rows.len() };
-            let canvas = report::canvas(&question, world);
-            report::laid_out(&report::made(&question, &table, counts), &question, canvas)
+            let canvas = report::canvas(question, world);
+            report::laid_out(&report::made(question, &table, counts), question, canvas)
         }
     };
     Ok(report::print(&lines)?)
@@ -156,7 +160,7 @@ fn show(ask: &Ask, table: Table, all: usize, as_json: bool, world: &dyn World) -
 ///
 /// # Errors
 /// The console cannot be asked.
-pub(crate) fn cap(ask: &Ask, args: &CapArgs, world: &dyn World) -> Result<(), Failure> {
+pub(crate) fn cap(question: &Question<'_>, args: &CapArgs, world: &dyn World) -> Result<(), Failure> {
     let mut link = open(&args.place, world)?;
     let (kind, name, column) = match (&args.app, &args.host) {
         (Some(name), _) => ("APP", name, "application_name"),
@@ -164,7 +168,7 @@ pub(crate) fn cap(ask: &Ask, args: &CapArgs, world: &dyn World) -> Result<(), Fa
         (None, None) => {
             let table = link.ask("CAP")?;
             let all = table.rows.len();
-            return show(ask, table, all, args.json, world);
+            return show(question, table, all, args.json, world);
         }
     };
     let (verb, told) = match &args.number {
@@ -183,7 +187,7 @@ pub(crate) fn cap(ask: &Ask, args: &CapArgs, world: &dyn World) -> Result<(), Fa
     if args.yes {
         let table = link.ask(&format!("CAP {kind} {} {verb}", quoted(name)))?;
         let all = table.rows.len();
-        return show(ask, table, all, args.json, world);
+        return show(question, table, all, args.json, world);
     }
     let holds = link.ask("SHOW HOLDS")?;
     let held = holds.rows.iter().filter(|row| cell(&holds, row, column) == name).count();
@@ -191,22 +195,6 @@ pub(crate) fn cap(ask: &Ask, args: &CapArgs, world: &dyn World) -> Result<(), Fa
     report::print(&[format!("{whose} {name:?} {told}; it holds {held} now")])?;
     tell("nothing was done; with --yes it is");
     Ok(())
-}
-
-/// A time with a unit: `90s`, `5min`, `1h`, `2d`.
-pub(crate) fn span(text: &str) -> Result<Duration, String> {
-    let expected = "a time with a unit, such as 60s, 5min, 1h or 2d";
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit {
-        "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err(expected.to_string()),
-    };
-    let number: u64 = number.parse().map_err(|_| expected.to_string())?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| expected.to_string())
 }
 
 #[cfg(test)]
@@ -265,15 +253,5 @@ mod tests {
         let close = ReleaseArgs { close: true, ..ReleaseArgs::default() };
         assert_eq!(would(&table, &table.rows[0], &close), "would close the client");
         assert!(would(&table, &table.rows[1], &close).starts_with("nothing"));
-    }
-
-    #[test]
-    fn times_have_units() {
-        for (text, seconds) in [("60s", 60), ("5min", 300), ("5m", 300), ("1h", 3_600), ("2d", 172_800)] {
-            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in ["", "5", "s", "-1s", "1.5h", "1 h", "99999999999999999999d", "18446744073709551615d"] {
-            assert!(span(text).is_err(), "{text}");
-        }
     }
 }

@@ -7,8 +7,6 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::act::span;
-
 #[cfg(test)]
 mod tests;
 
@@ -80,6 +78,21 @@ pub enum Ask {
         after_help = "Examples:\n  plimsoll cap --app report 5 --for 1h --yes\n  plimsoll cap --host 10.0.0.7 off --yes\n  plimsoll cap"
     )]
     Cap(CapArgs),
+    /// All that is held now, as a document for plimsoll diff
+    #[command(
+        after_help = "Examples:\n  plimsoll snapshot > a.json\n  plimsoll snapshot p6432-1a2b3c4d.20261121T140203.123Z.interval.json > b.json"
+    )]
+    Snapshot(SnapshotArgs),
+    /// The snapshots that the pooler has kept by itself
+    #[command(after_help = "Example:\n  plimsoll snapshots --limit 10")]
+    Snapshots(TableArgs),
+    /// What grew, by how much, held by whom, since when: two snapshots compared
+    ///
+    /// With three, by the method of heap profilers: what came after the first and is in the second and in the third.
+    #[command(
+        after_help = "Examples:\n  plimsoll diff --since 1h           now with what was kept an hour ago\n  plimsoll diff a.json               now with a file\n  plimsoll diff a.json b.json\n  plimsoll diff a.json b.json c.json --app 'web-*'"
+    )]
+    Diff(DiffArgs),
     /// What runs at the servers: ours and foreign
     #[command(after_help = "Example:\n  plimsoll backends --database shop")]
     Backends(TableArgs),
@@ -144,7 +157,7 @@ pub struct ReleaseArgs {
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) database: Option<String>,
     /// Only those that have not been used for so long: 60s, 5min, 1h
-    #[arg(long, value_name = "TIME", value_parser = span)]
+    #[arg(long, value_name = "TIME", value_parser = lasting)]
     pub(crate) idle_over: Option<Duration>,
     /// Close the clients
     #[arg(long)]
@@ -175,7 +188,7 @@ pub struct CapArgs {
     #[arg(long, value_name = "ADDRESS", group = "whom", requires = "number", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) host: Option<String>,
     /// For so long: 60s, 5min, 1h [default: until the pooler ends]
-    #[arg(long = "for", value_name = "TIME", value_parser = span, requires = "number")]
+    #[arg(long = "for", value_name = "TIME", value_parser = lasting, requires = "number")]
     pub(crate) lasting: Option<Duration>,
     /// Do it
     #[arg(long)]
@@ -201,6 +214,37 @@ fn cap_number(text: &str) -> Result<CapNumber, String> {
         return Ok(CapNumber::Off);
     }
     text.parse().map(CapNumber::Max).map_err(|_| "a whole number, 0 or more, or off".to_string())
+}
+
+/// Of `snapshot`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotArgs {
+    /// One that the pooler has kept: a name of plimsoll snapshots [default: now]
+    #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: WhereArgs,
+}
+
+/// Of `diff`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiffArgs {
+    /// Files of plimsoll snapshot, in any order; one alone is compared with now
+    #[arg(value_name = "FILE", num_args = 1..=3, required_unless_present = "since")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Now with what the pooler has kept of so long ago: 90s, 15min, 1h, 2d
+    #[arg(long, value_name = "TIME", value_parser = lasting, conflicts_with = "files")]
+    pub(crate) since: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) place: WhereArgs,
+    /// One JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// All columns, nothing cut
+    #[arg(long)]
+    pub(crate) wide: bool,
+    #[command(flatten)]
+    pub(crate) pick: PickArgs,
 }
 
 /// What clients are counted by.
@@ -290,6 +334,28 @@ fn seconds(text: &str) -> Result<Duration, String> {
         format!("a number of seconds from {} to {}", WATCH_RANGE.start(), WATCH_RANGE.end())
     })?;
     Ok(Duration::from_secs_f64(seconds))
+}
+
+/// A time with a unit, none is seconds.
+fn lasting(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 9] = [
+        ("seconds", 1),
+        ("min", 60),
+        ("m", 60),
+        ("hours", 3_600),
+        ("h", 3_600),
+        ("days", 86_400),
+        ("d", 86_400),
+        ("s", 1),
+        ("", 1),
+    ];
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = UNITS.into_iter().find(|(name, _)| *name == unit.trim()).and_then(|(_, each)| {
+        let count = number.parse::<u64>().ok().filter(|count| *count > 0)?;
+        count.checked_mul(each)
+    });
+    seconds.map(Duration::from_secs).ok_or_else(|| "a time like 90s, 15min, 1h or 2d".to_string())
 }
 
 /// A number, decimal or `0x…`: anything else would be another command on the console.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use plimsoll_ledger::snapshot::Unreadable;
+
 use crate::text::harmless;
 
 /// An ErrorResponse.
@@ -104,6 +106,25 @@ pub(crate) enum Failure {
         /// The answer.
         said: Box<Said>,
     },
+    /// A file cannot be read.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// What was to be a snapshot is none.
+    #[error("{name}: {why}")]
+    Snapshot {
+        /// The file, or what it was asked of.
+        name: String,
+        /// What is wrong, and where.
+        why: Unreadable,
+    },
+    /// The pooler has kept nothing yet.
+    #[error("the pooler has kept no snapshot yet")]
+    NoneKept,
     /// Nothing can be written.
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
@@ -162,6 +183,19 @@ impl Failure {
                 format!("it is another version than this program ({}): bring it up to date", env!("CARGO_PKG_VERSION"))
             }
             Failure::Refused { said, .. } if !said.hint.is_empty() => harmless(&said.hint).into_owned(),
+            Failure::File { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+                "plimsoll snapshot > FILE makes one; plimsoll snapshots lists those that the pooler has kept".to_string()
+            }
+            Failure::Snapshot { why: Unreadable::CutOff { .. } | Unreadable::Empty, .. } => {
+                "was it copied while it was being written, or is the disk full? Take another one: plimsoll snapshot > FILE"
+                    .to_string()
+            }
+            Failure::NoneKept => {
+                "the first one comes after snapshot_interval; until then compare files: plimsoll snapshot > a.json, later \
+                 plimsoll diff a.json"
+                    .to_string()
+            }
+            Failure::File { .. } | Failure::Snapshot { .. } => return None,
             Failure::Url(_) | Failure::Broken { .. } | Failure::Refused { .. } | Failure::Output(_) => return None,
         };
         Some(hint)

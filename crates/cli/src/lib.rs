@@ -9,6 +9,7 @@
 mod act;
 mod age;
 mod args;
+mod diff;
 mod draw;
 mod failure;
 mod filter;
@@ -21,6 +22,7 @@ mod question;
 mod report;
 mod server;
 mod sheet;
+mod snapshot;
 mod sys;
 mod table;
 mod text;
@@ -43,12 +45,7 @@ const LEAKS: u8 = 3;
 
 /// Answers: 0 when all is well, 1 for a failure, 3 for a leak that `--check` found.
 pub fn ask(ask: &Ask) -> ExitCode {
-    let answered = match ask {
-        Ask::Release(args) => act::release(ask, args, &System).map(|()| Ends::Well),
-        Ask::Cap(args) => act::cap(ask, args, &System).map(|()| Ends::Well),
-        _ => report::report(ask, &System),
-    };
-    match answered {
+    match report::report(ask, &System) {
         Ok(Ends::Well) => ExitCode::SUCCESS,
         Ok(Ends::Leaks) => ExitCode::from(LEAKS),
         // Whoever read it has seen enough: `plimsoll holds | head`.

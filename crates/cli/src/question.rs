@@ -1,6 +1,8 @@
 //! What each command asks the console, and which part of the answer matters to people.
 
-use crate::args::{Ask, By, LineArgs, LookArgs, PickArgs, TableArgs, WhereArgs};
+use crate::args::{
+    Ask, By, CapArgs, DiffArgs, LineArgs, LookArgs, PickArgs, ReleaseArgs, SnapshotArgs, TableArgs, WhereArgs,
+};
 
 /// A column that people see without `--wide`.
 #[derive(Clone, Copy, Debug)]
@@ -214,6 +216,13 @@ const BACKENDS: &[Shown] = &[
     CLIENT,
     shown(&["not_asked"], "not asked", 2),
 ];
+const SNAPSHOTS: &[Shown] = &[
+    shown(&["name"], "name", 0),
+    shown(&["taken"], "taken", 2),
+    shown(&["age"], "age", 1),
+    shown(&["reason"], "reason", 1),
+    shown(&["bytes"], "bytes", 3),
+];
 const CLIENTS: &[Shown] = &[
     CLIENT,
     shown(&["ptr"], "ptr", 7),
@@ -229,10 +238,32 @@ const CLIENTS: &[Shown] = &[
     shown(&["site_text", "site"], "site", 3),
 ];
 
-impl<'a> Question<'a> {
-    /// What is asked.
-    pub(crate) fn of(ask: &'a Ask) -> Question<'a> {
-        match ask {
+/// What a command comes to.
+#[derive(Clone, Debug)]
+pub(crate) enum Task<'a> {
+    /// One question and its answer.
+    Ask(Question<'a>),
+    /// A document.
+    Snapshot(&'a SnapshotArgs),
+    /// Documents that are compared.
+    Diff(&'a DiffArgs),
+    /// Connections are taken back; how that is shown.
+    Release(Question<'a>, &'a ReleaseArgs),
+    /// Caps; likewise.
+    Cap(Question<'a>, &'a CapArgs),
+}
+
+impl<'a> Task<'a> {
+    /// What it is.
+    pub(crate) fn of(ask: &'a Ask) -> Task<'a> {
+        Task::Ask(match ask {
+            Ask::Snapshot(args) => return Task::Snapshot(args),
+            Ask::Diff(args) => return Task::Diff(args),
+            Ask::Release(args) => {
+                return Task::Release(of_act("SHOW HOLDS", "holds", RELEASE, &args.place), args);
+            }
+            Ask::Cap(args) => return Task::Cap(of_act("CAP", "caps", CAPS, &args.place), args),
+            Ask::Snapshots(table) => of_table("SNAPSHOTS", "kept snapshots", SNAPSHOTS, table),
             Ask::Doctor(lines) => of_lines("SHOW DOCTOR".to_string(), Shape::Sections, lines),
             Ask::Explain { database, user, lines } => {
                 let named = [database, user].into_iter().flatten();
@@ -253,16 +284,13 @@ impl<'a> Question<'a> {
             Ask::Pins(table) => of_table("PINS", "pins", PIN_COLUMNS, table),
             Ask::History(table) => of_table("HISTORY", "ended holds", HISTORY, table),
             Ask::Actions(table) => of_table("ACTIONS", "actions", ACTIONS, table),
-            // What they do is their own; this is how it is shown.
-            Ask::Release(args) => of_act("SHOW HOLDS", "holds", RELEASE, &args.place),
-            Ask::Cap(args) => of_act("CAP", "caps", CAPS, &args.place),
             Ask::Backends(table) => of_table("BACKENDS", "backends", BACKENDS, table),
             Ask::Clients { by, table } if by.is_empty() => of_table("VISITORS", "clients", CLIENTS, table),
             Ask::Clients { by, table } => {
                 let question = of_table("VISITORS", "groups of clients", CLIENTS, table);
                 Question { shape: Shape::Groups(by, rows(table)), ..question }
             }
-        }
+        })
     }
 }
 

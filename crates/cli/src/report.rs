@@ -2,16 +2,16 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use crate::args::Ask;
+use crate::args::{Ask, WhereArgs};
 use crate::draw::{self, Canvas, Colours, Margin};
 use crate::failure::Failure;
 use crate::place::{self, Named, Place, World};
-use crate::question::{Judge, Question, Rows, Shape, Shown, Width};
+use crate::question::{Judge, Question, Rows, Shape, Shown, Task, Width};
 use crate::sheet::{Sheet, Tint, sheet};
 use crate::sys::terminal_size;
 use crate::table::Table;
 use crate::text::{harmless, wrap};
-use crate::{filter, group, json, watch};
+use crate::{act, diff, filter, group, json, snapshot, watch};
 
 /// How it ended, when it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,17 +51,33 @@ pub(crate) enum Said {
 /// # Errors
 /// There is no answer.
 pub(crate) fn report(ask: &Ask, world: &dyn World) -> Result<Ends, Failure> {
-    let question = Question::of(ask);
-    let named = Named { config: question.place.config.as_deref(), url: question.place.url.as_deref() };
+    match Task::of(ask) {
+        Task::Ask(question) => {
+            let place = find(question.place, world)?;
+            match question.look.watch {
+                Some(every) => watch::watch(&question, &place, every, world).map(|()| Ends::Well),
+                None => once(&question, &place, world),
+            }
+        }
+        Task::Snapshot(args) => snapshot::print_one(args, world).map(|()| Ends::Well),
+        Task::Diff(args) => diff::report(args, world).map(|()| Ends::Well),
+        Task::Release(question, args) => act::release(&question, args, world).map(|()| Ends::Well),
+        Task::Cap(question, args) => act::cap(&question, args, world).map(|()| Ends::Well),
+    }
+}
+
+/// Where the pooler is; which file told it is said.
+///
+/// # Errors
+/// Nothing is known, or what is known cannot be read.
+pub(crate) fn find(place: &WhereArgs, world: &dyn World) -> Result<Place, Failure> {
+    let named = Named { config: place.config.as_deref(), url: place.url.as_deref() };
     let place = place::find(named, world)?;
     if let Some(found) = &place.found {
         // On standard error, where no script reads it as an answer; if nobody can read it, nothing is lost.
         let _ = writeln!(io::stderr(), "plimsoll: the pooler of {}", found.display());
     }
-    match question.look.watch {
-        Some(every) => watch::watch(&question, &place, every, world).map(|()| Ends::Well),
-        None => once(&question, &place, world),
-    }
+    Ok(place)
 }
 
 fn once(question: &Question<'_>, place: &Place, world: &dyn World) -> Result<Ends, Failure> {
@@ -160,7 +176,7 @@ fn none_of(question: &Question<'_>, counts: Counts) -> String {
     }
 }
 
-fn said_lines(said: &Said, canvas: Canvas) -> Vec<String> {
+pub(crate) fn said_lines(said: &Said, canvas: Canvas) -> Vec<String> {
     match said {
         Said::Heading(text) => vec![canvas.bold(text)],
         Said::Line(text) => {
@@ -198,14 +214,24 @@ fn has_leak(table: &Table) -> bool {
 
 /// What standard output is: a terminal as wide as it says, or COLUMNS says, or something without an end.
 pub(crate) fn canvas(question: &Question<'_>, world: &dyn World) -> Canvas {
+    canvas_of(
+        match question.shape {
+            Shape::Table(_, rows) | Shape::Groups(_, rows) => rows.width,
+            Shape::Sections | Shape::Sentences => Width::Fitted,
+        },
+        world,
+    )
+}
+
+/// The same for tables of this width.
+pub(crate) fn canvas_of(width: Width, world: &dyn World) -> Canvas {
     let columns = world.var("COLUMNS").and_then(|text| text.parse().ok()).filter(|columns| *columns > 0);
     let size = terminal_size().map(|(columns, _)| columns);
-    let is_wide = match question.shape {
-        Shape::Table(_, rows) | Shape::Groups(_, rows) => rows.width == Width::Whole,
-        Shape::Sections | Shape::Sentences => false,
-    };
     Canvas {
-        columns: if is_wide { None } else { size.or(columns) },
+        columns: match width {
+            Width::Whole => None,
+            Width::Fitted => size.or(columns),
+        },
         colours: colours(world),
         margin: Margin::None,
     }

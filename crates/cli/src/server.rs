@@ -111,6 +111,9 @@ fn no_answer(failure: Failure) -> NoAnswer {
         | Failure::Url(_)
         | Failure::NoAdmin(_)
         | Failure::NoCommand { .. }
+        | Failure::File { .. }
+        | Failure::Snapshot { .. }
+        | Failure::NoneKept
         | Failure::Output(_)) => plain(other.to_string(), TryNext::No),
     }
 }

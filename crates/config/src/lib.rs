@@ -44,8 +44,8 @@ pub use own::shown as own_shown;
 pub use place::{Place, Places};
 pub use plan::{
     AuthType, CancelOnClientLoss, Change, Compat, Database, Disclose, Dns, General, Host, Ledger,
-    LoadBalance, LogKeys, Own, Plan, ProxyProtocol, QueueFairness, SetAt, Shown, Spill, SpillInTransaction,
-    Statements, Syslog, Tcp, Tls, UserSettings,
+    LoadBalance, LogKeys, Own, Plan, ProxyProtocol, QueueFairness, SetAt, Shown, SnapshotDir, Spill,
+    SpillInTransaction, Statements, Syslog, Tcp, Tls, UserSettings,
 };
 pub use plimsoll_types::SslMode;
 pub use reference::reference;

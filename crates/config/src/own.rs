@@ -11,8 +11,8 @@ use crate::listeners::{self, ProxyListeners};
 use crate::near;
 use crate::network::{self, Network};
 use crate::plan::{
-    CancelOnClientLoss, Compat, Disclose, Ledger, Own, Plan, QueueFairness, Spill, SpillInTransaction,
-    Statements,
+    CancelOnClientLoss, Compat, Disclose, Ledger, Own, Plan, QueueFairness, SnapshotDir, Spill,
+    SpillInTransaction, Statements,
 };
 use crate::table::{Fault, When};
 use crate::target::{self, HEADROOM_MAX};
@@ -42,6 +42,8 @@ pub(crate) const SPILL_PER_CLIENT_MIN: usize = 128 << 10;
 
 /// Most series of one name that applications may make.
 const APPLICATIONS_MAX: u32 = 10_000;
+/// Most snapshots that are kept.
+const SNAPSHOTS_MAX: u32 = 10_000;
 
 /// Most worker threads.
 const WORKERS_MAX: u16 = 64;
@@ -78,6 +80,8 @@ pub(crate) enum Field {
     SpillInTransaction,
     /// An absolute path; empty is the default.
     Folder(At<PathBuf>),
+    /// `auto`, `off` or an absolute path.
+    SnapshotDir,
     /// A name; empty is none.
     Name(At<String>),
     /// A whole number, from and to.
@@ -176,6 +180,9 @@ pub(crate) static KEYS: &[Key] = &[
         Field::Size(|own| &mut own.spill_per_client, SPILL_PER_CLIENT_MIN, 1 << 46),
     ),
     reload("spill_in_transaction", "off", Field::SpillInTransaction),
+    reload("snapshot_dir", "auto", Field::SnapshotDir),
+    reload("snapshot_interval", "15min", Field::Time(|own| &mut own.snapshot_interval, BACKOFF_MIN, DAY)),
+    reload("snapshot_keep", "96", Field::Count(|own| &mut own.snapshot_keep, 1, SNAPSHOTS_MAX)),
     reload("log_spill_over", "16MiB", Field::Size(|own| &mut own.log_spill_over, 0, 1 << 46)),
     restart("http_listen", "127.0.0.1:6433; off with compat = pgbouncer", Field::Http),
     reload(
@@ -252,6 +259,7 @@ impl Key {
                 }
                 *at(own) = folder;
             }
+            Field::SnapshotDir => own.snapshot_dir = snapshot_dir(text)?,
             Field::Name(at) => *at(own) = Some(text.to_string()).filter(|name| !name.is_empty()),
             Field::Count(at, min, max) => {
                 let number = value::count(text).filter(|number| (min..=max).contains(&number));
@@ -296,6 +304,7 @@ impl Field {
             Field::LeakAct => LEAK_ACT.expected.to_string(),
             Field::SpillInTransaction => IN_TRANSACTION.expected.to_string(),
             Field::Folder(_) => "an absolute path".to_string(),
+            Field::SnapshotDir => SNAPSHOT_DIR_EXPECTED.to_string(),
             Field::Name(_) => "a user of auth_file; empty is none".to_string(),
             Field::Count(_, min, max) => format!("{min} to {max}"),
             Field::Time(_, min, max) => {
@@ -354,6 +363,17 @@ const IN_TRANSACTION: &Words<SpillInTransaction> =
 /// A value of `spill`, here and in the lines of databases and users.
 pub(crate) fn spill(text: &str) -> Result<Spill, Fault> {
     one_of(text, SPILL)
+}
+
+const SNAPSHOT_DIR_EXPECTED: &str = "auto, off, or an absolute path";
+
+fn snapshot_dir(text: &str) -> Result<SnapshotDir, Fault> {
+    match text {
+        "auto" => Ok(SnapshotDir::Auto),
+        "off" => Ok(SnapshotDir::Off),
+        path if path.starts_with('/') => Ok(SnapshotDir::Folder(PathBuf::from(path))),
+        _ => Err(Fault::Invalid(SNAPSHOT_DIR_EXPECTED)),
+    }
 }
 
 /// A value of `leak_act`, likewise.

@@ -13,7 +13,7 @@ use crate::place::{Place, Places, Section};
 use crate::target::TargetLine;
 
 pub use own::{
-    CancelOnClientLoss, Compat, Disclose, Ledger, Own, ProxyProtocol, QueueFairness, Spill,
+    CancelOnClientLoss, Compat, Disclose, Ledger, Own, ProxyProtocol, QueueFairness, SnapshotDir, Spill,
     SpillInTransaction, Statements,
 };
 

@@ -11,6 +11,7 @@ mod book;
 mod holds;
 pub mod policy;
 mod site;
+pub mod snapshot;
 pub mod text;
 
 pub use book::{

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use plimsoll_admin::{AdminConsole, HttpDoor, HttpError, version};
+use plimsoll_admin::{AdminConsole, BlackBox, HttpDoor, HttpError, version};
 use plimsoll_config::{Compat, Mistake, Plan};
 use plimsoll_proxy::{Options, StartError, start};
 use plimsoll_types::Secret;
@@ -18,6 +19,12 @@ use crate::sys;
 
 /// Most workers when `workers` is not set.
 const WORKERS_MAX: usize = 4;
+
+/// How long the end of the process waits for the last snapshot.
+const LAST_SNAPSHOT_MAX: Duration = Duration::from_secs(1);
+
+/// The name of the thread that the process begins with.
+const MAIN_THREAD: &str = "main";
 
 /// `plimsoll serve FILE.ini`.
 pub(crate) fn serve(serve: Serve) -> ExitCode {
@@ -131,19 +138,30 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
         let _inside = runtime.enter();
         Signals::catch().map_err(|error| fatal(format!("cannot catch signals: {error}")))?
     };
-    let console = Arc::new(AdminConsole::new(
+    let black_box = BlackBox::new(&plan, std::env::var("STATE_DIRECTORY").ok().as_deref());
+    let follower = black_box.clone();
+    let console = AdminConsole::new(
         Box::new(move || source.load()),
-        Box::new(move |plan, applied| log.follow(plan, applied)),
-    ));
+        Box::new(move |plan, applied| {
+            log.follow(plan, applied);
+            follower.follow(plan);
+        }),
+    );
+    let console = Arc::new(console.with_black_box(black_box.clone()));
     let http = http_door(&plan).map_err(|error| fatal(refused(&plan, &error)))?;
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
     let options = Options { console: console.clone(), mock_secret };
     let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;
     http.open(control.clone(), console.clone())
         .map_err(|error| fatal(format!("cannot serve /metrics: {error}")))?;
+    let pooler = control.clone();
+    let started = black_box.start(Box::new(move |why| pooler.snapshot(why)));
+    started.map_err(|error| fatal(format!("cannot start a thread: {error}")))?;
+    snapshot_at_panic(black_box.clone());
     tracing::info!("process up: {}", up(&plan));
     (how.ready)(&plan);
     runtime.block_on(signals.follow(control, console));
+    black_box.settle(LAST_SNAPSHOT_MAX);
     Ok(())
 }
 
@@ -166,6 +184,19 @@ fn refused(plan: &Plan, error: &HttpError) -> String {
     format!("{error}{}; choose another port, or off", place.unwrap_or_default())
 }
 
+/// Whoever panics leaves a snapshot of that moment. Only this thread's panic is the end of the process, and waits for it:
+/// another one's goes on, and may have the locks that taking a snapshot needs.
+fn snapshot_at_panic(black_box: BlackBox) {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        usual(panic);
+        black_box.note_panic();
+        if std::thread::current().name() == Some(MAIN_THREAD) {
+            black_box.settle(LAST_SNAPSHOT_MAX);
+        }
+    }));
+}
+
 fn mock_secret() -> Result<Secret, getrandom::Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
@@ -176,4 +207,51 @@ fn mock_secret() -> Result<Secret, getrandom::Error> {
 fn up(plan: &Plan) -> String {
     let (version, workers) = (version(plan.own.compat), workers(plan));
     format!("{version}, workers: {workers}, target_budget: {}", plan.own.target_budget)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use plimsoll_config::SnapshotDir;
+    use plimsoll_ledger::snapshot::{Head, Recorded, Snapshot, Wall};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_of_any_thread_leaves_a_snapshot_and_the_process_goes_on() {
+        let folder = std::env::temp_dir().join(format!("plimsoll-panic-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).expect("it is ours");
+        let mut plan = Plan::default();
+        plan.own.snapshot_dir = SnapshotDir::Folder(folder.clone());
+        let black_box = BlackBox::new(&plan, None);
+        let taken = |why: plimsoll_ledger::snapshot::Reason| Snapshot {
+            head: Head {
+                instance: "aa".to_string(),
+                version: "0".to_string(),
+                why: why.as_str().to_string(),
+                taken: Wall::from_micros(0),
+                started: Wall::from_micros(0),
+                ledger: Recorded::On,
+                holds_left_out: 0,
+                sites_left_out: 0,
+            },
+            pools: Vec::new(),
+            sites: Vec::new(),
+            holds: Vec::new(),
+        };
+        black_box.start(Box::new(taken)).expect("threads");
+        snapshot_at_panic(black_box.clone());
+        let worker = std::thread::spawn(|| panic!("a worker breaks down"));
+        assert!(worker.join().is_err());
+        black_box.settle(Duration::from_secs(20));
+        let names: Vec<String> = std::fs::read_dir(&folder)
+            .expect("readable")
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        std::fs::remove_dir_all(&folder).expect("it is ours");
+        assert!(names.len() == 1 && names[0].ends_with(".panic.json"), "{names:?}");
+    }
 }

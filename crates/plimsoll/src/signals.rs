@@ -150,6 +150,7 @@ fn act(got: Got, control: &Control, console: &AdminConsole) -> ControlFlow<()> {
     tracing::info!("{line}");
     match step {
         Step::ShutDown(how) => {
+            console.note_end();
             control.shutdown(how);
             if how == Shutdown::Immediate {
                 return ControlFlow::Break(());

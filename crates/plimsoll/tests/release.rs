@@ -410,8 +410,8 @@ fn by_command_nothing_is_done_without_yes() {
         "cap 5",
         "cap --app a",
         "cap --app a -1",
-        "cap --app a 5 --for 1",
-        "release 1 --idle-over 5",
+        "cap --app a 5 --for 0",
+        "release 1 --idle-over 5x",
     ] {
         let (status, output) = command(&plimsoll, wrong);
         assert_eq!(status, 2, "{wrong}: {output}");

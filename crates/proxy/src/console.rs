@@ -1,6 +1,7 @@
 //! The seam to the console: what `admin` implements, and what it may look at and do.
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub type OfFacts = Box<dyn FnOnce(Vec<ServerFacts>) -> Vec<u8> + Send>;
 
 /// Makes a reply when what was waited for has come true.
 pub type OfThen = Box<dyn FnOnce() -> Vec<u8> + Send>;
+/// A reply that is being fetched.
+pub type Fetched = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 
 /// The answer to a console command. `bytes` are whole protocol messages, ReadyForQuery included.
 pub enum Reply {
@@ -49,6 +52,8 @@ pub enum Reply {
     Then(Until, OfThen),
     /// Ask the servers, and send what comes of their answers.
     Ask(OfFacts),
+    /// Send what comes of this. It ends by itself, and soon.
+    Fetch(Fetched),
     /// The process ends at once; no reply.
     Exit,
 }
@@ -60,6 +65,7 @@ impl std::fmt::Debug for Reply {
             Reply::When(until, bytes) => f.debug_tuple("When").field(until).field(bytes).finish(),
             Reply::Then(until, _) => f.debug_tuple("Then").field(until).finish(),
             Reply::Ask(_) => f.write_str("Ask"),
+            Reply::Fetch(_) => f.write_str("Fetch"),
             Reply::Exit => f.write_str("Exit"),
         }
     }
@@ -85,6 +91,10 @@ pub trait Console: Send + Sync {
 
     /// The parameters a console client is welcomed with: (name, value).
     fn welcome(&self) -> Vec<(&'static str, String)>;
+
+    /// A client has waited in vain for a server connection, and is about to be told so. Called on any thread; returns
+    /// at once.
+    fn note_vain_wait(&self) {}
 }
 
 /// A client as `SHOW CLIENTS` shows it.

@@ -6,6 +6,7 @@ mod credentials;
 mod crowd;
 mod flood;
 mod holders;
+mod origin;
 mod policy;
 
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ pub(crate) use credentials::Credentials;
 pub(crate) use crowd::Crowd;
 pub(crate) use flood::Flood;
 pub(crate) use holders::{HINT, Holders};
+pub(crate) use origin::Origin;
 pub(crate) use policy::Policies;
 
 /// Of each statement so many bytes are kept, unless `ledger_statement_bytes` says otherwise.
@@ -57,6 +59,8 @@ pub(crate) struct Ledger {
     /// Of clients refused at max_client_conn.
     pub(crate) refused: AtomicU64,
     pub(crate) policies: Policies,
+    /// Of which process snapshots are.
+    pub(crate) origin: Origin,
 }
 
 impl Default for Ledger {
@@ -71,11 +75,12 @@ impl Default for Ledger {
             holders: Mutex::default(),
             refused: AtomicU64::new(0),
             policies: Policies::default(),
+            origin: Origin::draw(),
         }
     }
 }
 
-fn us(time: Duration) -> u64 {
+pub(crate) fn us(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 

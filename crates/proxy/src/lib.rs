@@ -49,7 +49,7 @@ mod worker;
 
 pub use ask::{Backend, Said, ServerFacts};
 pub use console::{
-    ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, OfThen,
+    ClientState, ClientView, Console, ControlError, DatabaseView, Fetched, Level, ListsView, OfFacts, OfThen,
     PoolView, Reloaded, Reply, ServerView, Shutdown, StatsView, Until, Visitor,
 };
 pub use control::{

@@ -24,6 +24,9 @@ pub(crate) fn fatal(hub: &Hub, entry: &ClientEntry, cause: &Cause) -> Vec<u8> {
 
 /// The same for a client of a pool: if it has waited in vain it is told who holds what it waited for.
 pub(crate) fn fatal_in(hub: &Hub, entry: &ClientEntry, pool: &PoolEntry, cause: &Cause) -> Vec<u8> {
+    if is_vain_wait(cause) {
+        hub.console.note_vain_wait();
+    }
     let plan = hub.plan();
     let Some(detail) = detail_of_wait(hub, &plan, entry, pool, cause) else {
         return fatal(hub, entry, cause);
@@ -55,8 +58,7 @@ pub(crate) fn detail_of_wait(
     pool: &PoolEntry,
     cause: &Cause,
 ) -> Option<String> {
-    let waited = matches!(cause, Cause::QueryWaitTimeout | Cause::QueryTimeoutWaiting);
-    if !waited || plan.own.compat == Compat::Pgbouncer || !hub.ledger.is_on() {
+    if !is_vain_wait(cause) || plan.own.compat == Compat::Pgbouncer || !hub.ledger.is_on() {
         return None;
     }
     let caps: Vec<String> = hub.gate.waits_for(entry.id).iter().map(gate::text).collect();
@@ -64,6 +66,11 @@ pub(crate) fn detail_of_wait(
         return Some(caps.join("; "));
     }
     Some(hub.ledger.holders(hub, pool).detail(plan, entry))
+}
+
+/// Whether a client goes because it has waited for too long.
+fn is_vain_wait(cause: &Cause) -> bool {
+    matches!(cause, Cause::QueryWaitTimeout | Cause::QueryTimeoutWaiting)
 }
 
 /// A client left by itself: only the log hears of it.

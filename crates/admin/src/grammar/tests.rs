@@ -40,6 +40,15 @@ fn a_set_has_a_word_or_a_string() {
 }
 
 #[test]
+fn a_snapshot_has_a_name_in_quotes() {
+    let show = |of: &str| Ok(Line::Show { what: "SNAPSHOT".to_string(), of: of.to_string() });
+    let name = "p6432-1a2b3c4d.20261121T140203.123Z.queue_timeout.json";
+    assert_eq!(parse(&format!("SHOW SNAPSHOT '{name}';")), show(name));
+    assert_eq!(parse(&format!("SHOW SNAPSHOT \"{name}\"")), show(name));
+    assert_eq!(parse(&format!("SHOW SNAPSHOT '{}'", "x".repeat(64))), Err(Failure::BadArguments));
+}
+
+#[test]
 fn an_explain_has_up_to_two_names() {
     let explain = |database: Option<&str>, user: Option<&str>| {
         Ok(Line::Explain { database: database.map(str::to_string), user: user.map(str::to_string) })

@@ -1,11 +1,12 @@
 //! A pooler that stands still and writes down what it is told.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_config::{Compat, Database, Host, Plan, Shown, UserSettings};
+use plimsoll_ledger::snapshot::{Head, Reason, Recorded, SiteState, Snapshot, Wall};
 use plimsoll_pool::{Admission, CapOf, CapView, Obstacle, PoolCounts, SlotState};
 use plimsoll_proxy::{
     AdmissionView, ClientState, ClientView, ControlError, DatabaseView, DeedView, Figures, FoundView,
@@ -319,6 +320,34 @@ impl Pooler for Still {
 
     fn history(&self) -> Vec<HoldView> {
         Vec::new()
+    }
+
+    fn snapshot(&self, why: Reason) -> Snapshot {
+        let time = Wall::from_micros(0);
+        Snapshot {
+            head: Head {
+                instance: "aa".to_string(),
+                version: "0".to_string(),
+                why: why.as_str().to_string(),
+                taken: time,
+                started: time,
+                ledger: Recorded::On,
+                holds_left_out: 0,
+                sites_left_out: 0,
+            },
+            pools: Vec::new(),
+            sites: vec![SiteState {
+                site: "0000000000000007".to_string(),
+                application: "shop".to_string(),
+                tags: BTreeMap::new(),
+                statement: Some("SELECT ?".to_string()),
+                first_seen: time,
+                last_seen: time,
+                holds: 1,
+                held_seconds: 1,
+            }],
+            holds: Vec::new(),
+        }
     }
 
     fn visitors(&self) -> Vec<VisitorView> {

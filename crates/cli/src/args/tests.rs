@@ -86,10 +86,48 @@ fn what_excludes_each_other_is_told() {
 
 #[test]
 fn each_help_has_an_example() {
-    for word in
-        ["doctor", "holds", "waiters", "sites", "leaks", "pins", "history", "backends", "clients", "why"]
-    {
+    for word in [
+        "diff",
+        "snapshot",
+        "snapshots",
+        "doctor",
+        "holds",
+        "waiters",
+        "sites",
+        "leaks",
+        "pins",
+        "history",
+        "backends",
+        "clients",
+        "why",
+    ] {
         let help = parse(&format!("{word} --help")).expect_err("help").to_string();
         assert!(help.contains("Example") && help.contains(&format!("plimsoll {word}")), "{help}");
+    }
+}
+
+#[test]
+fn a_diff_has_files_or_a_time() {
+    let diff = |line: &str| match parse(line) {
+        Ok(Ask::Diff(args)) => args,
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(diff("diff a.json b.json c.json").files.len(), 3);
+    for (text, seconds) in [("90", 90), ("90s", 90), ("15min", 900), ("1h", 3600), ("2d", 172_800)] {
+        let since = diff(&format!("diff --since {text}")).since;
+        assert_eq!(since, Some(Duration::from_secs(seconds)), "{text}");
+    }
+    for bad in [
+        "diff",
+        "diff a b c d",
+        "diff a --since 1h",
+        "diff --since 0",
+        "diff --since 1y",
+        "diff --since -1h",
+        "diff --since 99999999999999999999d",
+        "diff --since 9999999999999999999d",
+        "snapshot a b",
+    ] {
+        assert_eq!(parse(bad).expect_err(bad).exit_code(), 2, "{bad}");
     }
 }

@@ -9,11 +9,18 @@ struct Line {
     ask: Ask,
 }
 
+fn question(line: &Line) -> Question<'_> {
+    match Task::of(&line.ask) {
+        Task::Ask(question) => question,
+        other => panic!("no single question: {other:?}"),
+    }
+}
+
 const PLAIN: Canvas = Canvas { columns: None, colours: Colours::Off, margin: Margin::None };
 
 fn shown(line: &str, table: Table, canvas: Canvas) -> Vec<String> {
     let line = Line::try_parse_from(format!("plimsoll {line}").split(' ')).expect("a good line");
-    let question = Question::of(&line.ask);
+    let question = question(&line);
     let (table, counts) = chosen(&question, table);
     laid_out(&made(&question, &table, counts), &question, canvas)
 }
@@ -97,6 +104,7 @@ fn every_question_is_one_command() {
         ("leaks --check", "SHOW LEAKS"),
         ("pins", "SHOW PINS"),
         ("history", "SHOW HISTORY"),
+        ("snapshots", "SHOW SNAPSHOTS"),
         ("backends", "SHOW BACKENDS"),
         ("clients", "SHOW VISITORS"),
         ("clients --by user,database", "SHOW VISITORS"),
@@ -107,6 +115,6 @@ fn every_question_is_one_command() {
     ];
     for (words, command) in commands {
         let line = Line::try_parse_from(format!("plimsoll {words}").split(' ')).expect(words);
-        assert_eq!(Question::of(&line.ask).command, command, "{words}");
+        assert_eq!(question(&line).command, command, "{words}");
     }
 }

@@ -4,7 +4,7 @@ use super::{
     At, CANCEL_ON_CLIENT_LOSS, DISCLOSE, FAIRNESS, Field, IN_TRANSACTION, KEYS, Key, LEAK_ACT, LEDGER, SPILL,
     STATEMENTS, Words,
 };
-use crate::plan::{Compat, Own, Shown};
+use crate::plan::{Compat, Own, Shown, SnapshotDir};
 use crate::table::When;
 use crate::value;
 
@@ -33,6 +33,7 @@ impl Key {
             }
             Field::Disclose | Field::Fairness | Field::Proxy | Field::LeakAct => self.default,
             Field::Spill | Field::SpillInTransaction | Field::Folder(_) | Field::Count(..) => self.default,
+            Field::SnapshotDir => self.default,
             Field::CancelOnClientLoss | Field::Http | Field::Time(..) | Field::Size(..) => {
                 self.default.split(';').next().unwrap_or(self.default)
             }
@@ -67,6 +68,11 @@ impl Field {
                 Some(all.join(", "))
             }
             Field::Folder(at) => at(own).as_ref().map(|folder| folder.display().to_string()),
+            Field::SnapshotDir => Some(match &own.snapshot_dir {
+                SnapshotDir::Auto => "auto".to_string(),
+                SnapshotDir::Off => "off".to_string(),
+                SnapshotDir::Folder(folder) => folder.display().to_string(),
+            }),
             Field::Name(at) => at(own).clone(),
             Field::Count(at, ..) => at(own).map(|number| number.to_string()),
             Field::Time(at, ..) | Field::TimeOrOff(at, ..) => time(*at, own),
@@ -115,6 +121,9 @@ mod tests {
             ("proxy_protocol", "off, 10.0.9.5/32=v2, 10.0.9.0/24=any"),
             ("spill_dir", "/data"),
             ("spill", "memory"),
+            ("snapshot_dir", "/data/snapshots"),
+            ("snapshot_dir", "off"),
+            ("snapshot_interval", "1min"),
         ] {
             set(&mut plan, find(key).expect("a key"), value).expect("a good value");
             let line = shown(&plan.own).into_iter().find(|line| line.key == key).expect("a line");
@@ -125,6 +134,7 @@ mod tests {
         assert_eq!(set(&mut plan, find("workers").expect("a key"), "3"), Ok(()));
         assert!(set(&mut plan, find("connect_backoff_max").expect("a key"), "50ms").is_err());
         assert!(set(&mut plan, find("target_budget").expect("a key"), "0").is_err());
+        assert!(set(&mut plan, find("snapshot_dir").expect("a key"), "relative").is_err());
         assert_eq!(plan.own, before);
     }
 }

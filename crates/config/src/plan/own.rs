@@ -106,6 +106,12 @@ pub struct Own {
     pub spill_per_client: Option<usize>,
     /// `spill_in_transaction`: whether a statement inside an open transaction may spill, too.
     pub spill_in_transaction: SpillInTransaction,
+    /// `snapshot_dir`: where the black box keeps its snapshots.
+    pub snapshot_dir: SnapshotDir,
+    /// `snapshot_interval` (default 15 min): how often it takes one.
+    pub snapshot_interval: Option<Duration>,
+    /// `snapshot_keep` (default 96): how many of these it keeps.
+    pub snapshot_keep: Option<u32>,
     /// `log_spill_over` (default 16 MiB; 0: never): a spill of more bytes is logged.
     pub log_spill_over: Option<usize>,
     /// `http_listen` (default 127.0.0.1:6433; off with `compat = pgbouncer`): where `/metrics` is answered.
@@ -165,10 +171,33 @@ impl Own {
         self.spill_per_client.unwrap_or(64 << 20)
     }
 
+    /// `snapshot_interval` in force.
+    pub fn snapshot_interval(&self) -> Duration {
+        self.snapshot_interval.unwrap_or(Duration::from_secs(900))
+    }
+
+    /// `snapshot_keep` in force.
+    pub fn snapshot_keep(&self) -> u32 {
+        self.snapshot_keep.unwrap_or(96)
+    }
+
     /// `spill_dir` in force.
     pub fn spill_dir(&self) -> &Path {
         self.spill_dir.as_deref().unwrap_or(Path::new("/var/tmp"))
     }
+}
+
+/// Where the black box keeps its snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SnapshotDir {
+    /// The folder the system gives us for what is to outlive the process (systemd's `StateDirectory=`), else
+    /// `/var/lib/plimsoll` where that is ours; else nowhere.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// There.
+    Folder(PathBuf),
 }
 
 /// Where a result goes that its client does not read.

@@ -1,5 +1,6 @@
 //! What the ledger shows, put together from the records, the book, the pools and the clients.
 
+mod snapshot;
 mod spills;
 mod views;
 

@@ -166,6 +166,7 @@ impl Talk {
                 Ok(reply())
             }
             Reply::Ask(reply) => Ok(reply(ask::servers(&self.control.hub).await)),
+            Reply::Fetch(reply) => Ok(reply.await),
             Reply::Exit => {
                 self.control.shutdown(Shutdown::Immediate);
                 // The connection closes when the process ends.
