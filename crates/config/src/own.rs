@@ -138,6 +138,11 @@ pub(crate) static KEYS: &[Key] = &[
     reload("leak_idle_threshold", "10s", Field::Time(|own| &mut own.leak_idle_threshold, SECOND, DAY)),
     reload("leak_age_floor", "30s", Field::Time(|own| &mut own.leak_age_floor, SECOND, DAY)),
     reload("leak_unread_threshold", "30s", Field::Time(|own| &mut own.leak_unread_threshold, SECOND, DAY)),
+    reload(
+        "trend_interval",
+        "1min",
+        Field::Time(|own| &mut own.trend_interval, SECOND, Duration::from_secs(600)),
+    ),
     reload("disclose_holders", "same_pool", Field::Disclose),
     reload("client_heartbeat", "0 (off)", Field::TimeOrOff(|own| &mut own.client_heartbeat, SECOND, DAY)),
     reload("proxy_protocol", "off", Field::Proxy),

@@ -11,6 +11,7 @@ mod book;
 mod holds;
 mod site;
 pub mod text;
+mod trend;
 
 pub use book::{
     APPLICATION_BYTES_MAX, Book, BookEvent, FLOOR_MINUTES, HISTORY_MAX, Histogram, How, Level, Live, Need,
@@ -21,3 +22,6 @@ pub use holds::{
     WhyKept,
 };
 pub use site::SiteId;
+pub use trend::{
+    BLOCKS, Caps, Course, POOLS_MAX, Rate, Reached, Rise, Sight, Subject, TARGETS_MAX, TREND_SITES_MAX, Trend, Trends, Why,
+};

@@ -79,6 +79,9 @@ pub struct Own {
     pub leak_age_floor: Option<Duration>,
     /// `leak_unread_threshold` (default 30 s): how long a result may wait for its reader.
     pub leak_unread_threshold: Option<Duration>,
+    /// `trend_interval` (default 1 min): how long the shortest blocks are of which the history of held connections is
+    /// made.
+    pub trend_interval: Option<Duration>,
     /// `disclose_holders`.
     pub disclose_holders: Disclose,
     /// `client_heartbeat`: after how long a client that says nothing and is told nothing gets a message which it must
