@@ -9,7 +9,7 @@ use plimsoll_config::Plan;
 use plimsoll_proxy::{
     AdmissionView, ClientView, Control, ControlError, DatabaseView, FoundView, HoldView, HouseView, KeyView,
     LifeView, ListsView, PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView,
-    TargetView, VisitorView, WaiterView,
+    TargetView, TrendView, VisitorView, WaiterView,
 };
 
 /// A host name of a server.
@@ -96,6 +96,7 @@ pooler! {
     fn visitors(&self) -> Vec<VisitorView>;
     fn house(&self) -> HouseView;
     fn targets(&self) -> Vec<TargetView>;
+    fn trends(&self) -> Vec<TrendView>;
     fn pool_keys(&self) -> Vec<KeyView>;
     fn admission(&self, database: &str, user: &str) -> AdmissionView;
     fn is_paused(&self) -> bool;

@@ -60,6 +60,11 @@ pub enum Ask {
     /// Holds that have ended and were long, waited for or acted upon
     #[command(after_help = "Example:\n  plimsoll history --limit 20")]
     History(TableArgs),
+    /// Whether unused connections become more and more, how fast, and when the cap is reached
+    ///
+    /// A day's load curve does not count, and in the first minutes it says that they are too few.
+    #[command(after_help = "Examples:\n  plimsoll trend\n  plimsoll trend --app 'web-*' --watch 60")]
+    Trend(TableArgs),
     /// What runs at the servers: ours and foreign
     #[command(after_help = "Example:\n  plimsoll backends --database shop")]
     Backends(TableArgs),

@@ -347,6 +347,11 @@ impl Trends {
         series.map(|series| series.trend(now))
     }
 
+    /// Where the last hold of a pool was.
+    pub fn target_of(&self, pool: PoolId) -> Option<TargetId> {
+        self.pools.get(&pool)?.target
+    }
+
     /// The pool a site last held a connection of.
     pub fn pool_of(&self, site: SiteId) -> Option<PoolId> {
         self.sites.get(&site)?.pool

@@ -6,6 +6,7 @@ mod memory;
 mod suspend;
 mod targets;
 mod tidy;
+mod trends;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,6 +26,7 @@ use crate::security::Security;
 use crate::stats::Totals;
 pub(crate) use suspend::Suspension;
 pub use targets::{AdmissionView, KeyView, PartView, SaidView, TargetView};
+pub use trends::TrendView;
 
 /// The database of the console.
 const CONSOLE: &str = "pgbouncer";

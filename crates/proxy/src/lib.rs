@@ -50,8 +50,9 @@ pub use console::{
     ClientState, ClientView, Console, ControlError, DatabaseView, Level, ListsView, OfFacts, PoolView,
     Reloaded, Reply, ServerView, Shutdown, StatsView, Until, Visitor,
 };
-pub use control::{AdmissionView, Control, KeyView, PartView, SaidView, TargetView};
+pub use control::{AdmissionView, Control, KeyView, PartView, SaidView, TargetView, TrendView};
 pub use liveness::{FoundView, LifeView};
+pub use plimsoll_ledger::Rate;
 pub use security::tls_settings;
 pub use spill::{StoreView, probe_spill_dir};
 pub use start::{Options, StartError, start};

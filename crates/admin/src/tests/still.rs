@@ -10,7 +10,7 @@ use plimsoll_pool::{Admission, Obstacle, PoolCounts, SlotState};
 use plimsoll_proxy::{
     AdmissionView, ClientState, ClientView, ControlError, DatabaseView, FoundView, HoldView, HouseView,
     KeyView, LifeView, ListsView, NeedView, PoolView, Reloaded, ServerView, Shutdown, SiteView, SpillView,
-    StatsView, StoreView, TargetView, Totals, VisitorView, WaiterView,
+    StatsView, StoreView, TargetView, Totals, TrendView, VisitorView, WaiterView,
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
 
@@ -27,6 +27,7 @@ pub(crate) struct Still {
     pub(crate) keys: Vec<KeyView>,
     pub(crate) holds: Vec<HoldView>,
     pub(crate) needs: Vec<NeedView>,
+    pub(crate) trends: Vec<TrendView>,
     pub(crate) told: RefCell<Vec<String>>,
 }
 
@@ -94,6 +95,7 @@ impl Still {
             keys: Vec::new(),
             holds: Vec::new(),
             needs: Vec::new(),
+            trends: Vec::new(),
             told: RefCell::default(),
         }
     }
@@ -154,6 +156,10 @@ fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
 impl Pooler for Still {
     fn targets(&self) -> Vec<TargetView> {
         self.targets.clone()
+    }
+
+    fn trends(&self) -> Vec<TrendView> {
+        self.trends.clone()
     }
 
     fn lives(&self) -> HashMap<u64, LifeView> {

@@ -97,6 +97,7 @@ fn every_question_is_one_command() {
         ("leaks --check", "SHOW LEAKS"),
         ("pins", "SHOW PINS"),
         ("history", "SHOW HISTORY"),
+        ("trend", "SHOW TREND"),
         ("backends", "SHOW BACKENDS"),
         ("clients", "SHOW VISITORS"),
         ("clients --by user,database", "SHOW VISITORS"),
