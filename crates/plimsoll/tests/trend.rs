@@ -175,5 +175,4 @@ fn another_interval_begins_anew_and_pgbouncers_shape_has_it_too() {
     verdict("flat");
     plimsoll.console().query("SET trend_interval = '2s'");
     verdict("too short");
-    assert!(plimsoll.show("CONFIG").find(&[("key", "trend_interval")]).is_some());
 }
