@@ -23,5 +23,6 @@ pub use holds::{
 };
 pub use site::SiteId;
 pub use trend::{
-    BLOCKS, Caps, Course, POOLS_MAX, Rate, Reached, Rise, Sight, Subject, TARGETS_MAX, TREND_SITES_MAX, Trend, Trends, Why,
+    BLOCKS, Caps, Course, POOLS_MAX, Rate, Reached, Rise, Sight, Subject, TARGETS_MAX, TREND_SITES_MAX,
+    Trend, Trends, Why,
 };

@@ -197,7 +197,10 @@ impl Trends {
         let (interval_us, look) = (self.interval_us, self.look);
         for (id, cap) in &caps.pools {
             if make_room(&mut self.pools, id, POOLS_MAX, Series::is_empty) {
-                self.pools.entry(*id).or_insert_with(|| Series::new(interval_us, now)).begin(Some(*cap), look);
+                self.pools
+                    .entry(*id)
+                    .or_insert_with(|| Series::new(interval_us, now))
+                    .begin(Some(*cap), look);
             }
         }
         for (id, cap) in &caps.targets {

@@ -92,7 +92,10 @@ fn a_leak_is_called_rising_and_its_end_foretold() {
     assert!(number("reached_earliest_us") <= number("reached_in_us"));
     let log = plimsoll.wait_for_log("unused ones are held by orders-api route=/orders/export", SOON);
     let warning = log.lines().find(|line| line.contains("rising: pool p0/app")).unwrap_or_default();
-    assert!(warning.contains("WARNING") && warning.contains("plimsoll diff --since 1h, plimsoll leaks"), "{log}");
+    assert!(
+        warning.contains("WARNING") && warning.contains("plimsoll diff --since 1h, plimsoll leaks"),
+        "{log}"
+    );
     let site = trends.find(&[("what", "site"), ("name", "orders-api route=/orders/export")]);
     assert_eq!(trends.cell(site.expect("the site's row"), "pools"), "p0/app");
     assert!(trends.find(&[("what", "target"), ("pools", "p0/app")]).is_some(), "{:?}", trends.rows);
@@ -103,7 +106,11 @@ fn a_leak_is_called_rising_and_its_end_foretold() {
         pool(&plimsoll).is_some_and(|(trends, row)| trends.cell(row, "verdict") == "flat")
     });
     let rises = plimsoll.log().matches("rising: ").count();
-    assert!((1..6).contains(&rises), "one rise is told once, and when it is twice as near: {}", plimsoll.log());
+    assert!(
+        (1..6).contains(&rises),
+        "one rise is told once, and when it is twice as near: {}",
+        plimsoll.log()
+    );
 }
 
 /// The doctor and the command line.

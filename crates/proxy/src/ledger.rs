@@ -16,7 +16,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use plimsoll_config::{Ledger as Switch, Own, Plan, Statements};
 use plimsoll_ledger::{
-    Book, BookEvent, Ended, HoldCopy, How, Level, Live, Owner, Pressure, Site, SiteId, Thresholds, Trends, Who,
+    Book, BookEvent, Ended, HoldCopy, How, Level, Live, Owner, Pressure, Site, SiteId, Thresholds, Trends,
+    Who,
 };
 use plimsoll_types::{ClientId, Moment, PoolId};
 

@@ -86,9 +86,10 @@ fn what_excludes_each_other_is_told() {
 
 #[test]
 fn each_help_has_an_example() {
-    for word in
-        ["doctor", "holds", "waiters", "sites", "leaks", "pins", "history", "trend", "backends", "clients", "why"]
-    {
+    for word in [
+        "doctor", "holds", "waiters", "sites", "leaks", "pins", "history", "trend", "backends", "clients",
+        "why",
+    ] {
         let help = parse(&format!("{word} --help")).expect_err("help").to_string();
         assert!(help.contains("Example") && help.contains(&format!("plimsoll {word}")), "{help}");
     }

@@ -34,6 +34,7 @@ pub(super) fn judge(series: &Series, now: Moment) -> Found {
         for length in WINDOWS.into_iter().filter(|length| *length <= blocks.len()) {
             let window = Window {
                 blocks: &blocks[blocks.len() - length..],
+                open: series.rings[scale].open(),
                 scale,
                 block_hours: series.block_us(scale) as f64 / HOUR_US as f64,
             };

@@ -55,6 +55,11 @@ pub(super) struct Ring {
 }
 
 impl Ring {
+    /// The block that is not complete yet.
+    pub(super) fn open(&self) -> Option<Block> {
+        self.open.map(|open| open.block)
+    }
+
     /// One look more. Whether a block has been completed by it.
     fn add(&mut self, look: Block) -> bool {
         let complete = self.open.filter(|open| open.block.number != look.number);
@@ -62,10 +67,12 @@ impl Ring {
             if self.blocks.len() == BLOCKS {
                 self.blocks.pop_front();
             }
-            self.blocks.push_back(Block { load: (open.load / f64::from(open.looks.max(1))) as f32, ..open.block });
+            self.blocks
+                .push_back(Block { load: (open.load / f64::from(open.looks.max(1))) as f32, ..open.block });
             self.open = None;
         }
-        let open = self.open.get_or_insert(Open { block: Block { returned: 0, ..look }, load: 0.0, looks: 0 });
+        let open =
+            self.open.get_or_insert(Open { block: Block { returned: 0, ..look }, load: 0.0, looks: 0 });
         open.block.unused = open.block.unused.min(look.unused);
         open.block.held = open.block.held.min(look.held);
         open.block.returned = open.block.returned.saturating_add(look.returned);

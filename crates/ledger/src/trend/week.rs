@@ -55,7 +55,9 @@ impl Week {
         let guess = usize::try_from(number.checked_sub(first)?).ok()?;
         // Where the house stood still for hours, they are missing.
         let near = self.hours.iter().take(guess.saturating_add(1)).rev();
-        let hour = near.take_while(|hour| u64::from(hour.number) >= number).find(|hour| u64::from(hour.number) == number);
+        let hour = near
+            .take_while(|hour| u64::from(hour.number) >= number)
+            .find(|hour| u64::from(hour.number) == number);
         hour.map(|hour| hour.load.into())
     }
 
@@ -63,7 +65,8 @@ impl Week {
     pub(super) fn at_this_hour(&self, now: Moment) -> Option<u32> {
         let hour = now.0 / HOUR_US;
         let ago = |past: &Hour| hour.saturating_sub(past.number.into());
-        let is_near = |past: &&Hour| ago(past) >= DAY_HOURS - 1 && matches!(ago(past) % DAY_HOURS, 23 | 0 | 1);
+        let is_near =
+            |past: &&Hour| ago(past) >= DAY_HOURS - 1 && matches!(ago(past) % DAY_HOURS, 23 | 0 | 1);
         // A day before is known when all three hours are.
         let whole = self.hours.front().is_some_and(|first| ago(first) > DAY_HOURS + 1);
         self.hours.iter().filter(is_near).map(|hour| hour.held).max().filter(|_| whole)
@@ -74,8 +77,9 @@ impl Week {
     pub(super) fn ahead(&self, now: Moment, hours: u64) -> Vec<f64> {
         let hour = now.0 / HOUR_US;
         let past = |hour: u64, days: u64| self.load_at(hour.checked_sub(days * DAY_HOURS)?);
-        let recent: Vec<(u64, f64)> =
-            (1..=3).filter_map(|ago| Some((hour - ago.min(hour), self.load_at(hour.checked_sub(ago)?)?))).collect();
+        let recent: Vec<(u64, f64)> = (1..=3)
+            .filter_map(|ago| Some((hour - ago.min(hour), self.load_at(hour.checked_sub(ago)?)?)))
+            .collect();
         let current = match recent.is_empty() {
             true => self.load_at(hour).unwrap_or(0.0),
             false => recent.first().map_or(0.0, |(_, load)| *load),
@@ -128,7 +132,8 @@ mod tests {
         assert_eq!(ahead[..3], [12.0, 13.0, 14.0]);
         assert_eq!(ahead[24], 12.0);
         // Twice as much as yesterday.
-        let ahead = week(0..50, |hour| if hour < 40 { load(hour) } else { 2 * load(hour) }).ahead(Moment(50 * HOUR_US), 3);
+        let ahead = week(0..50, |hour| if hour < 40 { load(hour) } else { 2 * load(hour) })
+            .ahead(Moment(50 * HOUR_US), 3);
         assert!((ahead[0] - 24.0).abs() < 0.1, "{ahead:?}");
         // The first day.
         assert_eq!(week(3..6, load).ahead(Moment(6 * HOUR_US), 2), [15.0, 15.0]);

@@ -45,6 +45,8 @@ pub(super) enum Pace {
 /// A window of blocks, the oldest first.
 pub(super) struct Window<'a> {
     pub(super) blocks: &'a [Block],
+    /// The one behind them, which is not complete: what has come back in it has come back.
+    pub(super) open: Option<Block>,
     /// Of which ring.
     pub(super) scale: usize,
     pub(super) block_hours: f64,
@@ -66,7 +68,8 @@ impl Window<'_> {
     /// The tests that hold for all.
     pub(super) fn say(&self) -> Said {
         let rise = self.last().saturating_sub(self.first());
-        let returned = self.blocks.iter().skip(1).map(|block| block.returned).fold(0, u32::saturating_add);
+        let since = self.blocks.iter().skip(1).chain(&self.open);
+        let returned = since.map(|block| block.returned).fold(0, u32::saturating_add);
         let silent = Said { why: Why::NoMore, p: 1.0, rise, returned };
         if rise < RISE_MIN {
             return silent;
@@ -84,13 +87,18 @@ impl Window<'_> {
             Why::FewSteps
         } else if !self.rises_in_each_third(rise) {
             Why::Step
-        } else if returned > rise / 2 || by_connections >= STEP_P[self.scale] {
+        } else if returned > rise / 2 || self.has_fallen(rise) || by_connections >= STEP_P[self.scale] {
             Why::ComeBack
         } else {
             Why::Rises
         };
         let p = kendall.p.max(by_steps).max(by_connections);
         Said { why, p, ..silent }
+    }
+
+    /// Whether half of the rise has been undone since the last complete block, which may be hours ago.
+    fn has_fallen(&self, rise: u32) -> bool {
+        self.open.is_some_and(|open| open.unused < self.last().saturating_sub(rise / 2))
     }
 
     fn rises_in_each_third(&self, rise: u32) -> bool {
@@ -114,7 +122,9 @@ impl Window<'_> {
         let rate = rate(&by_time, &kendall, rise);
         let of_load = rate_of_load(&by_load, &kendall, rise);
         match of_load {
-            Some(load) if misfit(&by_load, load.likely) < misfit(&by_time, rate.likely) => (rate, Pace::Load(load)),
+            Some(load) if misfit(&by_load, load.likely) < misfit(&by_time, rate.likely) => {
+                (rate, Pace::Load(load))
+            }
             Some(_) | None => (rate, Pace::Time),
         }
     }

@@ -10,7 +10,8 @@ const REQUESTS: f64 = 10_000.0;
 /// One request in ten thousand leaks its connection: by which factor the time to the end of the cap, as it was foretold
 /// when half of it was gone, differs from the time that it took.
 fn leak(seed: u64, cap: u32, begins: u64, per_second: f64, amplitude: f64) -> f64 {
-    let what = format!("seed {seed}, cap {cap}, {per_second}/s, amplitude {amplitude}, from {} h", begins / HOUR);
+    let what =
+        format!("seed {seed}, cap {cap}, {per_second}/s, amplitude {amplitude}, from {} h", begins / HOUR);
     let mut world = World::new(seed, cap);
     let start = world.now + begins;
     let mut half: Option<(u64, f64)> = None;
@@ -64,7 +65,6 @@ fn a_leak_of_one_in_ten_thousand_is_seen_and_its_end_foretold() {
                     continue;
                 }
                 let factor = leak(seed + at as u64, cap, begins, per_second, amplitude);
-                println!("amplitude {amplitude}, cap {cap}, {per_second}/s, from {} h: {factor:.2}", begins / HOUR);
                 if !(0.5..=2.0).contains(&factor) {
                     wrong.push((amplitude, cap, per_second, begins / HOUR, factor));
                 }
@@ -77,12 +77,19 @@ fn a_leak_of_one_in_ten_thousand_is_seen_and_its_end_foretold() {
 /// One connection in an hour, whatever the load is.
 #[test]
 fn a_slow_leak_is_seen_in_hours_and_a_fast_one_in_minutes() {
-    for (every, within) in [(HOUR, 14 * HOUR), (10 * MINUTE, 3 * HOUR), (MINUTE, 16 * MINUTE), (MINUTE / 6, 16 * MINUTE)] {
+    for (every, within) in
+        [(HOUR, 14 * HOUR), (10 * MINUTE, 3 * HOUR), (MINUTE, 16 * MINUTE), (MINUTE / 6, 16 * MINUTE)]
+    {
         let mut world = World::new(every, 400);
         let start = world.now + 5 * HOUR;
         let mut next = start;
         while world.told.is_empty() {
-            assert!(world.now < start + within, "one in {} min is not seen: {:?}", every / MINUTE, world.trend());
+            assert!(
+                world.now < start + within,
+                "one in {} min is not seen: {:?}",
+                every / MINUTE,
+                world.trend()
+            );
             while world.now >= next {
                 world.keep(9, HoldState::InTransaction, u64::MAX);
                 next += every;

@@ -8,7 +8,9 @@ const WEEK: u64 = 7 * DAY;
 
 /// Transactions as short as they should be, and some that wait for other services: minutes at rest, up to forty.
 fn transactions(seed: u64, mean: f64, amplitude: f64, slow_per_hour: f64) {
-    let what = format!("transactions, seed {seed}, {mean} busy, amplitude {amplitude}, {slow_per_hour} slow an hour");
+    let what = format!(
+        "transactions, seed {seed}, {mean} busy, amplitude {amplitude}, {slow_per_hour} slow an hour"
+    );
     let mut world = World::new(seed, 500);
     let end = world.now + WEEK;
     let mut deploy = world.now + 9 * HOUR;
@@ -132,8 +134,7 @@ fn replicas(seed: u64, amplitude: f64, how: Replicas) {
             if wanted > pools.len() { pools.push(Vec::new()) } else { drop(pools.pop()) }
         }
         let each = how.busy * strength / pools.len() as f64;
-        for at in 0..pools.len() {
-            let mut pool = std::mem::take(&mut pools[at]);
+        for pool in &mut pools {
             let busy = world.random.count(each).min(how.most);
             while (pool.len() as u64) < busy.max(how.fixed) {
                 pool.push(*world.keep(2, HoldState::IdleInSession, u64::MAX));
@@ -148,7 +149,6 @@ fn replicas(seed: u64, amplitude: f64, how: Replicas) {
                 place += 1;
                 place <= fixed || now - kept.used < how.idle_timeout
             });
-            pools[at] = pool;
         }
         world.kept = pools.iter().flatten().copied().collect();
         world.look(0);

@@ -65,7 +65,8 @@ impl Control {
             (directory.pools(), directory.targets())
         };
         let pools: HashMap<PoolId, Arc<PoolEntry>> = pools.into_iter().map(|pool| (pool.id, pool)).collect();
-        let pool_name = |id: PoolId| pools.get(&id).map(|pool| format!("{}/{}", pool.database.name, pool.user));
+        let pool_name =
+            |id: PoolId| pools.get(&id).map(|pool| format!("{}/{}", pool.database.name, pool.user));
         let (found, at, of) = {
             let trends = hub.ledger.trends.lock();
             let found = trends.trends(now);
@@ -101,7 +102,8 @@ impl Control {
             });
         }
         out.sort_by(|one, other| {
-            let soon = |view: &TrendView| (!view.is_rising, view.reached.map_or(Duration::MAX, |reached| reached.1));
+            let soon =
+                |view: &TrendView| (!view.is_rising, view.reached.map_or(Duration::MAX, |reached| reached.1));
             soon(one).cmp(&soon(other))
         });
         out
@@ -141,9 +143,9 @@ fn bare(trend: &Trend) -> TrendView {
         rate: is_rising.then_some(trend.rate),
         p: (!matches!(trend.why, Why::TooShort { .. } | Why::NoMore)).then_some(trend.p),
         window: (trend.window_us > 0).then(|| us(trend.window_us)),
-        reached: trend.reached.map(|reached| {
-            (us(reached.earliest_us), us(reached.likely_us), reached.latest_us.map(us))
-        }),
+        reached: trend
+            .reached
+            .map(|reached| (us(reached.earliest_us), us(reached.likely_us), reached.latest_us.map(us))),
         since: trend.since_us.map(us),
         why: if is_rising { said } else { trend.why.text() },
     }
