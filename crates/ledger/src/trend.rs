@@ -230,15 +230,14 @@ impl Trends {
         if sight.site != SiteId::UNKNOWN {
             self.count_of_site(sight, level, now);
         }
-        let before = self.unused.get(&sight.hold).copied();
+        let Sight { pool, target, site, .. } = *sight;
+        let unused = Unused { pool, target, site, level, look: self.look };
+        let before = match level {
+            0 => self.unused.remove(&sight.hold),
+            _ => self.unused.insert(sight.hold, unused),
+        };
         if let Some(before) = before.filter(|before| before.level > level) {
             came_back(&mut self.targets, &mut self.pools, &mut self.sites, &before, level);
-        }
-        if level > 0 {
-            let Sight { pool, target, site, .. } = *sight;
-            self.unused.insert(sight.hold, Unused { pool, target, site, level, look: self.look });
-        } else if before.is_some() {
-            self.unused.remove(&sight.hold);
         }
     }
 

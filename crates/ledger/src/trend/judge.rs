@@ -17,6 +17,9 @@ const WINDOWS: [usize; 11] = [BLOCKS_MIN, 10, 12, 14, 16, 20, 24, 28, 32, 40, BL
 /// A longer window has to be compared with other days where sessions rest, microseconds.
 const DAY_MATTERS_US: u64 = 6 * 3_600_000_000;
 
+/// A window is not preferred that is more than so many times as long as the time it foretells.
+const WINDOW_TIMES_MAX: u64 = 4;
+
 /// So many hours are looked ahead by the load to expect; what is beyond goes on as they were on average.
 const AHEAD_HOURS: u64 = 14 * 24;
 
@@ -53,24 +56,24 @@ pub(super) fn judge(series: &Series, now: Moment) -> Found {
     best
 }
 
-/// A rise is better than none, and of two rises the one whose window is more like twice the time that it foretells: what
-/// is to come in a day is told by the last days, not by the last minutes, and more connections tell a rate better.
+/// A rise is better than none, and of two rises the one of more connections, which tell a rate better; but not one of a
+/// window much longer than the time it foretells: what is to come in an hour is not told by days.
 fn is_better(found: &Found, best: &Found) -> bool {
     match (found.course, best.course) {
-        (Course::Rising, Course::Rising) => match (unlikeness(found), unlikeness(best)) {
-            (Some(one), Some(other)) => one < other,
-            _ => found.window_us > best.window_us,
-        },
+        (Course::Rising, Course::Rising) => {
+            let worth = |found: &Found| (is_timely(found), found.rise, found.window_us);
+            worth(found) > worth(best)
+        }
         (Course::Rising, _) => true,
         (_, Course::Rising) => false,
         _ => (found.why, found.window_us) > (best.why, best.window_us),
     }
 }
 
-/// By how much the time that was looked at and twice the time that is foretold differ, as a factor's logarithm.
-fn unlikeness(found: &Found) -> Option<f64> {
-    let reached = found.reached?;
-    Some((found.window_us as f64 / (2.0 * reached.likely_us.max(1) as f64)).ln().abs())
+/// Whether the time that was looked at is not much longer than the time that is foretold.
+fn is_timely(found: &Found) -> bool {
+    let likely_us = found.reached.map_or(u64::MAX, |reached| reached.likely_us);
+    found.window_us <= likely_us.saturating_mul(WINDOW_TIMES_MAX)
 }
 
 fn look(series: &Series, window: &Window<'_>, now: Moment) -> Found {

@@ -114,9 +114,11 @@ impl Window<'_> {
         let by_time = self.blocks.iter().map(|block| (block.number as f64 * self.block_hours, block));
         let by_time: Vec<_> = by_time.map(|(at, block)| (at, f64::from(block.unused))).collect();
         let mut sum = 0.0;
+        // What is unused in a block was left so before it.
         let by_load = self.blocks.iter().map(|block| {
+            let before = sum;
             sum += f64::from(block.load) * self.block_hours;
-            (sum, f64::from(block.unused))
+            (before, f64::from(block.unused))
         });
         let by_load: Vec<_> = by_load.collect();
         let rate = rate(&by_time, &kendall, rise);
@@ -168,10 +170,10 @@ fn rate(points: &[(f64, f64)], kendall: &Kendall, rise: u32) -> Rate {
     rate
 }
 
-/// The same for the load, if there is any all the time.
+/// The same for the load, if there was any.
 fn rate_of_load(points: &[(f64, f64)], kendall: &Kendall, rise: u32) -> Option<Rate> {
-    let moves = points.windows(2).all(|pair| pair[0].0 < pair[1].0);
-    moves.then(|| rate(points, kendall, rise))
+    let is_some = points.first().zip(points.last()).is_some_and(|(first, last)| first.0 < last.0);
+    is_some.then(|| rate(points, kendall, rise))
 }
 
 /// How far the points are from a line of this slope, on average.
