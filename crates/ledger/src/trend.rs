@@ -19,18 +19,19 @@
 //!
 //! # When it rises
 //!
-//! The last 8, 12, 16, 24, 32 and 48 blocks of each ring are looked at. Such a window rises if all of this is so
+//! The last 8 to 48 blocks of each ring are looked at, in eleven lengths. Such a window rises if all of this is so
 //! ([`Why`] names what is not):
 //!
 //! 1. Mann-Kendall (one-sided, with ties) finds a rise at p < 0.001, of at least three connections.
-//! 2. The sign test finds more steps up than down at p < 0.01. Mann-Kendall takes each floor for new evidence, and
+//! 2. The sign test finds more steps up than down, at p < 0.0005 in the first ring, which is asked a thousand times a week
+//!    whether it happens to rise, 0.002 in the second and 0.01 in the others. Mann-Kendall takes each floor for new evidence, and
 //!    floors are not: a connection that is held now is held in the next block as well, so that a single step looks like
 //!    many pairs. Hamed and Rao's correction needs the autocorrelation, which 48 points do not tell, and it does not
 //!    help at all against a random walk. The *steps* between floors are independent even then, and that up and down are
 //!    equally likely needs no other assumption. Together with blocks that are coarser where more time is looked at, this
 //!    is what keeps the first test honest. The larger of both p is the one that is shown.
 //! 3. It rises in each third of the window: a replica that is added, a deploy, a pool that fills are steps.
-//! 4. No more connections came back than the window has risen by. Load brings connections that rest and are used again;
+//! 4. Not half as many connections came back as the window has risen by, and those are too few for chance. Load brings connections that rest and are used again;
 //!    a leak's are not. This is what tells a morning from a leak, whatever its curve.
 //! 5. Where sessions rest (session pooling), a resting connection is a client's own pool at ease, and more is asked for:
 //!    the floor of all held connections rises as well (people who go home leave sessions at rest, and no new ones); the
