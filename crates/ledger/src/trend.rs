@@ -31,8 +31,8 @@
 //!    equally likely needs no other assumption. Together with blocks that are coarser where more time is looked at, this
 //!    is what keeps the first test honest. The larger of both p is the one that is shown.
 //! 3. It rises in each third of the window: a replica that is added, a deploy, a pool that fills are steps.
-//! 4. Not half as many connections came back as the window has risen by, and those are too few for chance. Load brings connections that rest and are used again;
-//!    a leak's are not. This is what tells a morning from a leak, whatever its curve.
+//! 4. Not half as many connections came back as the window has risen by, and those are too few for chance.
+//!    Load brings connections that rest and are used again; a leak's are not. This is what tells a morning from a leak, whatever its curve.
 //! 5. Where sessions rest (session pooling), a resting connection is a client's own pool at ease, and more is asked for:
 //!    the floor of all held connections rises as well (people who go home leave sessions at rest, and no new ones); the
 //!    load does not rise in this window (autoscaled replicas bring connections that rest); and a window of more than six
