@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use plimsoll_config::{Plan, Shown};
 use plimsoll_proxy::{
-    HoldView, HouseView, Level, NeedView, ServerFacts, SiteView, VerdictLevel, VisitorView, WaiterView,
+    HoldView, HouseView, Level, NeedView, ServerFacts, SiteView, TrendView, VerdictLevel, VisitorView,
+    WaiterView,
 };
 
 use crate::pooler::Pooler;
-use crate::show::{Words, hosts, tags, words};
+use crate::show::{Words, hosts, tags, trend_name, words};
 use crate::why::age;
 
 /// Most lines of a section.
@@ -38,6 +39,8 @@ pub(crate) struct Patient {
     waiters: Vec<WaiterView>,
     sites: Vec<SiteView>,
     visitors: Vec<VisitorView>,
+    /// What rises.
+    rising: Vec<TrendView>,
     settings: Vec<String>,
     words: Words,
 }
@@ -54,6 +57,7 @@ impl Patient {
             waiters: pooler.waiters(),
             sites: pooler.sites(),
             visitors: pooler.visitors(),
+            rising: pooler.trends().into_iter().filter(|trend| trend.is_rising).collect(),
             settings: settings(&pooler.plan(), level),
             words: words(level),
         }
@@ -67,6 +71,7 @@ impl Patient {
         };
         add("servers", self.servers(facts));
         add("pools", self.pools());
+        add("trend", self.trend());
         add("clients", self.clients());
         add("top site", self.top_site());
         add("settings", self.changed());
@@ -202,6 +207,14 @@ impl Patient {
         lines
     }
 
+    /// A line for each that rises; nothing where nothing does.
+    fn trend(&self) -> Vec<String> {
+        let line = |trend: &TrendView| {
+            format!("RISING: {} {}: {}", trend.what, trend_name(trend, self.words), trend.why)
+        };
+        self.rising.iter().take(TOP).map(line).collect()
+    }
+
     fn clients(&self) -> Vec<String> {
         let house = &self.house;
         let full = match house.clients_full_in {
@@ -286,6 +299,7 @@ impl Patient {
         }
         match self.waiters.first() {
             Some(waiter) => format!("plimsoll why {}", waiter.who.client),
+            None if !self.rising.is_empty() => "plimsoll trend; plimsoll diff --since 1h".to_string(),
             None => "plimsoll sites".to_string(),
         }
     }

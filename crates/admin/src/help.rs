@@ -20,7 +20,7 @@ const OWN_SHOWS: &str = "
 \tSHOW ACTIONS
 \tRELEASE HOLD <hold> [IDLE <seconds>] [CLOSE] [FORCE]
 \tCAP [APP|HOST <name> <number> [FOR <seconds>] | OFF]
-\tSHOW TARGETS|POOL_KEYS|LIVENESS
+\tSHOW TARGETS|POOL_KEYS|LIVENESS|TREND
 \tEXPLAIN ADMISSION [<db> [<user>]]
 \tSHOW MOVES";
 

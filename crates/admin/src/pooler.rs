@@ -11,7 +11,7 @@ use plimsoll_pool::{CapOf, CapView};
 use plimsoll_proxy::{
     AdmissionView, ClientView, Control, ControlError, DatabaseView, DeedView, Figures, FoundView, HoldView,
     HouseView, KeyView, LifeView, ListsView, PoolView, ReleaseAsk, Released, Reloaded, ServerView, Shutdown,
-    SiteView, SpillView, StatsView, StoreView, TargetView, VisitorView, WaiterView,
+    SiteView, SpillView, StatsView, StoreView, TargetView, TrendView, VisitorView, WaiterView,
 };
 
 /// A host name of a server.
@@ -107,6 +107,7 @@ pooler! {
     fn house(&self) -> HouseView;
     fn figures(&self) -> Figures;
     fn targets(&self) -> Vec<TargetView>;
+    fn trends(&self) -> Vec<TrendView>;
     fn pool_keys(&self) -> Vec<KeyView>;
     fn admission(&self, database: &str, user: &str) -> AdmissionView;
     fn is_paused(&self) -> bool;

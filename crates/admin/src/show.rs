@@ -22,6 +22,7 @@ mod spills;
 mod stats;
 mod targets;
 mod totals;
+mod trend;
 mod users;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub(crate) use holds::{Words, words};
 pub(crate) use shares::shares;
 pub(crate) use sites::{hosts, tags};
 pub(crate) use snapshots::{seen, snapshots};
+pub(crate) use trend::name as trend_name;
 
 /// Name of the console's database, its pool and the user of that pool.
 pub(crate) const CONSOLE: &str = "pgbouncer";
@@ -144,6 +146,7 @@ pub(crate) const LEDGER_SHOWS: &[Show] = &[
     Show { name: "spill_store", columns: spills::STORE, appended: &[], rows: spills::store_rows },
     Show { name: "spills", columns: spills::SPILLS, appended: &[], rows: spills::rows },
     Show { name: "targets", columns: targets::TARGETS, appended: &[], rows: targets::target_rows },
+    Show { name: "trend", columns: trend::TREND, appended: &[], rows: trend::rows },
     Show { name: "visitors", columns: holds::VISITORS, appended: &[], rows: holds::visitor_rows },
     Show { name: "waiters", columns: holds::WAITERS, appended: &[], rows: holds::waiter_rows },
 ];

@@ -199,6 +199,8 @@ pub(crate) fn cap(question: &Question<'_>, args: &CapArgs, world: &dyn World) ->
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::table::made;
 

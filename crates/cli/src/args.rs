@@ -93,6 +93,11 @@ pub enum Ask {
         after_help = "Examples:\n  plimsoll diff --since 1h           now with what was kept an hour ago\n  plimsoll diff a.json               now with a file\n  plimsoll diff a.json b.json\n  plimsoll diff a.json b.json c.json --app 'web-*'"
     )]
     Diff(DiffArgs),
+    /// Whether unused connections become more and more, how fast, and when the cap is reached
+    ///
+    /// A day's load curve does not count, and in the first minutes it says that they are too few.
+    #[command(after_help = "Examples:\n  plimsoll trend\n  plimsoll trend --app 'web-*' --watch 60")]
+    Trend(TableArgs),
     /// What runs at the servers: ours and foreign
     #[command(after_help = "Example:\n  plimsoll backends --database shop")]
     Backends(TableArgs),

@@ -202,6 +202,21 @@ const CAPS: &[Shown] = &[
     shown(&["left"], "left", 1),
     shown(&["by"], "by", 2),
 ];
+const TREND: &[Shown] = &[
+    shown(&["what"], "what", 2),
+    shown(&["name"], "name", 0),
+    shown(&["verdict"], "trend", 0),
+    shown(&["held"], "held", 1),
+    shown(&["unused"], "unused", 3),
+    shown(&["floor"], "floor", 5),
+    shown(&["cap"], "of", 1),
+    shown(&["per_hour"], "per hour", 1),
+    shown(&["reached_in"], "all held in", 0),
+    shown(&["p"], "p", 6),
+    shown(&["window"], "window", 4),
+    shown(&["since"], "since", 4),
+    shown(&["why"], "why", 2),
+];
 const BACKENDS: &[Shown] = &[
     shown(&["target", "server"], "target", 5),
     PID,
@@ -284,6 +299,7 @@ impl<'a> Task<'a> {
             Ask::Pins(table) => of_table("PINS", "pins", PIN_COLUMNS, table),
             Ask::History(table) => of_table("HISTORY", "ended holds", HISTORY, table),
             Ask::Actions(table) => of_table("ACTIONS", "actions", ACTIONS, table),
+            Ask::Trend(table) => of_table("TREND", "trends", TREND, table),
             Ask::Backends(table) => of_table("BACKENDS", "backends", BACKENDS, table),
             Ask::Clients { by, table } if by.is_empty() => of_table("VISITORS", "clients", CLIENTS, table),
             Ask::Clients { by, table } => {

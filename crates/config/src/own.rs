@@ -165,6 +165,11 @@ pub(crate) static KEYS: &[Key] = &[
         Field::TimeOrOff(|own| &mut own.leak.close_after, SECOND, LEAK_MAX),
     ),
     reload("leak_act", "waiting", Field::LeakAct),
+    reload(
+        "trend_interval",
+        "1min",
+        Field::Time(|own| &mut own.trend_interval, SECOND, Duration::from_secs(600)),
+    ),
     reload("disclose_holders", "same_pool", Field::Disclose),
     reload("client_heartbeat", "0 (off)", Field::TimeOrOff(|own| &mut own.client_heartbeat, SECOND, DAY)),
     reload("proxy_protocol", "off", Field::Proxy),

@@ -5,7 +5,10 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use plimsoll_ledger::{Book, Hear, Live, Owner, Pressure, Provenance, Record, Said, SaidKind, Thresholds};
+use plimsoll_ledger::{
+    Book, Caps, Hear, HoldState, Live, Owner, Pressure, Provenance, Record, Said, SaidKind, Sight, SiteId,
+    Thresholds, Trends,
+};
 use plimsoll_types::{ClientId, HoldId, Moment, PoolId, SlotId};
 
 const HOLDS: u64 = 10_000_000;
@@ -57,4 +60,27 @@ fn main() {
         begin.elapsed().as_secs_f64() * 1e3,
         book.sites().count()
     );
+    trends();
+}
+
+/// A look at 10,000 holds that nobody uses, the worst that can be.
+fn trends() {
+    const UNUSED: u64 = 10_000;
+    let mut trends = Trends::new(60_000_000);
+    let caps = Caps { pools: vec![(PoolId(1), 20_000)], targets: Vec::new() };
+    let sight = |number| Sight {
+        hold: HoldId(number),
+        pool: PoolId(1),
+        target: None,
+        site: SiteId(number % 500 + 2),
+        state: HoldState::InTransaction,
+        used: Moment(10),
+    };
+    let looks = 600;
+    let begin = Instant::now();
+    for second in 0..looks {
+        black_box(trends.look(&caps, (0..UNUSED).map(sight), Moment((100 + second) * 1_000_000)));
+    }
+    let each = begin.elapsed().as_secs_f64() * 1e3 / looks as f64;
+    println!("a look of the trends at {UNUSED} unused holds: {each:.2} ms");
 }

@@ -13,6 +13,7 @@ pub mod policy;
 mod site;
 pub mod snapshot;
 pub mod text;
+mod trend;
 
 pub use book::{
     APPLICATION_BYTES_MAX, Book, BookEvent, DEEDS_MAX, Deed, FLOOR_MINUTES, HISTORY_MAX, Histogram, How,
@@ -24,3 +25,7 @@ pub use holds::{
     WhyKept,
 };
 pub use site::SiteId;
+pub use trend::{
+    BLOCKS, Caps, Course, POOLS_MAX, Rate, Reached, Rise, Sight, Subject, TARGETS_MAX, TREND_SITES_MAX,
+    Trend, Trends, Why,
+};

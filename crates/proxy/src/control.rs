@@ -8,6 +8,7 @@ mod release;
 mod suspend;
 mod targets;
 mod tidy;
+mod trends;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,6 +30,7 @@ pub use figures::{ApplicationFigures, Figures, HoldFigures, PoolFigures, SiteFig
 pub use release::{ReleaseAsk, ReleaseClient, ReleaseExecuting, Released};
 pub(crate) use suspend::Suspension;
 pub use targets::{AdmissionView, KeyView, PartView, SaidView, TargetView};
+pub use trends::TrendView;
 
 /// The database of the console.
 const CONSOLE: &str = "pgbouncer";

@@ -1,6 +1,6 @@
 //! The ledger's shell: the book behind its lock, the look at all open holds once a second, and what is logged of it.
 //!
-//! Lock order: the book and a record are never locked together, and neither while anything is logged.
+//! Lock order: the book, the trends and a record are never locked together, and none of them while anything is logged.
 
 mod credentials;
 mod crowd;
@@ -8,6 +8,7 @@ mod flood;
 mod holders;
 mod origin;
 mod policy;
+pub(crate) mod trend;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use plimsoll_config::{Ledger as Switch, Own, Plan, Statements};
 use plimsoll_ledger::{
-    Book, BookEvent, Ended, HoldCopy, How, Level, Live, Owner, Pressure, Site, SiteId, Thresholds, Who,
+    Book, BookEvent, Ended, HoldCopy, How, Level, Live, Owner, Pressure, Site, SiteId, Thresholds, Trends,
+    Who,
 };
 use plimsoll_types::{ClientId, Moment, PoolId};
 
@@ -33,6 +35,7 @@ pub(crate) use flood::Flood;
 pub(crate) use holders::{HINT, Holders};
 pub(crate) use origin::Origin;
 pub(crate) use policy::Policies;
+use trend::Sights;
 
 /// Of each statement so many bytes are kept, unless `ledger_statement_bytes` says otherwise.
 const STATEMENT_BYTES: usize = 1024;
@@ -49,6 +52,9 @@ pub(crate) struct Ledger {
     /// Of each statement so many bytes are kept.
     pub(crate) statement_bytes: AtomicUsize,
     pub(crate) book: Mutex<Book>,
+    /// Whether held connections become more and more. Has its own lock: to judge takes longer than whoever has ended a
+    /// hold should wait for.
+    pub(crate) trends: Mutex<Trends>,
     /// How crowded the house is.
     pub(crate) crowd: Crowd,
     /// Who comes with credentials of its own for each connection.
@@ -69,6 +75,7 @@ impl Default for Ledger {
             on: AtomicBool::new(false),
             statement_bytes: AtomicUsize::new(STATEMENT_BYTES),
             book: Mutex::new(Book::new(Thresholds::default())),
+            trends: Mutex::new(Trends::new(trend::interval_us(&Own::default()))),
             crowd: Crowd::default(),
             credentials: Credentials::default(),
             first_holds: AtomicU32::new(0),
@@ -118,6 +125,12 @@ impl Ledger {
         };
         self.statement_bytes.store(bytes, Ordering::Relaxed);
         self.book.lock().set_thresholds(thresholds(own));
+        let mut trends = self.trends.lock();
+        trends.set_interval(trend::interval_us(own));
+        if own.ledger == Switch::Off {
+            trends.clear();
+        }
+        drop(trends);
         self.on.store(own.ledger == Switch::On, Ordering::Relaxed);
     }
 
@@ -204,15 +217,18 @@ pub(crate) fn observe(hub: &Hub) {
     let (plan, now) = (hub.plan(), hub.now());
     let pressures = pressures(hub, &plan, now);
     hub.ledger.book.lock().begin_round(pressures, now);
-    let old = |(hold, _): &(HoldCopy, _)| now.0.saturating_sub(hold.opening.granted.0) > LOOKED_AT_US;
+    let mut sights = Sights::new(hub);
+    let is_old = |(hold, _): &(HoldCopy, _)| now.0.saturating_sub(hold.opening.granted.0) > LOOKED_AT_US;
     let open = open_holds(hub);
     hub.ledger.policies.remind(&open);
-    let holds: Vec<_> = open.into_iter().filter(old).collect();
+    let (holds, young): (Vec<_>, Vec<_>) = open.into_iter().partition(is_old);
+    young.iter().for_each(|(hold, server)| sights.add(hold, server, SiteId::UNKNOWN));
     let clients = if holds.is_empty() { HashMap::new() } else { clients_by_id(hub) };
     policy::enforce(hub, &plan, &holds, &clients, now);
     for (hold, server) in holds {
         let live = live(hub, &clients, hold);
         let site = hub.ledger.book.lock().look(&live, now);
+        sights.add(&live.hold, &server, site);
         let opening = &live.hold.opening;
         if live.hold.site == SiteId::UNKNOWN {
             server.record.lock().set_site(opening.hold, site);
@@ -227,6 +243,7 @@ pub(crate) fn observe(hub: &Hub) {
     let lines: Vec<_> = events.iter().filter_map(|event| line(&book, event, &plan)).collect();
     drop(book);
     lines.iter().for_each(Line::log);
+    sights.look(hub, &plan, now);
 }
 
 /// A hold with what its client says of itself.

@@ -54,9 +54,10 @@ pub use console::{
 };
 pub use control::{
     AdmissionView, ApplicationFigures, Control, Figures, HoldFigures, KeyView, PartView, PoolFigures,
-    ReleaseAsk, ReleaseClient, ReleaseExecuting, Released, SaidView, SiteFigures, TargetView,
+    ReleaseAsk, ReleaseClient, ReleaseExecuting, Released, SaidView, SiteFigures, TargetView, TrendView,
 };
 pub use liveness::{FoundView, LifeView};
+pub use plimsoll_ledger::Rate;
 pub use security::tls_settings;
 pub use spill::{StoreView, probe_spill_dir};
 pub use start::{Options, StartError, start};

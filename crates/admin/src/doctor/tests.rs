@@ -1,7 +1,8 @@
 use std::path::Path;
+use std::time::Duration;
 
 use plimsoll_config::Plan;
-use plimsoll_proxy::{Backend, Level, Said, ServerFacts};
+use plimsoll_proxy::{Backend, Level, Rate, Said, ServerFacts, TrendView};
 
 use super::{Patient, settings};
 use crate::tests::Still;
@@ -53,4 +54,38 @@ fn a_long_line_keeps_its_numbers_and_what_is_not_visible_is_said() {
         "10.0.0.1:5432 (PostgreSQL 15.4): allows 27 (30 less 3 reserved); 1 ours, 2 foreign, 0 idle; the state of 2 is \
          not visible to app (pg_read_all_stats)"
     );
+}
+
+#[test]
+fn what_rises_is_told_and_nothing_where_nothing_does() {
+    let mut still = Still::new(plimsoll_config::Compat::Plimsoll);
+    let view = |name: &str, is_rising: bool| TrendView {
+        what: "pool",
+        name: name.to_string(),
+        site: 0,
+        application: String::new(),
+        tags: String::new(),
+        statement: String::new(),
+        pools: vec![name.to_string()],
+        course: if is_rising { "rising" } else { "flat" },
+        is_rising,
+        held: 7,
+        unused: 5,
+        floor: Some(6),
+        cap: Some(10),
+        rate: is_rising.then_some(Rate { least: 1.0, likely: 2.0, most: 3.0 }),
+        p: None,
+        window: Some(Duration::from_secs(600)),
+        reached: is_rising.then_some((Duration::from_secs(1), Duration::from_secs(2), None)),
+        since: None,
+        why: "more and more".to_string(),
+    };
+    still.trends = vec![view("shop/calm", false)];
+    let told = |still: &Still| {
+        let lines = Patient::of(still, Level::Admin).lines(&[]);
+        lines.into_iter().filter(|(section, _)| *section == "trend").map(|(_, line)| line).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&still), [""; 0]);
+    still.trends.push(view("shop/app", true));
+    assert_eq!(told(&still), ["RISING: pool shop/app: more and more"]);
 }

@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(named.iter().map(|one| one.clients).sum::<u64>(), 20_000);
         assert_eq!(
             named.iter().map(|one| one.holds).sum::<u64>(),
-            all.iter().map(|one| u64::from(one.holds)).sum()
+            all.iter().map(|one| u64::from(one.holds)).sum::<u64>()
         );
     }
 

@@ -11,8 +11,8 @@ use plimsoll_pool::{Admission, CapOf, CapView, Obstacle, PoolCounts, SlotState};
 use plimsoll_proxy::{
     AdmissionView, ClientState, ClientView, ControlError, DatabaseView, DeedView, Figures, FoundView,
     HoldView, HouseView, KeyView, LifeView, ListsView, NeedView, PoolView, ReleaseAsk, Released, Reloaded,
-    ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView, TargetView, Totals, VisitorView,
-    WaiterView,
+    ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView, TargetView, Totals, TrendView,
+    VisitorView, WaiterView,
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
 
@@ -30,6 +30,7 @@ pub(crate) struct Still {
     pub(crate) holds: Vec<HoldView>,
     pub(crate) needs: Vec<NeedView>,
     pub(crate) figures: Figures,
+    pub(crate) trends: Vec<TrendView>,
     pub(crate) told: RefCell<Vec<String>>,
 }
 
@@ -98,6 +99,7 @@ impl Still {
             holds: Vec::new(),
             needs: Vec::new(),
             figures: Figures::default(),
+            trends: Vec::new(),
             told: RefCell::default(),
         }
     }
@@ -158,6 +160,10 @@ fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
 impl Pooler for Still {
     fn targets(&self) -> Vec<TargetView> {
         self.targets.clone()
+    }
+
+    fn trends(&self) -> Vec<TrendView> {
+        self.trends.clone()
     }
 
     fn lives(&self) -> HashMap<u64, LifeView> {

@@ -99,6 +99,7 @@ fn each_help_has_an_example() {
         "history",
         "backends",
         "clients",
+        "trend",
         "why",
     ] {
         let help = parse(&format!("{word} --help")).expect_err("help").to_string();

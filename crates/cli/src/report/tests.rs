@@ -105,6 +105,7 @@ fn every_question_is_one_command() {
         ("pins", "SHOW PINS"),
         ("history", "SHOW HISTORY"),
         ("snapshots", "SHOW SNAPSHOTS"),
+        ("trend", "SHOW TREND"),
         ("backends", "SHOW BACKENDS"),
         ("clients", "SHOW VISITORS"),
         ("clients --by user,database", "SHOW VISITORS"),

@@ -83,6 +83,9 @@ pub struct Own {
     pub leak_unread_threshold: Option<Duration>,
     /// `leak_warn_after` and the others (default: off).
     pub leak: LeakKeys,
+    /// `trend_interval` (default 1 min): how long the shortest blocks are of which the history of held connections is
+    /// made.
+    pub trend_interval: Option<Duration>,
     /// `disclose_holders`.
     pub disclose_holders: Disclose,
     /// `client_heartbeat`: after how long a client that says nothing and is told nothing gets a message which it must
