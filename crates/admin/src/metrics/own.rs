@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use plimsoll_config::Plan;
 use plimsoll_pool::CapView;
-use plimsoll_proxy::{Counter, Figures, FoundView, HouseView, PoolFigures, StatsView, StoreView, TargetView};
+use plimsoll_proxy::{
+    Counter, Figures, FoundView, HouseView, PoolFigures, StatsView, StoreView, TargetView, TrendView,
+};
 
 use super::bounds::Named;
 use super::exposition::{Family, Kind, Labels, Value};
@@ -46,6 +48,32 @@ pub(super) fn house(house: &HouseView, version: &str) -> Vec<Family> {
         whole("plimsoll_paused", "1 while everything is paused.", house.paused),
         whole("plimsoll_ledger_enabled", "1 while holds are recorded (ledger = on).", house.ledger),
     ]
+}
+
+/// What rises, by target and pool; sites are in SHOW TREND.
+pub(super) fn trends(trends: &[TrendView], rows_max: usize) -> Vec<Family> {
+    let mut rising = gauge(
+        "plimsoll_trend_rising",
+        "1 while connections that nobody uses become more and more (SHOW TREND), beyond what load explains.",
+    );
+    let mut rate = gauge("plimsoll_trend_connections_per_hour", "How fast, while it rises.");
+    let mut left = gauge(
+        "plimsoll_trend_exhaustion_seconds",
+        "Until all connections are held at this rate, while it rises.",
+    );
+    let mut rows: Vec<&TrendView> = trends.iter().filter(|trend| trend.what != "site").collect();
+    rows.sort_by(|one, other| (one.what, &one.name).cmp(&(other.what, &other.name)));
+    for trend in rows.into_iter().take(rows_max) {
+        let labels = || vec![("what", trend.what.to_string()), ("name", trend.name.clone())];
+        rising.push(labels(), Value::Whole(trend.is_rising.into()));
+        if let Some(per_hour) = &trend.rate {
+            rate.push(labels(), Value::Real(per_hour.likely));
+        }
+        if let Some((_, likely, _)) = trend.reached {
+            left.push(labels(), Value::Real(likely.as_secs_f64()));
+        }
+    }
+    vec![rising, rate, left]
 }
 
 /// What was done about holds, and the temporary caps.
