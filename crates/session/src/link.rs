@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use plimsoll_types::{Cause, Moment, Pin, Pins, TxState};
-use plimsoll_wire::{MESSAGE_BYTES_MAX, back, header};
+use plimsoll_wire::{HEADER_BYTES, MESSAGE_BYTES_MAX, back, header};
 
 use crate::expect::Expected;
 use crate::left::{Left, UnderWay};
@@ -123,6 +123,91 @@ pub struct Link {
     pub(crate) has_named: Has,
     /// Its holder's values as they were before the transaction that has changed some.
     pub(crate) params_before: Option<Arc<Params>>,
+    /// What is not known of the transaction its holder believes in.
+    pub(crate) doubt: Doubt,
+}
+
+/// What is not certain of a transaction, so that it cannot be taken over from the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// Since the last ReadyForQuery one has begun or ended.
+    boundary: Boundary,
+    /// Whether values were set since then.
+    params: Has,
+    /// Whether some of the values that were set have been committed and others not.
+    values: Has,
+}
+
+/// See [`Doubt::boundary`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Boundary {
+    #[default]
+    None,
+    Begun,
+    Committed,
+    /// Or rolled back to a savepoint.
+    RolledBack,
+}
+
+impl Doubt {
+    pub(crate) fn is_any(self) -> bool {
+        self.boundary != Boundary::None || self.values == Has::Some
+    }
+
+    /// A command has completed: its tag is that of a transaction's beginning or end, or not. CALL and DO end none of a
+    /// client's.
+    #[inline]
+    pub(crate) fn note_tag(&mut self, message: &[u8]) {
+        // SELECT is no START, and most others have another first letter.
+        let letters = (message.get(HEADER_BYTES), message.get(HEADER_BYTES + 1));
+        if let (Some(b'B' | b'C' | b'R' | b'P'), _) | (Some(b'S'), Some(b'T')) = letters {
+            self.look_at_tag(message);
+        }
+    }
+
+    #[cold]
+    fn look_at_tag(&mut self, message: &[u8]) {
+        self.boundary = match back::command_tag(message) {
+            Ok(b"BEGIN" | b"START TRANSACTION") if self.boundary == Boundary::None => Boundary::Begun,
+            Ok(b"COMMIT" | b"PREPARE TRANSACTION") => Boundary::Committed,
+            Ok(b"ROLLBACK") => Boundary::RolledBack,
+            Ok(_) | Err(_) => self.boundary,
+        };
+    }
+
+    /// A value has been set.
+    pub(crate) fn note_parameter(&mut self) {
+        self.params = Has::Some;
+    }
+}
+
+impl Link {
+    /// The server is ready: what was doubtful of the transaction is known, but perhaps not which values it will keep.
+    /// They are reported when all is done, so where one transaction has ended and another begun since the last time
+    /// nobody knows which of them has set them.
+    #[inline]
+    pub(crate) fn note_ready(&mut self) {
+        if self.doubt != Doubt::default() || self.params_before.is_some() {
+            self.settle_doubt();
+        }
+    }
+
+    #[cold]
+    fn settle_doubt(&mut self) {
+        let Doubt { boundary, params, values } = std::mem::take(&mut self.doubt);
+        if self.tx == TxState::Idle {
+            self.params_before = None;
+            return;
+        }
+        self.doubt.values = values;
+        match (boundary, params) {
+            (Boundary::Committed, Has::None) => self.params_before = None,
+            (Boundary::Begun | Boundary::Committed | Boundary::RolledBack, Has::Some) => {
+                self.doubt.values = Has::Some;
+            }
+            (Boundary::None, _) | (Boundary::Begun | Boundary::RolledBack, Has::None) => {}
+        }
+    }
 }
 
 /// Whether there is something.
@@ -172,6 +257,7 @@ impl Link {
             left: Left::default(),
             has_named: Has::None,
             params_before: None,
+            doubt: Doubt::default(),
         }
     }
 

@@ -7,12 +7,17 @@
 //! | the client was | it hears at once | and then |
 //! |---|---|---|
 //! | between statements of a transaction | nothing | 25P02 to each statement, status `E`, until it says ROLLBACK or COMMIT, which is answered `ROLLBACK` |
-//! | in half a batch | 57014 | nothing up to its Sync; then the same if a transaction was open, else all is as before |
+//! | in half a batch, answered so far | nothing | 57014 to what it says next, then nothing up to its Sync; then the same if a transaction was open, else all is as before |
 //! | in COPY FROM STDIN | 57014 | its data goes nowhere; then likewise |
 //! | in a session, between transactions | nothing | nothing has changed for it |
 //!
-//! A session that would lose something with its server connection keeps it ([`Revoked::Keeps`]), and what the server is
-//! working at is not touched ([`Revoked::Busy`]).
+//! An error that nobody has asked for is taken by libpq for a notice, which is why half a batch hears of it only when an
+//! answer is owed.
+//!
+//! A session that would lose something with its server connection keeps it ([`Revoked::Keeps`]). [`Revoked::Busy`]: the
+//! server may be working, or may have done something that the client has not been told of (a COMMIT above all), or it is
+//! not certain whether the client believes in a transaction: a batch, or a text, has begun or ended one since the last
+//! ReadyForQuery. Then nothing is taken.
 //!
 //! Source: PostgreSQL manual, "Message Flow"; postgres.c (`exec_simple_query`, `exec_parse_message`,
 //! `exec_bind_message`) for what is refused in a failed transaction and when.
@@ -79,7 +84,17 @@ enum Block {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Skip {
     No,
+    /// The client has not heard yet of the batch's end. Next: `ToSync`, with the error, at the next message that
+    /// PostgreSQL answers.
+    Due(Owed),
     ToSync,
+}
+
+/// Whether the client waits for answers of the batch that it has not asked for yet: then a Flush is such a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owed {
+    Nothing,
+    Answers,
 }
 
 /// A statement or portal of the client that ends a transaction.
@@ -94,8 +109,10 @@ enum Exit {
 enum Middle {
     /// Nothing that anybody has to be told of.
     Nothing,
-    /// A batch of the extended protocol: an error now, and nothing more up to Sync.
-    Batch,
+    /// A batch of the extended protocol: an error as soon as it says something more, and nothing up to Sync.
+    Batch(Owed),
+    /// COPY FROM STDIN in such a batch: an error now, and nothing more up to Sync.
+    Copy,
     /// The same after an error: it waits for the client's Sync.
     FailedBatch,
     /// Something that ends in ReadyForQuery by itself: an error, and that.
@@ -108,19 +125,20 @@ impl Session {
     pub fn revoke(&mut self, link: &mut Link, why: &str, tracked: &Tracked, steps: &mut Steps) -> Revoked {
         steps.clear();
         let Some(middle) = self.middle(link) else { return Revoked::Busy };
-        if self.settings.mode == PoolMode::Session && link.keeps_session() {
+        if self.would_keep(link) {
             return Revoked::Keeps;
         }
         let block = if link.tx == TxState::Idle { Block::None } else { Block::Failed };
         let skip = match middle {
             Middle::Nothing | Middle::Query => Skip::No,
-            Middle::Batch | Middle::FailedBatch => Skip::ToSync,
+            Middle::Batch(owed) => Skip::Due(owed),
+            Middle::Copy | Middle::FailedBatch => Skip::ToSync,
         };
         self.take_back_names(link);
         self.drop_left += link.to_server_left;
         self.take_back_params(link, tracked, steps);
         let release = self.detach(link);
-        if matches!(middle, Middle::Batch | Middle::Query) {
+        if matches!(middle, Middle::Copy | Middle::Query) {
             error(steps, "57014", CANCELED, why);
         }
         if middle == Middle::Query {
@@ -133,11 +151,17 @@ impl Session {
         Revoked::Taken(release)
     }
 
-    /// What the client is in the middle of; `None`: it waits for the server.
+    /// Whether the client would lose something with its server connection, whatever it is doing.
+    pub fn would_keep(&self, link: &Link) -> bool {
+        self.settings.mode == PoolMode::Session && link.keeps_session()
+    }
+
+    /// What the client is in the middle of; `None`: it is the server's turn, or it is not certain what the client
+    /// believes in.
     fn middle(&self, link: &Link) -> Option<Middle> {
         let half = link.to_server_left > 0;
         let settled = self.attached == Attached::Yes && link.settling == Settling::No;
-        if !settled || link.to_client_left > 0 || link.count != Count::Known {
+        if !settled || link.to_client_left > 0 || link.count != Count::Known || link.doubt.is_any() {
             return None;
         }
         let by_query = matches!(link.expected.last(), Some(Expect::Query | Expect::Function));
@@ -146,12 +170,15 @@ impl Session {
             CopyIn::Active { .. } if matches!(link.expected.head(), Some(Expect::Query)) => {
                 Some(Middle::Query)
             }
-            CopyIn::Active { .. } => Some(Middle::Batch),
+            CopyIn::Active { .. } => Some(Middle::Copy),
             CopyIn::Ended { .. } => None,
+            // The half message is the last one and will never run.
+            CopyIn::None if link.expected.may_have_run(usize::from(half)) => None,
             CopyIn::None if link.is_waiting_for_client() => Some(match link.batch {
                 _ if half && by_query => Middle::Query,
                 Batch::Skipping => Middle::FailedBatch,
-                Batch::Open => Middle::Batch,
+                Batch::Open if link.expected.is_empty() => Middle::Batch(Owed::Nothing),
+                Batch::Open => Middle::Batch(Owed::Answers),
                 // COPY data that nobody has asked for.
                 Batch::Closed => Middle::Nothing,
             }),
@@ -215,12 +242,31 @@ impl Session {
         match tag {
             front::TERMINATE => return (stop(Cause::ClientClose), GoesOn::Yes),
             front::SYNC => {
+                if let Skip::Due(_) = aftermath.skip {
+                    error(steps, "57014", CANCELED, &aftermath.why);
+                }
                 aftermath.skip = Skip::No;
                 ready(steps, aftermath.block);
                 let goes_on = if aftermath.block == Block::None { GoesOn::No } else { GoesOn::Yes };
                 return (Verdict::Replaced, goes_on);
             }
             _ if aftermath.skip == Skip::ToSync => return (Verdict::Drop, GoesOn::Yes),
+            front::PARSE | front::BIND | front::DESCRIBE | front::EXECUTE | front::CLOSE
+                if aftermath.skip != Skip::No =>
+            {
+                return (aftermath.end_batch(steps), GoesOn::Yes);
+            }
+            front::FLUSH if aftermath.skip == Skip::Due(Owed::Answers) => {
+                return (aftermath.end_batch(steps), GoesOn::Yes);
+            }
+            // PostgreSQL takes these in the middle of a batch, and says that they are ready.
+            front::QUERY | front::FUNCTION_CALL if aftermath.skip != Skip::No => {
+                error(steps, "57014", CANCELED, &aftermath.why);
+                aftermath.skip = Skip::No;
+                ready(steps, aftermath.block);
+                let goes_on = if aftermath.block == Block::None { GoesOn::No } else { GoesOn::Yes };
+                return (Verdict::Drop, goes_on);
+            }
             front::FLUSH | front::COPY_DATA | front::COPY_DONE | front::COPY_FAIL => {
                 return (Verdict::Drop, GoesOn::Yes);
             }
@@ -272,7 +318,13 @@ impl Session {
         let parse = front::parse(bytes)?;
         let text = parse.text_and_types.split(|byte| *byte == 0).next().unwrap_or_default();
         let is_new = parse.name.is_empty() || self.names.find(parse.name).is_none();
-        if ending_of(text) != Ends::Alone || !is_new || !aftermath.note(Exit::Statement(parse.name.into())) {
+        // A name that is not managed would be the server's.
+        let is_kept = self.manages_statements() || parse.name.is_empty();
+        if ending_of(text) != Ends::Alone
+            || !is_new
+            || !is_kept
+            || !aftermath.note(Exit::Statement(parse.name.into()))
+        {
             return Ok(Heard::Other);
         }
         if self.manages_statements() && !parse.name.is_empty() {
@@ -464,6 +516,13 @@ impl Aftermath {
             self.exits.push(exit);
         }
         has_room
+    }
+
+    /// The client is told that its batch has come to nothing.
+    fn end_batch(&mut self, steps: &mut Steps) -> Verdict {
+        error(steps, "57014", CANCELED, &self.why);
+        self.skip = Skip::ToSync;
+        Verdict::Drop
     }
 
     /// The client is told that its transaction has failed.

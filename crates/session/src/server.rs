@@ -160,6 +160,7 @@ impl Session {
             && let Some(index) = tracked.index(name)
         {
             link.left.replayed(name);
+            link.doubt.note_parameter();
             if link.params_before.is_none() {
                 link.params_before = Some(self.params.clone());
             }
@@ -171,6 +172,7 @@ impl Session {
     fn command_complete(&mut self, link: &mut Link, message: Message<'_>) -> Verdict {
         let Some(bytes) = message.whole() else { return wait(message.head) };
         link.copy = CopyIn::None;
+        link.doubt.note_tag(bytes);
         note_answered(link);
         let verdict = answer(link, |head| matches!(head, Expect::Execute));
         // The first letter first: this is asked of every query.
@@ -249,9 +251,7 @@ impl Session {
         }
         link.tx = tx;
         link.copy = CopyIn::None;
-        if tx == TxState::Idle && link.params_before.is_some() {
-            link.params_before = None;
-        }
+        link.note_ready();
         if link.left.is_pending() {
             link.left.ready(link.under_way(), tx);
         }

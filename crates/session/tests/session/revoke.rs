@@ -117,18 +117,71 @@ fn half_a_batch_is_cancelled_and_ignored_up_to_its_sync() {
     let mut t = Talk::new();
     t.client("P:=s1 B: E H");
     t.server("1 2 R:s1 C:SELECT");
-    assert_eq!(revoke(&mut t), format!("{CANCELED} Unfinished"));
-    assert_eq!(t.client("B: E Q:s2 H"), "");
+    // Nobody has asked: libpq would take an error for a notice, and wait for ever for the next answer.
+    assert_eq!(revoke(&mut t), "Unfinished");
+    assert_eq!(t.client("H"), "");
+    assert_eq!(t.client("B:"), format!("c[{CANCELED}]"));
+    assert_eq!(t.client("E Q:s2 H"), "");
     assert_eq!(t.client("S"), "c[Z:I]");
     assert_eq!(t.client("Q:s1"), "s[Q:s1]");
+    // A Sync would commit: it must not look as if it had.
+    let mut t = Talk::new();
+    t.client("P:=s1 B: E H");
+    t.server("1 2 R:s1 C:SELECT");
+    assert_eq!(revoke(&mut t), "Unfinished");
+    assert_eq!(t.client("S"), format!("c[{CANCELED} Z:I]"));
+    // Whoever sends a Query instead of Sync waits for its answer.
+    let mut t = in_transaction(Talk::new());
+    t.client("P:=s1 B: E H");
+    t.server("1 2 R:s1 C:SELECT");
+    assert_eq!(revoke(&mut t), "Unfinished");
+    assert_eq!(t.client("Q:s1 Q:rollback"), format!("c[{CANCELED} Z:E C:ROLLBACK Z:I]"));
+}
 
+#[test]
+fn what_was_only_prepared_is_owed_an_answer() {
     let mut t = in_transaction(Talk::new());
     t.client("P:a=s1 P:=s1");
-    assert_eq!(revoke(&mut t), format!("{CANCELED} Unfinished"));
-    assert_eq!(t.client("S"), "c[Z:E]");
+    assert_eq!(revoke(&mut t), "Unfinished");
+    assert_eq!(t.client("H"), format!("c[{CANCELED}]"));
+    assert_eq!(t.client("B: E S"), "c[Z:E]");
     assert_eq!(t.client("Q:rollback"), "c[C:ROLLBACK Z:I]");
     // The name was never the client's: its Parse was not answered.
     assert_eq!(t.session.prepared_count(), 0);
+}
+
+/// What may have been executed and has not been told is never taken for rolled back: a COMMIT above all.
+#[test]
+fn what_may_have_been_executed_untold_is_not_taken() {
+    for said in ["P:=s1 B: E", "P:=commit B: E", "P:=s1 B:", "P:a=commit B:a E"] {
+        let mut t = in_transaction(Talk::new());
+        t.client(said);
+        assert_eq!(revoke(&mut t), "Busy", "{said}");
+    }
+}
+
+/// The status of the last ReadyForQuery says nothing of what a batch, or a text, has begun or ended since.
+#[test]
+fn what_is_not_certain_is_not_taken() {
+    let mut t = Talk::new();
+    t.client("P:=begin B: E H");
+    t.server("1 2 C:BEGIN");
+    assert_eq!(revoke(&mut t), "Busy");
+    t.client("S");
+    t.server("Z:T");
+    assert_eq!(revoke(&mut t), "Unfinished");
+    let mut t = Talk::new();
+    t.client("Q:begin;copy");
+    t.server("C:BEGIN G");
+    assert_eq!(revoke(&mut t), "Busy");
+    let mut t = in_transaction(Talk::new());
+    t.client("P:=commit B: E H");
+    t.server("1 2 C:COMMIT");
+    assert_eq!(revoke(&mut t), "Busy");
+    let mut t = in_transaction(Talk::new());
+    t.client("Q:commit;copy");
+    t.server("C:COMMIT G");
+    assert_eq!(revoke(&mut t), "Busy");
 }
 
 #[test]
@@ -203,6 +256,31 @@ fn values_that_were_set_in_the_transaction_are_what_they_were_before() {
     t.client("Q:app1");
     t.server("C:SET K:application_name=1 Z:I");
     let mut t = in_transaction(t);
+    assert_eq!(revoke(&mut t), "Unfinished");
+}
+
+#[test]
+fn values_of_which_nobody_knows_whether_they_were_committed_are_not_taken_back() {
+    // Values are reported when all of a text has been done.
+    for (text, answer) in [
+        ("Q:app1;commit;begin", "C:SET C:COMMIT C:BEGIN K:application_name=1 Z:T"),
+        ("Q:app1;begin", "C:SET C:BEGIN K:application_name=1 Z:T"),
+        ("Q:rollback_to_a", "C:ROLLBACK K:application_name=1 Z:T"),
+    ] {
+        let mut t = in_transaction(Talk::new());
+        t.client(text);
+        t.server(answer);
+        assert_eq!(revoke(&mut t), "Busy", "{text}");
+        t.client("Q:commit");
+        t.server("C:COMMIT Z:I");
+        assert_eq!(revoke(&mut in_transaction(t)), "Unfinished", "{text}");
+    }
+    // COMMIT AND CHAIN: what was set before it stays.
+    let mut t = in_transaction(Talk::new());
+    t.client("Q:app1");
+    t.server("C:SET K:application_name=1 Z:T");
+    t.client("Q:commit_and_chain");
+    t.server("C:COMMIT Z:T");
     assert_eq!(revoke(&mut t), "Unfinished");
 }
 
@@ -291,6 +369,25 @@ fn words_after() -> impl Strategy<Value = Vec<&'static str>> {
     )
 }
 
+fn words_of_a_batch() -> impl Strategy<Value = Vec<&'static str>> {
+    prop::collection::vec(
+        prop::sample::select(vec![
+            "P:a=rollback",
+            "P:=s1",
+            "B:",
+            "B:a",
+            "D:a",
+            "E",
+            "E:x",
+            "C:a",
+            "Cp:x",
+            "H",
+            "d:x",
+        ]),
+        0..6,
+    )
+}
+
 /// What a client hears, without the words of errors.
 fn heard(bytes: &[u8]) -> String {
     let all = words(Side::Server, bytes);
@@ -331,12 +428,46 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Half a batch that was taken is one that has failed.
+    #[test]
+    fn half_a_batch_is_one_that_has_failed(batch in words_of_a_batch(), said in words_after(), opened in any::<bool>()) {
+        let mut alone = Backend::new();
+        let mut talk = Talk::new();
+        if opened {
+            alone.feed(&bytes(Side::Client, "Q:begin Q:s1"));
+            talk = in_transaction(talk);
+        }
+        alone.feed(&bytes(Side::Client, "P:=s1 B: E H"));
+        talk.client("P:=s1 B: E H");
+        talk.server("1 2 R:s1 C:SELECT");
+        prop_assert_eq!(revoke(&mut talk), "Unfinished");
+        alone.sent.clear();
+        alone.feed(&bytes(Side::Client, "P:other=bad"));
+        let mut server = Backend::new();
+        talk.sent_to_client.clear();
+        talk.sent_to_server.clear();
+        let input = bytes(Side::Client, &format!("{} S {} S", batch.join(" "), said.join(" ")));
+        alone.feed(&input);
+        talk.client_bytes(&input);
+        loop {
+            server.feed(&std::mem::take(&mut talk.sent_to_server));
+            let answer = std::mem::take(&mut server.sent);
+            if answer.is_empty() {
+                break;
+            }
+            talk.server_bytes(&answer);
+        }
+        prop_assert_eq!(heard(&talk.sent_to_client), heard(&alone.sent), "{:?} {:?}", batch, said);
+    }
+}
+
 #[test]
 fn what_is_taken_can_be_freed() {
     let mut t = in_transaction(Talk::new());
     t.client("P:=s1 B: E H");
     t.server("1 2 R:s1 C:SELECT");
-    assert_eq!(revoke(&mut t), format!("{CANCELED} Unfinished"));
+    assert_eq!(revoke(&mut t), "Unfinished");
     let fresh = Link::new(t.link.params().clone());
     let mut link = std::mem::replace(&mut t.link, fresh);
     let mut freeing = Freeing::new(&t.session, &link);
