@@ -190,8 +190,8 @@ fn what_executes_is_released_by_force_alone() {
         send(&mut client, &new().query(SLEEP));
         postgres.wait_for_sessions(ASLEEP, 1);
         let hold = hold_in(&plimsoll, "executing");
-        assert_eq!(release(&plimsoll, &hold, ""), "nothing: the server works for it");
-        assert_eq!(release(&plimsoll, &hold, "CLOSE"), "nothing: the server works for it");
+        assert_eq!(release(&plimsoll, &hold, ""), "nothing: the server is not done with it");
+        assert_eq!(release(&plimsoll, &hold, "CLOSE"), "nothing: the server is not done with it");
         assert_eq!(postgres.count_sessions(ASLEEP), 1, "{mode}: it goes on");
         assert_eq!(release(&plimsoll, &hold, "FORCE"), "statement cancelled");
         let heard = client.cycle().unwrap();
@@ -258,14 +258,104 @@ fn a_session_gives_up_what_it_does_not_need() {
 }
 
 #[test]
-fn a_client_that_does_not_read_in_the_middle_of_an_answer_is_closed() {
+fn a_client_that_does_not_read_in_the_middle_of_an_answer_can_only_be_closed() {
     let (postgres, plimsoll) = house_of_one("session", |ini| ini.own("spill", "off"));
     let mut client = app(&plimsoll, "lazy");
     send(&mut client, &new().query("SELECT repeat('x', 1000) FROM generate_series(1, 1000000)"));
     postgres.wait_for_sessions("wait_event = 'ClientWrite'", 1);
     let hold = hold_in(&plimsoll, "client not reading");
-    assert_eq!(release(&plimsoll, &hold, ""), "client closed");
+    assert_eq!(release(&plimsoll, &hold, ""), "nothing: the server is not done with it");
+    assert_eq!(release(&plimsoll, &hold, "CLOSE"), "client closed");
     assert_eq!(app(&plimsoll, "next").value("SELECT 1"), "1");
+}
+
+/// The status of the last ReadyForQuery says nothing of what a batch has begun or done since.
+#[test]
+fn what_the_client_has_not_been_told_is_never_taken_for_rolled_back() {
+    let (postgres, plimsoll) = house_of_one("transaction", |ini| ini.own("batch_hold_bytes", "0"));
+    let done = |sql: &str| new().parse("", sql).bind("", "", &[]).execute("", 0);
+    // A transaction that a batch has begun: what comes behind its Sync belongs to it.
+    let mut client = app(&plimsoll, "begins");
+    send(&mut client, &done("BEGIN").flush());
+    for tag in *b"12C" {
+        assert_eq!(client.read().unwrap().tag, tag);
+    }
+    let hold = hold_in(&plimsoll, "client not sending");
+    assert_eq!(release(&plimsoll, &hold, ""), "nothing: the server is not done with it");
+    assert_eq!(tags(&client.run(&half_batch().sync())), "12CZ");
+    client.query("ROLLBACK");
+    client.leave();
+    // A COMMIT that has been executed and not been answered.
+    let mut client = app(&plimsoll, "commits");
+    client.query("BEGIN");
+    client.query(INSERT);
+    send(&mut client, &done("COMMIT"));
+    let hold = hold_in(&plimsoll, "executing");
+    assert_eq!(release(&plimsoll, &hold, ""), "nothing: the server is not done with it");
+    let heard = client.run(&new().sync());
+    assert_eq!((tags(&heard).as_str(), heard[3].status()), ("12CZ", 'I'));
+    let rows = postgres.login("app", "p0").client().value("SELECT count(*) FROM marks");
+    assert_eq!(rows, "1", "what was told is what is there");
+}
+
+/// What was ordered is ordered of what was going on then.
+#[test]
+fn an_order_never_strikes_what_comes_later() {
+    let (postgres, plimsoll) = house_of_one("session", |ini| ini);
+    let mut client = app(&plimsoll, "worker");
+    client.query("CREATE TEMP TABLE mine (a int)");
+    send(&mut client, &new().query(SLEEP));
+    postgres.wait_for_sessions(ASLEEP, 1);
+    let hold = hold_in(&plimsoll, "executing");
+    let keeps = "nothing: the session would lose what it has at the server";
+    assert_eq!(release(&plimsoll, &hold, "FORCE"), keeps, "nothing is cancelled for nothing");
+    assert_eq!(postgres.count_sessions(ASLEEP), 1);
+    assert_eq!(
+        release(&plimsoll, &hold, "IDLE 1 FORCE"),
+        "nothing: it was used again or given back meanwhile"
+    );
+    client.cancel_key().cancel().unwrap();
+    assert_eq!(error_of(&client.cycle().unwrap()).sqlstate, "57014");
+    client.leave();
+    let mut client = app(&plimsoll, "worker");
+    send(&mut client, &new().query(SLEEP).query("SELECT 1"));
+    postgres.wait_for_sessions(ASLEEP, 1);
+    let hold = hold_in(&plimsoll, "executing");
+    // A cancel could strike the one behind it.
+    assert_eq!(release(&plimsoll, &hold, "FORCE"), "nothing: the server is not done with it");
+    client.cancel_key().cancel().unwrap();
+    assert_eq!(error_of(&client.cycle().unwrap()).sqlstate, "57014");
+    assert_eq!(tags(&client.cycle().unwrap()), "TDCZ");
+    client.query("BEGIN");
+    client.query(INSERT);
+    assert_eq!(tags(&client.run(&new().query("COMMIT"))), "CZ");
+}
+
+#[test]
+fn a_pool_that_nobody_misses_is_left_alone() {
+    let (postgres, plimsoll) = house(|ini| {
+        let line = plimsoll_port(&ini);
+        ini.set("pool_mode", "transaction")
+            .own("leak_cancel_after", "1s")
+            .database("small", &format!("{line} dbname=p0 pool_size=1"))
+            .database("large", &format!("{line} dbname=p0 pool_size=10"))
+    });
+    let mut idle = plimsoll.client("app", "large");
+    idle.query("BEGIN");
+    let mut busy = plimsoll.client("app", "small");
+    send(&mut busy, &new().query(SLEEP));
+    postgres.wait_for_sessions(ASLEEP, 1);
+    let mut waits = plimsoll.client("app", "small");
+    send(&mut waits, &new().query("SELECT 1"));
+    let mut console = plimsoll.console();
+    eventually("three seconds of waiting", LOOK, || {
+        let waiters = console.query("SHOW WAITERS");
+        waiters.rows.len() == 1 && waiters.number(0, "waiting_us") > 3_000_000
+    });
+    assert!(console.query("SHOW ACTIONS").rows.is_empty(), "what it holds would help nobody");
+    assert_eq!(idle.value("SELECT 1"), "1");
+    busy.cancel_key().cancel().unwrap();
+    assert_eq!(tags(&waits.cycle().unwrap()), "TDCZ");
 }
 
 #[test]
@@ -484,13 +574,22 @@ fn every_policy_ends_every_state() {
             let mut console = plimsoll.console();
             eventually(&what, LOOK, || !console.query("SHOW ACTIONS").rows.is_empty());
             let actions = console.query("SHOW ACTIONS");
-            let closed = closes || state == "client not reading";
-            assert_eq!(actions.cell(0, "what"), if closed { "client closed" } else { "taken" }, "{what}");
+            // In the middle of an answer nothing can be said to it.
+            let unread = !closes && state == "client not reading";
+            let wanted = match (unread, closes) {
+                (true, _) => "nothing: the server is not done with it",
+                (false, true) => "client closed",
+                (false, false) => "taken",
+            };
+            assert_eq!(actions.cell(0, "what"), wanted, "{what}");
+            if unread {
+                continue;
+            }
             assert_eq!(actions.cell(0, "state"), state, "{what}");
             assert!(actions.cell(0, "by").starts_with(key), "{what}: {actions:?}");
             assert_eq!(app(&plimsoll, "next").value("SELECT 1"), "1", "{what}");
             nothing_stands(&postgres, &what);
-            match (closed, state) {
+            match (closes, state) {
                 (true, "client not reading") => {}
                 (true, _) => {
                     // Half a batch hears of it behind what it has heard already.

@@ -6,7 +6,6 @@ use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, TargetId, UserId
 
 use crate::Pools;
 use crate::nouns::{BudgetSource, PoolCounts, SlotState, SlotView, TargetView};
-use crate::pool::Pool;
 use crate::slots::{Fate, Origin, Slot};
 
 impl Pools {
@@ -45,11 +44,14 @@ impl Pools {
         self.slots.find(slot).map(|found| self.view(slot, found))
     }
 
-    /// Clients that wait for something at the server of this connection, in whatever pool.
+    /// Clients that would be served sooner if this connection were free: those of its own pool, and those of others that
+    /// are stopped by a limit it counts in.
     pub fn waiting_for(&self, slot: SlotId) -> u32 {
-        let Some(target) = self.slots.find(slot).map(|slot| slot.target) else { return 0 };
-        let leads_there = |pool: &Pool| pool.spec().targets.contains(&target);
-        self.all_pools().filter(|(_, pool)| leads_there(pool)).map(|(_, pool)| pool.queue.len()).sum()
+        let Some(held) = self.slots.find(slot) else { return 0 };
+        let full: Vec<_> =
+            held.groups.into_iter().filter(|group| !self.slots.limits.group(*group).has_room(0)).collect();
+        let misses_it = |id: PoolId| id == held.pool || full.iter().any(|group| self.is_under(id, *group));
+        self.all_pools().filter(|(id, _)| misses_it(*id)).map(|(_, pool)| pool.queue.len()).sum()
     }
 
     /// Whether a connection was opened out of `reserve_pool_size`: PgBouncer logs `taking connection from

@@ -220,7 +220,6 @@ pub(crate) fn observe(hub: &Hub) {
     let mut sights = Sights::new(hub);
     let is_old = |(hold, _): &(HoldCopy, _)| now.0.saturating_sub(hold.opening.granted.0) > LOOKED_AT_US;
     let open = open_holds(hub);
-    hub.ledger.policies.remind(&open);
     let (holds, young): (Vec<_>, Vec<_>) = open.into_iter().partition(is_old);
     young.iter().for_each(|(hold, server)| sights.add(hold, server, SiteId::UNKNOWN));
     let clients = if holds.is_empty() { HashMap::new() } else { clients_by_id(hub) };

@@ -2,7 +2,7 @@
 
 Says `holding` when the transaction is open, waits for a line, says `refused SQLSTATE` of what it says next, rolls back as
 the driver does that, and says `goes on` when it has done another transaction. DRIVER: `psycopg`, `psycopg_prepared`,
-`asyncpg`, `sqlalchemy`.
+`pipeline` (psycopg, in the middle of one), `asyncpg`, `sqlalchemy`.
 """
 
 import asyncio
@@ -25,6 +25,26 @@ def with_psycopg(host: str, port: str, dbname: str, user: str, password: str, pr
         told()
         try:
             connection.execute(INSERT)
+        except psycopg.Error as error:
+            print(f"refused {error.sqlstate}", flush=True)
+        connection.rollback()
+        assert connection.execute("SELECT 40 + 2").fetchone() == (42,)
+        connection.commit()
+    print("goes on", flush=True)
+
+
+def with_pipeline(host: str, port: str, dbname: str, user: str, password: str) -> None:
+    import psycopg
+
+    with psycopg.connect(host=host, port=port, dbname=dbname, user=user, password=password) as connection:
+        connection.execute(INSERT)
+        try:
+            with connection.pipeline():
+                cursor = connection.execute(INSERT)
+                assert cursor.execute("SELECT 1").fetchone() == (1,)
+                told()
+                connection.execute(INSERT)
+                assert connection.execute("SELECT 2").fetchone() == (2,)
         except psycopg.Error as error:
             print(f"refused {error.sqlstate}", flush=True)
         connection.rollback()
@@ -75,6 +95,8 @@ def main() -> None:
     *where, driver = sys.argv[1:]
     if driver == "asyncpg":
         asyncio.run(with_asyncpg(*where))
+    elif driver == "pipeline":
+        with_pipeline(*where)
     elif driver == "sqlalchemy":
         with_sqlalchemy(*where)
     else:

@@ -22,7 +22,8 @@ pub enum What {
     Taken,
     /// The client was closed.
     Closed,
-    /// Nothing: the server works for the client.
+    /// Nothing: the server works for the client, is in the middle of an answer, or has done something it has not been
+    /// told of.
     Busy,
     /// Nothing: the session would lose what it has at the server.
     Keeps,
@@ -55,7 +56,7 @@ impl What {
             What::Cancelled => "statement cancelled",
             What::Taken => "taken",
             What::Closed => "client closed",
-            What::Busy => "nothing: the server works for it",
+            What::Busy => "nothing: the server is not done with it",
             What::Keeps => "nothing: the session would lose what it has at the server",
             What::Over => "nothing: it was used again or given back meanwhile",
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use plimsoll_config::{LeakAct, LeakLimit, LeakPolicy, Plan};
 use plimsoll_ledger::policy::{Due, Limits, unused_us};
-use plimsoll_ledger::{Deed, HoldCopy, HoldState, What};
+use plimsoll_ledger::{Deed, HoldCopy, What};
 use plimsoll_types::{ClientId, HoldId, Moment, PoolId, SlotId};
 
 use super::{application_of, us, who_of};
@@ -21,40 +21,7 @@ use crate::views;
 #[derive(Default)]
 pub(crate) struct Policies {
     done: Mutex<HashMap<HoldId, Done>>,
-    /// Orders that wait for a server to deal with a cancel.
-    waiting: Mutex<Vec<(Order, Arc<ClientEntry>)>>,
 }
-
-impl Policies {
-    /// A statement was cancelled: the connection is taken when the server has said so.
-    pub(crate) fn wait_for(&self, order: Order, client: Arc<ClientEntry>) {
-        let mut waiting = self.waiting.lock();
-        if waiting.len() < ORDERS_MAX {
-            waiting.push((order, client));
-        }
-    }
-
-    /// `holds`: all open ones. Orders whose statement is over go out again; those whose hold is over are done with.
-    pub(super) fn remind(&self, holds: &[(HoldCopy, Arc<ServerEntry>)]) {
-        let mut waiting = self.waiting.lock();
-        if waiting.is_empty() {
-            return;
-        }
-        let open: HashMap<HoldId, HoldState> =
-            holds.iter().map(|(hold, _)| (hold.opening.hold, hold.progress.state)).collect();
-        waiting.retain(|(order, client)| match open.get(&order.hold) {
-            Some(HoldState::Executing) => true,
-            Some(_) => {
-                client.post(|mail| mail.order = Some(Box::new(order.clone())));
-                false
-            }
-            None => false,
-        });
-    }
-}
-
-/// Most orders that wait.
-const ORDERS_MAX: usize = 10_000;
 
 /// What was done last, and when the hold had been used by then.
 #[derive(Clone, Copy)]

@@ -94,6 +94,9 @@ impl Relay {
                 self.note_half_way(now);
                 self.note_deadline();
                 self.share_parameters();
+                if self.conn.as_ref().is_some_and(|conn| conn.tally.order.is_some()) {
+                    self.obey_now(cx, scratch)?;
+                }
                 if self.phase == Phase::Busy {
                     self.phase = Phase::Open;
                     return self.resume_client(cx, scratch);

@@ -3,7 +3,7 @@
 use std::task::Context;
 
 use plimsoll_ledger::{HoldState, How, What};
-use plimsoll_session::{Release, Revoked};
+use plimsoll_session::{Ending, Holding, Release, Revoked};
 use plimsoll_types::{Cause, Side};
 
 use super::note::Last;
@@ -25,8 +25,11 @@ impl Relay {
             Some(conn) if conn.tally.hold == order.hold => {
                 let record = conn.entry.record.lock();
                 let used = record.progress.used;
-                let is_meant = record.is_open() && order.unused_since.is_none_or(|since| used <= since);
-                (is_meant && !matches!(self.phase, Phase::Settling(_)), record.progress.state)
+                let rests = record.progress.state != HoldState::Executing;
+                let is_meant = record.is_open()
+                    && order.unused_since.is_none_or(|since| rests && used <= since)
+                    && !matches!(self.phase, Phase::Settling(_));
+                (is_meant, record.progress.state)
             }
             Some(_) | None => (false, HoldState::Executing),
         };
@@ -48,6 +51,9 @@ impl Relay {
         state: HoldState,
     ) -> Result<(), Ended> {
         let Some(conn) = &mut self.conn else { return Ok(()) };
+        if state == HoldState::Executing {
+            return self.strike_by(order);
+        }
         let steps = &mut scratch.steps;
         match self.session.revoke(&mut conn.link, &order.why, &self.hub.tracked, steps) {
             Revoked::Taken(release) => {
@@ -64,18 +70,6 @@ impl Relay {
                 self.note_deadline();
                 self.resume_client(cx, scratch)
             }
-            // In the middle of an answer that it does not read nothing can be said to it.
-            Revoked::Busy if state == HoldState::ClientNotReading => self.close_by(order, state),
-            Revoked::Busy if order.force == Force::Yes => {
-                order.report(&self.hub, Some((&self.entry, conn)), What::Cancelled);
-                self.hub.ledger.policies.wait_for(order.clone(), self.entry.clone());
-                let (hub, key) = (self.hub.clone(), self.entry.key);
-                self.hub.spawn_on(self.worker, async move {
-                    // What is told of it is what the server answers to the statement.
-                    cancel::handle(&hub, &key).await;
-                });
-                Ok(())
-            }
             Revoked::Busy => {
                 order.report(&self.hub, Some((&self.entry, conn)), What::Busy);
                 Ok(())
@@ -84,6 +78,43 @@ impl Relay {
                 order.report(&self.hub, Some((&self.entry, conn)), What::Keeps);
                 Ok(())
             }
+        }
+    }
+
+    /// By force what executes is cancelled, and the connection taken when the server has said so; unless that would be
+    /// for nothing, or could strike something else.
+    fn strike_by(&mut self, order: &Order) -> Result<(), Ended> {
+        let Some(conn) = &mut self.conn else { return Ok(()) };
+        let what = if self.session.would_keep(&conn.link) {
+            What::Keeps
+        } else if order.force == Force::No || conn.link.ending() != Ending::Cancel {
+            What::Busy
+        } else {
+            What::Cancelled
+        };
+        order.report(&self.hub, Some((&self.entry, conn)), what);
+        if what == What::Cancelled {
+            conn.tally.order = Some(Box::new(order.clone()));
+            let (hub, key) = (self.hub.clone(), self.entry.key);
+            self.hub.spawn_on(self.worker, async move {
+                // What is told of it is what the server answers to the statement.
+                cancel::handle(&hub, &key).await;
+            });
+        }
+        Ok(())
+    }
+
+    /// The server has answered all that it was asked, one of it cancelled by order: now the connection is taken, or
+    /// never. What the client says later is nothing that was ordered.
+    #[cold]
+    pub(super) fn obey_now(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ended> {
+        let quiet = self.conn.as_ref().is_some_and(|conn| {
+            !matches!(self.session.holding(&conn.link), Holding::Executing | Holding::Settling)
+        });
+        let order = self.conn.as_mut().filter(|_| quiet).and_then(|conn| conn.tally.order.take());
+        match order {
+            Some(order) => self.take_by(cx, scratch, &order, HoldState::InFailedTransaction),
+            None => Ok(()),
         }
     }
 
