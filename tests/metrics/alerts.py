@@ -19,8 +19,7 @@ RULE = {"alert", "expr", "for", "keep_firing_for", "labels", "annotations"}
 def names(path):
     with open(path, encoding="utf-8", newline="") as file:
         families = parser.text_string_to_metric_families(file.read())
-        # A family that has no sample now is there all the same.
-        return {name for family in families for name in [family.name, *(sample.name for sample in family.samples)]}
+        return {sample.name for family in families for sample in family.samples}
 
 
 def balanced(expression):

@@ -73,7 +73,9 @@ pub(super) fn trends(trends: &[TrendView], rows_max: usize) -> Vec<Family> {
             left.push(labels(), Value::Real(likely.as_secs_f64()));
         }
     }
-    vec![rising, rate, left]
+    let count = trends.iter().filter(|trend| trend.is_rising).count() as u64;
+    let all = whole("plimsoll_trends_rising", "Targets, pools and sites that rise (SHOW TREND).", count);
+    vec![all, rising, rate, left]
 }
 
 /// What was done about holds, and the temporary caps.
