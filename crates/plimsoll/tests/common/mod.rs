@@ -6,6 +6,7 @@ pub(crate) mod certificates;
 pub(crate) mod contract;
 pub(crate) mod lost;
 pub(crate) mod net;
+pub(crate) mod taken;
 
 use plimsoll_testkit::{Client, Ini, Plimsoll, Postgres, PostgresOptions, Table, eventually_ok};
 use std::time::Duration;
