@@ -26,7 +26,7 @@ pub(crate) fn hold_in(plimsoll: &Plimsoll, state: &str) -> String {
             .then(|| holds.cell(0, "hold").to_string());
         found.is_some()
     });
-    found.unwrap()
+    found.expect("there is one")
 }
 
 pub(crate) fn error_of(messages: &[Message]) -> ServerError {
@@ -50,7 +50,7 @@ pub(crate) fn believes_in_a_failed_transaction(client: &mut Client, by: &str, wh
             "{what}: {error:?}"
         );
         assert!(error.detail.as_ref().is_some_and(|detail| detail.contains(by)), "{what}: {error:?}");
-        assert_eq!(heard.last().unwrap().status(), 'E', "{what}");
+        assert_eq!(heard.last().expect("ReadyForQuery").status(), 'E', "{what}");
     }
     let end = client.run(&new().query("COMMIT"));
     assert_eq!(tags(&end), "CZ", "{what}");
