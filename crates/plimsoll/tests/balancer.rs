@@ -159,7 +159,7 @@ fn pgbouncer() -> Option<PathBuf> {
 #[test]
 fn pgbouncer_leaks_twenty_sessions_a_round_until_there_are_none_left() {
     let (Some(net), Some(program)) = (Net::build(), pgbouncer()) else { return };
-    let (postgres, pooler) = behind_a_balancer(&net, SMALL, program.to_str().unwrap(), |ini| ini);
+    let (postgres, pooler) = behind_a_balancer(&net, SMALL, program.to_str().unwrap(), Ini::usual_http);
     let seen = rounds(&net, &postgres, pooler.port(), Size { rounds: 5, ..SMALL });
     let sessions: Vec<usize> = seen.iter().map(|(sessions, _)| *sessions).collect();
     assert_eq!(sessions[..4], [20, 40, 60, 80], "{seen:?}");

@@ -72,7 +72,8 @@ impl Ini {
         self
     }
 
-    /// No word of `http_listen`: the pooler listens where it does by itself, or warns that somebody else does.
+    /// No word of `http_listen`: the pooler listens where it does by itself, or warns that somebody else does; or it is none of
+    /// ours, and knows no such section.
     pub fn usual_http(mut self) -> Ini {
         self.usual_http = true;
         self
