@@ -127,7 +127,7 @@ fn what_executes_is_released_by_force_alone() {
         assert_eq!(release(&plimsoll, &hold, ""), "nothing: the server is not done with it");
         assert_eq!(release(&plimsoll, &hold, "CLOSE"), "nothing: the server is not done with it");
         assert_eq!(postgres.count_sessions(ASLEEP), 1, "{mode}: it goes on");
-        assert_eq!(release(&plimsoll, &hold, "FORCE"), "statement cancelled");
+        assert_eq!(release(&plimsoll, &hold, "FORCE"), "taken");
         let heard = client.cycle().unwrap();
         assert_eq!(
             (error_of(&heard).sqlstate.as_str(), heard.last().unwrap().status()),

@@ -67,7 +67,8 @@ impl Eq for Released {}
 impl Released {
     /// Whether it is known what has come of it, or is not waited for any longer.
     pub(crate) fn is_known(&self) -> bool {
-        self.done.get().is_some() || Instant::now() >= self.until
+        // A statement that is cancelled is still to end.
+        self.done.get().is_some_and(|what| what != What::Cancelled) || Instant::now() >= self.until
     }
 
     /// What has come of it, in words.
