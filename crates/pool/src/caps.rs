@@ -4,18 +4,46 @@
 //! under each cap that it is subject to. A place is kept from then until the connection is given back, so that what
 //! waits in the queues is never more than what may be held. Who held one when a cap was made counts as well, until it
 //! gives that back.
+//!
+//! Who waits has no place, and stands in the queue of one cap that is full. What comes free is looked at by those who
+//! stand there, and by nobody else.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod name;
+#[cfg(test)]
+mod tests;
 
-use plimsoll_types::{ClientId, HoldId, Moment};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use plimsoll_types::{ClientId, Moment};
+
+use name::canonical;
 
 /// Whom a cap is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CapOf {
-    /// Clients that call themselves so (application_name).
+    /// Clients that call themselves so (application_name), however that is spelled: see [`CapOf::covers`].
     Application(String),
     /// Clients from this address.
     Host(String),
+}
+
+impl CapOf {
+    /// Whether a cap of this is for a client. What it calls itself is compared as PostgreSQL has it: a client is known
+    /// by what it said itself, or by what a server has made of that (in printable ASCII, 63 bytes).
+    pub fn covers(&self, application: &str, host: &str) -> bool {
+        match self {
+            CapOf::Application(name) => canonical(name) == canonical(application),
+            CapOf::Host(address) => address == host,
+        }
+    }
+
+    fn key(&self) -> Cow<'_, str> {
+        match self {
+            CapOf::Application(name) => canonical(name),
+            CapOf::Host(address) => Cow::Borrowed(address),
+        }
+    }
 }
 
 /// Who asks.
@@ -27,6 +55,8 @@ pub struct Subject<'a> {
     pub application: &'a str,
     /// Where it comes from.
     pub host: &'a str,
+    /// Since when it waits for a server connection: who waits longest is the first to come in.
+    pub since: Moment,
 }
 
 /// Whether a client may join the queue of its pool.
@@ -57,324 +87,280 @@ pub struct CapView {
     pub by: String,
 }
 
+/// Never used twice, so that a place under a cap that is gone is just none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CapId(u64);
+
+/// Where somebody stands: since when it waits, and when it came to the gate.
+type Turn = (Moment, u64);
+
 #[derive(Debug)]
 struct Cap {
+    of: CapOf,
     max: u32,
     until: Option<Moment>,
     by: String,
-    /// Those that have a place.
-    inside: BTreeSet<ClientId>,
-    /// Those that held a connection when the cap was made, and still do.
-    before: BTreeMap<ClientId, HoldId>,
+    /// Places that are taken.
+    used: usize,
+    /// Those that wait for one; nobody as long as there is room.
+    queue: BTreeMap<Turn, ClientId>,
 }
 
 impl Cap {
-    fn used(&self) -> usize {
-        self.inside.len() + self.before.len()
+    fn has_room(&self) -> bool {
+        self.used < self.max as usize
     }
 
-    fn has_room(&self) -> bool {
-        self.used() < self.max as usize
+    fn view(&self) -> CapView {
+        CapView {
+            of: self.of.clone(),
+            max: self.max,
+            used: u32::try_from(self.used).unwrap_or(u32::MAX),
+            waiting: u32::try_from(self.queue.len()).unwrap_or(u32::MAX),
+            until: self.until,
+            by: self.by.clone(),
+        }
     }
+}
+
+/// Which caps are for a client: that of its application, and that of its host.
+type Two = [Option<CapId>; 2];
+
+/// Somebody whom the gate knows.
+#[derive(Debug)]
+enum Member {
+    /// It has places under these; some of them may be gone.
+    Inside(Vec<CapId>),
+    Waits(Waiting),
 }
 
 /// Somebody who waits at the gate.
 #[derive(Debug)]
 struct Waiting {
-    client: ClientId,
-    /// Which caps would be for it: there may be others now than when it came.
-    names: [CapOf; 2],
+    turn: Turn,
+    /// In whose queue.
+    at: CapId,
+    /// Which caps are for it: there may be others now than when it came.
+    application: Box<str>,
+    host: Box<str>,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Caps {
-    caps: BTreeMap<CapOf, Cap>,
-    /// In the order in which they came.
-    waiting: VecDeque<Waiting>,
+    caps: BTreeMap<CapId, Cap>,
+    /// By name, as PostgreSQL would have it.
+    applications: HashMap<String, CapId>,
+    hosts: HashMap<String, CapId>,
+    members: HashMap<ClientId, Member>,
+    last_cap: u64,
+    last_turn: u64,
 }
 
 impl Caps {
-    /// Whether there is any cap, or anybody who still has something of one.
+    /// Whether there is no cap, and so nobody who waits.
     pub fn is_empty(&self) -> bool {
-        self.caps.is_empty() && self.waiting.is_empty()
+        self.caps.is_empty()
     }
 
-    /// Makes a cap, or changes one. `holders`: who holds a connection now that it is for, and which hold that is. Gives
-    /// those that are admitted by it.
+    /// Makes a cap, or changes one. `holders`: who holds a connection now that it is for. Gives those that are admitted
+    /// by it.
     pub fn set(
         &mut self,
         of: CapOf,
         max: u32,
         until: Option<Moment>,
         by: &str,
-        holders: impl IntoIterator<Item = (ClientId, HoldId)>,
+        holders: impl IntoIterator<Item = ClientId>,
     ) -> Vec<ClientId> {
-        let holders: Vec<_> = holders.into_iter().collect();
-        match self.caps.get_mut(&of) {
-            Some(cap) => (cap.max, cap.until, cap.by) = (max, until, by.to_string()),
+        let by = by.to_string();
+        let id = match self.find(&of) {
+            Some(id) => id,
             None => {
-                let before = holders.into_iter().collect();
-                let cap = Cap { max, until, by: by.to_string(), inside: BTreeSet::new(), before };
-                self.caps.insert(of, cap);
+                self.last_cap += 1;
+                CapId(self.last_cap)
+            }
+        };
+        match self.caps.get_mut(&id) {
+            Some(cap) => (cap.max, cap.until, cap.by) = (max, until, by),
+            None => {
+                let key = of.key().into_owned();
+                self.kind(&of).insert(key, id);
+                self.caps.insert(id, Cap { of, max, until, by, used: 0, queue: BTreeMap::new() });
             }
         }
-        self.admit()
+        for client in holders {
+            self.take(client, &[Some(id)]);
+        }
+        self.admit(&[id])
     }
 
     /// Takes a cap away; gives those that are admitted by that. `None`: there is none of the kind.
     pub fn remove(&mut self, of: &CapOf) -> Option<Vec<ClientId>> {
-        self.caps.remove(of)?;
-        Some(self.admit())
+        let id = self.find(of)?;
+        let mut admitted = Vec::new();
+        self.end(id, &mut admitted);
+        Some(admitted)
     }
 
     /// Takes those away whose time is over; gives them, and those that are admitted by that.
     pub fn expire(&mut self, now: Moment) -> (Vec<CapOf>, Vec<ClientId>) {
-        let is_over = |cap: &Cap| cap.until.is_some_and(|until| until <= now);
-        let over: Vec<CapOf> =
-            self.caps.iter().filter(|(_, cap)| is_over(cap)).map(|(of, _)| of.clone()).collect();
-        self.caps.retain(|_, cap| !is_over(cap));
-        let admitted = if over.is_empty() { Vec::new() } else { self.admit() };
-        (over, admitted)
+        let is_over = |(id, cap): (&CapId, &Cap)| cap.until.is_some_and(|until| until <= now).then_some(*id);
+        let over: Vec<CapId> = self.caps.iter().filter_map(is_over).collect();
+        let mut admitted = Vec::new();
+        let ended = over.into_iter().filter_map(|id| self.end(id, &mut admitted)).collect();
+        (ended, admitted)
     }
 
-    /// A client asks to join the queue of its pool.
-    pub fn enter(&mut self, subject: Subject<'_>) -> Gate {
-        let application = CapOf::Application(subject.application.to_string());
-        let names = [application, CapOf::Host(subject.host.to_string())];
-        let caps = self.known(&names);
-        if caps.is_empty() {
-            return Gate::Free;
+    /// A client asks to join the queue of its pool, or whether it may take a connection that it is granted. Also gives
+    /// those that are admitted since it has given up places that it had: who waits keeps none.
+    pub fn enter(&mut self, subject: Subject<'_>) -> (Gate, Vec<ClientId>) {
+        let Subject { client, application, host, since } = subject;
+        let application = canonical(application);
+        let caps = self.of_client(&application, host);
+        let places: &[CapId] = match self.members.get(&client) {
+            Some(Member::Waits(_)) => return (Gate::Shut, Vec::new()),
+            Some(Member::Inside(places)) => places,
+            None => &[],
+        };
+        if caps == [None; 2] && places.is_empty() {
+            return (Gate::Free, Vec::new());
         }
-        let client = subject.client;
-        let is_inside = |of: &CapOf| self.caps.get(of).is_some_and(|cap| cap.inside.contains(&client));
-        if caps.iter().all(is_inside) {
-            return Gate::Admitted;
-        }
-        // Nobody overtakes who waits for the same.
-        let is_before = |waiting: &Waiting| caps.iter().any(|of| waiting.names.contains(of));
-        if self.waiting.iter().any(is_before) || !self.has_room(&caps) {
-            self.waiting.push_back(Waiting { client, names });
-            return Gate::Shut;
-        }
-        self.take(client, &caps);
-        Gate::Admitted
-    }
-
-    /// Those of which there is a cap.
-    fn known(&self, names: &[CapOf]) -> Vec<CapOf> {
-        names.iter().filter(|of| self.caps.contains_key(of)).cloned().collect()
-    }
-
-    fn has_room(&self, caps: &[CapOf]) -> bool {
-        caps.iter().filter_map(|of| self.caps.get(of)).all(Cap::has_room)
-    }
-
-    fn take(&mut self, client: ClientId, caps: &[CapOf]) {
-        for of in caps {
-            if let Some(cap) = self.caps.get_mut(of) {
-                cap.inside.insert(client);
-            }
-        }
+        // Where it has a place it does not need another.
+        let wanted = caps.map(|cap| cap.filter(|id| !places.contains(id)));
+        let Some(at) = self.full_one(wanted) else {
+            self.take(client, &wanted);
+            return (Gate::Admitted, Vec::new());
+        };
+        let freed = self.forget(client);
+        self.last_turn += 1;
+        let turn = (since, self.last_turn);
+        let waiting = Waiting { turn, at, application: application.into(), host: host.into() };
+        self.wait(client, waiting);
+        (Gate::Shut, self.admit(&freed))
     }
 
     /// A client has given its connection back, left the queue of its pool, or left altogether; gives those that are
     /// admitted by that.
     pub fn leave(&mut self, client: ClientId) -> Vec<ClientId> {
-        self.waiting.retain(|waiting| waiting.client != client);
-        for cap in self.caps.values_mut() {
-            cap.inside.remove(&client);
-            cap.before.remove(&client);
-        }
-        self.admit()
+        let freed = self.forget(client);
+        self.admit(&freed)
     }
 
-    /// Those that held a connection when a cap was made are looked at again: one that was given back while the cap was
-    /// being made has nobody who would say so.
-    pub fn recount(&mut self, holds: impl Fn(ClientId, HoldId) -> bool) -> Vec<ClientId> {
-        for cap in self.caps.values_mut() {
-            cap.before.retain(|client, hold| holds(*client, *hold));
-        }
-        self.admit()
+    /// All caps: of applications, then of hosts, by name.
+    pub fn views(&self) -> Vec<CapView> {
+        let mut views: Vec<_> = self.caps.values().map(Cap::view).collect();
+        views.sort_by(|a, b| a.of.cmp(&b.of));
+        views
     }
 
-    /// Whom the caps have room for now, in the order in which they came. Who waits for one cap does not keep those from
-    /// their places who wait for others.
-    fn admit(&mut self) -> Vec<ClientId> {
-        let mut admitted = Vec::new();
-        let mut full: BTreeSet<CapOf> = BTreeSet::new();
-        let mut left = VecDeque::new();
-        for waiting in std::mem::take(&mut self.waiting) {
-            let caps = self.known(&waiting.names);
-            let is_behind = caps.iter().any(|of| full.contains(of));
-            if !is_behind && self.has_room(&caps) {
-                self.take(waiting.client, &caps);
-                admitted.push(waiting.client);
-            } else {
-                full.extend(caps);
-                left.push_back(waiting);
+    /// The caps that are for a client that waits here, first the one in whose queue it is; nothing if it does not.
+    pub fn waits_for(&self, client: ClientId) -> Vec<CapView> {
+        let Some(Member::Waits(waiting)) = self.members.get(&client) else { return Vec::new() };
+        let caps = self.of_client(&waiting.application, &waiting.host);
+        let others = caps.into_iter().flatten().filter(|id| *id != waiting.at);
+        std::iter::once(waiting.at).chain(others).filter_map(|id| self.caps.get(&id)).map(Cap::view).collect()
+    }
+
+    fn kind(&mut self, of: &CapOf) -> &mut HashMap<String, CapId> {
+        match of {
+            CapOf::Application(_) => &mut self.applications,
+            CapOf::Host(_) => &mut self.hosts,
+        }
+    }
+
+    fn find(&mut self, of: &CapOf) -> Option<CapId> {
+        self.kind(of).get(&*of.key()).copied()
+    }
+
+    /// `application`: canonical.
+    fn of_client(&self, application: &str, host: &str) -> Two {
+        [self.applications.get(application).copied(), self.hosts.get(host).copied()]
+    }
+
+    fn full_one(&self, caps: Two) -> Option<CapId> {
+        let is_full = |id: &CapId| self.caps.get(id).is_some_and(|cap| !cap.has_room());
+        caps.into_iter().flatten().find(is_full)
+    }
+
+    /// A client has places under these from here on, unless it waits: then it holds nothing any more.
+    fn take(&mut self, client: ClientId, caps: &[Option<CapId>]) {
+        let member = self.members.entry(client).or_insert_with(|| Member::Inside(Vec::new()));
+        let Member::Inside(places) = member else { return };
+        for id in caps.iter().flatten() {
+            if let Some(cap) = self.caps.get_mut(id).filter(|_| !places.contains(id)) {
+                cap.used += 1;
+                places.push(*id);
             }
         }
-        self.waiting = left;
+    }
+
+    fn wait(&mut self, client: ClientId, waiting: Waiting) {
+        if let Some(cap) = self.caps.get_mut(&waiting.at) {
+            cap.queue.insert(waiting.turn, client);
+        }
+        self.members.insert(client, Member::Waits(waiting));
+    }
+
+    /// Takes from a client what it has; gives the caps that have a place more.
+    fn forget(&mut self, client: ClientId) -> Vec<CapId> {
+        match self.members.remove(&client) {
+            Some(Member::Inside(places)) => {
+                for id in &places {
+                    if let Some(cap) = self.caps.get_mut(id) {
+                        cap.used = cap.used.saturating_sub(1);
+                    }
+                }
+                places
+            }
+            Some(Member::Waits(waiting)) => {
+                if let Some(cap) = self.caps.get_mut(&waiting.at) {
+                    cap.queue.remove(&waiting.turn);
+                }
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// A cap is no more; those that stood in its queue come in, or go to that of another.
+    fn end(&mut self, id: CapId, admitted: &mut Vec<ClientId>) -> Option<CapOf> {
+        let cap = self.caps.remove(&id)?;
+        let key = cap.of.key().into_owned();
+        self.kind(&cap.of).remove(&key);
+        cap.queue.into_values().for_each(|client| self.move_on(client, admitted));
+        Some(cap.of)
+    }
+
+    /// Whom these caps have room for now, in the order in which they came. Who waits for one cap does not keep those
+    /// from their places who wait for others.
+    fn admit(&mut self, caps: &[CapId]) -> Vec<ClientId> {
+        let mut admitted = Vec::new();
+        while let Some(client) = self.pop_next(caps) {
+            self.move_on(client, &mut admitted);
+        }
         admitted
     }
 
-    /// All caps.
-    pub fn views(&self) -> Vec<CapView> {
-        let waiting = |of: &CapOf| self.waiting.iter().filter(|waiting| waiting.names.contains(of)).count();
-        let view = |(of, cap): (&CapOf, &Cap)| CapView {
-            of: of.clone(),
-            max: cap.max,
-            used: cap.used() as u32,
-            waiting: waiting(of) as u32,
-            until: cap.until,
-            by: cap.by.clone(),
+    /// Takes out who waits longest for those of these caps that have room.
+    fn pop_next(&mut self, caps: &[CapId]) -> Option<ClientId> {
+        let first = |id: &CapId| {
+            let cap = self.caps.get(id).filter(|cap| cap.has_room())?;
+            cap.queue.first_key_value().map(|(turn, _)| (*turn, *id))
         };
-        self.caps.iter().map(view).collect()
+        let (turn, id) = caps.iter().filter_map(first).min()?;
+        self.caps.get_mut(&id)?.queue.remove(&turn)
     }
 
-    /// The caps that a client waits for; nothing if it does not wait here.
-    pub fn waits_for(&self, client: ClientId) -> Vec<CapView> {
-        let Some(waiting) = self.waiting.iter().find(|waiting| waiting.client == client) else {
-            return Vec::new();
-        };
-        self.views().into_iter().filter(|view| waiting.names.contains(&view.of)).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn app(name: &str) -> CapOf {
-        CapOf::Application(name.to_string())
-    }
-
-    fn host(name: &str) -> CapOf {
-        CapOf::Host(name.to_string())
-    }
-
-    fn enter(caps: &mut Caps, client: u64, application: &str, host: &str) -> Gate {
-        caps.enter(Subject { client: ClientId(client), application, host })
-    }
-
-    fn ids(numbers: &[u64]) -> Vec<ClientId> {
-        numbers.iter().copied().map(ClientId).collect()
-    }
-
-    #[test]
-    fn whoever_is_over_the_cap_waits_and_comes_in_when_a_place_is_free() {
-        let mut caps = Caps::default();
-        assert!(caps.set(app("a"), 2, None, "root", []).is_empty());
-        assert_eq!(enter(&mut caps, 1, "a", "h"), Gate::Admitted);
-        assert_eq!(enter(&mut caps, 2, "a", "h"), Gate::Admitted);
-        assert_eq!(enter(&mut caps, 3, "a", "h"), Gate::Shut);
-        assert_eq!(enter(&mut caps, 4, "b", "h"), Gate::Free);
-        assert_eq!(enter(&mut caps, 5, "a", "h"), Gate::Shut);
-        assert_eq!(caps.leave(ClientId(4)), []);
-        assert_eq!(caps.leave(ClientId(1)), ids(&[3]));
-        // One that waits leaves.
-        assert_eq!(caps.leave(ClientId(5)), []);
-        assert_eq!(caps.leave(ClientId(2)), []);
-        let view = &caps.views()[0];
-        assert_eq!((view.used, view.waiting, view.max), (1, 0, 2));
-    }
-
-    #[test]
-    fn who_held_before_counts_until_it_gives_back() {
-        let mut caps = Caps::default();
-        let holders = [(ClientId(1), HoldId(7)), (ClientId(2), HoldId(8))];
-        caps.set(host("h"), 1, None, "root", holders);
-        assert_eq!(enter(&mut caps, 3, "a", "h"), Gate::Shut);
-        assert_eq!(caps.leave(ClientId(1)), []);
-        assert_eq!(caps.recount(|client, hold| client == ClientId(2) && hold == HoldId(8)), []);
-        assert_eq!(caps.recount(|_, _| false), ids(&[3]));
-    }
-
-    #[test]
-    fn both_caps_have_to_have_room() {
-        let mut caps = Caps::default();
-        caps.set(app("a"), 2, None, "root", []);
-        caps.set(host("h"), 1, None, "root", []);
-        assert_eq!(enter(&mut caps, 1, "a", "h"), Gate::Admitted);
-        assert_eq!(enter(&mut caps, 2, "a", "h"), Gate::Shut);
-        // Nobody overtakes who waits for the same cap, though it has room.
-        assert_eq!(enter(&mut caps, 3, "a", "other"), Gate::Shut);
-        assert_eq!(caps.waits_for(ClientId(2)).len(), 2);
-        assert_eq!(caps.leave(ClientId(1)), ids(&[2, 3]));
-    }
-
-    #[test]
-    fn caps_change_end_and_go() {
-        let mut caps = Caps::default();
-        caps.set(app("a"), 1, Some(Moment(100)), "root", []);
-        for client in 1..=4 {
-            enter(&mut caps, client, "a", "h");
-        }
-        assert_eq!(caps.set(app("a"), 2, Some(Moment(100)), "ann", []), ids(&[2]));
-        assert_eq!(caps.expire(Moment(99)), (vec![], vec![]));
-        assert_eq!(caps.expire(Moment(100)), (vec![app("a")], ids(&[3, 4])));
-        assert!(caps.is_empty());
-        assert_eq!(caps.remove(&app("a")), None);
-        caps.set(app("a"), 0, None, "root", []);
-        assert_eq!(enter(&mut caps, 9, "a", "h"), Gate::Shut);
-        assert_eq!(caps.remove(&app("a")), Some(ids(&[9])));
-    }
-
-    proptest! {
-        /// Never more inside than the cap, and nobody waits while there is room for it.
-        #[test]
-        fn no_cap_is_passed_and_nobody_is_forgotten(
-            steps in prop::collection::vec((0_u8..4, 0_u64..12, 0_u32..4), 1..200)
-        ) {
-            let mut caps = Caps::default();
-            let mut asking: BTreeMap<ClientId, (bool, &str, &str)> = BTreeMap::new();
-            for (step, client, number) in steps {
-                let (name, place) = (["a", "b"][client as usize % 2], ["h", "i"][number as usize % 2]);
-                let mut admitted = Vec::new();
-                match step {
-                    0 if !asking.contains_key(&ClientId(client)) => {
-                        let gate = enter(&mut caps, client, name, place);
-                        asking.insert(ClientId(client), (gate != Gate::Shut, name, place));
-                    }
-                    1 => {
-                        asking.remove(&ClientId(client));
-                        admitted = caps.leave(ClientId(client));
-                    }
-                    2 => {
-                        let of = if client % 2 == 0 { app(name) } else { host(place) };
-                        // Those that are inside already were there before.
-                        let holders: Vec<_> = asking
-                            .iter()
-                            .filter(|(_, (inside, a, h))| *inside && (of == app(a) || of == host(h)))
-                            .map(|(client, _)| (*client, HoldId(1)))
-                            .collect();
-                        admitted = caps.set(of, number, None, "x", holders);
-                    }
-                    3 => admitted = caps.remove(&app(name)).unwrap_or_default(),
-                    _ => {}
-                }
-                for client in admitted {
-                    let row = asking.get_mut(&client).expect("who is admitted has asked");
-                    prop_assert!(!row.0, "admitted twice");
-                    row.0 = true;
-                }
-                for view in caps.views() {
-                    let inside = asking.values().filter(|(inside, a, h)| {
-                        *inside && (view.of == app(a) || view.of == host(h))
-                    });
-                    let inside = inside.count() as u32;
-                    prop_assert!(inside <= view.used, "{view:?}: {inside} are inside");
-                }
-                let waiting: Vec<_> = asking.iter().filter(|(_, (inside, ..))| !inside).collect();
-                if let Some((client, _)) = waiting.first() {
-                    prop_assert!(
-                        caps.views().iter().any(|view| view.used >= view.max && view.waiting > 0)
-                            || caps.waits_for(**client).is_empty(),
-                        "{client:?} waits for nothing"
-                    );
-                }
+    /// Somebody who was in the queue of a cap that has room, or is no more.
+    fn move_on(&mut self, client: ClientId, admitted: &mut Vec<ClientId>) {
+        let Some(Member::Waits(waiting)) = self.members.remove(&client) else { return };
+        let caps = self.of_client(&waiting.application, &waiting.host);
+        match self.full_one(caps) {
+            Some(at) => self.wait(client, Waiting { at, ..waiting }),
+            None => {
+                self.take(client, &caps);
+                admitted.push(client);
             }
         }
     }

@@ -15,6 +15,7 @@ use plimsoll_types::{Cause, ClientId, HoldId, Moment, SlotId};
 use socket2::Socket;
 
 use crate::console::ClientState;
+use crate::gate::Standing;
 use crate::liveness::{Heart, Life};
 use crate::order::Order;
 use crate::server::ServerConn;
@@ -162,6 +163,8 @@ pub(crate) struct ClientEntry {
     /// Site of its last hold that was heard of; 0 for none.
     pub(crate) site: AtomicU64,
     uses: AtomicU64,
+    /// What it has of temporary caps.
+    pub(crate) standing: Standing,
 }
 
 /// Who a new client is.
@@ -214,6 +217,7 @@ impl ClientEntry {
             prepared: AtomicU32::new(0),
             site: AtomicU64::new(0),
             uses: AtomicU64::new(0),
+            standing: Standing::default(),
         }
     }
 

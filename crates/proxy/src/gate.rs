@@ -2,18 +2,64 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use plimsoll_pool::{CapOf, CapView, Caps, Gate, Subject};
-use plimsoll_types::{ClientId, HoldId, Moment};
+use plimsoll_types::{ClientId, Moment};
 
 use crate::entry::ClientEntry;
+use crate::views::host_of;
 
-/// See the module. As long as there is no cap it costs one load.
+/// How a client stands with the gate: what its own task tells of it, and what the gate does.
+///
+/// Who takes a connection says so first and looks for new caps then; who makes a cap says so first and looks for
+/// connections then. So one of the two sees the other.
+#[derive(Debug, Default)]
+pub(crate) struct Standing(AtomicU8);
+
+/// It has a server connection, or is about to take one that it has been granted.
+const HAS: u8 = 1;
+/// The gate knows of it: it has a place, or waits for one.
+const KNOWN: u8 = 2;
+
+impl Standing {
+    /// The client takes a server connection; only its own task calls this.
+    #[inline]
+    pub(crate) fn take(&self) {
+        self.0.fetch_or(HAS, Ordering::SeqCst);
+    }
+
+    /// It has none any more. True: the gate knows of it and is to hear of that.
+    #[inline]
+    #[must_use]
+    pub(crate) fn give(&self) -> bool {
+        self.0.fetch_and(!HAS, Ordering::SeqCst) & KNOWN != 0
+    }
+
+    /// Whether it has one, as far as it can be said while it may take and give.
+    pub(crate) fn has(&self) -> bool {
+        self.0.load(Ordering::SeqCst) & HAS != 0
+    }
+
+    /// Whether the gate knows of it.
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.load(Ordering::SeqCst) & KNOWN != 0
+    }
+
+    /// The gate counts it if it has a connection: it will hear of its end. False: it has none.
+    fn count(&self) -> bool {
+        let known = |now: u8| (now & HAS != 0).then_some(now | KNOWN);
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, known).is_ok()
+    }
+}
+
+/// See the module. As long as there is no cap it costs a few loads and marks of the client's own.
 #[derive(Debug, Default)]
 pub(crate) struct Gatekeeper {
     on: AtomicBool,
+    /// Counts the caps that have been made. Only changed under the lock.
+    generation: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -42,41 +88,61 @@ impl Gatekeeper {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// A client asks to join the queue of its pool; where it may not it finds word in its mailbox when it may.
-    pub(crate) fn enter(&self, entry: &Arc<ClientEntry>, application: &str, host: &str) -> Gate {
+    /// How often a cap has been made: who was let through before the last one has to ask again.
+    #[inline]
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// A client asks to join the queue of its pool, or to take what it has been granted there; where it may not it finds
+    /// word in its mailbox when it may join. It has waited since `since`. Also gives the generation of the caps that it
+    /// has been let through.
+    pub(crate) fn enter(&self, entry: &Arc<ClientEntry>, application: &str, since: Moment) -> (Gate, u32) {
+        let host = host_of(&entry.peer);
         let mut state = self.state.lock();
-        let gate = state.caps.enter(Subject { client: entry.id, application, host });
-        if gate == Gate::Shut {
-            state.waiting.insert(entry.id, entry.clone());
+        let (gate, admitted) =
+            state.caps.enter(Subject { client: entry.id, application, host: &host, since });
+        match gate {
+            Gate::Free => {}
+            Gate::Admitted => {
+                entry.standing.0.fetch_or(KNOWN, Ordering::SeqCst);
+            }
+            Gate::Shut => {
+                entry.standing.0.store(KNOWN, Ordering::SeqCst);
+                state.waiting.insert(entry.id, entry.clone());
+            }
         }
-        gate
+        state.wake(admitted);
+        (gate, self.generation())
     }
 
     /// A client has nothing of the caps any more: it has given back what it held, or given up.
-    pub(crate) fn leave(&self, client: ClientId) {
+    #[cold]
+    pub(crate) fn leave(&self, entry: &ClientEntry) {
         let mut state = self.state.lock();
-        state.waiting.remove(&client);
-        let admitted = state.caps.leave(client);
+        entry.standing.0.fetch_and(!KNOWN, Ordering::SeqCst);
+        state.waiting.remove(&entry.id);
+        let admitted = state.caps.leave(entry.id);
         state.wake(admitted);
     }
 
-    /// Makes a cap, or changes one. `holders` gives those that hold a connection now and that it is for.
+    /// Makes a cap, or changes one. `holders` gives those that have a connection now and that it is for.
     pub(crate) fn set(
         &self,
         of: CapOf,
         max: u32,
         until: Option<Moment>,
         by: &str,
-        holders: impl Fn() -> Vec<(ClientId, HoldId)>,
+        holders: impl FnOnce() -> Vec<Arc<ClientEntry>>,
     ) {
-        // Who gives back from here on says so.
-        self.on.store(true, Ordering::SeqCst);
-        let before = holders();
         let mut state = self.state.lock();
-        let admitted = state.caps.set(of, max, until, by, before);
+        // Who takes a connection from here on comes to us, and waits until we are done.
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.on.store(true, Ordering::SeqCst);
+        let holders: Vec<ClientId> =
+            holders().iter().filter(|entry| entry.standing.count()).map(|entry| entry.id).collect();
+        let admitted = state.caps.set(of, max, until, by, holders);
         state.wake(admitted);
-        drop(state);
-        self.recount(&holders());
     }
 
     /// Takes a cap away. False: there is none.
@@ -96,14 +162,6 @@ impl Gatekeeper {
         state.wake(admitted);
         self.settle(&state);
         over
-    }
-
-    /// `holders`: all that hold a connection.
-    fn recount(&self, holders: &[(ClientId, HoldId)]) {
-        let holders: HashMap<ClientId, HoldId> = holders.iter().copied().collect();
-        let mut state = self.state.lock();
-        let admitted = state.caps.recount(|client, hold| holders.get(&client) == Some(&hold));
-        state.wake(admitted);
     }
 
     fn settle(&self, state: &State) {
@@ -132,4 +190,22 @@ pub(crate) fn text(cap: &CapView) -> String {
         CapOf::Host(host) => format!("host {}", escape(host)),
     };
     format!("cap of {whose}: {} of {} places are taken ({})", cap.used, cap.max, cap.by)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_is_known_to_the_gate_has_to_tell_it_of_its_end() {
+        let standing = Standing::default();
+        assert!(!standing.count(), "it has nothing that could be counted");
+        standing.take();
+        assert!(standing.has() && !standing.give(), "nobody is told");
+        standing.take();
+        // A cap is made while it holds: it learns that from the mark, and from nothing else.
+        assert!(standing.count() && standing.is_known());
+        assert!(standing.give() && !standing.has());
+        assert!(!standing.count());
+    }
 }

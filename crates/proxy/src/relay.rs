@@ -105,6 +105,8 @@ pub(crate) struct Relay {
     accounted: usize,
     account: Account,
     generation: u32,
+    /// Which caps it has been let through.
+    caps_passed: u32,
     wait: Wait,
     worker: WorkerId,
     /// Counts the client for as long as the relay lives.
@@ -147,6 +149,7 @@ impl Relay {
             accounted: 0,
             account: Account::Collected,
             generation,
+            caps_passed: 0,
             wait,
             worker,
             _guard: guard,
@@ -265,9 +268,9 @@ impl Drop for Relay {
         };
         let release = self.release(side, &cause);
         self.let_go(release, &cause, now);
-        if self.hub.gate.is_on() {
+        if self.entry.standing.give() {
             // Also who waits for a place, and who waits with one.
-            self.hub.gate.leave(self.entry.id);
+            self.hub.gate.leave(&self.entry);
         }
         self.settle_account();
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use plimsoll_ledger::What;
 use plimsoll_pool::{CapOf, CapView};
-use plimsoll_types::{ClientId, HoldId, Moment};
+use plimsoll_types::{HoldId, Moment};
 
 use super::{CONSOLE, Control};
 use crate::console::ControlError;
@@ -146,11 +146,7 @@ impl Control {
         let lasts =
             lasting.map_or_else(|| "until the process ends".to_string(), |it| format!("for {}", age(it)));
         tracing::warn!("{by}: {} is capped at {max} server connections {lasts}", cap_of(&of));
-        let is_for = |client: &ClientEntry| match &of {
-            CapOf::Application(name) => application_of(hub, client) == *name,
-            CapOf::Host(host) => host_of(&client.peer) == *host,
-        };
-        hub.gate.set(of.clone(), max, until, by, || holders(hub, is_for));
+        hub.gate.set(of.clone(), max, until, by, || holders(hub, &of));
     }
 
     /// `CAP … OFF`. False: there is no such cap.
@@ -185,12 +181,13 @@ fn cap_of(of: &CapOf) -> String {
     }
 }
 
-/// Clients that hold a connection, and which hold that is.
-fn holders(hub: &Hub, is_for: impl Fn(&ClientEntry) -> bool) -> Vec<(ClientId, HoldId)> {
+/// Clients that have a connection, or are about to take one, and that a cap is for.
+fn holders(hub: &Hub, of: &CapOf) -> Vec<Arc<ClientEntry>> {
     let clients: Vec<_> = hub.clients.lock().values().cloned().collect();
-    let held = |client: &Arc<ClientEntry>| {
-        let (_, hold) = client.held()?;
-        (&*client.database != CONSOLE && is_for(client)).then_some((client.id, hold))
+    let is_meant = |client: &Arc<ClientEntry>| {
+        client.standing.has()
+            && &*client.database != CONSOLE
+            && of.covers(&application_of(hub, client), &host_of(&client.peer))
     };
-    clients.iter().filter_map(held).collect()
+    clients.into_iter().filter(is_meant).collect()
 }

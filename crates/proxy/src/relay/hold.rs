@@ -18,8 +18,8 @@ use crate::directory::{PoolEntry, longest_wait, queue_fairness};
 use crate::entry::ClientEntry;
 use crate::hub::{Answer, Hub};
 use crate::server::{Looked, ServerConn};
+use crate::stats::Counter;
 use crate::tally::Tally;
-use crate::views::host_of;
 use crate::worker::Scratch;
 
 impl Relay {
@@ -30,10 +30,13 @@ impl Relay {
         now: Moment,
     ) -> Result<(), Ended> {
         self.renew_settings();
-        if self.hub.gate.is_on() && self.is_kept_out(now) {
+        // Who comes from the gate, or was granted what turned out to be dead, goes on waiting.
+        let since = self.entry.waiting_since().unwrap_or(now);
+        if self.hub.gate.is_on() && self.is_kept_out(since) {
             return Ok(());
         }
-        let Wait { longest: wait_max, cause: wait_cause, fairness } = self.wait;
+        let Wait { cause: wait_cause, fairness, .. } = self.wait;
+        let wait_max = self.wait.left(since, now);
         let (pool, client, worker) = (self.pool.id, self.entry.id, self.worker);
         let class = match fairness {
             Fairness::Fifo => 0,
@@ -45,14 +48,14 @@ impl Relay {
                 Answer::Granted(mut conn, grant) => match conn.look(cx, &self.hub.tracked) {
                     Ok(looked) => {
                         self.looked = looked;
-                        return self.take_over(cx, scratch, conn, grant, now, now);
+                        return self.take_over(cx, scratch, conn, grant, since, now);
                     }
                     // It died while it was idle: nobody notices, the next one is taken.
                     Err(cause) => self.hub.give_back(conn, Release::Unusable(cause), now),
                 },
                 Answer::Queued(ticket) => {
-                    self.entry.set_waiting(now);
-                    self.phase = Phase::Waiting { ticket, since: now, told: Told::No };
+                    self.entry.set_waiting(since);
+                    self.phase = Phase::Waiting { ticket, since, told: Told::No };
                     return Ok(());
                 }
                 Answer::Refused(cause) => return Err((Side::Client, cause)),
@@ -60,15 +63,18 @@ impl Relay {
         }
     }
 
-    /// Whether a temporary cap keeps the client from the queue of its pool; it is told when it may join.
+    /// Whether a temporary cap keeps the client from the queue of its pool, or from what it is granted there; it is told
+    /// when it may join.
     #[cold]
-    fn is_kept_out(&mut self, now: Moment) -> bool {
+    fn is_kept_out(&mut self, since: Moment) -> bool {
         let application = self.application().unwrap_or_default();
-        match self.hub.gate.enter(&self.entry, application, &host_of(&self.entry.peer)) {
+        let (gate, caps_passed) = self.hub.gate.enter(&self.entry, application, since);
+        self.caps_passed = caps_passed;
+        match gate {
             Gate::Free | Gate::Admitted => false,
             Gate::Shut => {
-                self.entry.set_waiting(now);
-                self.phase = Phase::Gated { since: now };
+                self.entry.set_waiting(since);
+                self.phase = Phase::Gated { since };
                 true
             }
         }
@@ -79,9 +85,42 @@ impl Relay {
         if !matches!(self.phase, Phase::Gated { .. }) {
             return Ok(());
         }
-        self.entry.set_active();
         self.phase = Phase::Open;
-        self.resume_client(cx, scratch)
+        self.go_on(cx, scratch)
+    }
+
+    /// A server connection that it has waited for in the queue of its pool.
+    pub(super) fn take_up(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        mut conn: Box<ServerConn>,
+        grant: Grant,
+        now: Moment,
+    ) -> Result<(), Ended> {
+        let asked = if let Phase::Waiting { since, .. } = self.phase { since } else { now };
+        self.phase = Phase::Open;
+        match conn.look(cx, &self.hub.tracked) {
+            Ok(looked) => {
+                self.looked = looked;
+                self.take_over(cx, scratch, conn, grant, asked, now)?;
+            }
+            Err(cause) => self.hub.give_back(conn, Release::Unusable(cause), now),
+        }
+        self.go_on(cx, scratch)
+    }
+
+    /// What made the client wait is over: it asks again where it has to, and has waited all the time.
+    fn go_on(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), Ended> {
+        let heard = self.resume_client(cx, scratch);
+        if !matches!(self.phase, Phase::Waiting { .. } | Phase::Gated { .. }) {
+            self.entry.set_active();
+            if self.conn.is_none() && self.entry.standing.is_known() {
+                // It does not want one any more.
+                self.hub.gate.leave(&self.entry);
+            }
+        }
+        heard
     }
 
     /// After a reload the settings are read anew.
@@ -112,13 +151,25 @@ impl Relay {
         now: Moment,
     ) -> Result<(), Ended> {
         let mut conn = conn;
+        self.entry.standing.take();
+        // A cap may have been made while it was in the queue, or between its asking and now.
+        if self.hub.gate.generation() != self.caps_passed && self.is_kept_out(asked) {
+            self.looked = Looked::Usable;
+            self.hub.give_back(conn, Release::Clean, now);
+            self.note_deadline();
+            return Ok(());
+        }
+        self.entry.set_active();
         if conn.home != self.worker {
             conn = self.move_here(conn)?;
             self.looked = Looked::Usable;
         }
         match now.micros_since(asked) {
             0 => self.stats().assigned(),
-            waited_us => self.stats().assigned_after(waited_us),
+            waited_us => {
+                self.stats().add(Counter::WaitTime, waited_us);
+                self.stats().assigned_after(waited_us);
+            }
         }
         conn.tally = Tally::begin(&grant, asked, now);
         self.phase = Phase::Open;
@@ -149,9 +200,7 @@ impl Relay {
     pub(super) fn give_back(&mut self, release: Release, last: Last, how: impl FnOnce() -> How, now: Moment) {
         let Some(mut conn) = self.conn.take() else { return };
         self.entry.clear_held();
-        if self.hub.gate.is_on() {
-            self.hub.gate.leave(self.entry.id);
-        }
+        let is_counted = self.entry.standing.give();
         self.note_end(&conn, last, how, now);
         let release = match release {
             Release::Unusable(cause) => Release::Unusable(cause),
@@ -175,6 +224,9 @@ impl Relay {
             conn.input = Vec::new();
         }
         self.hub.give_back(conn, release, now);
+        if is_counted {
+            self.hub.gate.leave(&self.entry);
+        }
     }
 
     /// The parameters the console shows of both during a hold, which may be as long as a session.
@@ -227,6 +279,15 @@ impl Wait {
         let query_timeout = session.settings().query_timeout;
         let (longest, cause) = longest_wait(&plan, &pool.database.config(), &entry.user, query_timeout);
         Wait { longest, cause, fairness: queue_fairness(&plan) }
+    }
+
+    /// How long from now on, where it has been waiting since `since`; zero is for ever.
+    fn left(&self, since: Moment, now: Moment) -> Duration {
+        match self.longest {
+            Duration::ZERO => Duration::ZERO,
+            // It is over at the next look, not never.
+            longest => longest.saturating_sub(now.since(since)).max(Duration::from_micros(1)),
+        }
     }
 }
 

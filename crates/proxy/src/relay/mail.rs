@@ -6,7 +6,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use plimsoll_ledger::How;
-use plimsoll_session::{Holding, Kept, Release, Settings};
+use plimsoll_session::{Holding, Kept, Settings};
 use plimsoll_types::{Cause, Moment, PoolMode, Side, Ticket};
 use plimsoll_wire::encode;
 
@@ -24,22 +24,8 @@ impl Relay {
         let (order, admitted) = (mail.order.take(), std::mem::take(&mut mail.admitted));
         drop(mail);
         let now = scratch.now(&self.hub);
-        if let Some((mut conn, grant)) = grant {
-            let mut asked = now;
-            if let Phase::Waiting { since, .. } = self.phase {
-                self.stats().add(Counter::WaitTime, now.micros_since(since));
-                asked = since;
-            }
-            self.entry.set_active();
-            self.phase = Phase::Open;
-            match conn.look(cx, &self.hub.tracked) {
-                Ok(looked) => {
-                    self.looked = looked;
-                    self.take_over(cx, scratch, conn, grant, asked, now)?;
-                }
-                Err(cause) => self.hub.give_back(conn, Release::Unusable(cause), now),
-            }
-            self.resume_client(cx, scratch)?;
+        if let Some((conn, grant)) = grant {
+            self.take_up(cx, scratch, conn, grant, now)?;
         }
         if let Some(cause) = kill.or(refused) {
             self.entry.set_active();
@@ -130,6 +116,7 @@ impl Relay {
         }
         if let Phase::Gated { since } = self.phase {
             if self.wait.longest > Duration::ZERO && since + self.wait.longest <= now {
+                self.stats().add(Counter::WaitTimeouts, 1);
                 return Err((Side::Client, self.wait.cause.cause()));
             }
         } else if let Phase::Waiting { ticket, since, told: Told::No } = self.phase {
