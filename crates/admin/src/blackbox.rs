@@ -122,7 +122,8 @@ impl BlackBox {
         let first = state_directory.and_then(|all| all.split(':').find(|path| path.starts_with('/')));
         let state_directory = first.map(PathBuf::from);
         let settings = settings(plan, state_directory.as_deref());
-        let shelf = Shelf::Off("the pooler is just starting".to_string());
+        // Until the folder has been looked at.
+        let shelf = Shelf::Open(Vec::new());
         let state = State {
             settings: Some(settings),
             wanted: BTreeSet::new(),
