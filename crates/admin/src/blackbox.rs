@@ -122,8 +122,7 @@ impl BlackBox {
         let first = state_directory.and_then(|all| all.split(':').find(|path| path.starts_with('/')));
         let state_directory = first.map(PathBuf::from);
         let settings = settings(plan, state_directory.as_deref());
-        // Until the folder has been looked at.
-        let shelf = Shelf::Open(Vec::new());
+        let shelf = Shelf::Off("the pooler is just starting".to_string());
         let state = State {
             settings: Some(settings),
             wanted: BTreeSet::new(),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use common::{BINARY, SOON, house, pooler, wait_for_pool};
 use plimsoll_testkit::{
-    Batch, Client, Ini, Plimsoll, PostgresOptions, Process, Signal, TempDir, binary_of, eventually_ok,
+    Batch, Client, Ini, Plimsoll, PostgresOptions, Process, Signal, Table, TempDir, binary_of, eventually_ok,
     run_beside,
 };
 use serde_json::Value;
@@ -240,7 +240,7 @@ fn the_box_keeps_some_and_shows_them() {
     let mut client = app(&plimsoll, "shop");
     client.query("BEGIN");
     let first = eventually_ok("three kept", SOON, || {
-        let kept = plimsoll.show("SNAPSHOTS");
+        let kept = kept_by(&plimsoll)?;
         if kept.rows.len() == 3 {
             Ok(kept.cell(2, "name").to_string())
         } else {
@@ -274,6 +274,12 @@ fn the_box_keeps_some_and_shows_them() {
     let (code, output) = by_config(&plimsoll, &["snapshot", "none.json"]);
     assert_eq!(code, 1);
     assert!(output.contains("no such snapshot: none.json") && output.contains("SHOW SNAPSHOTS"), "{output}");
+}
+
+/// `SHOW SNAPSHOTS`, which is refused for a moment after the start.
+fn kept_by(plimsoll: &Plimsoll) -> Result<Table, String> {
+    let answers = plimsoll.console().try_query("SHOW SNAPSHOTS").map_err(|failure| failure.to_string())?;
+    answers.into_iter().next().ok_or_else(|| String::from("no answer"))
 }
 
 #[test]
@@ -366,7 +372,7 @@ fn the_first_wait_in_vain_leaves_one() {
         assert_eq!(victim.expect_closed().unwrap().message, "query_wait_timeout");
     }
     let kept = eventually_ok("a snapshot", SOON, || {
-        let kept = plimsoll.show("SNAPSHOTS");
+        let kept = kept_by(&plimsoll)?;
         if kept.rows.is_empty() { Err(String::from("none")) } else { Ok(kept) }
     });
     assert_eq!((kept.rows.len(), kept.cell(0, "reason")), (1, "queue_timeout"), "one for all of them");
@@ -449,7 +455,7 @@ fn a_full_disk_is_one_warning_and_harms_nobody() {
     fs::remove_file(&ballast).unwrap();
     plimsoll.wait_for_log("snapshots: they can be kept again", SOON);
     eventually_ok("snapshots", SOON, || {
-        let kept = plimsoll.show("SNAPSHOTS");
+        let kept = kept_by(&plimsoll)?;
         if kept.rows.len() > 1 { Ok(()) } else { Err(format!("{:?}", kept.rows)) }
     });
     wait_for_pool(&plimsoll, "p0", &[("sv_active", 0)]);
@@ -478,9 +484,8 @@ fn a_disk_that_does_not_answer_keeps_nobody_waiting() {
     let like = box_folder();
     let Some(mut disk) = Freezer::mount(like.path()) else { return };
     let (_postgres, plimsoll) = house(|ini| kept_in(ini, &disk.path()).own("snapshot_interval", "50ms"));
-    let mut console = plimsoll.console();
     let name = eventually_ok("a snapshot", SOON, || {
-        let kept = console.query("SHOW SNAPSHOTS");
+        let kept = kept_by(&plimsoll)?;
         if kept.rows.is_empty() { Err(String::from("none")) } else { Ok(kept.cell(0, "name").to_string()) }
     });
     disk.freeze();

@@ -36,7 +36,7 @@ impl Relay {
             return Ok(());
         }
         let Wait { cause: wait_cause, fairness, .. } = self.wait;
-        let wait_max = self.wait.left(since, now);
+        let wait_max = if since == now { self.wait.longest } else { self.wait.left(since, now) };
         let (pool, client, worker) = (self.pool.id, self.entry.id, self.worker);
         let class = match fairness {
             Fairness::Fifo => 0,
@@ -61,6 +61,13 @@ impl Relay {
                 Answer::Refused(cause) => return Err((Side::Client, cause)),
             }
         }
+    }
+
+    /// What it holds now it has waited for.
+    #[cold]
+    fn note_wait(&self, waited_us: u64) {
+        self.stats().add(Counter::WaitTime, waited_us);
+        self.stats().assigned_after(waited_us);
     }
 
     /// Whether a temporary cap keeps the client from the queue of its pool, or from what it is granted there; it is told
@@ -164,12 +171,10 @@ impl Relay {
             conn = self.move_here(conn)?;
             self.looked = Looked::Usable;
         }
-        match now.micros_since(asked) {
-            0 => self.stats().assigned(),
-            waited_us => {
-                self.stats().add(Counter::WaitTime, waited_us);
-                self.stats().assigned_after(waited_us);
-            }
+        if asked == now {
+            self.stats().assigned();
+        } else {
+            self.note_wait(now.micros_since(asked));
         }
         conn.tally = Tally::begin(&grant, asked, now);
         self.phase = Phase::Open;
@@ -282,6 +287,7 @@ impl Wait {
     }
 
     /// How long from now on, where it has been waiting since `since`; zero is for ever.
+    #[cold]
     fn left(&self, since: Moment, now: Moment) -> Duration {
         match self.longest {
             Duration::ZERO => Duration::ZERO,
