@@ -105,7 +105,7 @@ pub(crate) fn pause(pooler: &dyn Pooler, argument: &str) -> Result<Reply, Failur
     issued("PAUSE", argument);
     refuse_console(Deed::Pause, argument)?;
     pooler.pause(named(argument))?;
-    Ok(Reply::When(Until::Quiet(named(argument).map(str::to_string)), answer::done("PAUSE")))
+    Ok(Reply::When(Until::Quiet(named(argument).map(str::to_string)), Box::new(|| answer::done("PAUSE"))))
 }
 
 /// `RESUME [db]`.
@@ -122,7 +122,7 @@ pub(crate) fn resume(pooler: &dyn Pooler, argument: &str) -> Result<Reply, Failu
 pub(crate) fn suspend(pooler: &dyn Pooler) -> Result<Reply, Failure> {
     // Logged there: after the checks and before the effect.
     pooler.suspend()?;
-    Ok(Reply::When(Until::Flushed, answer::done("SUSPEND")))
+    Ok(Reply::When(Until::Flushed, Box::new(|| answer::done("SUSPEND"))))
 }
 
 /// `WAIT_CLOSE [db]`: answered when no server connection is left that RECONNECT or RELOAD has marked.
@@ -130,7 +130,10 @@ pub(crate) fn wait_close(pooler: &dyn Pooler, argument: &str) -> Result<Reply, F
     issued("WAIT_CLOSE", argument);
     refuse_console(Deed::WaitClose, argument)?;
     pooler.wait_close(named(argument))?;
-    Ok(Reply::When(Until::Renewed(named(argument).map(str::to_string)), answer::done("WAIT_CLOSE")))
+    Ok(Reply::When(
+        Until::Renewed(named(argument).map(str::to_string)),
+        Box::new(|| answer::done("WAIT_CLOSE")),
+    ))
 }
 
 /// `RECONNECT [db]`.

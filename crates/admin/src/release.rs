@@ -66,7 +66,7 @@ pub(crate) fn release(pooler: &dyn Pooler, visitor: Visitor<'_>, words: &[String
         let row: Row = vec![cell(ask.hold), cell(of.text())];
         answer::table(&Table { columns: RELEASED.to_vec(), rows: vec![row] })
     };
-    Ok(Reply::Then(Until::Released(released), Box::new(reply)))
+    Ok(Reply::When(Until::Released(released), Box::new(reply)))
 }
 
 fn by(verb: &str, visitor: Visitor<'_>) -> String {

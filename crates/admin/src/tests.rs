@@ -55,9 +55,9 @@ pub(crate) fn said(console: &AdminConsole, still: &Still, text: &str) -> Vec<Str
 
 fn said_to(console: &AdminConsole, still: &Still, level: Level, text: &str) -> Vec<String> {
     match reply(console, still, level, text) {
-        Reply::Now(bytes) | Reply::When(_, bytes) => spell(&bytes),
+        Reply::Now(bytes) => spell(&bytes),
         Reply::Ask(reply) => spell(&reply(Vec::new())),
-        Reply::Then(_, reply) => spell(&reply()),
+        Reply::When(_, reply) => spell(&reply()),
         Reply::Fetch(_) => vec!["fetch".to_string()],
         Reply::Exit => vec!["exit".to_string()],
     }
@@ -117,9 +117,9 @@ fn what_takes_its_time_is_answered_when_it_is_done() {
         ("wait_close \"app\"", Until::Renewed(app()), "C WAIT_CLOSE"),
     ] {
         match reply(&console, &still, Level::Admin, line) {
-            Reply::When(waits_for, bytes) => {
+            Reply::When(waits_for, reply) => {
                 assert_eq!(waits_for, until, "{line}");
-                assert_eq!(spell(&bytes), [tag]);
+                assert_eq!(spell(&reply()), [tag]);
             }
             other => panic!("{line}: {other:?}"),
         }

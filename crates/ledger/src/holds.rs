@@ -51,6 +51,18 @@ pub enum HoldState {
 }
 
 impl HoldState {
+    /// All of them.
+    pub const ALL: [HoldState; 8] = [
+        HoldState::Executing,
+        HoldState::InTransaction,
+        HoldState::InFailedTransaction,
+        HoldState::IdleInSession,
+        HoldState::ClientNotReading,
+        HoldState::ClientNotSending,
+        HoldState::Cleaning,
+        HoldState::Draining,
+    ];
+
     /// The words for it.
     pub fn as_str(self) -> &'static str {
         match self {

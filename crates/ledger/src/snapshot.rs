@@ -245,17 +245,7 @@ impl Held {
 
     /// Whether nobody works for it at the server.
     pub fn is_resting(&self) -> bool {
-        const STATES: [HoldState; 8] = [
-            HoldState::Executing,
-            HoldState::InTransaction,
-            HoldState::InFailedTransaction,
-            HoldState::IdleInSession,
-            HoldState::ClientNotReading,
-            HoldState::ClientNotSending,
-            HoldState::Cleaning,
-            HoldState::Draining,
-        ];
-        STATES.into_iter().any(|state| is_sleeping(state) && state.as_str() == self.state)
+        HoldState::ALL.into_iter().any(|state| is_sleeping(state) && state.as_str() == self.state)
     }
 }
 

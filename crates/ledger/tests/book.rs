@@ -15,17 +15,6 @@ use proptest::sample::Index;
 
 const SECOND: u64 = 1_000_000;
 
-const STATES: [HoldState; 8] = [
-    HoldState::Executing,
-    HoldState::InTransaction,
-    HoldState::InFailedTransaction,
-    HoldState::IdleInSession,
-    HoldState::ClientNotReading,
-    HoldState::ClientNotSending,
-    HoldState::Cleaning,
-    HoldState::Draining,
-];
-
 /// Something that happens to holds.
 #[derive(Clone, Debug)]
 enum Op {
@@ -97,7 +86,7 @@ impl World {
         match op {
             Op::Open { route, state } => {
                 let mut record = record(self.next, self.now, format!("SELECT a FROM t{route}").as_bytes());
-                record.progress.state = *state.get(&STATES);
+                record.progress.state = *state.get(&HoldState::ALL);
                 self.next += 1;
                 self.open.push(record);
             }

@@ -38,6 +38,7 @@ pub type OfFacts = Box<dyn FnOnce(Vec<ServerFacts>) -> Vec<u8> + Send>;
 
 /// Makes a reply when what was waited for has come true.
 pub type OfThen = Box<dyn FnOnce() -> Vec<u8> + Send>;
+
 /// A reply that is being fetched.
 pub type Fetched = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 
@@ -45,11 +46,9 @@ pub type Fetched = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 pub enum Reply {
     /// Send these bytes.
     Now(Vec<u8>),
-    /// Send these bytes as soon as the condition holds. While it waits a cancel request ends the wait (and undoes
+    /// Send what this makes as soon as the condition holds. While it waits a cancel request ends the wait (and undoes
     /// a PAUSE).
-    When(Until, Vec<u8>),
-    /// The same, with what is to be sent made then.
-    Then(Until, OfThen),
+    When(Until, OfThen),
     /// Ask the servers, and send what comes of their answers.
     Ask(OfFacts),
     /// Send what comes of this. It ends by itself, and soon.
@@ -62,8 +61,7 @@ impl std::fmt::Debug for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Reply::Now(bytes) => f.debug_tuple("Now").field(bytes).finish(),
-            Reply::When(until, bytes) => f.debug_tuple("When").field(until).field(bytes).finish(),
-            Reply::Then(until, _) => f.debug_tuple("Then").field(until).finish(),
+            Reply::When(until, _) => f.debug_tuple("When").field(until).finish(),
             Reply::Ask(_) => f.write_str("Ask"),
             Reply::Fetch(_) => f.write_str("Fetch"),
             Reply::Exit => f.write_str("Exit"),

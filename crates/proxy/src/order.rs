@@ -79,7 +79,6 @@ impl Order {
     fn record(&self, hub: &Hub, entry: &ClientEntry, conn: &ServerConn, hold: &HoldCopy, what: What) {
         let now = hub.now();
         let unused_us = policy::unused_us(&hold.progress, now).unwrap_or(0);
-        let who = who_of(entry, &conn.entry, application(hub, conn.link.params()));
         let (prefix, by, state) = (entry.log_prefix(), &self.by, hold.progress.state.as_str());
         let unused = views::age(Duration::from_micros(unused_us));
         let pid = hold.opening.pid;
@@ -91,15 +90,7 @@ impl Order {
             ),
             What::Busy | What::Over => {}
         }
-        hub.ledger.book.lock().note_deed(Deed {
-            at: now,
-            hold: self.hold,
-            who,
-            site: hold.site,
-            state: hold.progress.state,
-            unused_us,
-            by: self.by.to_string(),
-            what,
-        });
+        let who = who_of(entry, &conn.entry, application(hub, conn.link.params()));
+        hub.ledger.book.lock().note_deed(Deed::of(hold, who, self.by.to_string(), what, now));
     }
 }

@@ -52,7 +52,7 @@ const NAME_BYTES_MAX: usize = 256;
 pub enum Revoked {
     /// The connection is free of its client; what has to become of it.
     Taken(Release),
-    /// The server works for the client, or is in the middle of an answer to it.
+    /// It is the server's turn, or it is not certain what the client believes in: see the module.
     Busy,
     /// The session would lose what it has at the server: temporary tables, prepared statements, settings, locks.
     Keeps,
@@ -113,7 +113,7 @@ enum Middle {
     Batch(Owed),
     /// COPY FROM STDIN in such a batch: an error now, and nothing more up to Sync.
     Copy,
-    /// The same after an error: it waits for the client's Sync.
+    /// A batch after an error: the server waits for the client's Sync, and the client has heard of it.
     FailedBatch,
     /// Something that ends in ReadyForQuery by itself: an error, and that.
     Query,

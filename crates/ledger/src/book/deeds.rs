@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use plimsoll_types::{HoldId, Moment};
 
 use super::Who;
-use crate::holds::HoldState;
+use crate::holds::{HoldCopy, HoldState};
+use crate::policy::unused_us;
 use crate::site::SiteId;
 
 /// How many are remembered.
@@ -82,6 +83,22 @@ pub struct Deed {
     pub by: String,
     /// What came of it.
     pub what: What,
+}
+
+impl Deed {
+    /// What came, now, of what `by` did about a hold of `who`.
+    pub fn of(hold: &HoldCopy, who: Who, by: String, what: What, now: Moment) -> Deed {
+        Deed {
+            at: now,
+            hold: hold.opening.hold,
+            who,
+            site: hold.site,
+            state: hold.progress.state,
+            unused_us: unused_us(&hold.progress, now).unwrap_or(0),
+            by,
+            what,
+        }
+    }
 }
 
 /// See the module.

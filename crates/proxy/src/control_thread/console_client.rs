@@ -12,7 +12,7 @@ use plimsoll_wire::{WireError, back, front, header};
 
 use super::extended::{Extended, Step};
 use crate::ask;
-use crate::console::{Level, Reply, Shutdown, Until, Visitor};
+use crate::console::{Level, OfThen, Reply, Shutdown, Until, Visitor};
 use crate::control::Control;
 use crate::entry::ClientEntry;
 use crate::listener::ClientGuard;
@@ -160,11 +160,7 @@ impl Talk {
         let visitor = Visitor { level: self.level, user: &self.entry.user, from: &from };
         match self.control.hub.console.command(&self.control, visitor, text) {
             Reply::Now(bytes) => Ok(bytes),
-            Reply::When(until, bytes) => self.answer_when(until, bytes).await,
-            Reply::Then(until, reply) => {
-                self.answer_when(until, Vec::new()).await?;
-                Ok(reply())
-            }
+            Reply::When(until, reply) => self.answer_when(until, reply).await,
             Reply::Ask(reply) => Ok(reply(ask::servers(&self.control.hub).await)),
             Reply::Fetch(reply) => Ok(reply.await),
             Reply::Exit => {
@@ -175,12 +171,12 @@ impl Talk {
         }
     }
 
-    async fn answer_when(&mut self, until: Until, bytes: Vec<u8>) -> Result<Vec<u8>, Ended> {
+    async fn answer_when(&mut self, until: Until, reply: OfThen) -> Result<Vec<u8>, Ended> {
         if until == Until::Flushed {
             self.control.own_suspension(self.entry.id);
         }
         match self.wait(&until).await {
-            Ok(()) => Ok(bytes),
+            Ok(()) => Ok(reply()),
             Err(broken) => {
                 self.undo(&until);
                 match broken {

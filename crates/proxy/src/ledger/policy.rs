@@ -124,14 +124,15 @@ fn cases<'a>(
         let unused_us = unused_us(&hold.progress, now)?;
         let client = clients.get(&hold.opening.client)?;
         let database = pools.get(&hold.opening.pool)?.database.config();
-        let mut policy = plan.leak_policy(&database, &client.user);
-        if policy.act == LeakAct::Waiting && waiting_for(hub, server.slot) == 0 {
+        let policy = plan.leak_policy(&database, &client.user);
+        let is_new = |due: &Due| done.get(&hold.opening.hold).is_none_or(|done| done.due < *due);
+        let mut due = limits(&policy).due(unused_us).filter(is_new)?;
+        if due > Due::Warn && policy.act == LeakAct::Waiting && waiting_for(hub, server.slot) == 0 {
             // Nobody misses it: it is only told of.
-            (policy.cancel, policy.close) = (None, None);
+            let told = Limits { cancel: None, close: None, ..limits(&policy) };
+            due = told.due(unused_us).filter(is_new)?;
         }
-        let due = limits(&policy).due(unused_us)?;
-        let is_new = done.get(&hold.opening.hold).is_none_or(|done| done.due < due);
-        is_new.then_some(Case { hold, server, client, unused_us, due, policy })
+        Some(Case { hold, server, client, unused_us, due, policy })
     };
     holds.iter().filter_map(case).collect()
 }
@@ -145,16 +146,8 @@ fn warn(hub: &Hub, case: &Case<'_>, now: Moment) {
         hold.0,
         case.client.id.0
     );
-    hub.ledger.book.lock().note_deed(Deed {
-        at: now,
-        hold,
-        who: who_of(case.client, case.server, application_of(hub, case.client)),
-        site: case.hold.site,
-        state: case.hold.progress.state,
-        unused_us: case.unused_us,
-        by,
-        what: What::Warned,
-    });
+    let who = who_of(case.client, case.server, application_of(hub, case.client));
+    hub.ledger.book.lock().note_deed(Deed::of(case.hold, who, by, What::Warned, now));
 }
 
 fn order(case: &Case<'_>, now: Moment) {

@@ -39,21 +39,16 @@ impl Relay {
         }
         match order.want {
             Want::Close => self.close_by(order, state),
-            Want::Take => self.take_by(cx, scratch, order, state),
+            Want::Take if state == HoldState::Executing => {
+                self.strike_by(order);
+                Ok(())
+            }
+            Want::Take => self.take_by(cx, scratch, order),
         }
     }
 
-    fn take_by(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &mut Scratch,
-        order: &Order,
-        state: HoldState,
-    ) -> Result<(), Ended> {
+    fn take_by(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, order: &Order) -> Result<(), Ended> {
         let Some(conn) = &mut self.conn else { return Ok(()) };
-        if state == HoldState::Executing {
-            return self.strike_by(order);
-        }
         let steps = &mut scratch.steps;
         match self.session.revoke(&mut conn.link, &order.why, &self.hub.tracked, steps) {
             Revoked::Taken(release) => {
@@ -83,8 +78,8 @@ impl Relay {
 
     /// By force what executes is cancelled, and the connection taken when the server has said so; unless that would be
     /// for nothing, or could strike something else.
-    fn strike_by(&mut self, order: &Order) -> Result<(), Ended> {
-        let Some(conn) = &mut self.conn else { return Ok(()) };
+    fn strike_by(&mut self, order: &Order) {
+        let Some(conn) = &mut self.conn else { return };
         let what = if self.session.would_keep(&conn.link) {
             What::Keeps
         } else if order.force == Force::No || conn.link.ending() != Ending::Cancel {
@@ -101,7 +96,6 @@ impl Relay {
                 cancel::handle(&hub, &key).await;
             });
         }
-        Ok(())
     }
 
     /// The server has answered all that it was asked, one of it cancelled by order: now the connection is taken, or
@@ -113,7 +107,7 @@ impl Relay {
         });
         let order = self.conn.as_mut().filter(|_| quiet).and_then(|conn| conn.tally.order.take());
         match order {
-            Some(order) => self.take_by(cx, scratch, &order, HoldState::InFailedTransaction),
+            Some(order) => self.take_by(cx, scratch, &order),
             None => Ok(()),
         }
     }

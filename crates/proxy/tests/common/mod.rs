@@ -115,7 +115,7 @@ impl Console for Words {
             })),
             b"PAUSE" => {
                 control.pause(None).expect("not paused");
-                Reply::When(Until::Quiet(None), done("PAUSE"))
+                Reply::When(Until::Quiet(None), Box::new(|| done("PAUSE")))
             }
             b"RESUME" => {
                 control.resume(None).expect("paused");
