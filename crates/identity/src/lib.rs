@@ -1,0 +1,19 @@
+//! Who may use what: organisations, their data sets and users, applications with their keys, and grants, which say as
+//! which login role an application or a user enters a data set. One place that knows them all, asked over HTTP, from
+//! the command line and at the pooler's door.
+//!
+//! | module | part |
+//! |---|---|
+//! | `model` | the nouns, as they are stored and as the API shows them |
+//! | `id` | their names: a prefix, a time, chance |
+//!
+//! What decides (`model`, `id`) reads no clock and draws no number: both come in as arguments.
+
+mod id;
+mod model;
+
+pub use id::{Id, IdFault, Kind};
+pub use model::{
+    AppData, Application, Audit, Credential, CredentialData, CredentialKind, DataSet, DataSetData, Grant, GrantData,
+    Limits, Meta, OrgData, Organisation, Party, Scope, State, Subject, User, UserData,
+};
