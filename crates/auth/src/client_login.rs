@@ -322,7 +322,7 @@ fn decide(verdict: Verdict, done: &Done) -> ClientReply {
 }
 
 /// The text of a PasswordMessage: everything before its one zero, which is its last byte.
-fn password_text(body: &[u8]) -> Result<&[u8], Cause> {
+pub(crate) fn password_text(body: &[u8]) -> Result<&[u8], Cause> {
     match body {
         [text @ .., 0] if text.contains(&0) => Err(Cause::BadLoginPacket),
         [0] => Err(Cause::EmptyPassword),
@@ -331,17 +331,32 @@ fn password_text(body: &[u8]) -> Result<&[u8], Cause> {
     }
 }
 
-/// The data of a SASLInitialResponse: mechanism, zero, length of the data (-1: none), data.
 fn initial_response(body: &[u8]) -> Result<&[u8], ClientReply> {
-    let end = body.iter().position(|b| *b == 0).ok_or_else(|| refuse_sasl(LOG_MALFORMED))?;
-    if &body[..end] != scram::MECHANISM {
-        return Err(refuse(Cause::BadSaslMechanism));
+    match sasl_initial_response(body, scram::MECHANISM) {
+        Ok(Some(data)) => Ok(data),
+        Ok(None) => Err(refuse_sasl(LOG_NO_DATA)),
+        Err(None) => Err(refuse(Cause::BadSaslMechanism)),
+        Err(Some(log)) => Err(refuse_sasl(log)),
     }
-    let (length, data) = body[end + 1..].split_first_chunk().ok_or_else(|| refuse_sasl(LOG_MALFORMED))?;
+}
+
+/// The data of a SASLInitialResponse: mechanism, zero, length of the data (-1: none), data.
+///
+/// # Errors
+/// `None`: it is for another mechanism. Otherwise what is wrong with it, for the log.
+pub(crate) fn sasl_initial_response<'a>(
+    body: &'a [u8],
+    mechanism: &[u8],
+) -> Result<Option<&'a [u8]>, Option<&'static str>> {
+    let end = body.iter().position(|b| *b == 0).ok_or(Some(LOG_MALFORMED))?;
+    if &body[..end] != mechanism {
+        return Err(None);
+    }
+    let (length, data) = body[end + 1..].split_first_chunk().ok_or(Some(LOG_MALFORMED))?;
     match usize::try_from(i32::from_be_bytes(*length)) {
-        Ok(length) if length == data.len() => Ok(data),
-        Ok(_) => Err(refuse_sasl(LOG_MALFORMED)),
-        Err(_) => Err(refuse_sasl(LOG_NO_DATA)),
+        Ok(length) if length == data.len() => Ok(Some(data)),
+        Ok(_) => Err(Some(LOG_MALFORMED)),
+        Err(_) => Ok(None),
     }
 }
 

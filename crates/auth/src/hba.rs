@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use plimsoll_types::Secret;
 
+use crate::bearer::Bearer;
 use crate::client_login::Method;
 use crate::hba::address::Net;
 use crate::hba::names::{Column, Names, NamesReader};
@@ -63,6 +64,8 @@ pub enum HbaMethod {
     Ldap(Secret),
     /// `pam`.
     Pam,
+    /// `key`, `jwt`, `oauth`: what stands for an application or a person.
+    Bearer(Bearer),
 }
 
 impl HbaMethod {
@@ -73,9 +76,12 @@ impl HbaMethod {
             HbaMethod::Md5 => Some(Method::Md5),
             HbaMethod::Password => Some(Method::Plain),
             HbaMethod::Scram => Some(Method::Scram),
-            HbaMethod::Reject | HbaMethod::Peer | HbaMethod::Cert | HbaMethod::Ldap(_) | HbaMethod::Pam => {
-                None
-            }
+            HbaMethod::Reject
+            | HbaMethod::Peer
+            | HbaMethod::Cert
+            | HbaMethod::Ldap(_)
+            | HbaMethod::Pam
+            | HbaMethod::Bearer(_) => None,
         }
     }
 }
@@ -259,7 +265,8 @@ fn rule(line: u32, text: &str, names: &mut NamesReader<'_>) -> Result<Option<Rul
         | HbaMethod::Peer
         | HbaMethod::Cert
         | HbaMethod::Scram
-        | HbaMethod::Pam => option(&mut tokens)?,
+        | HbaMethod::Pam
+        | HbaMethod::Bearer(_) => option(&mut tokens)?,
     };
     Ok(Some(Rule { method, map, line, way, databases, users }))
 }
@@ -275,6 +282,9 @@ fn method(tokens: &mut Tokens<'_>) -> Result<HbaMethod, String> {
         Token::Word("scram-sha-256") => HbaMethod::Scram,
         Token::Word("ldap") => HbaMethod::Ldap(Secret::from_text(tokens.rest().trim())),
         Token::Word("pam") => HbaMethod::Pam,
+        Token::Word("key") => HbaMethod::Bearer(Bearer::Key),
+        Token::Word("jwt") => HbaMethod::Bearer(Bearer::Jwt),
+        Token::Word("oauth") => HbaMethod::Bearer(Bearer::OAuth),
         Token::Word(other) => return Err(format!("unsupported method: buf={}", shown(other))),
         Token::Quoted(other) => return Err(format!("unsupported method: buf={}", shown(other))),
         Token::Comma | Token::Unclosed | Token::End => return Err("unsupported method: buf=".to_owned()),

@@ -10,6 +10,7 @@
 //!
 //! Sources: PostgreSQL manual, "SASL Authentication" and "Message Flow / Start-up"; RFC 5802, RFC 7677.
 
+mod bearer;
 mod client_login;
 pub mod hba;
 pub mod ident;
@@ -21,6 +22,7 @@ mod scram;
 mod server_login;
 mod stored;
 
+pub use bearer::{Bearer, BearerAsk, BearerLogin, BearerReply};
 pub use client_login::{Ask, CLIENT_MESSAGE_BYTES_MAX, ClientLogin, ClientReply, Method};
 pub use job::{Done, Job};
 pub use lines::{Effect, LineFault, RULES_BYTES_MAX};

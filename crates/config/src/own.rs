@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::http::{self, HttpListen};
+use crate::identity::{self, IdentityStore};
 use crate::leak::LeakAct;
 use crate::listeners::{self, ProxyListeners};
 use crate::near;
@@ -70,6 +71,10 @@ pub(crate) enum Field {
     Proxy,
     /// `off`, or addresses of this machine.
     Http,
+    /// `off`, or where.
+    IdentityStore,
+    /// Any text; empty is none.
+    Text(At<String>),
     /// A list of networks.
     Networks(fn(&mut Own) -> &mut Vec<Network>),
     /// `off`, `memory` or `disk`.
@@ -189,6 +194,11 @@ pub(crate) static KEYS: &[Key] = &[
     reload("snapshot_interval", "15min", Field::Time(|own| &mut own.snapshot_interval, BACKOFF_MIN, DAY)),
     reload("snapshot_keep", "96", Field::Count(|own| &mut own.snapshot_keep, 1, SNAPSHOTS_MAX)),
     reload("log_spill_over", "16MiB", Field::Size(|own| &mut own.log_spill_over, 0, 1 << 46)),
+    restart("identity_store", "off", Field::IdentityStore),
+    restart("identity_issuer", "http://ADDRESS of http_listen", Field::Text(|own| &mut own.identity.issuer)),
+    restart("identity_audience", "plimsoll", Field::Text(|own| &mut own.identity.audience)),
+    reload("identity_stale", "5min", Field::Time(|own| &mut own.identity.stale, SECOND, DAY)),
+    reload("revoke_grace", "2s", Field::Time(|own| &mut own.identity.revoke_grace, Duration::ZERO, DAY)),
     restart("http_listen", "127.0.0.1:6433; off with compat = pgbouncer", Field::Http),
     reload(
         "metrics_applications_max",
@@ -253,6 +263,8 @@ impl Key {
             }
             Field::Proxy => own.proxy_protocol = ProxyListeners::parse(text)?,
             Field::Http => own.http_listen = Some(HttpListen::parse(text)?),
+            Field::IdentityStore => own.identity.store = IdentityStore::parse(text)?,
+            Field::Text(at) => *at(own) = Some(text.to_string()).filter(|text| !text.is_empty()),
             Field::Networks(at) => *at(own) = network::list(text)?,
             Field::Spill => own.spill = spill(text)?,
             Field::LeakAct => own.leak.act = Some(leak_act(text)?),
@@ -304,6 +316,8 @@ impl Field {
             Field::CancelOnClientLoss => CANCEL_ON_CLIENT_LOSS.expected.to_string(),
             Field::Proxy => listeners::EXPECTED.to_string(),
             Field::Http => http::EXPECTED.to_string(),
+            Field::IdentityStore => identity::EXPECTED.to_string(),
+            Field::Text(_) => "text".to_string(),
             Field::Networks(_) => network::EXPECTED.to_string(),
             Field::Spill => SPILL.expected.to_string(),
             Field::LeakAct => LEAK_ACT.expected.to_string(),

@@ -147,6 +147,12 @@ pub enum AuthType {
     Ldap,
     /// By PAM; nobody gets in, for it is not there yet.
     Pam,
+    /// By the key of an application, as the password (`identity_store`).
+    Key,
+    /// By a signed token, as the password.
+    Jwt,
+    /// By a signed token, over SASL OAUTHBEARER.
+    OAuth,
 }
 
 /// The `*_tls_*` keys of one side, as written; what they mean is judged where TLS is set up.

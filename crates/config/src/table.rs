@@ -123,7 +123,7 @@ const WANTS_FILE_MODE: &str = "an octal file mode with a leading 0, such as 0770
 const WANTS_SWITCH: &str = "0 or 1";
 const WANTS_PORT: &str = "a port, 0 to 65535";
 const WANTS_POOL_MODE: &str = "session, transaction or statement";
-const WANTS_AUTH: &str = "any, trust, plain, md5, scram-sha-256, cert, hba, ldap or pam";
+const WANTS_AUTH: &str = "any, trust, plain, md5, scram-sha-256, cert, hba, key, jwt, oauth, ldap or pam";
 const WANTS_SSL_MODE: &str = "disable, allow, prefer, require, verify-ca or verify-full";
 
 const WANTS_FACILITY: &str = "auth, authpriv, cron, daemon, user or local0 to local7";
@@ -132,7 +132,7 @@ const FACILITIES: [&str; 13] = [
     "local6", "local7",
 ];
 const POOL_MODES: [PoolMode; 3] = [PoolMode::Session, PoolMode::Transaction, PoolMode::Statement];
-const AUTH_TYPES: [(&str, AuthType); 9] = [
+const AUTH_TYPES: [(&str, AuthType); 12] = [
     ("any", AuthType::Any),
     ("trust", AuthType::Trust),
     ("plain", AuthType::Plain),
@@ -142,6 +142,9 @@ const AUTH_TYPES: [(&str, AuthType); 9] = [
     ("hba", AuthType::Hba),
     ("ldap", AuthType::Ldap),
     ("pam", AuthType::Pam),
+    ("key", AuthType::Key),
+    ("jwt", AuthType::Jwt),
+    ("oauth", AuthType::OAuth),
 ];
 
 /// Of these two PgBouncer has more than we: nobody gets in by them.

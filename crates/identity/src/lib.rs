@@ -14,6 +14,6 @@ mod model;
 
 pub use id::{Id, IdFault, Kind};
 pub use model::{
-    AppData, Application, Audit, Credential, CredentialData, CredentialKind, DataSet, DataSetData, Grant, GrantData,
-    Limits, Meta, OrgData, Organisation, Party, Scope, State, Subject, User, UserData,
+    AppData, Application, Audit, Credential, CredentialData, CredentialKind, DataSet, DataSetData, Grant,
+    GrantData, Limits, Meta, OrgData, Organisation, Party, Scope, State, Subject, User, UserData,
 };

@@ -150,7 +150,7 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     let console = Arc::new(console.with_black_box(black_box.clone()));
     let http = http_door(&plan).map_err(|error| fatal(refused(&plan, &error)))?;
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
-    let options = Options { console: console.clone(), mock_secret };
+    let options = Options { console: console.clone(), keeper: None, mock_secret };
     let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;
     http.open(control.clone(), console.clone())
         .map_err(|error| fatal(format!("cannot serve /metrics: {error}")))?;

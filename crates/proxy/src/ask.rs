@@ -203,6 +203,7 @@ pub(crate) fn identity(pool: &PoolEntry) -> Identity {
         local: here,
         secured: None,
         credential: 0,
+        proved: None,
         socket: Weak::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! What the console and `main` may look at and do. Cheap to clone; every call takes the locks it needs for a moment.
 
 mod figures;
+mod identities;
 mod ledger;
 mod lives;
 mod memory;

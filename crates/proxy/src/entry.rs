@@ -8,14 +8,17 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 
 use parking_lot::Mutex;
+use plimsoll_config::Plan;
 use plimsoll_ledger::Record;
 use plimsoll_pool::Grant;
-use plimsoll_session::Params;
+use plimsoll_session::{Params, Settings};
 use plimsoll_types::{Cause, ClientId, HoldId, Moment, SlotId};
 use socket2::Socket;
 
 use crate::console::ClientState;
+use crate::directory::PoolEntry;
 use crate::gate::Standing;
+use crate::keeper::Counted;
 use crate::liveness::{Heart, Life};
 use crate::order::Order;
 use crate::server::ServerConn;
@@ -103,6 +106,8 @@ pub(crate) struct Mail {
     pub(crate) kill: Option<Box<Cause>>,
     /// It has to go if it is a session at rest, so that nothing is cut off.
     pub(crate) quit: Option<Box<Cause>>,
+    /// It has to go as soon as it is outside a transaction.
+    pub(crate) leave: Option<Box<Cause>>,
     /// It has to give up its server connection.
     pub(crate) order: Option<Box<Order>>,
     /// It may join the queue of its pool.
@@ -141,6 +146,8 @@ pub(crate) struct ClientEntry {
     pub(crate) tls: Option<Box<ClientTls>>,
     /// Stands for the credentials it came with; equal for equal ones, and of no other use (`ledger::credentials`).
     pub(crate) credential: u64,
+    /// Who it has proved to be, if it came by a key or a token.
+    pub(crate) proved: Option<Box<Counted>>,
     /// When it connected.
     pub(crate) connected: Moment,
     /// Whether it is still there.
@@ -181,6 +188,8 @@ pub(crate) struct Identity {
     pub(crate) secured: Option<Secured>,
     /// Stands for the credentials it came with; 0 for our own.
     pub(crate) credential: u64,
+    /// Who it has proved to be, if it came by a key or a token.
+    pub(crate) proved: Option<Box<Counted>>,
     /// Its socket; `Weak::new()` for somebody who has none of his own.
     pub(crate) socket: Weak<Socket>,
 }
@@ -188,7 +197,7 @@ pub(crate) struct Identity {
 impl ClientEntry {
     /// A client that is logging in.
     pub(crate) fn new(id: ClientId, key: [u8; 8], identity: Identity, now: Moment) -> ClientEntry {
-        let Identity { user, database, peer, local, secured, credential, socket } = identity;
+        let Identity { user, database, peer, local, secured, credential, proved, socket } = identity;
         let tls = secured.map(|secured| {
             let subject = secured.certificate.as_ref().and_then(plimsoll_tls::subject);
             Box::new(ClientTls { text: secured.text.into(), subject: subject.map(Into::into) })
@@ -202,6 +211,7 @@ impl ClientEntry {
             local,
             tls,
             credential,
+            proved,
             connected: now,
             life: Life::of(socket),
             heart: Heart::default(),
@@ -218,6 +228,17 @@ impl ClientEntry {
             site: AtomicU64::new(0),
             uses: AtomicU64::new(0),
             standing: Standing::default(),
+        }
+    }
+
+    /// The settings of its sessions: those of its pool and login user, within the limits of its grant.
+    pub(crate) fn settings(&self, pool: &PoolEntry, plan: impl FnOnce() -> Arc<Plan>) -> Arc<Settings> {
+        let usual = pool.settings(plan, &self.user);
+        match &self.proved {
+            Some(counted) if counted.proved.limits.is_timed() => {
+                Arc::new(counted.proved.limits.within(&usual))
+            }
+            Some(_) | None => usual,
         }
     }
 

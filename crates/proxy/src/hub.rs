@@ -28,6 +28,7 @@ use crate::control::Suspension;
 use crate::control_thread::ConsoleClient;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry, Role, globals, longest_wait};
 use crate::entry::{ClientEntry, ServerEntry};
+use crate::keeper::{Census, Keeper};
 use crate::ledger::Ledger;
 use crate::listener::Doors;
 use crate::liveness::Found;
@@ -96,7 +97,7 @@ impl Core {
         let Core { pools, waiting, entries, .. } = self;
         pools.renew_waits(|ticket, pool| {
             let (client, pool) = (waiting.get(ticket.index as usize)?.as_ref()?, entries.get(&pool)?);
-            let settings = pool.settings(|| plan.clone(), &client.user);
+            let settings = client.settings(pool, || plan.clone());
             Some(longest_wait(plan, &pool.database.config(), &client.user, settings.query_timeout))
         });
     }
@@ -158,6 +159,12 @@ pub(crate) struct Hub {
     pub(crate) doors: Doors,
     /// What all logins share.
     pub(crate) entrance: Entrance,
+    /// Who says whether a key or a token is good.
+    pub(crate) keeper: Option<Arc<dyn Keeper>>,
+    /// How many clients are here by each grant.
+    pub(crate) census: Census,
+    /// Whether there has been a grant with limits of time.
+    timed_grants: AtomicBool,
     pub(crate) targets: Targets,
     /// Sites, verdicts, history.
     pub(crate) ledger: Ledger,
@@ -197,6 +204,7 @@ pub(crate) struct Parts {
     pub(crate) security: Security,
     pub(crate) workers: Vec<Worker>,
     pub(crate) console: Arc<dyn Console>,
+    pub(crate) keeper: Option<Arc<dyn Keeper>>,
     pub(crate) console_door: mpsc::UnboundedSender<ConsoleClient>,
     pub(crate) policy: Policy,
     pub(crate) doors: Doors,
@@ -205,7 +213,7 @@ pub(crate) struct Parts {
 impl Hub {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts) -> Hub {
-        let Parts { plan, security, workers, console, console_door, policy, doors } = parts;
+        let Parts { plan, security, workers, console, keeper, console_door, policy, doors } = parts;
         let prefix = match plan.own.compat {
             Compat::Plimsoll => "PLIMSOLL_",
             Compat::Pgbouncer => "PGBOUNCER_",
@@ -233,6 +241,9 @@ impl Hub {
             needed_names: NeededNames::default(),
             doors,
             entrance: Entrance::default(),
+            keeper,
+            census: Census::default(),
+            timed_grants: AtomicBool::new(false),
             targets: Targets::default(),
             ledger: Ledger::default(),
             found: Found::default(),
@@ -352,7 +363,15 @@ impl Hub {
         self.hold_memory.store(hold_memory, Ordering::Relaxed);
         let notify = u64::try_from(general.query_wait_notify.as_micros()).unwrap_or(u64::MAX);
         self.query_wait_notify_us.store(notify, Ordering::Relaxed);
-        self.timed.store(any_user || any.iter().any(|t| !t.is_zero()), Ordering::Relaxed);
+        let granted = self.timed_grants.load(Ordering::SeqCst);
+        self.timed.store(granted || any_user || any.iter().any(|t| !t.is_zero()), Ordering::Relaxed);
+    }
+
+    /// A client is here whose grant limits how long something may last.
+    pub(crate) fn note_timed_grant(&self) {
+        if !self.timed_grants.swap(true, Ordering::SeqCst) {
+            self.note_timeouts();
+        }
     }
 
     /// Pools of databases with a forced user and a minimum exist before the first client.

@@ -17,6 +17,7 @@ mod directory;
 mod entry;
 mod gate;
 mod hub;
+mod keeper;
 mod ledger;
 mod linger;
 mod listener;
@@ -56,6 +57,7 @@ pub use control::{
     AdmissionView, ApplicationFigures, Control, Figures, HoldFigures, KeyView, PartView, PoolFigures,
     ReleaseAsk, ReleaseClient, ReleaseExecuting, Released, SaidView, SiteFigures, TargetView, TrendView,
 };
+pub use keeper::{GrantLimits, Keeper, Proof, Proved, ProvedView, Proving};
 pub use liveness::{FoundView, LifeView};
 pub use plimsoll_ledger::Rate;
 pub use security::tls_settings;

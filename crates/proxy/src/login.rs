@@ -8,12 +8,14 @@
 //! | `goal` | which database, which limits, who may use the console |
 //! | `look_up` | what is known of the user: auth_file, auth_query |
 //! | `prove` | the dialogue that shows who the client is |
+//! | `identify` | the same by a key or a token |
 //! | `enter` | the pool, the parameters, the welcome |
 //! | `shared` | what all logins share |
 
 mod enter;
 mod first;
 mod goal;
+mod identify;
 mod look_up;
 mod origin;
 mod prove;
@@ -29,6 +31,9 @@ use plimsoll_types::{Cause, ClientId, Moment};
 
 pub(crate) use goal::CONSOLE;
 pub(crate) use shared::Entrance;
+
+use enter::Shown;
+use prove::Way;
 
 use crate::console::Level;
 use crate::control_thread::ConsoleClient;
@@ -196,9 +201,14 @@ impl Login {
         self.proxy_header().await?;
         let wanted = self.startup().await?;
         let goal = self.goal(&wanted)?;
+        let way = self.way(&goal).map_err(End::Refused)?;
+        if let Way::Bearer(bearer) = way {
+            let counted = self.identify(bearer).await?;
+            return self.enter(goal, wanted.params, Shown::Identity(counted)).await;
+        }
         let known = self.look_up(&goal).await?;
-        let keys = self.prove(&goal, known.as_ref()).await?;
-        self.enter(goal, wanted.params, known, keys).await
+        let keys = self.prove(way, known.as_ref()).await?;
+        self.enter(goal, wanted.params, Shown::Secret(known, keys)).await
     }
 
     fn log_prefix(&self) -> String {

@@ -107,6 +107,8 @@ pub(crate) struct Relay {
     generation: u32,
     /// Which caps it has been let through.
     caps_passed: u32,
+    /// Why it has to go as soon as it is outside a transaction.
+    leaving: Option<Box<Cause>>,
     wait: Wait,
     worker: WorkerId,
     /// Counts the client for as long as the relay lives.
@@ -126,7 +128,7 @@ impl Relay {
     ) -> Relay {
         let generation = pool.generation.load(Ordering::Acquire);
         // There may have been a reload since the session was made.
-        session.set_settings(pool.settings(|| hub.plan(), &entry.user));
+        session.set_settings(entry.settings(&pool, || hub.plan()));
         let worker = guard.worker();
         *entry.params.lock() = Some(session.params().clone());
         session.set_number(entry.id.0);
@@ -150,6 +152,7 @@ impl Relay {
             account: Account::Collected,
             generation,
             caps_passed: 0,
+            leaving: None,
             wait,
             worker,
             _guard: guard,
@@ -176,6 +179,7 @@ impl Relay {
             match self.turn(cx, scratch)? {
                 // What follows may be much later than what was done.
                 Turn::Again => scratch.now = None,
+                Turn::Wait if self.leaving.is_some() => return self.leave_if_idle(),
                 Turn::Wait => return Ok(()),
             }
         }

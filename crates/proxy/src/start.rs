@@ -13,6 +13,7 @@ use crate::console::Console;
 use crate::control::Control;
 use crate::control_thread::{self, Averages};
 use crate::hub::{Hub, Parts};
+use crate::keeper::Keeper;
 use crate::listener;
 use crate::security::Security;
 use crate::worker::{self, Worker};
@@ -27,6 +28,8 @@ const BLOCKING_THREADS_MAX: usize = 4;
 pub struct Options {
     /// The console.
     pub console: Arc<dyn Console>,
+    /// Who knows identities; `None`: nobody gets in by a key or a token.
+    pub keeper: Option<Arc<dyn Keeper>>,
     /// Drawn once per process, for mock authentication.
     pub mock_secret: Secret,
 }
@@ -70,7 +73,16 @@ pub fn start(plan: Plan, options: Options) -> Result<Control, StartError> {
     let (console_door, inbox) = mpsc::unbounded_channel();
     let policy = Policy { mock_secret: options.mock_secret, scram_iterations: plan.general.scram_iterations };
     let workers = runtimes.iter().map(|runtime| Worker::new(runtime.handle().clone())).collect();
-    let parts = Parts { plan, security, workers, console: options.console, console_door, policy, doors };
+    let parts = Parts {
+        plan,
+        security,
+        workers,
+        console: options.console,
+        keeper: options.keeper,
+        console_door,
+        policy,
+        doors,
+    };
     let hub = Arc::new(Hub::new(parts));
     let control = Control { hub: hub.clone(), averages: Arc::new(Averages::new()) };
     for (id, runtime) in (0..).zip(runtimes) {

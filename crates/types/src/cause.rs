@@ -204,6 +204,30 @@ causes! {
         "Logins by LDAP are not there yet.";
     /// pam, which is not there yet.
     PamFailed => Client, INVALID_AUTHORIZATION, "PAM authentication failed", "Logins by PAM are not there yet.";
+    /// key, jwt or oauth over a connection that can be overheard.
+    BearerNeedsTls { method: &'static str } => Client, INVALID_AUTHORIZATION,
+        format!("\"{method}\" authentication needs TLS"),
+        "Connect with sslmode=require: without TLS, keys and tokens are taken from this machine only.";
+    /// key, jwt or oauth, and no identity_store.
+    NoIdentities => Client, CONFIG_FILE, "logins by key, jwt and oauth need identity_store",
+        "An administrator has to set identity_store in [plimsoll].";
+    /// A key or token that is none of ours, or does not hold any more. Why is for the log only.
+    BearerFailed { method: &'static str } => Client, INVALID_PASSWORD,
+        format!("\"{method}\" authentication failed"),
+        "The key or token may be mistyped, unknown, expired, disabled or revoked; the pooler's log says which.";
+    /// A good key or token, and no right to what was asked for.
+    NotGranted { why: Box<str> } => Client, INVALID_AUTHORIZATION, "not granted",
+        "Ask who administers identities for a grant; plimsoll grant list shows those there are.";
+    /// Identities cannot be asked, and this one is not known from before.
+    IdentityUnavailable { why: Box<str> } => Client, CANNOT_CONNECT_NOW, "identities cannot be checked now",
+        "Try again later; the pooler's log says what is wrong with identity_store.";
+    /// A grant has as many clients as it may.
+    GrantClients { name: Box<str>, max: u32 } => Client, TOO_MANY_CONNECTIONS,
+        format!("client connections exceeded: the grant of \"{name}\" allows {max}"),
+        "Close connections that are not used, or have the limit of the grant raised.";
+    /// The right by which a session is here has ended.
+    IdentityEnded { why: Box<str> } => Client, INVALID_AUTHORIZATION, "authorisation has ended",
+        "Connect again with a key or token that holds.";
     /// auth_query found nobody.
     NoSuchUser => Client, INVALID_AUTHORIZATION, "no such user", "";
     /// auth_query cannot be asked, or gave no answer of use.
@@ -437,7 +461,13 @@ impl Cause {
             sqlstate: if compat && !from_server { SqlState::PROTOCOL_VIOLATION } else { self.sqlstate() },
             message: if compat { self.compat_message() } else { self.message() },
             detail: match self {
-                Cause::TransactionRevoked { why } | Cause::SessionRevoked { why } if !compat => {
+                Cause::TransactionRevoked { why }
+                | Cause::SessionRevoked { why }
+                | Cause::NotGranted { why }
+                | Cause::IdentityUnavailable { why }
+                | Cause::IdentityEnded { why }
+                    if !compat =>
+                {
                     Some(Cow::Borrowed(why))
                 }
                 _ => None,

@@ -110,6 +110,11 @@ pub fn authentication_sasl(out: &mut Vec<u8>) {
     authentication(out, 10, b"SCRAM-SHA-256\0\0");
 }
 
+/// AuthenticationSASL offering OAUTHBEARER (PostgreSQL 18).
+pub fn authentication_sasl_bearer(out: &mut Vec<u8>) {
+    authentication(out, 10, b"OAUTHBEARER\0\0");
+}
+
 /// AuthenticationSASLContinue.
 pub fn authentication_sasl_continue(out: &mut Vec<u8>, data: &[u8]) {
     authentication(out, 11, data);

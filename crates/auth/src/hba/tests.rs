@@ -46,6 +46,7 @@ fn word(method: &HbaMethod) -> &'static str {
         HbaMethod::Scram => "scram-sha-256",
         HbaMethod::Ldap(_) => "ldap",
         HbaMethod::Pam => "pam",
+        HbaMethod::Bearer(bearer) => bearer.as_str(),
     }
 }
 

@@ -27,6 +27,8 @@ impl Key {
     fn plain_default(&self) -> &'static str {
         match &self.field {
             Field::Name(_) | Field::Networks(_) => "",
+            Field::Text(_) if self.name == "identity_issuer" => "",
+            Field::Text(_) | Field::IdentityStore => self.default,
             Field::TimeOrOff(..) => "0",
             Field::Workers | Field::Budget | Field::Compat | Field::Ledger | Field::Statements => {
                 self.default
@@ -60,6 +62,7 @@ impl Field {
             }
             Field::Proxy => Some(own.proxy_protocol.to_string()),
             Field::Http => Some(own.http_listen().to_string()),
+            Field::IdentityStore => Some(own.identity.store.to_string()),
             Field::Spill => word(own.spill, SPILL),
             Field::LeakAct => word(own.leak.act.unwrap_or_default(), LEAK_ACT),
             Field::SpillInTransaction => word(own.spill_in_transaction, IN_TRANSACTION),
@@ -73,7 +76,7 @@ impl Field {
                 SnapshotDir::Off => "off".to_string(),
                 SnapshotDir::Folder(folder) => folder.display().to_string(),
             }),
-            Field::Name(at) => at(own).clone(),
+            Field::Name(at) | Field::Text(at) => at(own).clone(),
             Field::Count(at, ..) => at(own).map(|number| number.to_string()),
             Field::Time(at, ..) | Field::TimeOrOff(at, ..) => time(*at, own),
             Field::Size(at, ..) => at(own).map(value::size_text),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::http::HttpListen;
+use crate::identity::IdentityKeys;
 use crate::leak::LeakKeys;
 use crate::listeners::ProxyListeners;
 use crate::network::Network;
@@ -117,6 +118,8 @@ pub struct Own {
     pub snapshot_keep: Option<u32>,
     /// `log_spill_over` (default 16 MiB; 0: never): a spill of more bytes is logged.
     pub log_spill_over: Option<usize>,
+    /// `identity_…`, `revoke_grace`.
+    pub identity: IdentityKeys,
     /// `http_listen` (default 127.0.0.1:6433; off with `compat = pgbouncer`): where `/metrics` is answered.
     pub http_listen: Option<HttpListen>,
     /// `metrics_applications_max` (default 100): so many applications, and so many sites, have series of their own.

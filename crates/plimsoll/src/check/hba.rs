@@ -73,6 +73,8 @@ fn weakness(method: &HbaMethod, line: &str) -> Option<Weakness> {
         HbaMethod::Trust if !is_near => Some(Weakness::Trust),
         HbaMethod::Password if !is_near && !is_secured => Some(Weakness::ClearText),
         HbaMethod::Trust | HbaMethod::Password => None,
+        // Refused over a connection that can be overheard.
+        HbaMethod::Bearer(_) => None,
         HbaMethod::Reject | HbaMethod::Md5 | HbaMethod::Peer | HbaMethod::Cert | HbaMethod::Scram => None,
     }
 }

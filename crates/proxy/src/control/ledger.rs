@@ -281,6 +281,9 @@ fn auth_type(plan: &Plan) -> &'static str {
         AuthType::Hba => "hba",
         AuthType::Ldap => "ldap",
         AuthType::Pam => "pam",
+        AuthType::Key => "key",
+        AuthType::Jwt => "jwt",
+        AuthType::OAuth => "oauth",
     }
 }
 

@@ -17,6 +17,7 @@ use plimsoll_types::Moment;
 use super::application_of;
 use crate::entry::ClientEntry;
 use crate::hub::Hub;
+use crate::keeper::Proved;
 
 /// How often all clients are looked at.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -82,6 +83,15 @@ impl Credentials {
         }
         hasher.write_u8(0xff);
         hasher.write(certificate.unwrap_or_default());
+        hasher.finish()
+    }
+
+    /// Stands for a proved identity: each token of it is another.
+    pub(crate) fn mark_identity(&self, proved: &Proved) -> u64 {
+        let mut hasher = self.key.build_hasher();
+        hasher.write(proved.subject_id.as_bytes());
+        hasher.write_u8(0xff);
+        hasher.write(proved.token_id.as_deref().unwrap_or_default().as_bytes());
         hasher.finish()
     }
 

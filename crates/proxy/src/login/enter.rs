@@ -15,25 +15,24 @@ use super::{End, Entered, Login, Stage};
 use crate::directory::{DatabaseEntry, Found, PoolEntry, Role, Welcome, database_client_limit, longest_wait};
 use crate::entry::{ClientEntry, Identity};
 use crate::hub::{Answer, Hub, Phase};
+use crate::keeper::Counted;
 use crate::server::ServerConn;
 use crate::stats::Counter;
 use crate::welcome;
 
 impl Login {
     /// Lets the client in.
-    pub(super) async fn enter(
-        &mut self,
-        goal: Goal,
-        params: Params,
-        known: Option<Known>,
-        keys: Option<ScramKeys>,
-    ) -> Result<Entered, End> {
-        let credential = self.credential(known.as_ref());
+    pub(super) async fn enter(&mut self, goal: Goal, params: Params, shown: Shown) -> Result<Entered, End> {
+        let (known, keys, counted) = match shown {
+            Shown::Secret(known, keys) => (known, keys, None),
+            Shown::Identity(counted) => (None, None, Some(counted)),
+        };
+        let credential = self.credential(known.as_ref(), counted.as_ref());
         let database = match goal {
             Goal::Console(level, _) => {
                 // The console's own welcome is written by the control thread.
                 self.flush().await?;
-                let entry = self.register(None, credential);
+                let entry = self.register(None, credential, counted);
                 *entry.params.lock() = Some(Arc::new(params));
                 return Ok(Entered::Console(entry, level));
             }
@@ -42,8 +41,16 @@ impl Login {
             Goal::Missing => Err(self.missing()),
         }
         .map_err(End::Refused)?;
+        let role = counted.as_ref().map_or(&self.user, |counted| &counted.proved.role);
         let pool =
-            self.hub.pool(&database, &Role::Login(&self.user)).ok_or(End::Refused(Cause::DatabaseRemoved))?;
+            self.hub.pool(&database, &Role::Login(role)).ok_or(End::Refused(Cause::DatabaseRemoved))?;
+        if counted.is_some() && *pool.user != **role {
+            // The line of the database names another role for everybody.
+            let why = format!(
+                "the grant is for role \"{role}\", and the database enters its server as another one"
+            );
+            return Err(End::Refused(Cause::NotGranted { why: why.into() }));
+        }
         if *pool.user == *self.user {
             if let Some(keys) = keys {
                 pool.set_keys(keys);
@@ -52,8 +59,8 @@ impl Login {
                 pool.set_secret(secret);
             }
         }
-        let entry = self.register(Some(pool.clone()), credential);
-        let settings = pool.settings(|| self.hub.plan(), &self.user);
+        let entry = self.register(Some(pool.clone()), credential, counted);
+        let settings = entry.settings(&pool, || self.hub.plan());
         let welcome = match pool.welcome() {
             Some(welcome) => welcome,
             None => Box::pin(self.first_welcome(&pool, &entry)).await?,
@@ -106,14 +113,26 @@ impl Login {
     }
 
     /// Stands for what the client has shown.
-    fn credential(&self, known: Option<&Known>) -> u64 {
+    fn credential(&self, known: Option<&Known>, counted: Option<&Counted>) -> u64 {
+        if let Some(Counted { proved, .. }) = counted {
+            return self.hub.ledger.credentials.mark_identity(proved);
+        }
         let certificate = self.secured.as_ref().and_then(|secured| secured.certificate.as_deref());
         self.hub.ledger.credentials.mark(&self.user, known.map(|known| &known.secret), certificate)
     }
 
     /// From here on the client can be cancelled, killed and seen.
-    fn register(&mut self, pool: Option<Arc<PoolEntry>>, credential: u64) -> Arc<ClientEntry> {
+    fn register(
+        &mut self,
+        pool: Option<Arc<PoolEntry>>,
+        credential: u64,
+        counted: Option<Counted>,
+    ) -> Arc<ClientEntry> {
+        if counted.as_ref().is_some_and(|counted| counted.proved.limits.is_timed()) {
+            self.hub.note_timed_grant();
+        }
         let identity = Identity {
+            proved: counted.map(Box::new),
             user: self.user.clone(),
             database: self.database.clone(),
             peer: self.peer.clone(),
@@ -162,7 +181,7 @@ impl Login {
         entry: &Arc<ClientEntry>,
     ) -> Result<Served, End> {
         let (hub, now) = (self.hub.clone(), self.hub.now());
-        let settings = pool.settings(|| hub.plan(), &self.user);
+        let settings = entry.settings(pool, || hub.plan());
         let (wait_max, wait_cause) =
             longest_wait(&self.plan, &pool.database.config(), &self.user, settings.query_timeout);
         let worker = self.guard.worker();
@@ -199,6 +218,14 @@ impl Login {
         }
         self.stream.poll_gone(cx).map(|_gone| Err(End::Left(Cause::ClientEof)))
     }
+}
+
+/// By what a client has shown who it is.
+pub(super) enum Shown {
+    /// By a secret (or by nothing, or by something else): what is known of it, and the keys of a SCRAM login.
+    Secret(Option<Known>, Option<ScramKeys>),
+    /// By a key or a token.
+    Identity(Counted),
 }
 
 /// A server connection that a login has been given.

@@ -146,6 +146,7 @@ impl Login {
             local: self.local.clone(),
             secured: None,
             credential: 0,
+            proved: None,
             socket: Weak::new(),
         };
         let asked = self.hub.now();

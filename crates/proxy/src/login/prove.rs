@@ -2,7 +2,9 @@
 
 use plimsoll_auth::hba::{self, Asker, HbaMethod};
 use plimsoll_auth::ident::IdentVerdict;
-use plimsoll_auth::{Ask, CLIENT_MESSAGE_BYTES_MAX, ClientLogin, ClientReply, Done, Job, Method, ScramKeys};
+use plimsoll_auth::{
+    Ask, Bearer, CLIENT_MESSAGE_BYTES_MAX, ClientLogin, ClientReply, Done, Job, Method, ScramKeys,
+};
 use plimsoll_config::AuthType;
 use plimsoll_types::{Cause, Secret};
 use plimsoll_wire::{HEADER_BYTES, encode, front};
@@ -21,27 +23,26 @@ const MESSAGE_BYTES_MAX: u32 = {
 };
 
 /// How a client shows who it is.
-enum Way {
+pub(super) enum Way {
     /// By what it knows, or not at all.
     Dialogue(Method),
     /// By its system user.
     Peer { map: Option<String> },
     /// By its certificate.
     Certificate { map: Option<String> },
+    /// By a key or a token: [`Login::identify`].
+    Bearer(Bearer),
+    /// It need not.
+    Kin,
 }
 
 impl Login {
     /// Asks the client to show who it is, in the way `auth_type` or the HBA file says. What is to be sent before
     /// AuthenticationOk is pending when it returns. Gives the SCRAM keys of the client, where they are worth keeping.
-    pub(super) async fn prove(
-        &mut self,
-        goal: &Goal,
-        known: Option<&Known>,
-    ) -> Result<Option<ScramKeys>, End> {
-        if let Goal::Console(_, Trust::Kin) = goal {
-            return Ok(None);
-        }
-        let method = match self.way(goal).map_err(End::Refused)? {
+    pub(super) async fn prove(&mut self, way: Way, known: Option<&Known>) -> Result<Option<ScramKeys>, End> {
+        let method = match way {
+            Way::Kin => return Ok(None),
+            Way::Bearer(_) => return Err(End::Refused(Cause::NoAuthMethod)),
             Way::Dialogue(method) => method,
             Way::Peer { map } => return self.by_peer(map.as_deref(), known),
             Way::Certificate { map } => return self.by_certificate(map.as_deref(), known),
@@ -75,7 +76,10 @@ impl Login {
     }
 
     /// How this client has to show who it is.
-    fn way(&self, goal: &Goal) -> Result<Way, Cause> {
+    pub(super) fn way(&self, goal: &Goal) -> Result<Way, Cause> {
+        if let Goal::Console(_, Trust::Kin) = goal {
+            return Ok(Way::Kin);
+        }
         Ok(Way::Dialogue(match self.plan.general.auth_type {
             AuthType::Any => {
                 self.needs_forced_user(goal)?;
@@ -89,6 +93,9 @@ impl Login {
             AuthType::Hba => return self.way_by_rule(),
             AuthType::Ldap => return Err(Cause::LdapFailed),
             AuthType::Pam => return Err(Cause::PamFailed),
+            AuthType::Key => return Ok(Way::Bearer(Bearer::Key)),
+            AuthType::Jwt => return Ok(Way::Bearer(Bearer::Jwt)),
+            AuthType::OAuth => return Ok(Way::Bearer(Bearer::OAuth)),
         }))
     }
 
@@ -114,6 +121,7 @@ impl Login {
             HbaMethod::Reject => Err(Cause::LoginRejected),
             HbaMethod::Ldap(_) => Err(Cause::LdapFailed),
             HbaMethod::Pam => Err(Cause::PamFailed),
+            HbaMethod::Bearer(bearer) => Ok(Way::Bearer(*bearer)),
         }
     }
 
@@ -177,7 +185,7 @@ impl Login {
     }
 
     /// The next message, which must be a `p`.
-    async fn answer(&mut self) -> Result<Secret, End> {
+    pub(super) async fn answer(&mut self) -> Result<Secret, End> {
         loop {
             match self.input.first() {
                 None | Some(&front::PASSWORD) => {}

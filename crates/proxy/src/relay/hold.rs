@@ -135,7 +135,7 @@ impl Relay {
         let generation = self.pool.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
-            self.session.set_settings(self.pool.settings(|| self.hub.plan(), &self.entry.user));
+            self.session.set_settings(self.entry.settings(&self.pool, || self.hub.plan()));
             self.renew_noting();
             self.wait = Wait::of(&self.hub, &self.pool, &self.entry, &self.session);
         }

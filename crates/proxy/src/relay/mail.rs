@@ -21,6 +21,9 @@ impl Relay {
         let Some(mut mail) = self.entry.new_mail() else { return Ok(()) };
         let (grant, refused, kill) = (mail.grant.take(), mail.refused.take(), mail.kill.take());
         let (quit, heartbeat) = (mail.quit.take(), std::mem::take(&mut mail.heartbeat));
+        if let Some(cause) = mail.leave.take() {
+            self.leaving = Some(cause);
+        }
         let (order, admitted) = (mail.order.take(), std::mem::take(&mut mail.admitted));
         drop(mail);
         let now = scratch.now(&self.hub);
@@ -53,6 +56,20 @@ impl Relay {
         self.look_at_clock(cx, now)
     }
 
+    /// Its right to be here has ended: it goes if nothing of it is under way. Whoever waits for a server connection has
+    /// nothing under way at a server.
+    #[cold]
+    pub(super) fn leave_if_idle(&mut self) -> Result<(), Ended> {
+        let is_idle = match self.conn {
+            None => self.output.is_empty(),
+            Some(_) => self.is_session_at_rest(),
+        };
+        match self.leaving.take_if(|_| is_idle) {
+            Some(cause) => Err((Side::Client, *cause)),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the client keeps its server connection for nothing but session pooling.
     fn is_session_at_rest(&self) -> bool {
         let holding = self.conn.as_ref().map(|conn| self.session.holding(&conn.link));
@@ -66,7 +83,7 @@ impl Relay {
         if self.generation == self.pool.generation.load(Ordering::Acquire) {
             return;
         }
-        let renewed = self.pool.settings(|| self.hub.plan(), &self.entry.user);
+        let renewed = self.entry.settings(&self.pool, || self.hub.plan());
         let held = self.session.settings();
         let (mode, prepared_max, clean) = (held.mode, held.prepared_max, held.clean);
         if mode == PoolMode::Session && renewed.mode != PoolMode::Session && self.is_session_at_rest() {

@@ -18,6 +18,7 @@ fn authentication_messages() {
     assert_bytes(authentication_cleartext, b"R\0\0\0\x08\0\0\0\x03");
     assert_bytes(|out| authentication_md5(out, *b"\xfe\0\x01\x7f"), b"R\0\0\0\x0c\0\0\0\x05\xfe\0\x01\x7f");
     assert_bytes(authentication_sasl, b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0");
+    assert_bytes(authentication_sasl_bearer, b"R\0\0\0\x15\0\0\0\x0aOAUTHBEARER\0\0");
     assert_bytes(|out| authentication_sasl_continue(out, b"r=ab"), b"R\0\0\0\x0c\0\0\0\x0br=ab");
     assert_bytes(|out| authentication_sasl_final(out, b"v=ab"), b"R\0\0\0\x0c\0\0\0\x0cv=ab");
 }

@@ -104,6 +104,7 @@ fn doors(case: &Case<'_>) -> Option<Finding> {
         }
         AuthType::Plain | AuthType::Md5 | AuthType::Scram | AuthType::Cert => None,
         AuthType::Hba | AuthType::Ldap | AuthType::Pam => None,
+        AuthType::Key | AuthType::Jwt | AuthType::OAuth => None,
     }
 }
 
@@ -123,6 +124,7 @@ fn asks_servers(case: &Case<'_>) -> bool {
 fn no_users(case: &Case<'_>) -> Option<Finding> {
     let needs = match case.plan.general.auth_type {
         AuthType::Any | AuthType::Ldap | AuthType::Pam => false,
+        AuthType::Key | AuthType::Jwt | AuthType::OAuth => false,
         AuthType::Trust
         | AuthType::Plain
         | AuthType::Md5

@@ -1,0 +1,78 @@
+//! Login by a key or a token: how it comes is `auth`'s, whether it is good is the keeper's.
+
+use plimsoll_auth::{Bearer, BearerAsk, BearerLogin, BearerReply};
+use plimsoll_types::{Cause, Secret};
+use plimsoll_wire::{HEADER_BYTES, encode};
+
+use super::{End, Login};
+use crate::entry::Peer;
+use crate::keeper::{Counted, Proof};
+
+impl Login {
+    /// Has the client hand over a key or a token, and asks whose it is.
+    pub(super) async fn identify(&mut self, bearer: Bearer) -> Result<Counted, End> {
+        // Before the secret is asked for: afterwards it would have been overheard.
+        if !self.is_private() {
+            return Err(End::Refused(Cause::BearerNeedsTls { method: bearer.as_str() }));
+        }
+        let Some(keeper) = self.hub.keeper.clone() else {
+            tracing::error!("{}login by {} without identity_store", self.log_prefix(), bearer.as_str());
+            return Err(End::Refused(Cause::NoIdentities));
+        };
+        let (mut dialogue, ask) = BearerLogin::start(bearer);
+        let mut reply = BearerReply::Ask(ask);
+        loop {
+            reply = match reply {
+                BearerReply::Ask(ask) => {
+                    match ask {
+                        BearerAsk::Cleartext => encode::authentication_cleartext(&mut self.pending),
+                        BearerAsk::Sasl => encode::authentication_sasl_bearer(&mut self.pending),
+                        BearerAsk::SaslContinue(data) => {
+                            encode::authentication_sasl_continue(&mut self.pending, &data);
+                        }
+                    }
+                    self.flush().await?;
+                    let message = self.answer().await?;
+                    dialogue.handle_message(&message.expose()[HEADER_BYTES..])
+                }
+                BearerReply::Present(secret) => {
+                    let proving = keeper.admit(self.proof(bearer, secret));
+                    match proving.await.and_then(|proved| self.hub.census.enter(proved)) {
+                        Ok(counted) => return Ok(counted),
+                        Err(cause) => dialogue.handle_refused(cause, keeper.discovery().as_deref()),
+                    }
+                }
+                BearerReply::Discover => {
+                    dialogue.handle_refused(Cause::SaslFailed, keeper.discovery().as_deref())
+                }
+                BearerReply::Refuse { cause, log } => {
+                    if let Some(log) = log {
+                        tracing::error!("{}{log}", self.log_prefix());
+                    }
+                    return Err(End::Refused(cause));
+                }
+            };
+        }
+    }
+
+    fn proof(&self, bearer: Bearer, secret: Secret) -> Proof {
+        let from = match &self.peer {
+            Peer::Tcp(addr) => Some(addr.ip().to_canonical()),
+            Peer::Unix { .. } => None,
+        };
+        Proof { bearer, secret, database: self.database.clone(), user: self.user.clone(), from }
+    }
+
+    /// Whether nobody overhears what the client sends: it is encrypted, or does not leave this machine.
+    fn is_private(&self) -> bool {
+        self.secured.is_some()
+            || match (&self.peer, &self.local) {
+                // With the PROXY protocol the peer is whoever the balancer says; then both ends have to be here.
+                (Peer::Tcp(peer), Peer::Tcp(local)) => {
+                    peer.ip().to_canonical().is_loopback() && local.ip().to_canonical().is_loopback()
+                }
+                (Peer::Unix { .. }, _) => true,
+                (Peer::Tcp(_), Peer::Unix { .. }) => false,
+            }
+    }
+}
