@@ -10,8 +10,9 @@ use plimsoll_ledger::snapshot::{Reason, Snapshot};
 use plimsoll_pool::{CapOf, CapView};
 use plimsoll_proxy::{
     AdmissionView, ClientView, Control, ControlError, DatabaseView, DeedView, Figures, FoundView, HoldView,
-    HouseView, KeyView, LifeView, ListsView, PoolView, ReleaseAsk, Released, Reloaded, ServerView, Shutdown,
-    SiteView, SpillView, StatsView, StoreView, TargetView, TrendView, VisitorView, WaiterView,
+    HouseView, KeyView, LifeView, ListsView, PoolView, ProvedView, ReleaseAsk, Released, Reloaded,
+    ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView, TargetView, TrendView, VisitorView,
+    WaiterView,
 };
 
 /// A host name of a server.
@@ -93,6 +94,7 @@ pooler! {
     fn holds(&self) -> Vec<HoldView>;
     fn waiters(&self) -> Vec<WaiterView>;
     fn sites(&self) -> Vec<SiteView>;
+    fn identities(&self) -> Vec<ProvedView>;
     fn spills(&self) -> Vec<SpillView>;
     fn spill_store(&self) -> StoreView;
     fn history(&self) -> Vec<HoldView>;

@@ -10,6 +10,7 @@ mod databases;
 mod dns;
 mod fds;
 mod holds;
+mod identities;
 mod lists;
 mod memory;
 mod peers;
@@ -143,6 +144,7 @@ pub(crate) const LEDGER_SHOWS: &[Show] = &[
     Show { name: "pool_keys", columns: targets::POOL_KEYS, appended: &[], rows: targets::key_rows },
     Show { name: "pins", columns: holds::PINS, appended: &[], rows: holds::pin_rows },
     Show { name: "sites", columns: sites::SITES, appended: &[], rows: sites::site_rows },
+    Show { name: "identities", columns: identities::COLUMNS, appended: &[], rows: identities::rows },
     Show { name: "spill_store", columns: spills::STORE, appended: &[], rows: spills::store_rows },
     Show { name: "spills", columns: spills::SPILLS, appended: &[], rows: spills::rows },
     Show { name: "targets", columns: targets::TARGETS, appended: &[], rows: targets::target_rows },

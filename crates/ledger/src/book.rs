@@ -14,7 +14,7 @@ use plimsoll_types::{HoldId, Moment, PoolId};
 pub use deeds::{DEEDS_MAX, Deed, What};
 pub use flow::Need;
 pub use histogram::Histogram;
-pub use history::{HISTORY_MAX, How, Past, Who};
+pub use history::{HISTORY_MAX, How, Identified, Past, Who};
 pub use site::{FLOOR_MINUTES, Site};
 pub use verdict::{Level, Rule, Thresholds, Verdict};
 

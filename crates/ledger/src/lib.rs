@@ -17,8 +17,8 @@ mod trend;
 
 pub use book::{
     APPLICATION_BYTES_MAX, Book, BookEvent, DEEDS_MAX, Deed, FLOOR_MINUTES, HISTORY_MAX, Histogram, How,
-    Level, Live, Need, Owner, Past, Pressure, Rule, SITES_MAX, Site, Thresholds, Verdict, What, Who,
-    is_own_words, is_sleeping,
+    Identified, Level, Live, Need, Owner, Past, Pressure, Rule, SITES_MAX, Site, Thresholds, Verdict, What,
+    Who, is_own_words, is_sleeping,
 };
 pub use holds::{
     Ended, Hear, HoldCopy, HoldState, Kept, Opening, Progress, Provenance, Record, Said, SaidKind, Text,

@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 use plimsoll_config::Plan;
-use plimsoll_ledger::Record;
+use plimsoll_ledger::{Identified, Record};
 use plimsoll_pool::Grant;
 use plimsoll_session::{Params, Settings};
 use plimsoll_types::{Cause, ClientId, HoldId, Moment, SlotId};
@@ -240,6 +240,16 @@ impl ClientEntry {
             }
             Some(_) | None => usual,
         }
+    }
+
+    /// Who it has proved to be, for the ledger.
+    pub(crate) fn identified(&self) -> Option<Box<Identified>> {
+        let proved = &self.proved.as_ref()?.proved;
+        Some(Box::new(Identified {
+            organisation: proved.organisation.as_ref().into(),
+            name: proved.name.as_ref().into(),
+            key_id: proved.key_id.as_deref().map(Into::into),
+        }))
     }
 
     /// Counts a hold that is over; how many there were. Only the client's own task calls this.

@@ -155,6 +155,7 @@ pub(crate) fn who_of(entry: &ClientEntry, server: &ServerEntry, application: Str
         host: entry.peer.addr(),
         port: entry.peer.port(),
         application,
+        identified: entry.identified(),
         remote_pid: entry.peer.pid(),
         ptr: entry.ptr(),
         server_ptr: server.ptr(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_ledger::text::{self, Tags};
-use plimsoll_ledger::{Kept, Text};
+use plimsoll_ledger::{Identified, Kept, Text};
 use plimsoll_types::{Pins, PoolMode};
 
 use crate::entry::Peer;
@@ -111,6 +111,8 @@ pub struct WhoView {
     pub remote_pid: u32,
     /// Subject of its TLS certificate.
     pub tls_subject: Option<String>,
+    /// Who it has proved to be by a key or a token.
+    pub identified: Option<Box<Identified>>,
 }
 
 /// A hold: `SHOW HOLDS`, `SHOW HISTORY`.

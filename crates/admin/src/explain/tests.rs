@@ -221,6 +221,7 @@ fn hold(application: &str, database: &str, role: &str, server: u64) -> HoldView 
             application: application.to_string(),
             remote_pid: 0,
             tls_subject: None,
+            identified: None,
         },
         role: role.into(),
         server,

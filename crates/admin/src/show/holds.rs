@@ -22,7 +22,7 @@ fn some(text: &str) -> Cell {
     (!text.is_empty()).then(|| text.to_string())
 }
 
-const WHO: usize = 9;
+const WHO: usize = 12;
 
 /// The columns of [`who`].
 pub(super) const C: [Column; WHO] = [
@@ -35,12 +35,15 @@ pub(super) const C: [Column; WHO] = [
     int("port"),
     int("remote_pid"),
     text("tls_subject"),
+    text("organisation"),
+    text("identity"),
+    text("key_id"),
 ];
 
 /// Columns of which some say who: `[those before them] those behind them`.
 macro_rules! who_and {
     ([$($before:expr),*] $($after:expr),* $(,)?) => {
-        &[$($before,)* C[0], C[1], C[2], C[3], C[4], C[5], C[6], C[7], C[8], $($after),*]
+        &[$($before,)* C[0], C[1], C[2], C[3], C[4], C[5], C[6], C[7], C[8], C[9], C[10], C[11], $($after),*]
     };
 }
 pub(super) use who_and;
@@ -56,6 +59,9 @@ pub(super) fn who(who: &WhoView) -> [Cell; WHO] {
         cell(who.port),
         cell(who.remote_pid),
         who.tls_subject.clone(),
+        who.identified.as_ref().map(|who| who.organisation.to_string()),
+        who.identified.as_ref().map(|who| who.name.to_string()),
+        who.identified.as_ref().and_then(|who| who.key_id.as_deref().map(str::to_string)),
     ]
 }
 

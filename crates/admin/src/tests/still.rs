@@ -10,8 +10,8 @@ use plimsoll_ledger::snapshot::{Head, Reason, Recorded, SiteState, Snapshot, Wal
 use plimsoll_pool::{Admission, CapOf, CapView, Obstacle, PoolCounts, SlotState};
 use plimsoll_proxy::{
     AdmissionView, ClientState, ClientView, ControlError, DatabaseView, DeedView, Figures, FoundView,
-    HoldView, HouseView, KeyView, LifeView, ListsView, NeedView, PoolView, ReleaseAsk, Released, Reloaded,
-    ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView, TargetView, Totals, TrendView,
+    HoldView, HouseView, KeyView, LifeView, ListsView, NeedView, PoolView, ProvedView, ReleaseAsk, Released,
+    Reloaded, ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView, TargetView, Totals, TrendView,
     VisitorView, WaiterView,
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
@@ -298,6 +298,10 @@ impl Pooler for Still {
             dns_names: 9,
             dns_pending: 1,
         }
+    }
+
+    fn identities(&self) -> Vec<ProvedView> {
+        Vec::new()
     }
 
     fn spills(&self) -> Vec<SpillView> {

@@ -39,6 +39,17 @@ impl How {
     }
 }
 
+/// Who somebody has proved to be by a key or a token: not claimed, like an application's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identified {
+    /// Name of the organisation.
+    pub organisation: Box<str>,
+    /// Name of the application, or login of the person.
+    pub name: Box<str>,
+    /// Which of its keys; `None`: by a token that was had without one.
+    pub key_id: Option<Box<str>>,
+}
+
 /// Who held it, for later: the client may be gone. Filled in by the caller, who knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Who {
@@ -54,6 +65,8 @@ pub struct Who {
     pub port: u16,
     /// application_name, as claimed.
     pub application: String,
+    /// Who it has proved to be.
+    pub identified: Option<Box<Identified>>,
     /// Process id of the peer, 0 when it is not known.
     pub remote_pid: u32,
     /// Number that stands for the client in log lines.

@@ -31,6 +31,7 @@ pub(super) fn who(hub: &Hub, client: &ClientEntry) -> WhoView {
         application: escaped(&application_of(hub, client)),
         remote_pid: client.peer.pid(),
         tls_subject: client.tls.as_ref().and_then(|tls| tls.subject.as_deref().map(escaped)),
+        identified: client.identified(),
     }
 }
 
@@ -142,6 +143,7 @@ fn nobody(server: &ServerEntry) -> WhoView {
         application: String::new(),
         remote_pid: 0,
         tls_subject: None,
+        identified: None,
     }
 }
 
@@ -191,6 +193,7 @@ pub(super) fn past_view(past: &Past, plan: &Plan, now: Moment) -> HoldView {
         application: escaped(&known.application),
         remote_pid: known.remote_pid,
         tls_subject: None,
+        identified: known.identified.clone(),
     };
     HoldView {
         role: known.role.as_str().into(),
