@@ -141,7 +141,13 @@ mod tests {
 
     #[test]
     fn nothing_else_is_one() {
-        for text in ["", "app_", "app_00000000z8zzzzzzzzzzzzzzz", "app_00000000Z8zzzzzzzzzzzzzzzz", "app_../../../../../../etc/pass"] {
+        for text in [
+            "",
+            "app_",
+            "app_00000000z8zzzzzzzzzzzzzzz",
+            "app_00000000Z8zzzzzzzzzzzzzzzz",
+            "app_../../../../../../etc/pass",
+        ] {
             assert_eq!(Id::parse_any(text), None, "{text}");
         }
     }

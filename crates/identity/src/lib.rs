@@ -6,14 +6,18 @@
 //! |---|---|
 //! | `model` | the nouns, as they are stored and as the API shows them |
 //! | `id` | their names: a prefix, a time, chance |
+//! | `key` | the text of keys: minted, read, compared |
 //!
 //! What decides (`model`, `id`) reads no clock and draws no number: both come in as arguments.
 
+mod base62;
 mod id;
+pub mod key;
 mod model;
 
 pub use id::{Id, IdFault, Kind};
+pub use key::{Key, KeyFault, ParsedKey};
 pub use model::{
-    AppData, Application, Audit, Credential, CredentialData, CredentialKind, DataSet, DataSetData, Grant, GrantData,
-    Limits, Meta, OrgData, Organisation, Party, Scope, State, Subject, User, UserData,
+    AppData, Application, Audit, Credential, CredentialData, CredentialKind, DataSet, DataSetData, Grant,
+    GrantData, Limits, Meta, OrgData, Organisation, Party, Scope, State, Subject, User, UserData,
 };
