@@ -7,6 +7,8 @@
 //! | `model` | the nouns, as they are stored and as the API shows them |
 //! | `id` | their names: a prefix, a time, chance |
 //! | `key` | the text of keys: minted, read, compared |
+//! | `password` | passwords of people |
+//! | `token` | tokens of our own and of others: signed, verified, revoked; what OAuth has around them |
 //!
 //! What decides (`model`, `id`) reads no clock and draws no number: both come in as arguments.
 
@@ -14,6 +16,8 @@ mod base62;
 mod id;
 pub mod key;
 mod model;
+pub mod password;
+pub mod token;
 
 pub use id::{Id, IdFault, Kind};
 pub use key::{Key, KeyFault, ParsedKey};
