@@ -19,7 +19,7 @@ pub(crate) use fields::{
 };
 pub(crate) use filters::{GrantFilter, KeyFilter, OfOrg, OrgFilter, State};
 pub(crate) use values::Expires;
-use values::overlap;
+use values::{overlap, parse_expires};
 
 /// How many of a list are shown when it is not told.
 const LIST_LIMIT: &str = "50";
@@ -102,7 +102,7 @@ pub enum UserVerb {
     #[command(flatten)]
     Common(Verb<OfOrg, UserMade, UserFields>),
     /// Set the password: it is asked for without being shown, or read from standard input
-    Password(OneArgs),
+    Password(PasswordArgs),
 }
 
 /// What can be done with keys.
@@ -184,6 +184,16 @@ pub struct CutArgs {
     pub(crate) yes: bool,
 }
 
+/// Of `user password`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct PasswordArgs {
+    #[command(flatten)]
+    pub(crate) cut: CutArgs,
+    /// Take the password away: nobody can sign in as the user
+    #[arg(long)]
+    pub(crate) remove: bool,
+}
+
 /// Of `create`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct MakeArgs<C: Args> {
@@ -213,6 +223,9 @@ pub struct RotateArgs {
     /// How long the old one stays good: 0, 90s, 15min, 1h, 2d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = overlap)]
     pub(crate) overlap: Duration,
+    /// When the new one ends: 90d, 2026-12-31, never [default: after as long a life as the old one's]
+    #[arg(long, value_name = "WHEN", value_parser = parse_expires)]
+    pub(crate) expires: Option<Expires>,
     /// Print the new key alone
     #[arg(long, conflicts_with = "json")]
     pub(crate) quiet: bool,
@@ -250,14 +263,11 @@ pub struct AuditArgs {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizeArgs {
     /// Who: an application
-    #[arg(long, value_name = "APP", group = "whom", required_unless_present_any = ["user", "key_id"])]
+    #[arg(long, value_name = "APP", group = "whom", required_unless_present = "user")]
     pub(crate) app: Option<String>,
     /// Who: a user
     #[arg(long, value_name = "USER", group = "whom")]
     pub(crate) user: Option<String>,
-    /// Who: the application of this key
-    #[arg(long, value_name = "KEYID", group = "whom")]
-    pub(crate) key_id: Option<String>,
     /// On which data set
     #[arg(long, value_name = "DATASET")]
     pub(crate) dataset: String,

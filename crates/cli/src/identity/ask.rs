@@ -23,12 +23,11 @@ pub(crate) enum Verdict {
 /// There is no decision.
 pub(crate) fn authorize(args: &AuthorizeArgs, ways: Ways<'_>) -> Result<Verdict, Fault> {
     let mut desk = ways.desk(&args.api)?;
-    let (field, whom) = match (&args.app, &args.user, &args.key_id) {
-        (Some(app), ..) => ("application", desk.id(Noun::App, app)?),
-        (None, Some(user), _) => ("user", desk.id(Noun::User, user)?),
-        (None, None, Some(key)) => ("key", desk.id(Noun::Key, key)?),
-        (None, None, None) => {
-            return Err(Fault::Usage("name who is asked about: --app, --user or --key-id".to_string()));
+    let (field, whom) = match (&args.app, &args.user) {
+        (Some(app), _) => ("application", desk.id(Noun::App, app)?),
+        (None, Some(user)) => ("user", desk.id(Noun::User, user)?),
+        (None, None) => {
+            return Err(Fault::Usage("name who is asked about: --app or --user".to_string()));
         }
     };
     let dataset = desk.id(Noun::Dataset, &args.dataset)?;
@@ -77,9 +76,10 @@ pub(crate) fn status(args: &StatusArgs, ways: Ways<'_>) -> Result<(), Fault> {
     let nouns = [Noun::Org, Noun::Dataset, Noun::User, Noun::App, Noun::Key, Noun::Grant];
     let mut counts = Vec::new();
     for noun in nouns {
-        counts.push((noun, desk.count(noun, &Query::new())?));
+        counts.extend(allowed(desk.count(noun, &Query::new()))?.map(|count| (noun, count)));
     }
-    let (newest, _) = desk.page("/v1/audit", &Query::new(), None, 1)?;
+    let newest = allowed(desk.page("/v1/audit", &Query::new(), None, 1))?;
+    let newest = newest.map(|(items, _)| items).unwrap_or_default();
     if args.api.json {
         let mut status = Map::from_iter([("api".to_string(), Value::from(desk.url()))]);
         for (noun, count) in &counts {
@@ -96,6 +96,15 @@ pub(crate) fn status(args: &StatusArgs, ways: Ways<'_>) -> Result<(), Fault> {
     });
     lines.extend(newest.first().map(|entry| last_change(entry, &mut desk)));
     print(&lines)
+}
+
+/// What an administrator of one organisation may not see is left out.
+fn allowed<T>(result: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Fault::Problem(problem)) if problem.status == 403 => Ok(None),
+        Err(fault) => Err(fault),
+    }
 }
 
 fn last_change(entry: &Value, desk: &mut Desk) -> String {

@@ -53,13 +53,6 @@ impl Method {
         }
     }
 
-    /// Whether a second time does nothing more (RFC 9110, section 9.2.2).
-    fn is_repeatable(self) -> bool {
-        match self {
-            Method::Get | Method::Put | Method::Delete => true,
-            Method::Post => false,
-        }
-    }
 }
 
 /// A request, less what every request has.
@@ -74,6 +67,16 @@ pub(crate) struct Request<'a> {
     pub(crate) once: Option<&'a str>,
     /// JSON.
     pub(crate) body: Option<String>,
+}
+
+impl Request<'_> {
+    /// Whether a second time does nothing more (RFC 9110, section 9.2.2).
+    fn is_repeatable(&self) -> bool {
+        match self.method {
+            Method::Get | Method::Put | Method::Delete => true,
+            Method::Post => self.once.is_some(),
+        }
+    }
 }
 
 /// Who asks.
@@ -102,7 +105,7 @@ impl Client {
     /// # Errors
     /// There is none.
     pub(crate) fn send(&mut self, request: &Request<'_>) -> Result<Answer, Fault> {
-        if let Some(mut conn) = self.kept.take().filter(|_| request.method.is_repeatable())
+        if let Some(mut conn) = self.kept.take().filter(|_| request.is_repeatable())
             && let Ok(answer) = self.exchange(&mut conn, request)
         {
             self.keep(conn, &answer);

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::args::{KeyMade, KeyVerb, MakeArgs, OneArgs, RotateArgs, UserVerb};
+use super::args::{KeyMade, KeyVerb, MakeArgs, PasswordArgs, RotateArgs, UserVerb};
 use super::choose::Choose;
 use super::cut::{Assent, Cut, confirm, titled, words};
-use super::desk::{Desk, id_of, path_of};
+use super::desk::{id_of, path_of};
 use super::fault::Fault;
 use super::hidden;
 use super::http::{Method, Request};
 use super::noun::Noun;
-use super::tend::{self, Ways, print, print_one, tell};
+use super::tend::{self, Ways, objects, print, print_one, tell};
 
 /// The field of a key's whole text, in the one answer that has it.
 const WHOLE: &str = "key";
@@ -46,19 +46,12 @@ pub(crate) fn tend_users(verb: &UserVerb, ways: Ways<'_>) -> Result<(), Fault> {
 fn create(args: &MakeArgs<KeyMade>, ways: Ways<'_>) -> Result<(), Fault> {
     let mut desk = ways.desk(&args.api)?;
     let body = Value::Object(args.fields.chosen(&mut desk)?);
-    let item = send(&mut desk, Noun::Key.path(), &body)?;
+    let item = desk.post(Noun::Key.path(), &body)?;
     if args.quiet {
         return quietly(&item);
     }
     tell_of(&item);
     print_one(Noun::Key, &item, &mut desk, &args.api)
-}
-
-/// Not with an Idempotency-Key: the answer would have to be kept somewhere, and there is a secret in it.
-fn send(desk: &mut Desk, path: &str, body: &Value) -> Result<Value, Fault> {
-    let body = Some(body.to_string());
-    let request = Request { method: Method::Post, path, if_match: None, once: None, body };
-    Ok(desk.send(&request)?.item)
 }
 
 /// The key alone; of a credential without a secret of ours, its id.
@@ -85,13 +78,18 @@ fn rotate(args: &RotateArgs, ways: Ways<'_>) -> Result<(), Fault> {
     let api = &args.cut.one.api;
     let mut desk = ways.desk(api)?;
     let id = desk.id(Noun::Key, &args.cut.one.which)?;
+    let found = desk.find(Noun::Key, &id)?;
     if args.overlap.is_zero() && !args.cut.yes {
-        let found = desk.find(Noun::Key, &id)?;
         let words = words(&mut desk, Cut::Replace, Noun::Key, &found.item)?;
         confirm(Assent::Asked, &words)?;
     }
     let path = format!("{}/rotate", path_of(Noun::Key, &id));
-    let item = send(&mut desk, &path, &json!({ "overlap_seconds": args.overlap.as_secs() }))?;
+    let expires = match &args.expires {
+        Some(expires) => expires.value(desk.now, &desk.clock.zone)?,
+        None => as_long(&found.item, desk.now.as_millisecond()),
+    };
+    let body = json!({ "overlap_seconds": args.overlap.as_secs(), "expires_ms": expires });
+    let item = desk.post(&path, &body)?;
     if args.quiet {
         return quietly(&item);
     }
@@ -99,18 +97,38 @@ fn rotate(args: &RotateArgs, ways: Ways<'_>) -> Result<(), Fault> {
     print_one(Noun::Key, &item, &mut desk, api)
 }
 
-fn password(args: &OneArgs, ways: Ways<'_>) -> Result<(), Fault> {
-    let mut desk = ways.desk(&args.api)?;
-    let id = desk.id(Noun::User, &args.which)?;
+/// The end of a key that lives as long as an old one was to live; a key without end has one without end after it.
+fn as_long(old: &Value, now_ms: i64) -> Value {
+    let time = |name: &str| old.get(name).and_then(Value::as_i64);
+    match (time("created_ms"), time("expires_ms")) {
+        (Some(created), Some(expires)) => Value::from(now_ms.saturating_add(expires.saturating_sub(created))),
+        _ => Value::Null,
+    }
+}
+
+fn password(args: &PasswordArgs, ways: Ways<'_>) -> Result<(), Fault> {
+    let api = &args.cut.one.api;
+    let mut desk = ways.desk(api)?;
+    let id = desk.id(Noun::User, &args.cut.one.which)?;
     // Who it is for is known before anything is typed.
     let found = desk.find(Noun::User, &id)?;
     let title = titled(Noun::User, &found.item);
-    let password = hidden::new_password(&title)?;
     let path = format!("{}/password", path_of(Noun::User, &id));
-    let body = Some(json!({ "password": password.expose_text().unwrap_or_default() }).to_string());
-    desk.send(&Request { method: Method::Put, path: &path, if_match: None, once: None, body })?;
-    match args.api.json {
-        true => print(&[json!({ "id": id, "done": "password set" }).to_string()]),
-        false => print(&[format!("{title} has a new password")]),
+    let (method, body, told) = match args.remove {
+        true => {
+            let words = format!("this takes the password of {title} away: nobody can sign in as this user");
+            confirm(Assent::of(args.cut.yes), &words)?;
+            (Method::Delete, None, "has no password any more")
+        }
+        false => {
+            let password = hidden::new_password(&title)?;
+            let body = json!({ "password": password.expose_text().unwrap_or_default() }).to_string();
+            (Method::Put, Some(body), "has a new password")
+        }
+    };
+    desk.send(&Request { method, path: &path, if_match: None, once: None, body })?;
+    match api.json {
+        true => print(&objects(&[json!({ "id": id, "done": told })])),
+        false => print(&[format!("{title} {told}")]),
     }
 }
