@@ -43,10 +43,11 @@ impl Cut {
 pub(crate) fn titled(noun: Noun, item: &Value) -> String {
     let id = id_of(noun, item);
     let name = noun.name_field().and_then(|field| item.get(field)?.as_str()).unwrap_or_default();
-    match name {
+    let title = match name {
         "" => format!("{} {id}", noun.one()),
         name => format!("{} {name:?} ({id})", noun.one()),
-    }
+    };
+    harmless(&title).into_owned()
 }
 
 /// What will happen, in a sentence.

@@ -52,7 +52,6 @@ impl Method {
             Method::Delete => "DELETE",
         }
     }
-
 }
 
 /// A request, less what every request has.

@@ -340,5 +340,5 @@ fn remove(
         ]);
         return print(&objects(&[Value::Object(done)]));
     }
-    print(&[crate::text::harmless(&format!("{} {told}", titled(noun, &found.item))).into_owned()])
+    print(&[format!("{} {told}", titled(noun, &found.item))])
 }
