@@ -6,14 +6,27 @@
 //! |---|---|
 //! | `model` | the nouns, as they are stored and as the API shows them |
 //! | `id` | their names: a prefix, a time, chance |
+//! | `rules` | who may do what, and which organisations may have the same login role |
+//! | `store` | where it is kept, with its audit log: SQLite or PostgreSQL |
 //!
-//! What decides (`model`, `id`) reads no clock and draws no number: both come in as arguments.
+//! What decides (`model`, `id`, `rules`) reads no clock and draws no number: both come in as arguments.
 
 mod id;
 mod model;
+mod rules;
+mod store;
 
 pub use id::{Id, IdFault, Kind};
 pub use model::{
     AppData, Application, Audit, Credential, CredentialData, CredentialKind, DataSet, DataSetData, Grant,
     GrantData, Limits, Meta, OrgData, Organisation, Party, Scope, State, Subject, User, UserData,
+};
+pub use rules::{
+    Allowed, Ask, Decision, Reason, RoleConflict, RoleUse, Unusable, credential_good, decide, grant_good,
+    role_conflict, subject_good,
+};
+pub use store::{
+    AppFilter, AuditFilter, Create, CredentialFilter, DataSetFilter, GrantFact, GrantFilter, Holder,
+    KeyFacts, Listed, OrgFilter, Page, Put, Store, StoreFault, StoreOptions, SubjectFacts, Thing, UserFilter,
+    Who,
 };

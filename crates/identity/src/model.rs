@@ -43,7 +43,7 @@ pub struct OrgData {
 }
 
 /// Who owns data sets, users and applications.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Organisation {
     /// Its id.
     pub id: Id,
@@ -74,7 +74,7 @@ pub struct DataSetData {
 }
 
 /// A database of a target, or a part of one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DataSet {
     /// Its id.
     pub id: Id,
@@ -103,7 +103,7 @@ pub struct UserData {
 }
 
 /// A person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct User {
     /// Its id.
     pub id: Id,
@@ -148,7 +148,7 @@ pub struct AppData {
 }
 
 /// A piece of software.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Application {
     /// Its id.
     pub id: Id,
@@ -212,7 +212,7 @@ pub struct CredentialData {
 }
 
 /// A credential of an application.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Credential {
     /// The public part: 16 characters of base62.
     pub key_id: String,
@@ -287,7 +287,7 @@ fn all_actions() -> Vec<String> {
 }
 
 /// A right of an application or a user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Grant {
     /// Its id.
     pub id: Id,

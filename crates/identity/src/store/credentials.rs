@@ -1,0 +1,207 @@
+//! Credentials.
+
+use super::cells::{Cells, Column, Value};
+use super::noun::{Noun, Words, stays};
+use super::read::Conditions;
+use super::{Listed, Page, Store, StoreFault, Who, check};
+use crate::id::{Id, Kind};
+use crate::model::{Application, Credential, CredentialData, Meta, State};
+
+/// Which credentials.
+#[derive(Clone, Debug, Default)]
+pub struct CredentialFilter {
+    /// Of this application.
+    pub app: Option<Id>,
+    /// Of applications of this organisation.
+    pub org: Option<Id>,
+    /// In this state.
+    pub state: Option<State>,
+}
+
+impl Noun for Credential {
+    type Data = CredentialData;
+
+    const WORDS: Words = Words {
+        audit: "key",
+        people: "credential",
+        table: "plimsoll_credentials",
+        key: "key_id",
+        twice: "there is a credential of that key id",
+        columns: &[
+            "app",
+            "kind",
+            "env",
+            "name",
+            "public_part",
+            "scopes",
+            "expires_ms",
+            "state",
+            "used_ms",
+            "used_from",
+        ],
+    };
+
+    fn read(cells: &mut Cells<'_>) -> Result<Credential, sqlx::Error> {
+        let key_id = cells.text()?;
+        let meta = cells.meta()?;
+        let data = CredentialData {
+            app: cells.id(Kind::App)?,
+            kind: cells.json()?,
+            env: cells.text()?,
+            name: cells.text()?,
+            public: cells.text()?,
+            scopes: cells.json()?,
+            expires_ms: cells.maybe_number()?,
+            state: cells.state()?,
+        };
+        Ok(Credential { key_id, data, used_ms: cells.maybe_number()?, used_from: cells.maybe_text()?, meta })
+    }
+
+    fn key(&self) -> &str {
+        &self.key_id
+    }
+
+    fn data(&self) -> &CredentialData {
+        &self.data
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn state(data: &CredentialData) -> State {
+        data.state
+    }
+
+    fn chosen(data: &CredentialData) -> Vec<Column> {
+        vec![
+            ("app", Value::id(&data.app)),
+            ("kind", Value::json(&data.kind)),
+            ("env", Value::Text(data.env.clone())),
+            ("name", Value::Text(data.name.clone())),
+            ("public_part", Value::Text(data.public.clone())),
+            ("scopes", Value::json(&data.scopes)),
+            ("expires_ms", Value::MaybeNumber(data.expires_ms)),
+            ("state", Value::state(data.state)),
+        ]
+    }
+
+    fn check_stays(old: &CredentialData, new: &CredentialData) -> Result<(), StoreFault> {
+        stays("app", &old.app, &new.app)?;
+        stays("kind", &old.kind, &new.kind)?;
+        stays("env", &old.env, &new.env)?;
+        stays("public", &old.public, &new.public)
+    }
+}
+
+impl Store {
+    /// Makes a credential. Of a key comes the SHA-256 of its secret with it, of others nothing.
+    ///
+    /// # Errors
+    /// `Invalid`, `Conflict` (the key id is taken, the application is revoked), `Down`.
+    pub async fn create_credential(
+        &self,
+        key_id: &str,
+        data: CredentialData,
+        secret_sha256: Option<[u8; 32]>,
+        who: Who<'_>,
+    ) -> Result<Credential, StoreFault> {
+        check::credential(key_id, &data, secret_sha256.as_ref())?;
+        let mut write = self.write(who).await?;
+        let app = write.find::<Application>(data.app.as_str()).await?.ok_or_else(|| StoreFault::Invalid {
+            field: "app",
+            why: "there is no such application".to_owned(),
+        })?;
+        if app.data.state == State::Revoked {
+            return Err(StoreFault::Conflict { why: "the application is revoked".to_owned() });
+        }
+        let more = vec![
+            ("org", Value::id(&app.data.org)),
+            ("secret_sha256", Value::MaybeBytes(secret_sha256.map(|hash| hash.to_vec()))),
+        ];
+        let credential = write.insert(key_id, &data, more).await?;
+        write.commit().await?;
+        Ok(credential)
+    }
+
+    /// A credential.
+    ///
+    /// # Errors
+    /// `Missing`, `Down`.
+    pub async fn credential(&self, key_id: &str) -> Result<Credential, StoreFault> {
+        check_known(key_id)?;
+        self.find(key_id).await
+    }
+
+    /// Changes a credential, if its version is the expected one.
+    ///
+    /// # Errors
+    /// `Missing`, `Stale`, `Invalid`, `Conflict` (it is revoked), `Down`.
+    pub async fn change_credential(
+        &self,
+        key_id: &str,
+        expect: Option<i64>,
+        data: CredentialData,
+        who: Who<'_>,
+    ) -> Result<Credential, StoreFault> {
+        check_known(key_id)?;
+        check::credential_data(&data)?;
+        let mut write = self.write(who).await?;
+        let old: Credential = write.current(key_id, expect).await?;
+        let credential = write.replace(old, &data).await?;
+        write.commit().await?;
+        Ok(credential)
+    }
+
+    /// Credentials, in the order of their key ids.
+    ///
+    /// # Errors
+    /// `Invalid` (the page), `Down`.
+    pub async fn credentials(
+        &self,
+        filter: CredentialFilter,
+        page: Page,
+    ) -> Result<Listed<Credential>, StoreFault> {
+        let app = filter.app.as_ref().map(Value::id);
+        let org = filter.org.as_ref().map(Value::id);
+        let start = Conditions::default();
+        let conditions = match app {
+            Some(_) => start.equals("app", app).also_equals("org", org),
+            None => start.equals("org", org),
+        };
+        self.list(conditions.equals("state", filter.state.map(Value::state)), page).await
+    }
+
+    /// Notes when and from where credentials were used last: key id, milliseconds since 1970, address. One
+    /// transaction, and no entry in the audit log. Older uses than the noted one, and unknown keys, are left out.
+    ///
+    /// # Errors
+    /// `Down`.
+    pub async fn note_used(&self, batch: &[(String, i64, String)]) -> Result<(), StoreFault> {
+        let mut batch: Vec<_> = batch.iter().filter(|(key_id, _, _)| check::is_key_id(key_id)).collect();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        // Everybody in the same order: two instances then do not wait for each other in a circle.
+        batch.sort_unstable();
+        let mut transaction = self.begin_write().await?;
+        for (key_id, at_ms, from) in batch {
+            let update = sqlx::query(
+                "UPDATE plimsoll_credentials SET used_ms = $1, used_from = $2 \
+                 WHERE key_id = $3 AND (used_ms IS NULL OR used_ms < $1)",
+            );
+            let from = check::printable(from);
+            update.bind(*at_ms).bind(from).bind(key_id.clone()).execute(&mut *transaction).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+}
+
+/// What is no key id at all is not asked for.
+fn check_known(key_id: &str) -> Result<(), StoreFault> {
+    if check::is_key_id(key_id) {
+        Ok(())
+    } else {
+        Err(StoreFault::Missing { what: Credential::WORDS.people })
+    }
+}
