@@ -8,15 +8,19 @@
 //! | `id` | their names: a prefix, a time, chance |
 //! | `rules` | who may do what, and which organisations may have the same login role |
 //! | `store` | where it is kept, with its audit log: SQLite or PostgreSQL |
+//! | `key` | the text of keys: minted, read, compared |
 //!
 //! What decides (`model`, `id`, `rules`) reads no clock and draws no number: both come in as arguments.
 
+mod base62;
 mod id;
+pub mod key;
 mod model;
 mod rules;
 mod store;
 
 pub use id::{Id, IdFault, Kind};
+pub use key::{Key, KeyFault, ParsedKey};
 pub use model::{
     AppData, Application, Audit, Credential, CredentialData, CredentialKind, DataSet, DataSetData, Grant,
     GrantData, Limits, Meta, OrgData, Organisation, Party, Scope, State, Subject, User, UserData,
