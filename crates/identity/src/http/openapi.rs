@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::answer::Answer;
 use super::route::{Gives, Media, Proof, Route, Verb};
+use super::{audit, authorize, keys, passwords, resource};
 
 /// Schemas, parameters, headers.
 const COMPONENTS: &str = include_str!("openapi/components.json");
@@ -44,7 +46,12 @@ pub fn document() -> Value {
 
 /// All routes, in the order of the description.
 pub(super) fn routes() -> Vec<Route> {
-    vec![
+    let mut all = resource::routes();
+    all.extend(keys::routes());
+    all.extend(passwords::routes());
+    all.extend(audit::routes());
+    all.extend(authorize::routes());
+    all.push(
         Route::new(Verb::Get, PATH, serve)
             .called("openapi", "This description")
             .proof(Proof::Nothing)
@@ -54,11 +61,12 @@ pub(super) fn routes() -> Vec<Route> {
                 media: Some(Media { kind: "application/json", schema: None }),
                 headers: &[],
             }),
-    ]
+    );
+    all
 }
 
-async fn serve() -> super::answer::Answer {
-    super::answer::Answer::ok(&document())
+async fn serve() -> Answer {
+    Answer::ok(&document())
 }
 
 fn operation(route: &Route) -> Value {
