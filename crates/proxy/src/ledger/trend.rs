@@ -7,7 +7,7 @@ use plimsoll_config::{Own, Plan};
 use plimsoll_ledger::{Caps, HoldCopy, Rise, Sight, SiteId, Subject, Trend};
 use plimsoll_types::{Moment, PoolId, TargetId};
 
-use super::site_text;
+use super::{site_text, voice};
 use crate::directory::{Purpose, pool_size};
 use crate::entry::{ServerEntry, TargetAddr};
 use crate::hub::Hub;
@@ -50,7 +50,7 @@ impl Sights {
         let caps = caps(hub, plan);
         let rises = hub.ledger.trends.lock().look(&caps, self.all, now);
         for rise in rises {
-            tracing::warn!("{}", warning(hub, plan, &rise));
+            voice::warn(plan.own.compat, &warning(hub, plan, &rise));
         }
     }
 }
