@@ -33,6 +33,7 @@ mod value;
 pub use diff::{carry, diff};
 pub use doubts::{Doubt, doubts};
 pub use http::HttpListen;
+pub use http::hosts::HttpHosts;
 pub use keepalive::Keepalive;
 pub use keys::set;
 pub use leak::{LeakAct, LeakKeys, LeakLimit, LeakPolicy};

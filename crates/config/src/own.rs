@@ -5,6 +5,7 @@ mod shown;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::hosts::HttpHosts;
 use crate::http::{self, HttpListen};
 use crate::leak::LeakAct;
 use crate::listeners::{self, ProxyListeners};
@@ -70,6 +71,8 @@ pub(crate) enum Field {
     Proxy,
     /// `off`, or addresses of this machine.
     Http,
+    /// Names of hosts, or `*`.
+    HttpHosts,
     /// A list of networks.
     Networks(fn(&mut Own) -> &mut Vec<Network>),
     /// `off`, `memory` or `disk`.
@@ -190,6 +193,7 @@ pub(crate) static KEYS: &[Key] = &[
     reload("snapshot_keep", "96", Field::Count(|own| &mut own.snapshot_keep, 1, SNAPSHOTS_MAX)),
     reload("log_spill_over", "16MiB", Field::Size(|own| &mut own.log_spill_over, 0, 1 << 46)),
     restart("http_listen", "127.0.0.1:6433; off with compat = pgbouncer", Field::Http),
+    reload("http_hosts", "none", Field::HttpHosts),
     reload(
         "metrics_applications_max",
         "100",
@@ -253,6 +257,7 @@ impl Key {
             }
             Field::Proxy => own.proxy_protocol = ProxyListeners::parse(text)?,
             Field::Http => own.http_listen = Some(HttpListen::parse(text)?),
+            Field::HttpHosts => own.http_hosts = HttpHosts::parse(text)?,
             Field::Networks(at) => *at(own) = network::list(text)?,
             Field::Spill => own.spill = spill(text)?,
             Field::LeakAct => own.leak.act = Some(leak_act(text)?),
@@ -304,6 +309,7 @@ impl Field {
             Field::CancelOnClientLoss => CANCEL_ON_CLIENT_LOSS.expected.to_string(),
             Field::Proxy => listeners::EXPECTED.to_string(),
             Field::Http => http::EXPECTED.to_string(),
+            Field::HttpHosts => http::hosts::EXPECTED.to_string(),
             Field::Networks(_) => network::EXPECTED.to_string(),
             Field::Spill => SPILL.expected.to_string(),
             Field::LeakAct => LEAK_ACT.expected.to_string(),
