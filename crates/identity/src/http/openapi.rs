@@ -20,6 +20,7 @@ pub fn document() -> Value {
         item[route.verb.as_str()] = operation(&route);
     }
     let mut components: Value = serde_json::from_str(COMPONENTS).unwrap_or_default();
+    add_wholes(&mut components["schemas"]);
     components["securitySchemes"] = json!({
         "bearer": {
             "type": "http",
@@ -41,6 +42,66 @@ pub fn document() -> Value {
         },
         "paths": paths,
         "components": components
+    })
+}
+
+/// Adds the schemas of what is answered: what was chosen, with an id and what the store knows of it, and pages of that.
+fn add_wholes(schemas: &mut Value) {
+    for (name, data, key, id) in [
+        ("Organisation", "OrgData", "id", "OrgId"),
+        ("DataSet", "DataSetData", "id", "DataSetId"),
+        ("User", "UserData", "id", "UserId"),
+        ("Application", "AppData", "id", "AppId"),
+        ("Grant", "GrantData", "id", "GrantId"),
+        ("Key", "KeyData", "key_id", "KeyId"),
+    ] {
+        let mut whole = schemas[data].clone();
+        let Some(properties) = whole["properties"].as_object_mut() else { continue };
+        properties.insert(key.to_owned(), reference(id));
+        for (known, schema) in [
+            ("created_ms", reference("TimeMs")),
+            ("changed_ms", reference("TimeMs")),
+            ("changed_by", json!({"type": "string", "description": "An id, `key KEYID`, or `init`."})),
+            ("version", json!({"type": "integer", "format": "int64", "minimum": 1})),
+        ] {
+            properties.insert(known.to_owned(), schema);
+        }
+        if name == "User" {
+            properties.insert("has_password".to_owned(), json!({ "type": "boolean" }));
+        }
+        let required: Vec<Value> = properties
+            .keys()
+            .filter(|property| !LEFT_OUT.contains(&property.as_str()))
+            .map(|property| json!(property))
+            .collect();
+        whole["required"] = json!(required);
+        if name == "Key" {
+            whole["properties"]["used_ms"] = reference("TimeMs");
+            whole["properties"]["used_from"] = json!({ "type": "string" });
+            let mut new = whole.clone();
+            new["properties"]["key"] = json!({"type": "string", "description": "The whole key."});
+            schemas["NewKey"] = new;
+        }
+        schemas[name] = whole;
+        schemas[format!("{name}Page")] = page(name);
+    }
+    schemas["AuditPage"] = page("Audit");
+}
+
+/// What is left out of an answer when there is nothing.
+const LEFT_OUT: [&str; 2] = ["schema", "expires_ms"];
+
+fn page(of: &str) -> Value {
+    json!({
+        "type": "object",
+        "required": ["items", "next"],
+        "properties": {
+            "items": { "type": "array", "items": reference(of) },
+            "next": {
+                "type": ["string", "null"],
+                "description": "What to ask for next (`after`); nothing: this was the end."
+            }
+        }
     })
 }
 
