@@ -188,3 +188,6 @@ fn sqlite_url(path: &Path) -> String {
     }
     url
 }
+
+#[cfg(test)]
+mod tests;
