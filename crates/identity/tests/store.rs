@@ -5,40 +5,9 @@
 mod house;
 
 use house::*;
-use plimsoll_identity::{
-    AppFilter, AuditFilter, CredentialFilter, CredentialKind, DataSetFilter, GrantFilter, Holder, Id, Kind,
-    OrgData, OrgFilter, Page, Put, Scope, State, Store, StoreFault, UserFilter, Who,
-};
+use plimsoll_identity::{CredentialKind, Holder, Id, Kind, OrgData, Rotation, Scope, State, StoreFault, Who};
 
 const LATER: Who<'static> = Who { actor: "key K000000000000001", from: "192.0.2.1", now_ms: NOW + 5 };
-
-/// What was written into the audit log: action and object, oldest first.
-async fn deeds(store: &Store) -> Vec<(String, String)> {
-    let entries = store.changes_since(0).await.unwrap();
-    assert!(entries.iter().zip(1..).all(|(entry, seq)| entry.seq == seq), "no gap: {entries:?}");
-    entries.into_iter().map(|entry| (entry.action, entry.object)).collect()
-}
-
-fn conflict<T: std::fmt::Debug>(outcome: Result<T, StoreFault>) -> String {
-    match outcome {
-        Err(StoreFault::Conflict { why }) => why,
-        other => panic!("a conflict, not {other:?}"),
-    }
-}
-
-fn invalid<T: std::fmt::Debug>(outcome: Result<T, StoreFault>) -> &'static str {
-    match outcome {
-        Err(StoreFault::Invalid { field, .. }) => field,
-        other => panic!("invalid, not {other:?}"),
-    }
-}
-
-fn missing<T: std::fmt::Debug>(outcome: Result<T, StoreFault>) -> &'static str {
-    match outcome {
-        Err(StoreFault::Missing { what }) => what,
-        other => panic!("missing, not {other:?}"),
-    }
-}
 
 #[test]
 fn what_was_put_in_is_read_back() {
@@ -336,122 +305,6 @@ fn of_two_organisations_that_want_a_login_role_at_once_one_gets_it() {
 }
 
 #[test]
-fn lists_come_in_parts_that_miss_and_repeat_nothing() {
-    on_both(async |store| {
-        let house = House::build(&store, "a", 1).await;
-        let other = House::build(&store, "b", 2).await;
-        for number in 0..25 {
-            let mut data = app_data(&house.org.id, &format!("app{number}"));
-            data.state = if number % 5 == 0 { State::Disabled } else { State::Active };
-            store.create_app(data, Who { now_ms: NOW + number, ..WHO }).await.unwrap();
-        }
-        let mut seen = Vec::new();
-        let mut after = None;
-        loop {
-            let filter = AppFilter { org: Some(house.org.id.clone()), state: None };
-            let part = store.apps(filter, Page { after, limit: 7 }).await.unwrap();
-            assert!(part.items.len() <= 7);
-            seen.extend(part.items.into_iter().map(|app| app.id));
-            after = part.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        assert_eq!(seen.len(), 26);
-        assert!(seen.is_sorted() && !seen.contains(&other.app.id));
-        let filter = AppFilter { org: Some(house.org.id.clone()), state: Some(State::Disabled) };
-        let part = store.apps(filter, page(5)).await.unwrap();
-        assert_eq!((part.items.len(), part.next), (5, None), "exactly full is the end");
-        let all = store.apps(AppFilter::default(), page(200)).await.unwrap();
-        assert_eq!(all.items.len(), 27);
-        for limit in [0, 201] {
-            assert_eq!(invalid(store.apps(AppFilter::default(), page(limit)).await), "limit");
-        }
-        for after in ["", "app_\0", "x' OR 1 = 1 --", &"a".repeat(65)] {
-            let asked = Page { after: Some(after.to_owned()), limit: 1 };
-            let outcome = store.audit(AuditFilter::default(), asked.clone()).await;
-            assert_eq!(invalid(outcome), "after");
-            let outcome = store.apps(AppFilter::default(), asked).await;
-            assert!(after.is_empty() && outcome.is_ok() || invalid(outcome) == "after");
-        }
-    });
-}
-
-#[test]
-fn filters_choose() {
-    on_both(async |store| {
-        let a = House::build(&store, "a", 1).await;
-        let b = House::build(&store, "b", 2).await;
-        let org = Some(a.org.id.clone());
-        let active = Some(State::Active);
-        let orgs = store.orgs(OrgFilter { state: active }, page(9)).await.unwrap();
-        assert_eq!(orgs.items.len(), 2);
-        assert!(
-            store.orgs(OrgFilter { state: Some(State::Revoked) }, page(9)).await.unwrap().items.is_empty()
-        );
-        let datasets = store.datasets(DataSetFilter { org: org.clone(), state: active }, page(9)).await;
-        assert_eq!(datasets.unwrap().items, std::slice::from_ref(&a.dataset));
-        let users = store.users(UserFilter { org: org.clone(), state: active }, page(9)).await;
-        assert_eq!(users.unwrap().items, std::slice::from_ref(&a.user));
-        let keys = |filter| store.credentials(filter, page(9));
-        let by_org = CredentialFilter { org: org.clone(), ..CredentialFilter::default() };
-        assert_eq!(keys(by_org).await.unwrap().items, std::slice::from_ref(&a.credential));
-        let by_app = CredentialFilter { app: Some(b.app.id.clone()), state: active, org: None };
-        assert_eq!(keys(by_app.clone()).await.unwrap().items, std::slice::from_ref(&b.credential));
-        assert!(keys(CredentialFilter { org: org.clone(), ..by_app }).await.unwrap().items.is_empty());
-        let grants = |filter| store.grants(filter, page(9));
-        let none = GrantFilter::default();
-        assert_eq!(grants(none.clone()).await.unwrap().items.len(), 2);
-        for filter in [
-            GrantFilter { subject: Some(a.app.id.clone()), ..none.clone() },
-            GrantFilter { dataset: Some(a.dataset.id.clone()), ..none.clone() },
-            GrantFilter { org: org.clone(), ..none.clone() },
-            GrantFilter {
-                subject: Some(a.app.id.clone()),
-                dataset: Some(a.dataset.id.clone()),
-                org,
-                state: active,
-            },
-        ] {
-            assert_eq!(grants(filter).await.unwrap().items, std::slice::from_ref(&a.grant));
-        }
-        let crossed =
-            GrantFilter { subject: Some(a.app.id.clone()), dataset: Some(b.dataset.id.clone()), ..none };
-        assert!(grants(crossed).await.unwrap().items.is_empty());
-    });
-}
-
-#[test]
-fn the_audit_log_is_read_from_its_end_and_by_what_is_sought() {
-    on_both(async |store| {
-        let house = House::build(&store, "a", 1).await;
-        for number in 1..=5_i64 {
-            let who = Who { actor: "usr", from: "x\0y\n", now_ms: NOW + number * 10 };
-            store.change_org(&house.org.id, None, org_data(&format!("a{number}")), who).await.unwrap();
-        }
-        let all = store.audit(AuditFilter::default(), page(4)).await.unwrap();
-        let numbers: Vec<i64> = all.items.iter().map(|entry| entry.seq).collect();
-        assert_eq!((numbers, all.next.as_deref()), (vec![11, 10, 9, 8], Some("8")));
-        assert_eq!(all.items[0].from, "xy", "no control characters get into it");
-        let rest = store.audit(AuditFilter::default(), Page { after: all.next, limit: 200 }).await.unwrap();
-        assert_eq!((rest.items.len(), rest.next), (7, None));
-        let object = Some(house.org.id.to_string());
-        let of_org = AuditFilter { object: object.clone(), ..AuditFilter::default() };
-        assert_eq!(store.audit(of_org, page(99)).await.unwrap().items.len(), 6);
-        let both = AuditFilter { object, actor: Some("init".to_owned()), since_ms: None };
-        assert_eq!(store.audit(both, page(99)).await.unwrap().items.len(), 1);
-        let since = AuditFilter { since_ms: Some(NOW + 40), ..AuditFilter::default() };
-        let since = store.audit(since, page(99)).await.unwrap().items;
-        assert_eq!(since.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [11, 10]);
-        let odd = AuditFilter { actor: Some("\0".to_owned()), ..AuditFilter::default() };
-        assert!(store.audit(odd, page(99)).await.unwrap().items.is_empty());
-        assert_eq!(store.last_change().await.unwrap(), 11);
-        assert_eq!(store.changes_since(9).await.unwrap().len(), 2);
-        assert!(store.changes_since(11).await.unwrap().is_empty());
-    });
-}
-
-#[test]
 fn facts_are_everything_that_a_decision_needs() {
     on_both(async |store| {
         let a = House::build(&store, "a", 1).await;
@@ -513,62 +366,50 @@ fn passwords_go_in_and_are_not_told() {
 }
 
 #[test]
-fn uses_of_keys_are_noted_if_they_are_later() {
+fn a_key_is_rotated_whole_or_not_at_all() {
     on_both(async |store| {
-        House::build(&store, "a", 1).await;
-        let before = store.last_change().await.unwrap();
-        let used = |ms, from: &str| (key_id(1), ms, from.to_owned());
-        store.note_used(&[]).await.unwrap();
-        store
-            .note_used(&[used(5, "later"), used(3, "earlier"), (key_id(9), 5, String::new())])
-            .await
-            .unwrap();
-        store.note_used(&[used(4, "earlier"), ("no key".to_owned(), 9, String::new())]).await.unwrap();
-        let key = store.credential(&key_id(1)).await.unwrap();
-        assert_eq!((key.used_ms, key.used_from.as_deref()), (Some(5), Some("later")));
-        assert_eq!(key.meta.version, 1, "a use is no change");
-        assert_eq!(store.last_change().await.unwrap(), before);
+        let house = House::build(&store, "a", 1).await;
+        let (second, third, fourth) = (key_id(2), key_id(3), key_id(4));
+        let rotation = |key_id, old_ends_ms| Rotation {
+            key_id,
+            secret_sha256: [9; 32],
+            expires_ms: Some(NOW + 900),
+            old_ends_ms,
+        };
+        let rotate = |expect, rotation| store.rotate_credential("K000000000000001", expect, rotation, LATER);
+        let rotated = rotate(Some(1), rotation(&second, NOW + 50)).await.unwrap();
+        assert_eq!((rotated.old.data.expires_ms, rotated.old.meta.version), (Some(NOW + 50), 2));
+        assert_eq!((&rotated.fresh.key_id, rotated.fresh.data.expires_ms), (&second, Some(NOW + 900)));
+        assert_eq!(rotated.fresh.data.app, house.app.id);
+        assert_eq!(store.facts_of_key(&second).await.unwrap().unwrap().secret_sha256, Some([9; 32]));
+        let seen = deeds(&store).await.split_off(6);
+        assert_eq!(seen, [("key.create".to_owned(), key_id(2)), ("key.change".to_owned(), key_id(1))]);
+        // The end of the old one does not move away, and nothing is left of what is refused.
+        let again = rotate(None, rotation(&third, NOW + 99)).await.unwrap();
+        assert_eq!(again.old.data.expires_ms, Some(NOW + 50));
+        conflict(rotate(None, rotation(&second, NOW)).await);
+        assert_eq!(invalid(rotate(None, rotation(&fourth, -1)).await), "expires_ms");
+        assert_eq!(missing(store.credential(&fourth).await), "credential");
+        let mut off = again.old.data;
+        off.state = State::Disabled;
+        store.change_credential(&key_id(1), None, off, LATER).await.unwrap();
+        conflict(rotate(None, rotation(&fourth, NOW)).await);
     });
 }
 
 #[test]
-fn things_end_and_are_taken_once() {
-    on_both(async |store| {
-        let put = |key, value, ends, put, now| store.put_thing("code", key, value, ends, put, now);
-        assert!(put("a", "1", 100, Put::IfAbsent, 50).await.unwrap());
-        assert!(!put("a", "2", 100, Put::IfAbsent, 50).await.unwrap());
-        assert!(put("a", "3", 120, Put::Replace, 50).await.unwrap());
-        let thing = store.thing("code", "a", 119).await.unwrap().unwrap();
-        assert_eq!((thing.value.as_str(), thing.ends_ms), ("3", 120));
-        assert!(store.thing("code", "a", 120).await.unwrap().is_none(), "its end is over");
-        assert!(store.take_thing("code", "a", 120).await.unwrap().is_none());
-        assert!(put("a", "4", 300, Put::IfAbsent, 120).await.unwrap(), "what has ended does not count");
-        assert!(store.thing("other", "a", 1).await.unwrap().is_none(), "spaces are apart");
-        for key in ["c", "b"] {
-            assert!(put(key, "x", 200, Put::IfAbsent, 1).await.unwrap());
+fn a_subject_has_no_more_grants_than_a_decision_looks_at() {
+    on_sqlite(async |store| {
+        let house = House::build(&store, "a", 1).await;
+        let data = grant_data(&house.app.id, &house.dataset.id, "a");
+        for _ in 1..1000 {
+            store.create_grant(data.clone(), WHO).await.unwrap();
         }
-        let keys = async |now, limit| {
-            let things = store.things("code", now, limit).await.unwrap();
-            things.into_iter().map(|thing| thing.key).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(keys(150, 9).await, "a b c");
-        assert_eq!(keys(150, 2).await, "a b");
-        assert_eq!(keys(250, 9).await, "a");
-        assert_eq!(store.remove_ended_things(250).await.unwrap(), 2);
-        let takers: Vec<_> = (0..8)
-            .map(|_| {
-                let store = store.clone();
-                tokio::spawn(async move { store.take_thing("code", "a", 250).await.unwrap() })
-            })
-            .collect();
-        let mut taken = Vec::new();
-        for taker in takers {
-            taken.extend(taker.await.unwrap());
-        }
-        assert_eq!(taken, ["4"]);
-        assert_eq!(invalid(put("k\0", "", 1, Put::Replace, 0).await), "key");
-        assert_eq!(invalid(put("k", &"x".repeat(300_000), 1, Put::Replace, 0).await), "value");
-        assert_eq!(store.take_thing("code", "k\0", 0).await.unwrap(), None);
-        assert_eq!(store.last_change().await.unwrap(), 0, "nobody is told");
+        assert!(conflict(store.create_grant(data, WHO).await).contains("1000"));
+        assert_eq!(store.facts_of_subject(&house.app.id).await.unwrap().unwrap().grants.len(), 1000);
+        // All of them go with the application, each with its entry.
+        let known = store.last_change().await.unwrap();
+        store.delete_app(&house.app.id, None, WHO).await.unwrap();
+        assert_eq!(store.last_change().await.unwrap() - known, 1 + 1000 + 1);
     });
 }

@@ -165,3 +165,29 @@ fn postgresql_sees_few_connections_however_many_ask() {
     assert!((1..=4).contains(&most), "{most} sessions at once");
     postgres.wait_for_sessions("true", 0);
 }
+
+#[test]
+fn other_instances_hear_of_a_change_also_after_their_connection_was_lost() {
+    let postgres = Postgres::start();
+    let dir = TempDir::new("identity");
+    runtime().block_on(async {
+        let file = Store::open(&sqlite_url(&dir), FRESH).await.unwrap();
+        assert!(file.listen().await.unwrap().is_none());
+        let store = Store::open(&postgres_url(&postgres, "p0"), FRESH).await.unwrap();
+        let mut listener = store.listen().await.unwrap().unwrap();
+        let other = Store::open(&postgres_url(&postgres, "p0"), KNOWN).await.unwrap();
+        House::build(&other, "a", 1).await;
+        listener.heard().await.unwrap();
+        assert_eq!(store.changes_since(0).await.unwrap().len(), 6);
+        assert_eq!(postgres.count_sessions("query LIKE 'LISTEN%'"), 1);
+        postgres.terminate_sessions("query LIKE 'LISTEN%'");
+        // To have lost the connection is heard as well; then the new one hears.
+        while store.changes_since(8).await.unwrap().is_empty() {
+            let name = format!("b{}", other.last_change().await.unwrap());
+            other.create_org(org_data(&name), WHO).await.unwrap();
+            listener.heard().await.unwrap();
+        }
+        store.close().await;
+        other.close().await;
+    });
+}

@@ -1,13 +1,14 @@
 //! What the tests of the store have in common: a store of each kind, and one of everything in it.
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
+#![allow(clippy::unwrap_used, reason = "a test ends where it goes wrong")]
 
 use std::path::PathBuf;
 
 use plimsoll_identity::{
     AppData, Application, Create, Credential, CredentialData, CredentialKind, DataSet, DataSetData, Grant,
-    GrantData, Id, Limits, OrgData, Organisation, Page, Party, State, Store, StoreOptions, User, UserData,
-    Who,
+    GrantData, Id, Limits, OrgData, Organisation, Page, Party, State, Store, StoreFault, StoreOptions, User,
+    UserData, Who,
 };
 use plimsoll_testkit::{Postgres, TempDir};
 
@@ -140,5 +141,33 @@ impl House {
             .await
             .expect("a credential");
         House { org, dataset, user, app, grant, credential }
+    }
+}
+
+/// What was written into the audit log: action and object, oldest first.
+pub(crate) async fn deeds(store: &Store) -> Vec<(String, String)> {
+    let entries = store.changes_since(0).await.unwrap();
+    assert!(entries.iter().zip(1..).all(|(entry, seq)| entry.seq == seq), "no gap: {entries:?}");
+    entries.into_iter().map(|entry| (entry.action, entry.object)).collect()
+}
+
+pub(crate) fn conflict<T: std::fmt::Debug>(outcome: Result<T, StoreFault>) -> String {
+    match outcome {
+        Err(StoreFault::Conflict { why }) => why,
+        other => panic!("a conflict, not {other:?}"),
+    }
+}
+
+pub(crate) fn invalid<T: std::fmt::Debug>(outcome: Result<T, StoreFault>) -> &'static str {
+    match outcome {
+        Err(StoreFault::Invalid { field, .. }) => field,
+        other => panic!("invalid, not {other:?}"),
+    }
+}
+
+pub(crate) fn missing<T: std::fmt::Debug>(outcome: Result<T, StoreFault>) -> &'static str {
+    match outcome {
+        Err(StoreFault::Missing { what }) => what,
+        other => panic!("missing, not {other:?}"),
     }
 }
