@@ -1,50 +1,29 @@
-//! The HTTP listener: `/metrics` and `/healthz`, on a thread of its own. Whoever is slow, stuck or many has few
-//! connections and little time here, and nothing of what the workers have.
+//! The HTTP listener: `/metrics`, `/healthz`, and the identity API where there is one, on a thread of its own. Whoever is
+//! slow, stuck or many has few connections and little time here, and nothing of what the workers have.
 
+mod connection;
 mod figures;
+mod host;
+mod pages;
+mod places;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use plimsoll_config::Plan;
+use plimsoll_config::{IdentityStore, Plan};
 use plimsoll_proxy::Control;
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 use crate::AdminConsole;
-use crate::metrics::Format;
-use figures::Served;
-
-/// Most connections at a time; others wait to be accepted.
-const CONNECTIONS_MAX: usize = 16;
-
-/// How many may wait to be accepted on each address; others are not even connected.
-const BACKLOG: i32 = 16;
-
-/// How long a request line and its headers may take to come.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long a connection may last, its answer read or not.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Longest request line with headers, bytes. (hyper takes no less than 8 KiB.)
-const REQUEST_BYTES_MAX: usize = 16 * 1024;
-
-/// Most headers.
-const HEADERS_MAX: usize = 64;
+use connection::Serving;
+use places::Places;
 
 /// How long accepting rests when file descriptors or memory are used up.
 const REST: Duration = Duration::from_millis(500);
@@ -52,51 +31,103 @@ const REST: Duration = Duration::from_millis(500);
 /// Descriptors of a listener's event loop.
 const LOOP_DESCRIPTORS: u64 = 4;
 
+/// Who asks here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Load {
+    /// Scrapers and probes, which connect anew each time.
+    Scrapers,
+    /// Whoever uses the identity API as well.
+    Api,
+}
+
+impl Load {
+    fn of(plan: &Plan) -> Load {
+        match plan.own.identity.store {
+            IdentityStore::Off => Load::Scrapers,
+            IdentityStore::Sqlite(_) | IdentityStore::Postgres(_) => Load::Api,
+        }
+    }
+
+    /// Most connections at a time; another one waits for a place ([`places`]), and the rest to be accepted.
+    fn connections_max(self) -> u16 {
+        match self {
+            Load::Scrapers => 16,
+            Load::Api => 1024,
+        }
+    }
+
+    /// How many may wait to be accepted on each address; others are not even connected.
+    fn backlog(self) -> i32 {
+        match self {
+            Load::Scrapers => 16,
+            Load::Api => 1024,
+        }
+    }
+}
+
 /// Most file descriptors that the listener of this plan takes.
 pub fn http_descriptors(plan: &Plan) -> u64 {
     match plan.own.http_listen().addresses().len() as u64 {
         0 => 0,
-        addresses => addresses + LOOP_DESCRIPTORS + CONNECTIONS_MAX as u64,
+        // Each has one connection in hand that waits for a place.
+        addresses => 2 * addresses + LOOP_DESCRIPTORS + u64::from(Load::of(plan).connections_max()),
     }
 }
 
-/// An address cannot be listened on.
+/// HTTP cannot be answered.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for /metrics: {source}")]
-pub struct HttpError {
-    address: SocketAddr,
-    source: io::Error,
+pub enum HttpError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for /metrics: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Certificate and key are of no use.
+    #[error("no TLS for http_listen: {0}")]
+    Tls(String),
 }
 
 /// Listening sockets, not served yet.
 #[derive(Debug)]
 pub struct HttpDoor {
     listeners: Vec<std::net::TcpListener>,
+    tls: Option<Arc<ServerConfig>>,
+    load: Load,
 }
 
 impl HttpDoor {
     /// Listens on all that `http_listen` names; nothing is answered before [`HttpDoor::open`].
     ///
     /// # Errors
-    /// The first address that cannot be had.
+    /// The first address that cannot be had, or TLS that cannot.
     pub fn bind(plan: &Plan) -> Result<HttpDoor, HttpError> {
+        let load = Load::of(plan);
         let listen = plan.own.http_listen();
+        if listen.addresses().is_empty() {
+            return Ok(HttpDoor::none());
+        }
+        let tls = tls::of(plan)?;
         let one = |address: &SocketAddr| {
-            listener(*address).map_err(|source| HttpError { address: *address, source })
+            listener(*address, load).map_err(|source| HttpError::Listen { address: *address, source })
         };
-        Ok(HttpDoor { listeners: listen.addresses().iter().map(one).collect::<Result<_, _>>()? })
+        let listeners = listen.addresses().iter().map(one).collect::<Result<_, _>>()?;
+        Ok(HttpDoor { listeners, tls, load })
     }
 
     /// One that leads nowhere.
     pub fn none() -> HttpDoor {
-        HttpDoor { listeners: Vec::new() }
+        HttpDoor { listeners: Vec::new(), tls: None, load: Load::Scrapers }
     }
 
-    /// Answers on a thread of its own, as long as the process lives.
+    /// Answers on a thread of its own, as long as the process lives; `api`: what is answered beside `/metrics` and
+    /// `/healthz`. Requests have the address of the client in their extensions (`ConnectInfo<SocketAddr>`).
     ///
     /// # Errors
     /// There can be no thread or no event loop.
-    pub fn open(self, control: Control, console: Arc<AdminConsole>) -> io::Result<()> {
+    pub fn open(self, control: Control, console: Arc<AdminConsole>, api: Option<Router>) -> io::Result<()> {
         if self.listeners.is_empty() {
             return Ok(());
         }
@@ -105,57 +136,36 @@ impl HttpDoor {
             let _inside = runtime.enter();
             self.listeners.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?
         };
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         for listener in &listeners {
-            tracing::info!("listening on http://{}/metrics", listener.local_addr()?);
+            tracing::info!("listening on {scheme}://{}/metrics", listener.local_addr()?);
         }
-        let routes = routes(Arc::new(House { control, console, served: Served::default() }));
-        let work = move || runtime.block_on(answer_all(listeners, routes));
+        let pages = pages::routes(control.clone(), console);
+        let all = match api {
+            Some(api) => pages.merge(api),
+            None => pages,
+        };
+        let serving = Arc::new(Serving::new(host::guard(all, control), self.tls, self.load));
+        let places = Places::new(usize::from(self.load.connections_max()));
+        let work = move || runtime.block_on(answer_all(listeners, places, serving));
         std::thread::Builder::new().name("http".to_string()).spawn(work).map(drop)
     }
 }
 
-fn listener(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn listener(address: SocketAddr, load: Load) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
-    socket.listen(BACKLOG)?;
+    socket.listen(load.backlog())?;
     Ok(socket.into())
 }
 
-/// What the routes look at.
-struct House {
-    control: Control,
-    console: Arc<AdminConsole>,
-    served: Served,
-}
-
-fn routes(house: Arc<House>) -> Router {
-    // GET answers HEAD as well; another method is refused with 405, another path with 404.
-    Router::new().route("/metrics", get(metrics)).route("/healthz", get(health)).with_state(house)
-}
-
-async fn metrics(State(house): State<Arc<House>>, headers: HeaderMap) -> Response {
-    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let format = Format::wanted(&accept.join(","));
-    let text = house.served.text(format, Instant::now, || house.console.metrics(&house.control, format));
-    ([(CONTENT_TYPE, format.content_type()), (CACHE_CONTROL, "no-store")], text).into_response()
-}
-
-async fn health(State(house): State<Arc<House>>) -> Response {
-    if house.control.is_shutting_down() {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response()
-    } else {
-        "ok\n".into_response()
-    }
-}
-
 /// Accepts on all listeners until the process ends.
-async fn answer_all(listeners: Vec<TcpListener>, routes: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+async fn answer_all(listeners: Vec<TcpListener>, places: Places, serving: Arc<Serving>) {
     let accepting = listeners.into_iter().map(|listener| {
-        let (places, routes) = (places.clone(), routes.clone());
-        tokio::spawn(accept_all(listener, places, routes))
+        let (places, serving) = (places.clone(), serving.clone());
+        tokio::spawn(accept_all(listener, places, serving))
     });
     for accepting in accepting.collect::<Vec<_>>() {
         // It ends with the process only.
@@ -163,38 +173,19 @@ async fn answer_all(listeners: Vec<TcpListener>, routes: Router) {
     }
 }
 
-async fn accept_all(listener: TcpListener, places: Arc<Semaphore>, routes: Router) {
+async fn accept_all(listener: TcpListener, places: Places, serving: Arc<Serving>) {
     loop {
-        // Closed never: the semaphore lives as long as this task.
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let routes = routes.clone();
-                tokio::spawn(async move {
-                    // However it ends, there is nobody to tell.
-                    let _ = timeout(CONNECTION_TIMEOUT, answer(stream, routes)).await;
-                    drop(place);
-                });
+            Ok((stream, peer)) => {
+                let place = Arc::new(places.take().await);
+                tokio::spawn(connection::serve(stream, peer, place, serving.clone()));
             }
             Err(error) => {
                 tracing::debug!("accept() for /metrics failed: {error}");
-                drop(place);
                 sleep(REST).await;
             }
         }
     }
-}
-
-/// One request, and the end: a scraper connects anew each time, and no connection is kept for nothing.
-async fn answer(stream: TcpStream, routes: Router) -> Result<(), hyper::Error> {
-    let mut server = http1::Builder::new();
-    server
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_TIMEOUT)
-        .max_buf_size(REQUEST_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .keep_alive(false);
-    server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)).await
 }
 
 #[cfg(test)]
@@ -206,12 +197,15 @@ mod tests {
     #[test]
     fn descriptors_are_counted_where_there_is_a_listener() {
         let mut plan = Plan::default();
-        assert_eq!(http_descriptors(&plan), 21);
+        assert_eq!(http_descriptors(&plan), 22);
+        plan.own.identity.store = IdentityStore::Sqlite("/tmp/x".into());
+        assert_eq!(http_descriptors(&plan), 1030);
+        plan.own.identity.store = IdentityStore::Off;
         plan.own.compat = Compat::Pgbouncer;
         assert_eq!(http_descriptors(&plan), 0);
         plan.own.http_listen =
             Some(HttpListen::At(vec![([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()]));
-        assert_eq!(http_descriptors(&plan), 22);
+        assert_eq!(http_descriptors(&plan), 24);
     }
 
     #[test]

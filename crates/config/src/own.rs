@@ -5,6 +5,7 @@ mod shown;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::hosts::HttpHosts;
 use crate::http::{self, HttpListen};
 use crate::identity::{self, IdentityStore};
 use crate::leak::LeakAct;
@@ -75,6 +76,8 @@ pub(crate) enum Field {
     IdentityStore,
     /// Any text; empty is none.
     Text(At<String>),
+    /// Names of hosts, or `*`.
+    HttpHosts,
     /// A list of networks.
     Networks(fn(&mut Own) -> &mut Vec<Network>),
     /// `off`, `memory` or `disk`.
@@ -200,6 +203,9 @@ pub(crate) static KEYS: &[Key] = &[
     reload("identity_stale", "5min", Field::Time(|own| &mut own.identity.stale, SECOND, DAY)),
     reload("revoke_grace", "2s", Field::Time(|own| &mut own.identity.revoke_grace, Duration::ZERO, DAY)),
     restart("http_listen", "127.0.0.1:6433; off with compat = pgbouncer", Field::Http),
+    reload("http_hosts", "none", Field::HttpHosts),
+    restart("http_tls_cert_file", "none", Field::Folder(|own| &mut own.http_tls_cert_file)),
+    restart("http_tls_key_file", "none", Field::Folder(|own| &mut own.http_tls_key_file)),
     reload(
         "metrics_applications_max",
         "100",
@@ -265,6 +271,7 @@ impl Key {
             Field::Http => own.http_listen = Some(HttpListen::parse(text)?),
             Field::IdentityStore => own.identity.store = IdentityStore::parse(text)?,
             Field::Text(at) => *at(own) = Some(text.to_string()).filter(|text| !text.is_empty()),
+            Field::HttpHosts => own.http_hosts = HttpHosts::parse(text)?,
             Field::Networks(at) => *at(own) = network::list(text)?,
             Field::Spill => own.spill = spill(text)?,
             Field::LeakAct => own.leak.act = Some(leak_act(text)?),
@@ -318,6 +325,7 @@ impl Field {
             Field::Http => http::EXPECTED.to_string(),
             Field::IdentityStore => identity::EXPECTED.to_string(),
             Field::Text(_) => "text".to_string(),
+            Field::HttpHosts => http::hosts::EXPECTED.to_string(),
             Field::Networks(_) => network::EXPECTED.to_string(),
             Field::Spill => SPILL.expected.to_string(),
             Field::LeakAct => LEAK_ACT.expected.to_string(),
@@ -421,6 +429,18 @@ pub(crate) fn contradictions(own: &Own) -> Vec<(&'static str, String)> {
         let message =
             "proxy_protocol is on and proxy_protocol_from names nobody who may say for whom he connects";
         found.push(("proxy_protocol", message.to_string()));
+    }
+    match (&own.http_tls_cert_file, &own.http_tls_key_file) {
+        (Some(_), Some(_)) => {}
+        (None, None) => {
+            found.extend(own.http_listen().refused_without_tls().map(|why| ("http_listen", why)));
+        }
+        (Some(_), None) => {
+            found.push(("http_tls_cert_file", "http_tls_cert_file needs http_tls_key_file".to_string()));
+        }
+        (None, Some(_)) => {
+            found.push(("http_tls_key_file", "http_tls_key_file needs http_tls_cert_file".to_string()));
+        }
     }
     let least = own.connect_backoff_min.unwrap_or(BACKOFF_MIN_DEFAULT);
     let most = own.connect_backoff_max.unwrap_or(BACKOFF_MAX_DEFAULT);
