@@ -1,0 +1,269 @@
+//! `plimsoll identity init`, `org`, `app`, `key` and the like: the program, the API and a store in a file, end to end.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Extension;
+use common::BINARY;
+use plimsoll_identity::http::{HttpSetup, HttpState, Nature, Peer, Rates, TokenDoor, UseLog, router};
+use plimsoll_identity::password::Passwords;
+use plimsoll_identity::token::{Claims, TokenFault};
+use plimsoll_identity::{Store, StoreOptions};
+use plimsoll_testkit::{TempDir, binary_of};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+struct System;
+
+impl Nature for System {
+    fn now_ms(&self) -> i64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        i64::try_from(now.as_millis()).unwrap()
+    }
+
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), getrandom::Error> {
+        getrandom::fill(bytes)
+    }
+}
+
+struct NoTokens;
+
+impl TokenDoor for NoTokens {
+    fn verify(&self, _: &str, _: i64) -> Result<Arc<Claims>, TokenFault> {
+        Err(TokenFault::Signature)
+    }
+}
+
+struct NoUses;
+
+impl UseLog for NoUses {
+    fn used(&self, _: &str, _: i64, _: &str) {}
+}
+
+/// The API over a store, in a thread of its own, until it is dropped.
+struct Api {
+    at: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Api {
+    fn over(store: &str) -> Api {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let at = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let store = store.to_owned();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let setup = HttpSetup {
+                    store: Store::open(&store, StoreOptions::default()).await.unwrap(),
+                    passwords: Passwords::default(),
+                    tokens: Arc::new(NoTokens),
+                    uses: Arc::new(NoUses),
+                    changed: Arc::default(),
+                    nature: Arc::new(System),
+                    rates: Rates::default(),
+                };
+                let routes = router(HttpState::new(setup)).layer(Extension(Peer(at)));
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                tokio::select! {
+                    served = axum::serve(listener, routes) => served.unwrap(),
+                    _ = stopped => {}
+                }
+            });
+        });
+        Api { at, stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+struct Done {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Done {
+    fn well(self) -> String {
+        assert_eq!(self.status, 0, "{self:?}");
+        self.out.trim_end().to_owned()
+    }
+
+    fn json(self) -> Vec<Value> {
+        self.well().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Checks the status, and gives what was told.
+    fn badly(self, status: i32) -> String {
+        assert_eq!(self.status, status, "{self:?}");
+        self.err
+    }
+}
+
+fn run(words: &str, vars: &[(&str, &str)], input: &str) -> Done {
+    let mut command = Command::new(binary_of(BINARY));
+    command.args(words.split(' ')).envs(vars.iter().copied()).env_remove("COLUMNS").env("TZ", "UTC");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that reads nothing may have ended.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Done { status: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// A store with its administrator key, and the API over it.
+struct House {
+    api: Api,
+    key: String,
+    store: String,
+    _dir: TempDir,
+}
+
+impl House {
+    fn new(name: &str) -> House {
+        let dir = TempDir::new(name);
+        let store = format!("sqlite:{}", dir.path().join("identity.db").display());
+        let key = run(&format!("identity init --store {store}"), &[], "").well();
+        let api = Api::over(&store);
+        House { api, key, store, _dir: dir }
+    }
+
+    fn run(&self, words: &str) -> Done {
+        self.run_with(words, &self.key, "")
+    }
+
+    fn run_with(&self, words: &str, key: &str, input: &str) -> Done {
+        let url = format!("http://{}", self.api.at);
+        run(words, &[("PLIMSOLL_API", &url), ("PLIMSOLL_KEY", key)], input)
+    }
+
+    /// An organisation, a data set and an application with a grant.
+    fn furnish(&self) {
+        for words in [
+            "org create --name acme",
+            "dataset create --org acme --name orders --database shop",
+            "app create --org acme --name web",
+            "grant create --app web --dataset orders --role shop_web --clients 200 --statement 30s --action connect",
+        ] {
+            self.run(words).well();
+        }
+    }
+}
+
+#[test]
+fn from_init_to_an_application_with_a_key() {
+    let house = House::new("identity-walk");
+    assert!(house.key.starts_with("plim_live_"), "the key alone on standard output");
+    let refused = run(&format!("identity init --store {}", house.store), &[], "").badly(1);
+    assert!(refused.contains("already") && refused.contains("--again"), "{refused}");
+    house.furnish();
+    let made = house.run("key create --app web --env test --expires 90d --quiet");
+    assert!(made.err.contains("shown this once"), "{made:?}");
+    let key = made.well();
+    assert!(key.starts_with("plim_test_") && !key.contains('\n'), "{key}");
+    let keys = house.run("key list --app web --json").json();
+    assert_eq!((keys.len(), &keys[0]["state"]), (1, &Value::from("active")));
+    assert!(keys[0].get("key").is_none());
+    let table = house.run("grant list").well();
+    assert!(table.contains("web") && table.contains("clients 200, statement 30s"), "{table}");
+    assert!(house.run("authorize --app web --dataset orders").well().starts_with("allowed as role shop_web"));
+    let denied = house.run("authorize --app web --dataset orders --action export");
+    assert_eq!(denied.status, 3, "{denied:?}");
+    let status = house.run("identity status").well();
+    assert!(status.contains("2 organisations") && status.contains("2 keys"), "{status}");
+    // The new key may nothing over the API.
+    let refused = house.run_with("org list", &key, "").badly(1);
+    assert!(refused.contains("admin") && refused.contains("hint:"), "{refused}");
+    let mistyped = house.run_with("org list", &key.replace("plim_test", "plim_tesd"), "").badly(1);
+    assert!(mistyped.contains("checksum") && !mistyped.contains(&key[25..]), "{mistyped}");
+}
+
+#[test]
+fn what_cuts_access_says_so_and_wants_a_yes() {
+    let house = House::new("identity-cut");
+    house.furnish();
+    let key = house.run("key create --app web --quiet").well();
+    let told = house.run("app disable web").badly(2);
+    assert!(told.contains("1 key and 1 grant of it") && told.contains("--yes"), "{told}");
+    assert_eq!(house.run("app show web --json").json()[0]["state"], "active");
+    assert!(house.run("app disable web --yes").well().ends_with("is disabled"));
+    assert!(house.run("app disable web --yes").well().ends_with("is already disabled"));
+    assert_eq!(house.run("authorize --app web --dataset orders").status, 3);
+    house.run("app enable web").well();
+    assert_eq!(house.run("authorize --app web --dataset orders").status, 0);
+    let told = house.run("org delete acme --yes").badly(1);
+    assert!(told.contains("plimsoll: "), "{told}");
+    let rotated = house.run(&format!("key rotate {key} --overlap 1h --json")).json();
+    assert!(rotated[0]["key"].as_str().is_some_and(|new| new.starts_with("plim_live_") && new != key));
+    let told =
+        house.run(&format!("key rotate {} --overlap 0", rotated[0]["key_id"].as_str().unwrap())).badly(2);
+    assert!(told.contains("replaces key"), "{told}");
+    let id = key.split('_').nth(2).unwrap();
+    assert!(house.run(&format!("key revoke {id} --yes")).well().ends_with("is revoked"));
+    assert_eq!(house.run(&format!("key show {id} --json")).json()[0]["state"], "revoked");
+    house.run("grant list --app web --json").json();
+    house.run("app delete web --yes").well();
+    let actions: Vec<String> = house
+        .run("audit --all --json")
+        .json()
+        .iter()
+        .map(|entry| entry["action"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(actions.first().map(String::as_str), Some("org.create"), "the oldest first: {actions:?}");
+    assert!(actions.contains(&"app.disable".to_owned()), "{actions:?}");
+}
+
+#[test]
+fn changes_keep_the_rest_and_passwords_are_never_arguments() {
+    let house = House::new("identity-set");
+    house.furnish();
+    let grant = house.run("grant list --json").json()[0]["id"].as_str().unwrap().to_owned();
+    house.run(&format!("grant set {grant} --holds 10 --shared yes")).well();
+    let grant = &house.run("grant list --json").json()[0];
+    assert_eq!(grant["limits"]["clients"], 200);
+    assert_eq!((&grant["limits"]["holds"], &grant["shared"]), (&Value::from(10), &Value::from(true)));
+    house.run("dataset set orders --schema sales").well();
+    house.run("dataset set orders --no-schema").well();
+    assert_eq!(house.run("dataset show orders --json").json()[0].get("schema"), None);
+    house.run("user create --org acme --login ada --scope org-admin").well();
+    let short = house.run_with("user password ada", &house.key, "short\n").badly(1);
+    assert!(short.contains("password"), "{short}");
+    let set = house.run_with("user password ada", &house.key, "correct horse battery\n").well();
+    assert!(set.ends_with("has a new password"), "{set}");
+    assert_eq!(house.run("user show ada --json").json()[0]["has_password"], true);
+    assert!(house.run("user password ada --remove").badly(2).contains("nobody can sign in"));
+    house.run("user password ada --remove --yes").well();
+    assert_eq!(house.run("user show ada --json").json()[0]["has_password"], false);
+}
+
+#[test]
+fn bad_command_lines_end_with_2_and_a_reason() {
+    let house = House::new("identity-usage");
+    let told = house.run("org list --key plim_live_x").badly(2);
+    assert!(told.contains("everybody on the machine") && !told.contains("plim_live_x"), "{told}");
+    assert!(house.run("grant create --dataset x --role r").badly(2).contains("--app"));
+    assert!(house.run("org set plimsoll").badly(2).contains("what is to be changed"));
+    assert!(house.run("org list --api 127.0.0.1:6433").badly(2).contains("http://"));
+    let told = run("org list --api http://127.0.0.1:1", &[("PLIMSOLL_KEY", "plim_x")], "").badly(1);
+    assert!(told.contains("http://127.0.0.1:1") && told.contains("identity_store"), "{told}");
+}
