@@ -18,6 +18,7 @@ use plimsoll_types::Secret;
 pub(crate) use tls::api_tls;
 
 use crate::args::InitArgs;
+use crate::sys;
 
 /// Whose the administrator keys are.
 const APP: &str = "administration";
@@ -266,6 +267,9 @@ fn print(made: &Made, place: &Place) -> Result<(), InitFault> {
     let mut out = std::io::stdout();
     let text = key.text().expose_text().unwrap_or_default();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(InitFault::Output)?;
+    if sys::is_root() && place.shown.starts_with("sqlite:") {
+        tell("  note: the file belongs to root; the user that the pooler runs as must own it (chown)");
+    }
     tell("  next: export PLIMSOLL_KEY with it, have the store as identity_store in [plimsoll], then");
     tell("        plimsoll identity status");
     Ok(())

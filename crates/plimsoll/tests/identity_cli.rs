@@ -4,19 +4,20 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Extension;
-use common::BINARY;
+use common::{BINARY, Maker};
 use plimsoll_identity::http::{HttpSetup, HttpState, Nature, Peer, Rates, TokenDoor, UseLog, router};
 use plimsoll_identity::password::Passwords;
 use plimsoll_identity::token::{Claims, TokenFault};
 use plimsoll_identity::{Store, StoreOptions};
 use plimsoll_testkit::{TempDir, binary_of};
+use plimsoll_tls::{PemFile, Settings, SslMode, acceptor, rustls};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -66,7 +67,7 @@ impl Api {
             runtime.block_on(async move {
                 let setup = HttpSetup {
                     store: Store::open(&store, StoreOptions::default()).await.unwrap(),
-                    passwords: Passwords::default(),
+                    passwords: Passwords::new(&[7; 32]).unwrap(),
                     tokens: Arc::new(NoTokens),
                     uses: Arc::new(NoUses),
                     changed: Arc::default(),
@@ -266,4 +267,60 @@ fn bad_command_lines_end_with_2_and_a_reason() {
     assert!(house.run("org list --api 127.0.0.1:6433").badly(2).contains("http://"));
     let told = run("org list --api http://127.0.0.1:1", &[("PLIMSOLL_KEY", "plim_x")], "").badly(1);
     assert!(told.contains("http://127.0.0.1:1") && told.contains("identity_store"), "{told}");
+}
+
+/// Answers requests over TLS with a list of one organisation, until nothing comes any more; gives what was asked.
+fn over_tls(maker: &Maker, answers: usize) -> (u16, std::thread::JoinHandle<Vec<String>>) {
+    let file =
+        |name: &str| Some(PemFile { name: name.to_owned(), pem: std::fs::read(maker.path(name)).unwrap() });
+    let settings = Settings {
+        mode: SslMode::Require,
+        cert: file("server.crt"),
+        key: file("server.key"),
+        ..Settings::default()
+    };
+    let mut config = Arc::unwrap_or_clone(acceptor(&settings).unwrap());
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = Arc::new(config);
+    let thread = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for socket in listener.incoming().take(answers) {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = BufReader::new(rustls::StreamOwned::new(connection, socket.unwrap()));
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") && stream.read_line(&mut head).is_ok_and(|bytes| bytes > 0) {}
+            let body = r#"{"items": [{"id": "org_1", "name": "acme", "state": "active"}], "next": null}"#;
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            // Whoever did not trust us is gone.
+            let _ = stream.get_mut().write_all(answer.as_bytes());
+            asked.push(head);
+        }
+        asked
+    });
+    (port, thread)
+}
+
+#[test]
+fn the_key_goes_over_tls_to_whom_is_trusted_and_to_nobody_else() {
+    let maker = Maker::new();
+    maker.self_signed("server", "localhost");
+    let (port, thread) = over_tls(&maker, 3);
+    let key = [("PLIMSOLL_KEY", "plim_live_x")];
+    let ca = maker.text("server.crt");
+    let listed = run(&format!("org list --api https://localhost:{port} --ca-file {ca}"), &key, "").well();
+    assert!(listed.contains("acme"), "{listed}");
+    let other = run(&format!("org list --api https://127.0.0.1:{port} --ca-file {ca}"), &key, "").badly(1);
+    assert!(other.contains("cannot reach the identity API") && other.contains("--ca-file"), "{other}");
+    maker.self_signed("stranger", "localhost");
+    let stranger = maker.text("stranger.crt");
+    let words = format!("org list --api https://localhost:{port} --ca-file {stranger}");
+    run(&words, &key, "").badly(1);
+    let asked = thread.join().unwrap();
+    assert!(asked[0].contains("Bearer plim_live_x"), "{asked:?}");
+    assert_eq!(&asked[1..], ["", ""], "who is not trusted hears nothing");
 }

@@ -33,10 +33,12 @@ pub(crate) fn audit(args: &AuditArgs, ways: Ways<'_>) -> Result<(), Fault> {
         query.push(("since_ms", from.as_millisecond().max(0).to_string()));
     }
     let limit = if args.all { None } else { Some(args.limit) };
+    // Asked before: what comes while the list is read is told then, and again by nobody.
+    let last = if args.follow { newest(&desk.page(PATH, &Query::new(), None, 1)?.0) } else { None };
     // The API has the newest first.
     let mut listed = desk.list(PATH, &query, limit)?;
     listed.items.reverse();
-    let last = newest(&listed.items);
+    let last = newest(&listed.items).max(last).unwrap_or(0);
     if listed.more == More::Yes && !args.api.json {
         tell("plimsoll: there is more before; --all shows all of it, --limit N that much");
     }
@@ -44,10 +46,10 @@ pub(crate) fn audit(args: &AuditArgs, ways: Ways<'_>) -> Result<(), Fault> {
         (true, false) if args.api.json => Ok(()),
         (true, false) => print(&["nothing in the audit log fits".to_string()]),
         (false, false) => print(&shown(&listed.items, args, &mut desk, ways, Head::With)),
-        (true, true) => follow(&mut desk, args, ways, last.unwrap_or(0)),
+        (true, true) => follow(&mut desk, args, ways, last),
         (false, true) => {
             print(&shown(&listed.items, args, &mut desk, ways, Head::With))?;
-            follow(&mut desk, args, ways, last.unwrap_or(0))
+            follow(&mut desk, args, ways, last)
         }
     }
 }
@@ -130,5 +132,34 @@ fn since(desk: &mut Desk, query: &Query, last: i64) -> Result<Vec<Value>, Fault>
                 return Ok(found);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::identity::args::ApiArgs;
+    use crate::identity::tests::api::{Api, Given, key_world, no_tls};
+
+    fn entries(seqs: &[i64], next: Option<&str>) -> Given {
+        let items: Vec<Value> = seqs.iter().map(|seq| json!({ "seq": seq })).collect();
+        Given::ok(json!({ "items": items, "next": next }))
+    }
+
+    #[test]
+    fn what_came_since_is_told_once_in_its_order_over_all_pages() {
+        let api = Api::with(vec![
+            ("GET /v1/audit?limit=200&actor=init", entries(&[9, 8], Some("8"))),
+            ("GET /v1/audit?limit=200&actor=init&after=8", entries(&[7, 6, 5], Some("5"))),
+        ]);
+        let args = ApiArgs { api: Some(api.url()), ..ApiArgs::default() };
+        let mut desk = Ways { world: &key_world(), tls: no_tls }.desk(&args).expect("a desk");
+        let query: Query = vec![("actor", "init".to_string())];
+        let came = since(&mut desk, &query, 6).expect("entries");
+        assert_eq!(came.iter().filter_map(seq).collect::<Vec<_>>(), [7, 8, 9]);
+        assert_eq!(newest(&came), Some(9));
+        assert!(!api.was_asked("GET /v1/audit?limit=200&actor=init&after=5"), "it reads on for no reason");
     }
 }

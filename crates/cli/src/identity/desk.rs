@@ -14,7 +14,9 @@ use super::http::{Answer, ApiTls, ApiUrl, Client, Method, Request, Scheme};
 use super::look::{Clock, Names};
 use super::noun::Noun;
 use super::random;
+use super::tend::tell;
 use crate::place::World;
+use crate::text::harmless;
 
 /// Where the API is when nothing is said (default of `http_listen`).
 const API: &str = "http://127.0.0.1:6433";
@@ -334,7 +336,16 @@ fn problem(answer: &Answer, body: &Map<String, Value>) -> Problem {
 /// The key: of the file that is named, else of the environment.
 fn key(args: &ApiArgs, world: &dyn World) -> Result<Secret, Fault> {
     let text = match &args.key_file {
-        Some(path) => world.read(path).map_err(|error| Fault::KeyFile { path: path.clone(), error })?,
+        Some(path) => {
+            let text = world.read(path).map_err(|error| Fault::KeyFile { path: path.clone(), error })?;
+            if !world.is_private(path) {
+                tell(&format!(
+                    "plimsoll: warning: others may read {} (chmod 600)",
+                    harmless(&path.display().to_string())
+                ));
+            }
+            text
+        }
         None => world.var("PLIMSOLL_KEY").ok_or(Fault::NoKey)?,
     };
     let key = text.trim();

@@ -1,6 +1,6 @@
 //! Whole commands against an API that is made up.
 
-mod api;
+pub(crate) mod api;
 mod looks;
 
 use clap::Parser;

@@ -9,11 +9,11 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-use super::super::http::ApiTls;
+use crate::identity::http::ApiTls;
 use crate::place::World;
 
 /// An answer.
-pub(super) struct Given {
+pub(crate) struct Given {
     status: u16,
     kind: &'static str,
     headers: Vec<(&'static str, String)>,
@@ -21,19 +21,19 @@ pub(super) struct Given {
 }
 
 impl Given {
-    pub(super) fn of(status: u16, body: Value) -> Given {
+    pub(crate) fn of(status: u16, body: Value) -> Given {
         Given { status, kind: "application/json", headers: Vec::new(), body }
     }
 
-    pub(super) fn ok(body: Value) -> Given {
+    pub(crate) fn ok(body: Value) -> Given {
         Given::of(200, body)
     }
 
-    pub(super) fn problem(status: u16, body: Value) -> Given {
+    pub(crate) fn problem(status: u16, body: Value) -> Given {
         Given { kind: "application/problem+json", ..Given::of(status, body) }
     }
 
-    pub(super) fn header(mut self, name: &'static str, value: &str) -> Given {
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Given {
         self.headers.push((name, value.to_string()));
         self
     }
@@ -56,18 +56,18 @@ type Script = Vec<(String, VecDeque<Given>)>;
 struct Seen(Vec<(String, String)>);
 
 /// The API; it ends when it is dropped.
-pub(super) struct Api {
+pub(crate) struct Api {
     at: SocketAddr,
     seen: Arc<Mutex<Seen>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Api {
-    pub(super) fn with(script: Vec<(&str, Given)>) -> Api {
+    pub(crate) fn with(script: Vec<(&str, Given)>) -> Api {
         Api::at("127.0.0.1", script)
     }
 
-    pub(super) fn at(host: &str, script: Vec<(&str, Given)>) -> Api {
+    pub(crate) fn at(host: &str, script: Vec<(&str, Given)>) -> Api {
         let listener = TcpListener::bind((host, 0)).expect("a port");
         let at = listener.local_addr().expect("an address");
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -90,7 +90,7 @@ impl Api {
         Api { at, seen, thread: Some(thread) }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.at)
     }
 
@@ -101,21 +101,21 @@ impl Api {
     }
 
     /// The body of the last request that begins like this.
-    pub(super) fn body(&self, line: &str) -> Value {
+    pub(crate) fn body(&self, line: &str) -> Value {
         serde_json::from_str(&self.last(line).1).expect("JSON")
     }
 
     /// Its head.
-    pub(super) fn head(&self, line: &str) -> String {
+    pub(crate) fn head(&self, line: &str) -> String {
         self.last(line).0
     }
 
-    pub(super) fn was_asked(&self, line: &str) -> bool {
+    pub(crate) fn was_asked(&self, line: &str) -> bool {
         self.seen.lock().expect("no panic in the thread").0.iter().any(|(head, _)| head.starts_with(line))
     }
 
     /// All that was asked.
-    pub(super) fn all(&self) -> String {
+    pub(crate) fn all(&self) -> String {
         let seen = self.seen.lock().expect("no panic in the thread");
         seen.0.iter().map(|(head, body)| format!("{head}{body}\n")).collect()
     }
@@ -168,9 +168,9 @@ fn serve(socket: &TcpStream, answers: &mut Script, seen: &Mutex<Seen>) -> io::Re
 }
 
 /// A world with a key.
-pub(super) struct KeyWorld;
+pub(crate) struct KeyWorld;
 
-pub(super) fn key_world() -> KeyWorld {
+pub(crate) fn key_world() -> KeyWorld {
     KeyWorld
 }
 
@@ -199,6 +199,6 @@ impl World for KeyWorld {
     }
 }
 
-pub(super) fn no_tls(_: Option<&Path>) -> Result<ApiTls, String> {
+pub(crate) fn no_tls(_: Option<&Path>) -> Result<ApiTls, String> {
     Err("none in tests".to_string())
 }
