@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Extension;
-use common::{BINARY, Maker};
+use common::BINARY;
+use common::certificates::Maker;
 use plimsoll_identity::http::{HttpSetup, HttpState, Nature, Peer, Rates, TokenDoor, UseLog, router};
 use plimsoll_identity::password::Passwords;
 use plimsoll_identity::token::{Claims, TokenFault};
