@@ -14,6 +14,7 @@ mod failure;
 mod grammar;
 mod help;
 mod http;
+mod identities;
 mod metrics;
 mod pooler;
 mod release;
@@ -34,6 +35,7 @@ use plimsoll_proxy::{Console, Control, Level, Reply, ServerFacts, Visitor};
 
 pub use blackbox::{BlackBox, Source};
 pub use http::{HttpDoor, HttpError, http_descriptors};
+pub use identities::Identities;
 pub use reload::{Applied, Follow, Load};
 use version::server_version;
 pub use version::{COMPAT_VERSION, PGBOUNCER_VERSION, version};

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll_admin::{AdminConsole, BlackBox, HttpDoor, HttpError, version};
+use plimsoll_admin::{AdminConsole, BlackBox, HttpDoor, HttpError, Identities, version};
 use plimsoll_config::{Compat, Mistake, Plan};
-use plimsoll_proxy::{Options, StartError, start};
+use plimsoll_proxy::{Keeper, Options, StartError, start};
 use plimsoll_types::Secret;
 
 use crate::args::Serve;
@@ -150,10 +150,15 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     let console = Arc::new(console.with_black_box(black_box.clone()));
     let http = http_door(&plan).map_err(|error| fatal(refused(&plan, &error)))?;
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
-    let options = Options { console: console.clone(), keeper: None, mock_secret };
+    let identities = Identities::open(&plan).map_err(|why| fatal(placed(&plan, "identity_store", &why)))?;
+    let keeper = identities.clone().map(|identities| Arc::new(identities) as Arc<dyn Keeper>);
+    let options = Options { console: console.clone(), keeper, mock_secret };
     let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;
     http.open(control.clone(), console.clone())
         .map_err(|error| fatal(format!("cannot serve /metrics: {error}")))?;
+    if let Some(identities) = &identities {
+        identities.watch(control.clone());
+    }
     let pooler = control.clone();
     let started = black_box.start(Box::new(move |why| pooler.snapshot(why)));
     started.map_err(|error| fatal(format!("cannot start a thread: {error}")))?;
@@ -162,6 +167,9 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     (how.ready)(&plan);
     runtime.block_on(signals.follow(control, console));
     black_box.settle(LAST_SNAPSHOT_MAX);
+    if let Some(identities) = identities {
+        identities.close(LAST_SNAPSHOT_MAX);
+    }
     Ok(())
 }
 
@@ -176,6 +184,12 @@ fn http_door(plan: &Plan) -> Result<HttpDoor, HttpError> {
         }
         bound => bound,
     }
+}
+
+/// Why there is no start, and which line is to blame.
+fn placed(plan: &Plan, key: &str, why: &str) -> String {
+    let place = plan.set_at.get(key).map(|at| format!(" ({key} at {})", at.place));
+    format!("{why}{}", place.unwrap_or_default())
 }
 
 /// Why there is no start, and where the address was asked for.

@@ -57,8 +57,9 @@ pub use control::{
     AdmissionView, ApplicationFigures, Control, Figures, HoldFigures, KeyView, PartView, PoolFigures,
     ReleaseAsk, ReleaseClient, ReleaseExecuting, Released, SaidView, SiteFigures, TargetView, TrendView,
 };
-pub use keeper::{GrantLimits, Keeper, Proof, Proved, ProvedView, Proving};
+pub use keeper::{GrantLimits, Keeper, Proof, Proved, ProvedView, Proving, Refused};
 pub use liveness::{FoundView, LifeView};
+pub use plimsoll_auth::Bearer;
 pub use plimsoll_ledger::Rate;
 pub use security::tls_settings;
 pub use spill::{StoreView, probe_spill_dir};

@@ -122,6 +122,11 @@ impl Seen {
         }
     }
 
+    /// Whether a token was revoked by its id.
+    pub fn is_token_revoked(&self, token_id: &str) -> bool {
+        self.revoked_tokens.has(token_id)
+    }
+
     fn after_revoking(&mut self, fits: Fits, now_s: i64, hit: impl Fn(&Claims) -> bool) {
         match fits {
             Fits::Kept => self.forget_where(hit),
