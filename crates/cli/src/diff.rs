@@ -46,7 +46,7 @@ pub(crate) fn report(args: &DiffArgs, world: &dyn World) -> Result<(), Failure> 
     if let Some(note) = sorted(&mut named) {
         said.push(note);
     }
-    named.iter_mut().for_each(|named| pick::keep(&mut named.snapshot, &args.pick));
+    named.iter_mut().for_each(|named| pick::keep(&mut named.snapshot, &args.pick.whose));
     let snapshots: Vec<&Snapshot> = named.iter().map(|named| &named.snapshot).collect();
     let parts = match snapshots.as_slice() {
         [before, after] => two_of(before, after, &mut said),

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use plimsoll_ledger::snapshot::{Snapshot, label};
 
-use crate::args::PickArgs;
+use crate::args::WhoseArgs;
 use crate::glob::fits;
 
 /// Takes away what is not wanted.
-pub(super) fn keep(snapshot: &mut Snapshot, pick: &PickArgs) {
+pub(super) fn keep(snapshot: &mut Snapshot, pick: &WhoseArgs) {
     let is = |pattern: &Option<String>, values: &[&str]| {
         pattern.as_ref().is_none_or(|pattern| values.iter().any(|value| fits(pattern, value)))
     };

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::args::PickArgs;
+use crate::args::WhoseArgs;
 use crate::draw::{Colours, Margin};
 use plimsoll_ledger::snapshot::read;
 
@@ -57,8 +57,8 @@ fn files_are_put_in_the_order_of_their_times() {
 #[test]
 fn filters_leave_a_smaller_house() {
     let all = [(1, "web", "shop"), (2, "cron", "shop"), (3, "web", "mail")];
-    let kept = |change: fn(&mut PickArgs)| {
-        let mut pick = PickArgs::default();
+    let kept = |change: fn(&mut WhoseArgs)| {
+        let mut pick = WhoseArgs::default();
         change(&mut pick);
         let mut snapshot = snapshot(1, &all);
         pick::keep(&mut snapshot, &pick);
