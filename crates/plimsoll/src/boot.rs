@@ -233,6 +233,7 @@ mod tests {
                 why: why.as_str().to_string(),
                 taken: Wall::from_micros(0),
                 started: Wall::from_micros(0),
+                listen: Vec::new(),
                 ledger: Recorded::On,
                 holds_left_out: 0,
                 sites_left_out: 0,

@@ -61,6 +61,7 @@ fn source() -> Box<Source> {
                 why: why.as_str().to_string(),
                 taken: Wall::from_micros(1_795_269_723_000_000 + second * 1_000_000),
                 started: Wall::from_micros(0),
+                listen: Vec::new(),
                 ledger: Recorded::On,
                 holds_left_out: 0,
                 sites_left_out: 0,
