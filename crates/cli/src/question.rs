@@ -237,6 +237,7 @@ const SNAPSHOTS: &[Shown] = &[
     shown(&["taken"], "taken", 2),
     shown(&["age"], "age", 1),
     shown(&["reason"], "reason", 1),
+    shown(&["run"], "run", 4),
     shown(&["bytes"], "bytes", 3),
 ];
 const CLIENTS: &[Shown] = &[
