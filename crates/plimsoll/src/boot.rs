@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll_admin::{AdminConsole, BlackBox, HttpDoor, HttpError, Identities, version};
+use plimsoll_admin::{AdminConsole, BlackBox, HttpDoor, HttpError, Identities, Surroundings, version};
 use plimsoll_config::{Compat, Mistake, Plan};
 use plimsoll_proxy::{Keeper, Options, StartError, start};
 use plimsoll_types::Secret;
@@ -138,7 +138,10 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
         let _inside = runtime.enter();
         Signals::catch().map_err(|error| fatal(format!("cannot catch signals: {error}")))?
     };
-    let black_box = BlackBox::new(&plan, std::env::var("STATE_DIRECTORY").ok().as_deref());
+    let (state_directory, config) = (std::env::var("STATE_DIRECTORY").ok(), source.path());
+    let surroundings =
+        Surroundings { state_directory: state_directory.as_deref(), config: config.as_deref() };
+    let black_box = BlackBox::new(&plan, surroundings);
     let follower = black_box.clone();
     let console = AdminConsole::new(
         Box::new(move || source.load()),
@@ -239,7 +242,7 @@ mod tests {
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).expect("it is ours");
         let mut plan = Plan::default();
         plan.own.snapshot_dir = SnapshotDir::Folder(folder.clone());
-        let black_box = BlackBox::new(&plan, None);
+        let black_box = BlackBox::new(&plan, Surroundings::default());
         let taken = |why: plimsoll_ledger::snapshot::Reason| Snapshot {
             head: Head {
                 instance: "aa".to_string(),
@@ -247,6 +250,7 @@ mod tests {
                 why: why.as_str().to_string(),
                 taken: Wall::from_micros(0),
                 started: Wall::from_micros(0),
+                listen: Vec::new(),
                 ledger: Recorded::On,
                 holds_left_out: 0,
                 sites_left_out: 0,

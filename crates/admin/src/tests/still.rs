@@ -343,6 +343,7 @@ impl Pooler for Still {
                 why: why.as_str().to_string(),
                 taken: time,
                 started: time,
+                listen: Vec::new(),
                 ledger: Recorded::On,
                 holds_left_out: 0,
                 sites_left_out: 0,
