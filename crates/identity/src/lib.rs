@@ -40,6 +40,6 @@ pub use rules::{
 };
 pub use store::{
     AppFilter, AuditFilter, Create, CredentialFilter, DataSetFilter, GrantFact, GrantFilter, Holder,
-    KeyFacts, Listed, OrgFilter, Page, Put, Store, StoreFault, StoreOptions, SubjectFacts, Thing, UserFilter,
-    Who,
+    KeyFacts, Listed, Listener, OrgFilter, Page, Put, Rotated, Rotation, Store, StoreFault, StoreOptions,
+    SubjectFacts, Thing, UserFilter, Who,
 };

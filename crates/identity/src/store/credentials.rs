@@ -3,6 +3,7 @@
 use super::cells::{Cells, Column, Value};
 use super::noun::{Noun, Words, stays};
 use super::read::Conditions;
+use super::write::Write;
 use super::{Listed, Page, Store, StoreFault, Who, check};
 use crate::id::{Id, Kind};
 use crate::model::{Application, Credential, CredentialData, Meta, State};
@@ -16,6 +17,28 @@ pub struct CredentialFilter {
     pub org: Option<Id>,
     /// In this state.
     pub state: Option<State>,
+}
+
+/// A key in the place of another.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation<'a> {
+    /// The new key id.
+    pub key_id: &'a str,
+    /// SHA-256 of the new secret.
+    pub secret_sha256: [u8; 32],
+    /// When the new key ends, milliseconds since 1970.
+    pub expires_ms: Option<i64>,
+    /// When the old key ends, if not earlier by itself.
+    pub old_ends_ms: i64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// The new key.
+    pub fresh: Credential,
+    /// The old one, with its end.
+    pub old: Credential,
 }
 
 impl Noun for Credential {
@@ -108,18 +131,7 @@ impl Store {
     ) -> Result<Credential, StoreFault> {
         check::credential(key_id, &data, secret_sha256.as_ref())?;
         let mut write = self.write(who).await?;
-        let app = write.find::<Application>(data.app.as_str()).await?.ok_or_else(|| StoreFault::Invalid {
-            field: "app",
-            why: "there is no such application".to_owned(),
-        })?;
-        if app.data.state == State::Revoked {
-            return Err(StoreFault::Conflict { why: "the application is revoked".to_owned() });
-        }
-        let more = vec![
-            ("org", Value::id(&app.data.org)),
-            ("secret_sha256", Value::MaybeBytes(secret_sha256.map(|hash| hash.to_vec()))),
-        ];
-        let credential = write.insert(key_id, &data, more).await?;
+        let credential = insert_credential(&mut write, key_id, &data, secret_sha256).await?;
         write.commit().await?;
         Ok(credential)
     }
@@ -151,6 +163,35 @@ impl Store {
         let credential = write.replace(old, &data).await?;
         write.commit().await?;
         Ok(credential)
+    }
+
+    /// Makes a new key like an active one, and sets an end to that: both or neither.
+    ///
+    /// # Errors
+    /// `Missing`, `Stale`, `Invalid` (it is no key), `Conflict` (it is not active, the new key id is taken), `Down`.
+    pub async fn rotate_credential(
+        &self,
+        key_id: &str,
+        expect: Option<i64>,
+        rotation: Rotation<'_>,
+        who: Who<'_>,
+    ) -> Result<Rotated, StoreFault> {
+        check_known(key_id)?;
+        let mut write = self.write(who).await?;
+        let old: Credential = write.current(key_id, expect).await?;
+        let fresh = CredentialData { expires_ms: rotation.expires_ms, ..old.data.clone() };
+        check::credential(rotation.key_id, &fresh, Some(&rotation.secret_sha256))?;
+        if old.data.state != State::Active {
+            return Err(StoreFault::Conflict { why: "only an active key can be rotated".to_owned() });
+        }
+        let fresh =
+            insert_credential(&mut write, rotation.key_id, &fresh, Some(rotation.secret_sha256)).await?;
+        let end = old.data.expires_ms.map_or(rotation.old_ends_ms, |end| end.min(rotation.old_ends_ms));
+        let ending = CredentialData { expires_ms: Some(end), ..old.data.clone() };
+        check::credential_data(&ending)?;
+        let old = write.replace(old, &ending).await?;
+        write.commit().await?;
+        Ok(Rotated { fresh, old })
     }
 
     /// Credentials, in the order of their key ids.
@@ -195,6 +236,26 @@ impl Store {
         }
         Ok(transaction.commit().await?)
     }
+}
+
+async fn insert_credential(
+    write: &mut Write<'_>,
+    key_id: &str,
+    data: &CredentialData,
+    secret_sha256: Option<[u8; 32]>,
+) -> Result<Credential, StoreFault> {
+    let app = write.find::<Application>(data.app.as_str()).await?.ok_or_else(|| StoreFault::Invalid {
+        field: "app",
+        why: "there is no such application".to_owned(),
+    })?;
+    if app.data.state == State::Revoked {
+        return Err(StoreFault::Conflict { why: "the application is revoked".to_owned() });
+    }
+    let more = vec![
+        ("org", Value::id(&app.data.org)),
+        ("secret_sha256", Value::MaybeBytes(secret_sha256.map(|hash| hash.to_vec()))),
+    ];
+    write.insert(key_id, data, more).await
 }
 
 /// What is no key id at all is not asked for.
