@@ -219,9 +219,19 @@ fn proved(welcome: Welcome) -> Proved {
 async fn watch(door: Arc<OnceLock<Arc<Door>>>, control: Control) {
     let mut going = Going { control, told: HashSet::new() };
     let (mut looked, mut written) = (Instant::now(), Instant::now());
+    let mut listening = false;
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let Some(door) = door.get() else { continue };
+        let Some(door) = door.get() else {
+            tokio::time::sleep(LOOK_EVERY).await;
+            continue;
+        };
+        if !listening {
+            listening = true;
+            let door = door.clone();
+            tokio::spawn(async move { door.listen().await });
+        }
+        // Whether it was told or waited makes no difference.
+        let _ = tokio::time::timeout(LOOK_EVERY, door.changed()).await;
         door.set_stale_ms(millis(going.control.plan().own.identity.stale()));
         match door.follow(now_ms()).await {
             Followed::Unchanged | Followed::Silent(..) => {}

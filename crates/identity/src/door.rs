@@ -12,6 +12,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use plimsoll_types::Secret;
@@ -27,6 +28,9 @@ use known::Known;
 
 /// How many look something up in the store at a time: whoever invents keys waits in a short line.
 const LOOKUPS_MAX: usize = 16;
+
+/// How long one waits before listening again after the connection was lost.
+const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 
 /// Uses of keys are written down at most so often.
 pub const USED_EVERY_MS: i64 = 60_000;
@@ -299,6 +303,19 @@ impl Door {
                     Followed::Stale(fault.to_string())
                 }
             }
+        }
+    }
+
+    /// Waits until something may have changed, also by another instance's word. Cancel safe.
+    pub async fn changed(&self) {
+        self.store.changed().await;
+    }
+
+    /// Listens for other instances' words as long as the process lives; on a store where nobody can be heard it returns.
+    pub async fn listen(&self) {
+        // A connection that is lost is made anew; until then the log is looked at all the same.
+        while self.store.follow().await.is_err() {
+            tokio::time::sleep(LISTEN_AGAIN).await;
         }
     }
 
