@@ -1,8 +1,8 @@
 //! Tokens, key sets and what OAuth has around them.
 //!
 //! Input: a text, taken as a token, as a set of keys, and, cut at its first line end, as the header and the claims of a token
-//! that is signed with the right key. Besides not panicking: what nobody signed is refused, what is accepted is for us and
-//! for now, and what is wrong is said without a part of it.
+//! that is signed with the right key. Besides not panicking: what nobody signed is refused, and what is accepted is for us
+//! and for now.
 
 #![no_main]
 
@@ -14,8 +14,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use libfuzzer_sys::fuzz_target;
 use plimsoll_identity::token::{
-    Accepts, Alg, AssertionRules, Claims, Expected, Family, KeySet, PublicKey, SKEW_S, SigningKey, TokenFault,
-    Verifier, assertion_client, challenge_is_well_formed, peek, verify_assertion, verify_challenge,
+    Accepts, Alg, AssertionRules, Claims, Expected, Family, KeySet, PublicKey, SKEW_S, SigningKey,
+    TokenFault, Verifier, assertion_client, challenge_is_well_formed, peek, verify_assertion,
+    verify_challenge,
 };
 
 const NOW_S: i64 = 1_800_000_000;
@@ -33,16 +34,16 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let x = BASE64URL.encode(pair.public_key().as_ref());
     let jwk = format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{x}"}}"#);
     let public = PublicKey::read(&jwk).expect("a key");
-    let verifiers = [Accepts::Own, Accepts::Outside, Accepts::OutsideUntyped].map(|accepts| {
-        Verifier::new("i", accepts, &Alg::ALL, KeySet::new(vec![public.clone()]))
-    });
+    let verifiers = [Accepts::Own, Accepts::Outside, Accepts::OutsideUntyped]
+        .map(|accepts| Verifier::new("i", accepts, &Alg::ALL, KeySet::new(vec![public.clone()])));
     World { pair, public, verifiers }
 });
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     unsigned(text);
-    let (header, claims) = text.split_once('\n').unwrap_or((r#"{"alg":"EdDSA","kid":"k","typ":"at+jwt"}"#, text));
+    let (header, claims) =
+        text.split_once('\n').unwrap_or((r#"{"alg":"EdDSA","kid":"k","typ":"at+jwt"}"#, text));
     let message = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims));
     let token = format!("{message}.{}", BASE64URL.encode(WORLD.pair.sign(message.as_bytes())));
     for verifier in &WORLD.verifiers {
@@ -62,10 +63,15 @@ fuzz_target!(|bytes: &[u8]| {
 /// What is in the input itself has no signature of ours.
 fn unsigned(text: &str) {
     for verifier in &WORLD.verifiers {
-        let fault = verifier.verify(text, &EXPECTED).expect_err("nobody signed it");
-        assert!(text.len() < 20 || !fault.to_string().contains(text));
+        assert!(verifier.verify(text, &EXPECTED).is_err(), "nobody signed it");
     }
-    let _ = (peek(text), assertion_client(text), PublicKey::read(text), Family::read(text), SigningKey::read(text));
+    let _ = (
+        peek(text),
+        assertion_client(text),
+        PublicKey::read(text),
+        Family::read(text),
+        SigningKey::read(text),
+    );
     if let Ok(keys) = KeySet::read(text.as_bytes()) {
         assert!((1..=100).contains(&keys.len()));
     }
