@@ -103,6 +103,18 @@ pub enum SessionNotAfter {
 }
 
 impl CredentialSource {
+    /// The word it begins with.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            CredentialSource::Static => "static",
+            CredentialSource::File { .. } => "file",
+            CredentialSource::Command { .. } => "command",
+            CredentialSource::AwsRdsIam(_) => "aws-rds-iam",
+            CredentialSource::AzureEntra(_) => "azure-entra",
+            CredentialSource::GoogleMetadata(_) => "google-metadata",
+        }
+    }
+
     /// Whether what it gives is a token that opens the door for whoever reads it: never sent in the clear.
     pub fn is_bearer(&self) -> bool {
         match self {
@@ -133,7 +145,7 @@ pub(crate) fn parse(text: &str) -> Result<CredentialSource, Fault> {
         "azure-entra" => azure(&rest).map(CredentialSource::AzureEntra),
         "google-metadata" => google(&rest).map(CredentialSource::GoogleMetadata),
         // A password that was meant for another key is not repeated.
-        _ => Err(said(format!("expected {EXPECTED}{}", near::hint(&kind, KINDS)))),
+        _ => Err(said(format!("expected {EXPECTED}{}", near::hint(&kind, KINDS.into_iter())))),
     }
 }
 

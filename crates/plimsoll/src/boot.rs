@@ -10,6 +10,7 @@ use plimsoll_proxy::{Options, StartError, start};
 use plimsoll_types::Secret;
 
 use crate::args::Serve;
+use crate::credentials::Lender;
 use crate::limits;
 use crate::logging::{FATAL, Log, Terminal, early};
 use crate::pidfile::{self, Pidfile};
@@ -150,7 +151,7 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     let console = Arc::new(console.with_black_box(black_box.clone()));
     let http = http_door(&plan).map_err(|error| fatal(refused(&plan, &error)))?;
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
-    let options = Options { console: console.clone(), mock_secret };
+    let options = Options { console: console.clone(), credentials: Arc::new(Lender::new()), mock_secret };
     let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;
     http.open(control.clone(), console.clone())
         .map_err(|error| fatal(format!("cannot serve /metrics: {error}")))?;

@@ -100,7 +100,7 @@ impl Drop for Run {
 async fn read(pipe: Option<impl AsyncRead + Unpin>, bytes_max: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
-        (&mut pipe).take(bytes_max).read_ended(&mut bytes).await?;
+        (&mut pipe).take(bytes_max).read_to_end(&mut bytes).await?;
         tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
     }
     Ok(bytes)

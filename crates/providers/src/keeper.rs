@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use plimsoll_types::{Cause, Moment, Secret};
@@ -46,7 +46,9 @@ pub struct Given {
 /// Gives secrets to whoever logs in.
 #[derive(Debug)]
 pub struct Providers {
-    door: mpsc::UnboundedSender<Ask>,
+    environment: Environment,
+    /// Opens with the first question: most poolers have none.
+    door: OnceLock<mpsc::UnboundedSender<Ask>>,
 }
 
 #[derive(Debug)]
@@ -58,21 +60,9 @@ struct Ask {
 type Reply = oneshot::Sender<Result<Given, Cause>>;
 
 impl Providers {
-    /// Starts the thread. Nothing is fetched before somebody asks.
-    ///
-    /// # Errors
-    /// There is no thread or no event loop to be had.
-    pub fn start(environment: Environment) -> std::io::Result<Providers> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(BLOCKING_THREADS_MAX)
-            .build()?;
-        let (door, inbox) = mpsc::unbounded_channel();
-        let keeper = Keeper::new(environment);
-        std::thread::Builder::new()
-            .name("credentials".to_string())
-            .spawn(move || runtime.block_on(keeper.run(inbox)))?;
-        Ok(Providers { door })
+    /// Nothing runs before somebody asks.
+    pub fn new(environment: Environment) -> Providers {
+        Providers { environment, door: OnceLock::new() }
     }
 
     /// The secret for a login. Ends by itself: each provider has its time. Cancel safe: a fetch under way goes on for
@@ -83,15 +73,34 @@ impl Providers {
     pub fn secret(&self, want: Want) -> impl Future<Output = Result<Given, Cause>> + Send + use<> {
         let provider = want.source.to_string();
         let (reply, answer) = oneshot::channel();
-        let sent = self.door.send(Ask { want, reply });
+        let sent = self.door.get_or_init(|| open(self.environment.clone())).send(Ask { want, reply });
         async move {
-            let gone = || Failure("the thread of the providers has ended".to_string()).cause(&provider);
+            let gone =
+                || Failure("there is no thread that asks it: see the log".to_string()).cause(&provider);
             if sent.is_err() {
                 return Err(gone());
             }
             answer.await.map_err(|_closed| gone())?
         }
     }
+}
+
+/// Starts the thread. Without it the door is one behind which there is nobody.
+fn open(environment: Environment) -> mpsc::UnboundedSender<Ask> {
+    let (door, inbox) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build();
+    let started = runtime.and_then(|runtime| {
+        let keeper = Keeper::new(environment);
+        let work = move || runtime.block_on(keeper.run(inbox));
+        std::thread::Builder::new().name("credentials".to_string()).spawn(work)
+    });
+    if let Err(error) = started {
+        tracing::error!("cannot start the thread that asks for credentials: {error}");
+    }
+    door
 }
 
 /// What a lease is for.

@@ -26,6 +26,7 @@ pub(crate) use statements::SharedStatements;
 use crate::console::Console;
 use crate::control::Suspension;
 use crate::control_thread::ConsoleClient;
+use crate::credentials::Credentials;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry, Role, globals, longest_wait};
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::ledger::Ledger;
@@ -150,6 +151,8 @@ pub(crate) struct Hub {
     pub(crate) policy: Mutex<Policy>,
     /// The console.
     pub(crate) console: Arc<dyn Console>,
+    /// Whoever knows the secrets of server logins.
+    pub(crate) credentials: Arc<dyn Credentials>,
     /// Takes console clients to the control thread.
     pub(crate) console_door: mpsc::UnboundedSender<ConsoleClient>,
     /// Host names that somebody is about to connect to.
@@ -197,6 +200,7 @@ pub(crate) struct Parts {
     pub(crate) security: Security,
     pub(crate) workers: Vec<Worker>,
     pub(crate) console: Arc<dyn Console>,
+    pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) console_door: mpsc::UnboundedSender<ConsoleClient>,
     pub(crate) policy: Policy,
     pub(crate) doors: Doors,
@@ -205,7 +209,7 @@ pub(crate) struct Parts {
 impl Hub {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts) -> Hub {
-        let Parts { plan, security, workers, console, console_door, policy, doors } = parts;
+        let Parts { plan, security, workers, console, credentials, console_door, policy, doors } = parts;
         let prefix = match plan.own.compat {
             Compat::Plimsoll => "PLIMSOLL_",
             Compat::Pgbouncer => "PGBOUNCER_",
@@ -229,6 +233,7 @@ impl Hub {
             security: Mutex::new(Arc::new(security)),
             policy: Mutex::new(policy),
             console,
+            credentials,
             console_door,
             needed_names: NeededNames::default(),
             doors,
