@@ -192,3 +192,6 @@ fn tls_config(ca_file: Option<PathBuf>) -> Result<ClientConfig, String> {
         .map_err(|error| error.to_string())?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
+
+#[cfg(test)]
+mod tests;

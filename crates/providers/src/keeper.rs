@@ -257,3 +257,6 @@ fn jitter() -> u16 {
     let _ = getrandom::fill(&mut bytes);
     u16::from_le_bytes(bytes) % (JITTER_MAX + 1)
 }
+
+#[cfg(test)]
+mod tests;

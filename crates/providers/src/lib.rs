@@ -17,6 +17,8 @@ mod http;
 mod keeper;
 mod lease;
 mod source;
+#[cfg(test)]
+mod testing;
 
 pub use fetch::Environment;
 pub use keeper::{Given, Providers, Want};

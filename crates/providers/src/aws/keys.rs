@@ -152,3 +152,6 @@ async fn of_machine(endpoint: &str) -> Result<Keys, Failure> {
     let url = format!("{roles}{}", http::encoded(role));
     http::json::<Told>(Ask::get(&url).header(SESSION, session)).await?.keys()
 }
+
+#[cfg(test)]
+mod tests;
