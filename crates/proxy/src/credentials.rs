@@ -95,14 +95,8 @@ pub(crate) async fn lend(
     target: &TargetAddr,
 ) -> Result<Option<Lent>, Failure> {
     let Some(wanted) = wanted(hub, plan, pool, target) else { return Ok(None) };
-    match ask(hub, wanted).await {
-        Ok(lent) => Ok(Some(lent)),
-        Err(cause) => {
-            let (database, user, peer) = (&pool.database.name, &pool.user, target.peer());
-            tracing::warn!("S: {database}/{user}@{peer} {}", cause.message());
-            Err(Failure::Login(cause))
-        }
-    }
+    // Whoever gives secrets has logged why there is none.
+    ask(hub, wanted).await.map(Some).map_err(Failure::Login)
 }
 
 /// Another secret for a login that the server has refused for the sake of this one.
