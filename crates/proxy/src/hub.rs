@@ -3,6 +3,7 @@
 //! Lock order: directory, core, a client's mailbox. No lock is held across an await.
 
 mod keys;
+mod standing;
 mod statements;
 mod targets;
 
@@ -27,7 +28,7 @@ use crate::console::Console;
 use crate::control::Suspension;
 use crate::control_thread::ConsoleClient;
 use crate::credentials::Credentials;
-use crate::directory::{DatabaseEntry, Directory, PoolEntry, Role, globals, longest_wait};
+use crate::directory::{DatabaseEntry, Directory, PoolEntry, globals, longest_wait};
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::ledger::Ledger;
 use crate::listener::Doors;
@@ -358,19 +359,6 @@ impl Hub {
         let notify = u64::try_from(general.query_wait_notify.as_micros()).unwrap_or(u64::MAX);
         self.query_wait_notify_us.store(notify, Ordering::Relaxed);
         self.timed.store(any_user || any.iter().any(|t| !t.is_zero()), Ordering::Relaxed);
-    }
-
-    /// Pools of databases with a forced user and a minimum exist before the first client.
-    fn create_standing_pools(self: &Hub) {
-        let plan = self.plan();
-        for database in &plan.databases {
-            let min = database.min_pool_size.unwrap_or(plan.general.min_pool_size);
-            if let (Some(user), true) = (&database.user, min > 0)
-                && let Some(entry) = { self.directory.lock().database(&database.name) }
-            {
-                self.pool(&entry, &Role::Login(user));
-            }
-        }
     }
 
     /// Replaces the plan. Returns the databases that are gone.

@@ -18,7 +18,7 @@ fn a_request_has_what_it_was_given_and_little_else() {
         assert_eq!(text(form.header("metadata", "true")).await, Ok("here".to_string()));
         let wanted = format!(
             "POST /a/b?c=d%20e HTTP/1.1\r\nhost: 127.0.0.1:{}\nconnection: close\nuser-agent: plimsoll\n\
-             content-type: application/x-www-form-urlencoded\nmetadata: true\ncontent-length: 14\nx=1%20%26%202&y=",
+             content-type: application/x-www-form-urlencoded\nmetadata: true\ncontent-length: 16\nx=1%20%26%202&y=",
             fake.port
         );
         assert_eq!(fake.asked(), [wanted]);
