@@ -10,6 +10,7 @@ use plimsoll_proxy::{Keeper, Options, StartError, start};
 use plimsoll_types::Secret;
 
 use crate::args::Serve;
+use crate::credentials::Lender;
 use crate::limits;
 use crate::logging::{FATAL, Log, Terminal, early};
 use crate::pidfile::{self, Pidfile};
@@ -155,7 +156,8 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
     let identities = Identities::open(&plan).map_err(|why| fatal(placed(&plan, "identity_store", &why)))?;
     let keeper = identities.clone().map(|identities| Arc::new(identities) as Arc<dyn Keeper>);
-    let options = Options { console: console.clone(), keeper, mock_secret };
+    let options =
+        Options { console: console.clone(), keeper, credentials: Arc::new(Lender::new()), mock_secret };
     let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;
     http.open(control.clone(), console.clone())
         .map_err(|error| fatal(format!("cannot serve /metrics: {error}")))?;

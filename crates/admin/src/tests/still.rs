@@ -156,6 +156,7 @@ fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
         pid: 4711,
         application_name: String::new(),
         prepared: 2,
+        credential_epoch: (id == 1).then_some(3),
     }
 }
 
