@@ -7,6 +7,7 @@
 //! | `model` | the nouns, as they are stored and as the API shows them |
 //! | `id` | their names: a prefix, a time, chance |
 //! | `door` | what the pooler asks: who may come in, and whose right has ended |
+//! | `http` | the API: a router of all that, with its description |
 //! | `rules` | who may do what, and which organisations may have the same login role |
 //! | `store` | where it is kept, with its audit log: SQLite or PostgreSQL |
 //! | `key` | the text of keys: minted, read, compared |
@@ -17,6 +18,7 @@
 
 mod base62;
 mod door;
+pub mod http;
 mod id;
 pub mod key;
 mod model;

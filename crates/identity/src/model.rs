@@ -172,6 +172,25 @@ pub enum Scope {
     Authorize,
 }
 
+impl Scope {
+    /// All there are.
+    pub const ALL: [Scope; 3] = [Scope::Admin, Scope::OrgAdmin, Scope::Authorize];
+
+    /// The word for it, in the store, in the API and in tokens.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Admin => "admin",
+            Scope::OrgAdmin => "org_admin",
+            Scope::Authorize => "authorize",
+        }
+    }
+
+    /// The scope that a word stands for; `None`: none of ours.
+    pub fn parse(word: &str) -> Option<Scope> {
+        Scope::ALL.into_iter().find(|scope| scope.as_str() == word)
+    }
+}
+
 /// By what an application shows who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -269,7 +288,7 @@ pub struct GrantData {
     #[serde(default = "all_actions")]
     pub actions: Vec<String>,
     /// Limits.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "limits")]
     pub limits: Limits,
     /// Whether another organisation may have the same login role on the same database. Both have to say so.
     #[serde(default)]
@@ -280,6 +299,12 @@ pub struct GrantData {
     /// Whether it may be used.
     #[serde(default)]
     pub state: State,
+}
+
+/// From an object only: serde would take a list of values without names as well.
+fn limits<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Limits, D::Error> {
+    let named = serde_json::Map::deserialize(deserializer)?;
+    Limits::deserialize(serde_json::Value::Object(named)).map_err(serde::de::Error::custom)
 }
 
 fn all_actions() -> Vec<String> {

@@ -26,9 +26,10 @@ impl Key {
     /// The default as a value: what people are told beside it left out.
     fn plain_default(&self) -> &'static str {
         match &self.field {
-            Field::Text(_) if self.name == "identity_issuer" => "",
-            Field::Text(_) | Field::IdentityStore => self.default,
             Field::Name(_) | Field::Networks(_) | Field::HttpHosts => "",
+            Field::Text(_) if self.name == "identity_issuer" => "",
+            Field::Folder(_) if self.name.starts_with("http_tls_") => "",
+            Field::Text(_) | Field::IdentityStore => self.default,
             Field::TimeOrOff(..) => "0",
             Field::Workers | Field::Budget | Field::Compat | Field::Ledger | Field::Statements => {
                 self.default
