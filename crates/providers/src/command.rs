@@ -31,7 +31,7 @@ struct Printed {
 }
 
 /// Runs it once. It finds host, port and role in its environment (`PLIMSOLL_HOST`, `PLIMSOLL_PORT`, `PLIMSOLL_USER`).
-/// Whatever it has started ends with it.
+/// Killed, it takes along whatever it has started.
 pub(crate) async fn fetch(program: &Path, args: &[String], login: &Login) -> Result<Fetched, Failure> {
     fetch_within(TIMEOUT, program, args, login).await
 }
@@ -54,7 +54,7 @@ async fn fetch_within(
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| Failure(format!("cannot be started: {error}")))?;
-    let mut run = Run { group: child.id(), child };
+    let mut run = Run(child);
     match tokio::time::timeout(limit, run.ended()).await {
         Ok(Ok(done)) => done.judge(SystemTime::now()),
         Ok(Err(error)) => Err(Failure(format!("cannot be listened to: {error}"))),
@@ -62,11 +62,8 @@ async fn fetch_within(
     }
 }
 
-/// A program under way. Dropped, it is killed with all it has started.
-struct Run {
-    child: Child,
-    group: Option<u32>,
-}
+/// A program under way. Dropped before it has ended, it is killed with all it has started.
+struct Run(Child);
 
 /// How it ended.
 struct Done {
@@ -77,20 +74,21 @@ struct Done {
 
 impl Run {
     async fn ended(&mut self) -> std::io::Result<Done> {
-        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
+        let (stdout, stderr) = (self.0.stdout.take(), self.0.stderr.take());
         let output = read(stdout, OUTPUT_BYTES_MAX + 1);
         let complaint = read(stderr, COMPLAINT_BYTES_MAX);
         let (output, complaint) = tokio::try_join!(output, complaint)?;
-        let status = self.child.wait().await?;
+        let status = self.0.wait().await?;
         Ok(Done { status, output, complaint })
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        let group = self.group.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        // None when it has been waited for: its number may be somebody else's by now.
+        let group = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(group) = group {
-            // Most have ended by themselves, and then there is nobody to kill.
+            // One that ends just now needs no killing.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
