@@ -9,6 +9,8 @@
 //! | `rules` | who may do what, and which organisations may have the same login role |
 //! | `store` | where it is kept, with its audit log: SQLite or PostgreSQL |
 //! | `key` | the text of keys: minted, read, compared |
+//! | `password` | passwords of people |
+//! | `token` | tokens of our own and of others: signed, verified, revoked; what OAuth has around them |
 //!
 //! What decides (`model`, `id`, `rules`) reads no clock and draws no number: both come in as arguments.
 
@@ -16,8 +18,10 @@ mod base62;
 mod id;
 pub mod key;
 mod model;
+pub mod password;
 mod rules;
 mod store;
+pub mod token;
 
 pub use id::{Id, IdFault, Kind};
 pub use key::{Key, KeyFault, ParsedKey};
