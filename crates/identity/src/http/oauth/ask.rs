@@ -1,0 +1,75 @@
+//! What every OAuth request is read into.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
+
+use super::OAuth;
+use super::fault::{OAuthError, OAuthFault};
+use super::params::{PARAMS_BYTES_MAX, Params};
+use crate::http::Peer;
+
+/// A request that carries its parameters in its body (RFC 6749, 3.2), or, if it is a GET, in its address.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) headers: HeaderMap,
+    pub(super) from: IpAddr,
+    pub(super) params: Params,
+}
+
+impl FromRequest<OAuth> for Ask {
+    type Rejection = OAuthFault;
+
+    async fn from_request(request: Request, state: &OAuth) -> Result<Ask, OAuthFault> {
+        let from = address_of(request.extensions().get::<Peer>());
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            let params = Params::parse(request.uri().query().unwrap_or_default())?;
+            return Ok(Ask { headers: request.headers().clone(), from, params });
+        }
+        // Parameters of a POST in its address would stay in the logs of whoever is in between.
+        if request.uri().query().is_some_and(|query| !query.is_empty()) {
+            return Err(invalid("the parameters of a POST belong into its body"));
+        }
+        if !is_form(request.headers()) {
+            return Err(invalid("the body has to be application/x-www-form-urlencoded"));
+        }
+        let headers = request.headers().clone();
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .ok()
+            .filter(|bytes| bytes.len() <= PARAMS_BYTES_MAX)
+            .ok_or_else(|| invalid("the body is too long, or did not arrive"))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| invalid("the body is no text"))?;
+        Ok(Ask { headers, from, params: Params::parse(text)? })
+    }
+}
+
+/// The address somebody asks from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct From(pub(super) IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for From {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<From, std::convert::Infallible> {
+        Ok(From(address_of(parts.extensions.get::<Peer>())))
+    }
+}
+
+fn address_of(peer: Option<&Peer>) -> IpAddr {
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+fn invalid(why: &'static str) -> OAuthFault {
+    OAuthFault::new(OAuthError::InvalidRequest, why)
+}
