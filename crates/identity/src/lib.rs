@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `model` | the nouns, as they are stored and as the API shows them |
 //! | `id` | their names: a prefix, a time, chance |
+//! | `http` | the API: a router of all that, with its description |
 //! | `rules` | who may do what, and which organisations may have the same login role |
 //! | `store` | where it is kept, with its audit log: SQLite or PostgreSQL |
 //! | `key` | the text of keys: minted, read, compared |
@@ -15,6 +16,7 @@
 //! What decides (`model`, `id`, `rules`) reads no clock and draws no number: both come in as arguments.
 
 mod base62;
+pub mod http;
 mod id;
 pub mod key;
 mod model;

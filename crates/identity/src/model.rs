@@ -172,6 +172,25 @@ pub enum Scope {
     Authorize,
 }
 
+impl Scope {
+    /// All there are.
+    pub const ALL: [Scope; 3] = [Scope::Admin, Scope::OrgAdmin, Scope::Authorize];
+
+    /// The word for it, in the store, in the API and in tokens.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Admin => "admin",
+            Scope::OrgAdmin => "org_admin",
+            Scope::Authorize => "authorize",
+        }
+    }
+
+    /// The scope that a word stands for; `None`: none of ours.
+    pub fn parse(word: &str) -> Option<Scope> {
+        Scope::ALL.into_iter().find(|scope| scope.as_str() == word)
+    }
+}
+
 /// By what an application shows who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,0 +1,188 @@
+//! The HTTP API: what is below `/v1`, OAuth, and its description. A router without a listener: who listens, with which
+//! limits of connections and time, is the program's choice; of a request only its size is bounded here.
+//!
+//! | module | part |
+//! |---|---|
+//! | `route` | routes as a table: the router and the description are made of the same |
+//! | `openapi` | the description (OpenAPI 3.1) |
+//! | `problem` | errors as they are told (RFC 9457) |
+//! | `caller` | who asks, and what they may |
+//! | `gate` | rate limits |
+//! | `input` | bodies, queries, ids and preconditions, read with all their faults told |
+//! | `answer` | what a successful request is answered |
+//! | `once` | the same answer for the same `Idempotency-Key` |
+//! | `resource` | the nouns: made, read, listed, replaced, removed |
+//! | `keys`, `passwords`, `audit`, `authorize` | what is not like the others |
+
+mod answer;
+mod caller;
+mod gate;
+mod input;
+mod openapi;
+mod problem;
+mod route;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Method};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use tokio::sync::Notify;
+
+use crate::password::Passwords;
+use crate::store::Store;
+use crate::token::{Claims, TokenFault};
+
+pub use gate::{Rate, Rates};
+pub use openapi::document;
+
+use gate::Gate;
+use problem::Problem;
+use route::Route;
+
+/// Longest body of a request, bytes.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Where a request comes from. Who listens puts it into the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// Tells the time and draws numbers.
+pub trait Nature: Send + Sync {
+    /// The time, milliseconds since 1970.
+    fn now_ms(&self) -> i64;
+
+    /// Fills with random bytes.
+    ///
+    /// # Errors
+    /// The system has none.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), getrandom::Error>;
+}
+
+/// Verifies access tokens of our own that are for this API.
+pub trait TokenDoor: Send + Sync {
+    /// What a token says, if it is good. Whether its subject and key still are, is asked of the store afterwards.
+    ///
+    /// # Errors
+    /// It is not good.
+    fn verify(&self, token: &str, now_s: i64) -> Result<Arc<Claims>, TokenFault>;
+}
+
+/// Hears that a key was used.
+pub trait UseLog: Send + Sync {
+    /// The key with that id was used, at a time (milliseconds since 1970) and from an address.
+    fn used(&self, key_id: &str, now_ms: i64, from: &str);
+}
+
+/// What the API is made of.
+pub struct HttpSetup {
+    /// Where everything is kept.
+    pub store: Store,
+    /// Computes hashes of passwords.
+    pub passwords: Passwords,
+    /// Verifies access tokens.
+    pub tokens: Arc<dyn TokenDoor>,
+    /// Hears of used keys.
+    pub uses: Arc<dyn UseLog>,
+    /// Is told after every write, so that who follows the audit log need not wait.
+    pub changed: Arc<Notify>,
+    /// Time and chance.
+    pub nature: Arc<dyn Nature>,
+    /// Rate limits.
+    pub rates: Rates,
+}
+
+/// What every handler has. Clones are the same.
+#[derive(Clone)]
+pub struct HttpState(Arc<House>);
+
+struct House {
+    setup: HttpSetup,
+    gate: Gate,
+}
+
+impl HttpState {
+    /// With what it is made of.
+    pub fn new(setup: HttpSetup) -> HttpState {
+        let gate = Gate::new(setup.rates);
+        HttpState(Arc::new(House { setup, gate }))
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.setup.store
+    }
+
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.0.setup.passwords
+    }
+
+    pub(crate) fn tokens(&self) -> &dyn TokenDoor {
+        self.0.setup.tokens.as_ref()
+    }
+
+    pub(crate) fn uses(&self) -> &dyn UseLog {
+        self.0.setup.uses.as_ref()
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    /// The time, milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.0.setup.nature.now_ms()
+    }
+
+    /// Random bytes.
+    pub(crate) fn chance<const N: usize>(&self) -> Result<[u8; N], Problem> {
+        let mut bytes = [0; N];
+        match self.0.setup.nature.fill(&mut bytes) {
+            Ok(()) => Ok(bytes),
+            Err(fault) => {
+                tracing::error!("the system gives no random numbers: {fault}");
+                Err(Problem::unavailable())
+            }
+        }
+    }
+
+    /// Tells who follows the audit log that something was written.
+    pub(crate) fn tell_changed(&self) {
+        self.0.setup.changed.notify_one();
+    }
+}
+
+/// All routes. What is not there is answered with a problem as well (404, 405).
+pub fn router(state: HttpState) -> Router {
+    let router: Router<HttpState> = routes().into_iter().fold(Router::new(), Route::into_router);
+    router
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(middleware::from_fn_with_state(state.clone(), finish))
+        .with_state(state)
+}
+
+/// All that the API has, in the order of its description.
+fn routes() -> Vec<Route> {
+    openapi::routes()
+}
+
+/// What every answer gets, and what every write sets off.
+async fn finish(
+    axum::extract::State(state): axum::extract::State<HttpState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let writes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let mut response = next.run(request).await;
+    if writes && response.status().is_success() {
+        state.tell_changed();
+    }
+    let headers = response.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,313 @@
+//! Who asks, and what they may.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use sha2::{Digest, Sha256};
+
+use super::gate::{Count, TooOften};
+use super::problem::Problem;
+use super::{HttpState, Peer};
+use crate::id::{Id, Kind};
+use crate::key::{Key, NO_SECRET, looks_like_key};
+use crate::model::{CredentialKind, Scope};
+use crate::rules::{credential_good, subject_good};
+use crate::store::{Holder, KeyFacts, SubjectFacts, Who};
+use crate::token::Claims;
+
+/// The space of the store where ids of revoked tokens are kept until the tokens end.
+pub(crate) const REVOKED_TOKENS: &str = "revoked_token";
+
+/// Who asks, proved.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    /// The application or user.
+    pub(crate) subject: Id,
+    /// Its organisation.
+    pub(crate) org: Id,
+    /// What it may.
+    pub(crate) scopes: Vec<Scope>,
+    /// For the audit log: an id or `key KEYID`.
+    pub(crate) actor: String,
+    /// The address.
+    pub(crate) from: String,
+    /// When the request came, milliseconds since 1970.
+    pub(crate) now_ms: i64,
+    /// The hash of what was presented: a secret that is not in the store, so that things can be sealed with it.
+    pub(super) presented_sha256: [u8; 32],
+}
+
+impl Caller {
+    /// For the audit log.
+    pub(crate) fn who(&self) -> Who<'_> {
+        Who { actor: &self.actor, from: &self.from, now_ms: self.now_ms }
+    }
+
+    pub(crate) fn has(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// Whoever may everything.
+    pub(crate) fn need_admin(&self) -> Result<(), Problem> {
+        if self.has(Scope::Admin) { Ok(()) } else { Err(Problem::forbidden("this needs the scope admin")) }
+    }
+
+    /// Whoever may everything, or everything within that organisation.
+    pub(crate) fn need_org(&self, org: &Id) -> Result<(), Problem> {
+        if self.has(Scope::Admin) || (self.has(Scope::OrgAdmin) && self.org == *org) {
+            Ok(())
+        } else {
+            Err(Problem::forbidden(
+                "this needs the scope admin, or org_admin of the organisation it belongs to",
+            ))
+        }
+    }
+
+    /// Whoever may ask about others.
+    pub(crate) fn need_authorize(&self) -> Result<(), Problem> {
+        if self.has(Scope::Admin) || self.has(Scope::Authorize) {
+            Ok(())
+        } else {
+            Err(Problem::forbidden("this needs the scope authorize or admin"))
+        }
+    }
+
+    /// Whether something with those scopes may be made, changed or removed: nobody gives, or takes over, more than they
+    /// have. `authorize` tells of all organisations, so an administrator of one does not give it.
+    pub(crate) fn need_over(&self, scopes: &[Scope]) -> Result<(), Problem> {
+        let within = |scope: &Scope| match scope {
+            Scope::OrgAdmin => true,
+            Scope::Admin | Scope::Authorize => false,
+        };
+        if self.has(Scope::Admin) || scopes.iter().all(within) {
+            Ok(())
+        } else {
+            Err(Problem::forbidden("what has the scopes admin or authorize is in the hands of scope admin"))
+        }
+    }
+}
+
+impl FromRequestParts<HttpState> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Caller, Problem> {
+        let from = address(parts);
+        let presented = bearer(&parts.headers)?;
+        let now_ms = state.now_ms();
+        if looks_like_key(presented) {
+            let facts = known_key(state, from, presented, now_ms).await?;
+            Caller::of_key(state, from, presented, facts, now_ms)
+        } else {
+            Caller::of_token(state, from, presented, now_ms).await
+        }
+    }
+}
+
+impl Caller {
+    /// Whoever has a key; [`known_key`] has looked at it.
+    pub(crate) fn of_key(
+        state: &HttpState,
+        from: IpAddr,
+        presented: &str,
+        facts: KeyFacts,
+        now_ms: i64,
+    ) -> Result<Caller, Problem> {
+        let KeyFacts { credential, secret_sha256: _, subject } = facts;
+        let key_id = &credential.key_id;
+        state.gate().take(Count::Requests(key_id), now_ms).map_err(too_often)?;
+        Ok(Caller {
+            subject: subject.holder.id().clone(),
+            org: subject.org.id,
+            scopes: credential.data.scopes,
+            actor: format!("key {key_id}"),
+            from: from.to_string(),
+            now_ms,
+            presented_sha256: Sha256::digest(presented).into(),
+        })
+    }
+
+    async fn of_token(
+        state: &HttpState,
+        from: IpAddr,
+        presented: &str,
+        now_ms: i64,
+    ) -> Result<Caller, Problem> {
+        check_failures(state, from, now_ms)?;
+        let refuse =
+            |why: &str| failed(state, from, None, now_ms, format!("the access token is not good: {why}"));
+        let claims = match state.tokens().verify(presented, now_ms.div_euclid(1_000)) {
+            Ok(claims) => claims,
+            Err(fault) => return Err(refuse(&fault.to_string())),
+        };
+        let standing = match standing(state, &claims, now_ms).await? {
+            Ok(standing) => standing,
+            Err(why) => return Err(refuse(&why)),
+        };
+        let Standing { facts, scopes } = standing;
+        let named = claims.kid_used.as_deref().unwrap_or(facts.holder.id().as_str());
+        state.gate().take(Count::Requests(named), now_ms).map_err(too_often)?;
+        let actor = match (&facts.holder, &claims.kid_used) {
+            (Holder::App(_), Some(key_id)) => format!("key {key_id}"),
+            (Holder::App(_) | Holder::User(_), _) => facts.holder.id().to_string(),
+        };
+        Ok(Caller {
+            subject: facts.holder.id().clone(),
+            org: facts.org.id,
+            scopes,
+            actor,
+            from: from.to_string(),
+            now_ms,
+            presented_sha256: Sha256::digest(presented).into(),
+        })
+    }
+}
+
+/// Looks a key up that somebody presents: it is known, right, good, and so is its application. Unknown and wrong ones are
+/// answered alike, and counted.
+pub(crate) async fn known_key(
+    state: &HttpState,
+    from: IpAddr,
+    presented: &str,
+    now_ms: i64,
+) -> Result<KeyFacts, Problem> {
+    check_failures(state, from, now_ms)?;
+    let parsed = match Key::parse(presented) {
+        Ok(parsed) => parsed,
+        Err(fault) => return Err(failed(state, from, None, now_ms, fault)),
+    };
+    let key_id: &str = &parsed.key_id;
+    // Who knows a key id may not shut its owner out: only addresses that were wrong before are refused unheard.
+    if state.gate().has_taken(Count::FailuresFrom(from), now_ms) {
+        state.gate().look(Count::FailuresOf(key_id), now_ms).map_err(too_often)?;
+    }
+    let facts = state.store().facts_of_key(key_id).await?;
+    let stored = facts.as_ref().and_then(|facts| facts.secret_sha256).unwrap_or(NO_SECRET);
+    let right = parsed.matches(&stored);
+    let facts = facts.filter(|facts| {
+        let data = &facts.credential.data;
+        right && data.kind == CredentialKind::Key && *data.env == *parsed.env
+    });
+    let Some(facts) = facts else {
+        return Err(failed(state, from, Some(key_id), now_ms, "the key is not known"));
+    };
+    let good = credential_good(&facts.credential, now_ms).and_then(|()| subject_good(&facts.subject));
+    if let Err(reason) = good {
+        return Err(failed(state, from, Some(key_id), now_ms, reason));
+    }
+    state.uses().used(key_id, now_ms, &from.to_string());
+    Ok(facts)
+}
+
+/// From where a request comes.
+pub(crate) fn address(parts: &Parts) -> IpAddr {
+    let peer = parts.extensions.get::<Peer>();
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| address.ip().to_canonical())
+}
+
+/// Refuses an address that was wrong too often.
+pub(crate) fn check_failures(state: &HttpState, from: IpAddr, now_ms: i64) -> Result<(), Problem> {
+    state.gate().look(Count::FailuresFrom(from), now_ms).map_err(too_often)
+}
+
+/// Counts a failure and says so.
+fn failed(
+    state: &HttpState,
+    from: IpAddr,
+    key_id: Option<&str>,
+    now_ms: i64,
+    why: impl std::fmt::Display,
+) -> Problem {
+    // Refused or not, it is counted: what there was room for was asked before.
+    let _ = state.gate().take(Count::FailuresFrom(from), now_ms);
+    if let Some(key_id) = key_id {
+        let _ = state.gate().take(Count::FailuresOf(key_id), now_ms);
+    }
+    tracing::debug!("identity API: refused {from}: {why}");
+    Problem::unauthenticated(why)
+}
+
+pub(crate) fn too_often(TooOften { retry_s }: TooOften) -> Problem {
+    Problem::too_many("the limit of requests, or of wrong keys, is reached", retry_s)
+}
+
+/// What stands behind a token now.
+struct Standing {
+    facts: SubjectFacts,
+    scopes: Vec<Scope>,
+}
+
+/// A token is a copy of what was so when it was issued. What it may is what it says and its key or user still may;
+/// `Err` is why it is refused.
+async fn standing(
+    state: &HttpState,
+    claims: &Claims,
+    now_ms: i64,
+) -> Result<Result<Standing, String>, Problem> {
+    let store = state.store();
+    if let Some(token_id) = &claims.token_id
+        && store.thing(REVOKED_TOKENS, token_id, now_ms).await?.is_some()
+    {
+        return Ok(Err("it was revoked".to_owned()));
+    }
+    let Some(subject) = Id::parse_any(&claims.subject) else {
+        return Ok(Err("its subject is nothing here".to_owned()));
+    };
+    let client = claims.client_id.as_deref().and_then(|text| Id::parse(Kind::App, text).ok());
+    let Some(client) = client else { return Ok(Err("its client is no application here".to_owned())) };
+    let key = match &claims.kid_used {
+        None => None,
+        Some(key_id) => match store.facts_of_key(key_id).await? {
+            Some(facts) if *facts.subject.holder.id() == client => Some(facts),
+            Some(_) | None => return Ok(Err("the key it was fetched with is gone".to_owned())),
+        },
+    };
+    if let Some(key) = &key
+        && let Err(reason) = credential_good(&key.credential, now_ms)
+    {
+        return Ok(Err(reason.to_string()));
+    }
+    let client_facts = match &key {
+        Some(key) => Some(key.subject.clone()),
+        None => store.facts_of_subject(&client).await?,
+    };
+    let facts =
+        if subject == client { client_facts.clone() } else { store.facts_of_subject(&subject).await? };
+    let (Some(facts), Some(client_facts)) = (facts, client_facts) else {
+        return Ok(Err("its subject is gone".to_owned()));
+    };
+    if let Err(reason) = subject_good(&client_facts).and_then(|()| subject_good(&facts)) {
+        return Ok(Err(reason.to_string()));
+    }
+    let now_may: &[Scope] = match (&facts.holder, &key) {
+        (Holder::User(user), _) => &user.data.scopes,
+        (Holder::App(_), Some(key)) => &key.credential.data.scopes,
+        (Holder::App(_), None) => &[],
+    };
+    let said = claims.scope.as_deref().unwrap_or_default();
+    let scopes = said.split(' ').filter_map(Scope::parse).filter(|scope| now_may.contains(scope)).collect();
+    Ok(Ok(Standing { facts, scopes }))
+}
+
+/// What stands behind `Bearer` in the one `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (first, second) = (values.next(), values.next());
+    let Some(value) = first else {
+        return Err(Problem::unauthenticated(
+            "a key or an access token is wanted: `Authorization: Bearer ...`",
+        ));
+    };
+    let text = value.to_str().ok().filter(|_| second.is_none());
+    let (scheme, presented) = text.and_then(|text| text.split_once(' ')).unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("bearer") && !presented.trim().is_empty() {
+        Ok(presented.trim())
+    } else {
+        Err(Problem::unauthenticated("one header `Authorization: Bearer ...` is wanted"))
+    }
+}
+
+#[cfg(test)]
+mod tests;
