@@ -13,11 +13,13 @@
 //! | `once` | the same answer for the same `Idempotency-Key` |
 //! | `resource` | the nouns: made, read, listed, replaced, removed |
 //! | `keys`, `passwords`, `audit`, `authorize` | what is not like the others |
+//! | `oauth` | tokens: the endpoints of OAuth, and the page at which people sign in |
 
 mod answer;
 mod caller;
 mod gate;
 mod input;
+mod oauth;
 mod openapi;
 mod problem;
 mod route;
@@ -38,6 +40,7 @@ use crate::store::Store;
 use crate::token::{Claims, TokenFault};
 
 pub use gate::{Rate, Rates};
+pub use oauth::OAuthSetup;
 pub use openapi::document;
 
 use gate::Gate;
@@ -94,6 +97,8 @@ pub struct HttpSetup {
     pub nature: Arc<dyn Nature>,
     /// Rate limits.
     pub rates: Rates,
+    /// Issues tokens; `None`: nobody said under which URL, so there are none.
+    pub oauth: Option<OAuthSetup>,
 }
 
 /// What every handler has. Clones are the same.
@@ -126,6 +131,10 @@ impl HttpState {
 
     pub(crate) fn uses(&self) -> &dyn UseLog {
         self.0.setup.uses.as_ref()
+    }
+
+    pub(crate) fn oauth(&self) -> Option<&OAuthSetup> {
+        self.0.setup.oauth.as_ref()
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -176,7 +185,9 @@ async fn finish(
     request: Request,
     next: Next,
 ) -> Response {
-    let writes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    // What OAuth writes is no change of what is granted, but for revocations, which tell of themselves.
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let writes = !reads && request.uri().path().starts_with("/v1/");
     let mut response = next.run(request).await;
     if writes && response.status().is_success() {
         state.tell_changed();

@@ -74,12 +74,7 @@ impl Signer {
     ///
     /// # Errors
     /// [`SigningFault::Crypto`].
-    pub fn issue(
-        &self,
-        new: &NewToken<'_>,
-        now_s: i64,
-        chance: &[u8; 16],
-    ) -> Result<Issued, SigningFault> {
+    pub fn issue(&self, new: &NewToken<'_>, now_s: i64, chance: &[u8; 16]) -> Result<Issued, SigningFault> {
         let current = Arc::clone(&self.now.read());
         current.issuer.issue(new, now_s, chance)
     }
@@ -159,7 +154,10 @@ async fn make_next(store: &Store, now_ms: i64) -> Result<SigningKeys, SignerFaul
         let text = key.write();
         let text = text.expose_text().unwrap_or_default();
         store.put_thing(SPACE, key.kid(), text, key.ends_ms(), Put::IfAbsent, now_ms).await?;
-        tracing::info!(kid = key.kid(), "a new key signs tokens from now on, or in an hour if there is another");
+        tracing::info!(
+            kid = key.kid(),
+            "a new key signs tokens from now on, or in an hour if there is another"
+        );
         keys.add(key);
     }
     Ok(keys)

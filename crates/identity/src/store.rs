@@ -21,6 +21,7 @@ mod orgs;
 mod read;
 mod schema;
 mod things;
+mod tokens;
 mod users;
 mod write;
 
@@ -35,6 +36,7 @@ pub use grants::GrantFilter;
 pub use open::{Create, StoreOptions};
 pub use orgs::OrgFilter;
 pub use things::{Put, Thing};
+pub use tokens::RevokedToken;
 pub use users::UserFilter;
 
 /// Where everything is kept. Clones are the same store.

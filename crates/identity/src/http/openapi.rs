@@ -44,6 +44,12 @@ pub fn document() -> Value {
 
 /// All routes, in the order of the description.
 pub(super) fn routes() -> Vec<Route> {
+    let mut routes = own_routes();
+    routes.extend(super::oauth::routes());
+    routes
+}
+
+fn own_routes() -> Vec<Route> {
     vec![
         Route::new(Verb::Get, PATH, serve)
             .called("openapi", "This description")

@@ -1,17 +1,16 @@
 //! What every OAuth request is read into.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 
-use super::OAuth;
 use super::fault::{OAuthError, OAuthFault};
 use super::params::{PARAMS_BYTES_MAX, Params};
-use crate::http::Peer;
+use crate::http::HttpState;
+use crate::http::caller::address_of;
 
 /// A request that carries its parameters in its body (RFC 6749, 3.2), or, if it is a GET, in its address.
 #[derive(Debug)]
@@ -21,11 +20,11 @@ pub(super) struct Ask {
     pub(super) params: Params,
 }
 
-impl FromRequest<OAuth> for Ask {
+impl FromRequest<HttpState> for Ask {
     type Rejection = OAuthFault;
 
-    async fn from_request(request: Request, state: &OAuth) -> Result<Ask, OAuthFault> {
-        let from = address_of(request.extensions().get::<Peer>());
+    async fn from_request(request: Request, state: &HttpState) -> Result<Ask, OAuthFault> {
+        let from = address_of(request.extensions());
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             let params = Params::parse(request.uri().query().unwrap_or_default())?;
             return Ok(Ask { headers: request.headers().clone(), from, params });
@@ -46,22 +45,6 @@ impl FromRequest<OAuth> for Ask {
         let text = std::str::from_utf8(&bytes).map_err(|_| invalid("the body is no text"))?;
         Ok(Ask { headers, from, params: Params::parse(text)? })
     }
-}
-
-/// The address somebody asks from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct From(pub(super) IpAddr);
-
-impl<S: Sync> FromRequestParts<S> for From {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<From, std::convert::Infallible> {
-        Ok(From(address_of(parts.extensions.get::<Peer>())))
-    }
-}
-
-fn address_of(peer: Option<&Peer>) -> IpAddr {
-    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

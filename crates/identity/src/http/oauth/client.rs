@@ -94,6 +94,9 @@ pub(super) async fn authenticate(oauth: &OAuth, ask: &Ask) -> Result<Client, OAu
             oauth.count(Count::FailuresFrom(ask.from));
         }
     })?;
+    if let Some(key_id) = client.key_id() {
+        oauth.take(Count::Requests(key_id))?;
+    }
     match ask.params.find("client_id") {
         Some(named) if named != client.app.id.as_str() && Some(named) != client.key_id() => {
             Err(invalid("client_id is another application than the one that is proved"))
@@ -162,7 +165,9 @@ async fn by_key(oauth: &OAuth, ask: &Ask, user: &str, password: &Secret) -> Resu
     credential_good(&facts.credential, now_ms).map_err(|reason| refused(reason.to_string()))?;
     let client = client_of(facts.subject, Some(facts.credential))?;
     if user != &*key.key_id && user != client.app.id.as_str() {
-        return Err(refused("the key is good, but the name beside it is neither its id nor its application's"));
+        return Err(refused(
+            "the key is good, but the name beside it is neither its id nor its application's",
+        ));
     }
     oauth.http.uses().used(&key.key_id, now_ms, &ask.from.to_string());
     Ok(client)

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::store::StoreFault;
 
 /// How long somebody waits before another try while the store does not answer, seconds.
-const STORE_RETRY_S: u32 = 5;
+const STORE_RETRY_S: u64 = 5;
 
 /// The `error` of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(super) enum Retry {
     /// It does not.
     Never,
     /// Somebody asks too often; after so many seconds.
-    TooOften(u32),
+    TooOften(u64),
     /// The store does not answer.
     StoreDown,
 }
@@ -79,7 +79,7 @@ impl OAuthFault {
         OAuthFault { error, why: why.into(), retry: Retry::Never }
     }
 
-    pub(super) fn too_often(after_s: u32) -> OAuthFault {
+    pub(super) fn too_often(after_s: u64) -> OAuthFault {
         OAuthFault {
             error: OAuthError::TemporarilyUnavailable,
             why: "too many failures: wait before another try".into(),
@@ -112,7 +112,7 @@ impl OAuthFault {
     }
 
     /// After how many seconds another try makes sense.
-    pub(super) fn retry_after_s(&self) -> Option<u32> {
+    pub(super) fn retry_after_s(&self) -> Option<u64> {
         match self.retry {
             Retry::Never => None,
             Retry::TooOften(after_s) => Some(after_s),

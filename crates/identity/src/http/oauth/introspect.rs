@@ -1,7 +1,6 @@
 //! `POST /oauth/introspect` (RFC 7662): whose a token is, for who cannot verify it or wants to know whether it was
 //! revoked.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -16,10 +15,7 @@ use crate::http::caller::standing;
 use crate::token::{RefreshToken, Refreshed};
 
 /// The endpoint. Of a token that somebody may not hear of, and of one that is not good, the answer is the same.
-pub(super) async fn introspect(
-    State(oauth): State<OAuth>,
-    ask: Result<Ask, OAuthFault>,
-) -> Result<Response, Refusal> {
+pub(super) async fn introspect(oauth: OAuth, ask: Result<Ask, OAuthFault>) -> Result<Response, Refusal> {
     let ask = ask?;
     let asker = Asker::find(&oauth, &ask).await?;
     if asker.proof() == Proof::NameOnly {

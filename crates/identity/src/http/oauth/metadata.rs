@@ -1,9 +1,8 @@
 //! What is public: our keys (RFC 7517), and where everything is (RFC 8414).
 
-use axum::extract::State;
+use axum::http::HeaderValue;
 use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
-use axum::http::HeaderValue;
 use axum::response::Response;
 use serde_json::json;
 
@@ -16,13 +15,13 @@ use crate::token::Alg;
 const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=900");
 
 /// `GET /oauth/jwks`.
-pub(super) async fn jwks(State(oauth): State<OAuth>) -> Response {
+pub(super) async fn jwks(oauth: OAuth) -> Response {
     let keys = serde_json::from_str(&oauth.signer.jwks()).unwrap_or_else(|_| json!({ "keys": [] }));
     public(&keys)
 }
 
 /// `GET /.well-known/oauth-authorization-server`.
-pub(super) async fn metadata(State(oauth): State<OAuth>) -> Response {
+pub(super) async fn metadata(oauth: OAuth) -> Response {
     let algorithms: Vec<&str> = Alg::ALL.into_iter().map(Alg::as_str).collect();
     let methods = ["client_secret_basic", "private_key_jwt"];
     let scopes: Vec<&str> = Scope::ALL.into_iter().map(Scope::as_str).collect();

@@ -30,7 +30,8 @@ impl Params {
                 return Err(invalid("too many parameters"));
             }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let not_encoded = || invalid("the parameters are not in the form application/x-www-form-urlencoded");
+            let not_encoded =
+                || invalid("the parameters are not in the form application/x-www-form-urlencoded");
             let name = decode(name).ok_or_else(not_encoded)?;
             let value = decode(value).ok_or_else(not_encoded)?;
             if params.iter().any(|(known, _)| *known == name) {
@@ -133,9 +134,19 @@ mod tests {
     fn what_two_readers_would_read_differently_is_refused() {
         let many: String = (0..=PARAMS_MAX).map(|number| format!("p{number}=1&")).collect();
         let long = format!("a={}", "x".repeat(PARAMS_BYTES_MAX));
-        for text in
-            ["a=1&a=1", "a=1&%61=2", "a=&a=1", "a=%", "a=%4", "a=%zz", "a=%+1", "a=%ff", "a=%00", &many, &long]
-        {
+        for text in [
+            "a=1&a=1",
+            "a=1&%61=2",
+            "a=&a=1",
+            "a=%",
+            "a=%4",
+            "a=%zz",
+            "a=%+1",
+            "a=%ff",
+            "a=%00",
+            &many,
+            &long,
+        ] {
             let fault = Params::parse(text).expect_err(text);
             assert_eq!(fault.error, OAuthError::InvalidRequest, "{text}");
         }

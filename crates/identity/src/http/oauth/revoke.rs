@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
@@ -16,10 +15,7 @@ use crate::store::{RevokedToken, Who};
 use crate::token::{Claims, RefreshToken, SKEW_S};
 
 /// The endpoint. A token that is not known, or has ended, is as good as revoked (RFC 7009, 2.2).
-pub(super) async fn revoke(
-    State(oauth): State<OAuth>,
-    ask: Result<Ask, OAuthFault>,
-) -> Result<Response, Refusal> {
+pub(super) async fn revoke(oauth: OAuth, ask: Result<Ask, OAuthFault>) -> Result<Response, Refusal> {
     let ask = ask?;
     let asker = Asker::find(&oauth, &ask).await?;
     let token = ask.params.wanted("token", "token is missing")?;
@@ -87,7 +83,13 @@ impl OAuth {
         .await
     }
 
-    async fn revoke(&self, token_id: &str, claims: &Claims, actor: &str, from: IpAddr) -> Result<(), OAuthFault> {
+    async fn revoke(
+        &self,
+        token_id: &str,
+        claims: &Claims,
+        actor: &str,
+        from: IpAddr,
+    ) -> Result<(), OAuthFault> {
         self.write_revoked(
             &RevokedToken {
                 token_id,

@@ -1,7 +1,6 @@
 //! `POST /oauth/token`: tokens for an application itself (RFC 6749, 4.4), for who has signed in (4.1.3), and for who
 //! goes on with a sign-in (6).
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
@@ -16,7 +15,9 @@ use crate::id::Id;
 use crate::model::{Organisation, Scope, User};
 use crate::rules::subject_good;
 use crate::store::{Holder, SubjectFacts};
-use crate::token::{Family, Issued, NewFamily, NewToken, RefreshFault, RefreshToken, Refreshed, verify_challenge};
+use crate::token::{
+    Family, Issued, NewFamily, NewToken, RefreshFault, RefreshToken, Refreshed, verify_challenge,
+};
 
 /// How long a sign-in is good, however often it is used, milliseconds.
 const SIGN_IN_LIFE_MS: i64 = 30 * 24 * 3_600_000;
@@ -25,10 +26,7 @@ const SIGN_IN_LIFE_MS: i64 = 30 * 24 * 3_600_000;
 const SIGN_IN_IDLE_MS: i64 = 7 * 24 * 3_600_000;
 
 /// The endpoint.
-pub(super) async fn token(
-    State(oauth): State<OAuth>,
-    ask: Result<Ask, OAuthFault>,
-) -> Result<Response, OAuthFault> {
+pub(super) async fn token(oauth: OAuth, ask: Result<Ask, OAuthFault>) -> Result<Response, OAuthFault> {
     let ask = ask?;
     let kind = ask.params.wanted("grant_type", "grant_type is missing")?;
     match kind {
@@ -117,7 +115,10 @@ async fn for_code(oauth: &OAuth, ask: &Ask) -> Result<Response, OAuthFault> {
     };
     check_code(&code, &client, redirect_uri, verifier)?;
     if wanted::audience(&ask.params, std::slice::from_ref(&code.audience)).is_err() {
-        return Err(OAuthFault::new(OAuthError::InvalidTarget, "resource: the sign-in was for another audience"));
+        return Err(OAuthFault::new(
+            OAuthError::InvalidTarget,
+            "resource: the sign-in was for another audience",
+        ));
     }
     let person = Person::find(oauth, &code.subject).await?;
     let scopes = wanted::within(&wanted::scopes(Some(&code.scope))?, &person.user.data.scopes);
@@ -184,8 +185,10 @@ async fn for_refresh(oauth: &OAuth, ask: &Ask) -> Result<Response, OAuthFault> {
     let (store, now_ms) = (oauth.http.store(), oauth.http.now_ms());
     let chance = oauth.chance()?;
     let sign_in = kept::take_sign_in(store, presented.family(), now_ms).await?;
-    let sign_in = sign_in.ok_or_else(|| bad_grant("the refresh token is not known, or the sign-in has ended"))?;
-    let (family, refresh) = match sign_in.family.clone().refresh(&presented, &client.app.id, now_ms, &chance) {
+    let sign_in =
+        sign_in.ok_or_else(|| bad_grant("the refresh token is not known, or the sign-in has ended"))?;
+    let (family, refresh) = match sign_in.family.clone().refresh(&presented, &client.app.id, now_ms, &chance)
+    {
         Refreshed::Rotated(family, refresh) => (family, refresh),
         Refreshed::Ended(fault) => {
             tracing::warn!(client = %client.app.id, from = %ask.from, "a sign-in has ended: {fault}");

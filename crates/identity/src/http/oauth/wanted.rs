@@ -79,7 +79,8 @@ mod tests {
         assert_eq!(scopes(Some(" admin  authorize admin ")), Ok(vec![Scope::Admin, Scope::Authorize]));
         assert_eq!(words(&[Scope::Admin, Scope::OrgAdmin]), "admin org_admin");
         assert_eq!(within(&[Scope::Admin, Scope::Authorize], &[Scope::Authorize]), [Scope::Authorize]);
-        let error = |text, allowed: &[Scope]| allowed_scopes(Some(text), allowed).map_err(|fault| fault.error);
+        let error =
+            |text, allowed: &[Scope]| allowed_scopes(Some(text), allowed).map_err(|fault| fault.error);
         assert_eq!(error("authorize", &[Scope::Authorize]), Ok(vec![Scope::Authorize]));
         assert_eq!(error("admin", &[Scope::Authorize, Scope::OrgAdmin]), Err(OAuthError::InvalidScope));
         assert_eq!(error("Admin", &[Scope::Admin]), Err(OAuthError::InvalidScope));
