@@ -83,10 +83,7 @@ fn a_request_without_a_good_proof_key_is_refused() {
             format!("response_type=code&code_challenge={CHALLENGE}&code_challenge_method=plain"),
             OAuthError::InvalidRequest,
         ),
-        (
-            format!("{}x", good.replace("&code_challenge_method=S256", "&code_challenge_method=S256")),
-            OAuthError::InvalidRequest,
-        ),
+        (good.replace(CHALLENGE, "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cMx"), OAuthError::InvalidRequest),
         (
             "response_type=code&code_challenge=short&code_challenge_method=S256".to_owned(),
             OAuthError::InvalidRequest,
