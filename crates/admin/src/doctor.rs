@@ -210,7 +210,11 @@ impl Patient {
     /// A line for each that rises; nothing where nothing does.
     fn trend(&self) -> Vec<String> {
         let line = |trend: &TrendView| {
-            format!("RISING: {} {}: {}", trend.what, trend_name(trend, self.words), trend.why)
+            let place = match (trend.site, &trend.pool) {
+                (0, _) | (_, None) => String::new(),
+                (_, Some(_)) => format!(" in pool {}", trend.pools.join(", ")),
+            };
+            format!("RISING: {} {}{place}: {}", trend.what, trend_name(trend, self.words), trend.why)
         };
         self.rising.iter().take(TOP).map(line).collect()
     }

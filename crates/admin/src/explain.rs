@@ -1,6 +1,7 @@
 //! `EXPLAIN ADMISSION [database] [user]`: would a new client get a server connection now, and if not, what stops it,
 //! where that is set, who uses it up, and how long it may take.
 
+mod caps;
 mod holders;
 mod setting;
 mod wait;
@@ -35,14 +36,17 @@ pub(crate) fn answer(
     user: Option<&str>,
 ) -> Result<Vec<String>, Failure> {
     let level = visitor.level;
-    match (level, database, user) {
-        (Level::Admin, Some(database), Some(user)) => Ok(admission(pooler, level, database, user)),
-        (Level::Admin, Some(database), None) => Ok(of_database(pooler, visitor, database)),
-        (Level::Admin, None, _) => Ok(of_all_pools(pooler, level)),
-        (Level::Stats, _, Some(user)) if user != visitor.user => Err(Failure::AdminNeeded),
-        (Level::Stats, Some(database), _) => Ok(admission(pooler, level, database, visitor.user)),
-        (Level::Stats, None, _) => Ok(of_itself(pooler, visitor.user)),
-    }
+    let mut lines = match (level, database, user) {
+        (Level::Admin, Some(database), Some(user)) => admission(pooler, level, database, user),
+        (Level::Admin, Some(database), None) => of_database(pooler, visitor, database),
+        (Level::Admin, None, _) => of_all_pools(pooler, level),
+        (Level::Stats, _, Some(user)) if user != visitor.user => return Err(Failure::AdminNeeded),
+        (Level::Stats, Some(database), _) => admission(pooler, level, database, visitor.user),
+        (Level::Stats, None, _) => of_itself(pooler, visitor.user),
+    };
+    // They are for some clients of all pools, and come before everything that has been told so far.
+    lines.extend(caps::lines(pooler, level));
+    Ok(lines)
 }
 
 /// One user of one database, with all there is to say.

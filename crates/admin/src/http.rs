@@ -2,33 +2,32 @@
 //! connections and little time here, and nothing of what the workers have.
 
 mod figures;
+mod host;
+mod pages;
+mod places;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use plimsoll_config::Plan;
 use plimsoll_proxy::Control;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::AdminConsole;
-use crate::metrics::Format;
-use figures::Served;
+use places::{Place, Places, Stage};
 
-/// Most connections at a time; others wait to be accepted.
+/// Most connections at a time; another one waits for a place ([`places`]), and the rest to be accepted.
 const CONNECTIONS_MAX: usize = 16;
 
 /// How many may wait to be accepted on each address; others are not even connected.
@@ -56,7 +55,8 @@ const LOOP_DESCRIPTORS: u64 = 4;
 pub fn http_descriptors(plan: &Plan) -> u64 {
     match plan.own.http_listen().addresses().len() as u64 {
         0 => 0,
-        addresses => addresses + LOOP_DESCRIPTORS + CONNECTIONS_MAX as u64,
+        // Each has one connection in hand that waits for a place.
+        addresses => 2 * addresses + LOOP_DESCRIPTORS + CONNECTIONS_MAX as u64,
     }
 }
 
@@ -108,7 +108,7 @@ impl HttpDoor {
         for listener in &listeners {
             tracing::info!("listening on http://{}/metrics", listener.local_addr()?);
         }
-        let routes = routes(Arc::new(House { control, console, served: Served::default() }));
+        let routes = host::guard(pages::routes(control.clone(), console), control);
         let work = move || runtime.block_on(answer_all(listeners, routes));
         std::thread::Builder::new().name("http".to_string()).spawn(work).map(drop)
     }
@@ -123,36 +123,9 @@ fn listener(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// What the routes look at.
-struct House {
-    control: Control,
-    console: Arc<AdminConsole>,
-    served: Served,
-}
-
-fn routes(house: Arc<House>) -> Router {
-    // GET answers HEAD as well; another method is refused with 405, another path with 404.
-    Router::new().route("/metrics", get(metrics)).route("/healthz", get(health)).with_state(house)
-}
-
-async fn metrics(State(house): State<Arc<House>>, headers: HeaderMap) -> Response {
-    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let format = Format::wanted(&accept.join(","));
-    let text = house.served.text(format, Instant::now, || house.console.metrics(&house.control, format));
-    ([(CONTENT_TYPE, format.content_type()), (CACHE_CONTROL, "no-store")], text).into_response()
-}
-
-async fn health(State(house): State<Arc<House>>) -> Response {
-    if house.control.is_shutting_down() {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response()
-    } else {
-        "ok\n".into_response()
-    }
-}
-
 /// Accepts on all listeners until the process ends.
 async fn answer_all(listeners: Vec<TcpListener>, routes: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::new(CONNECTIONS_MAX);
     let accepting = listeners.into_iter().map(|listener| {
         let (places, routes) = (places.clone(), routes.clone());
         tokio::spawn(accept_all(listener, places, routes))
@@ -163,30 +136,39 @@ async fn answer_all(listeners: Vec<TcpListener>, routes: Router) {
     }
 }
 
-async fn accept_all(listener: TcpListener, places: Arc<Semaphore>, routes: Router) {
+async fn accept_all(listener: TcpListener, places: Places, routes: Router) {
     loop {
-        // Closed never: the semaphore lives as long as this task.
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let routes = routes.clone();
-                tokio::spawn(async move {
-                    // However it ends, there is nobody to tell.
-                    let _ = timeout(CONNECTION_TIMEOUT, answer(stream, routes)).await;
-                    drop(place);
-                });
+                let place = Arc::new(places.take().await);
+                tokio::spawn(serve(stream, place, routes.clone()));
             }
             Err(error) => {
                 tracing::debug!("accept() for /metrics failed: {error}");
-                drop(place);
                 sleep(REST).await;
             }
         }
     }
 }
 
+/// One connection, until its end or until another one is to have its place. However it ends, there is nobody to tell.
+async fn serve(stream: TcpStream, place: Arc<Place>, routes: Router) {
+    let answered = timeout(CONNECTION_TIMEOUT, answer(stream, place.clone(), routes));
+    let _ = place.keep(answered).await;
+}
+
 /// One request, and the end: a scraper connects anew each time, and no connection is kept for nothing.
-async fn answer(stream: TcpStream, routes: Router) -> Result<(), hyper::Error> {
+async fn answer(stream: TcpStream, place: Arc<Place>, routes: Router) -> Result<(), hyper::Error> {
+    let routes = TowerToHyperService::new(routes);
+    let staged = service_fn(move |request: Request<Incoming>| {
+        place.enter(Stage::Answered);
+        let (place, answer) = (place.clone(), routes.call(request));
+        async move {
+            let answer = answer.await;
+            place.enter(Stage::Told);
+            answer
+        }
+    });
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
@@ -194,7 +176,7 @@ async fn answer(stream: TcpStream, routes: Router) -> Result<(), hyper::Error> {
         .max_buf_size(REQUEST_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .keep_alive(false);
-    server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)).await
+    server.serve_connection(TokioIo::new(stream), staged).await
 }
 
 #[cfg(test)]
@@ -206,12 +188,12 @@ mod tests {
     #[test]
     fn descriptors_are_counted_where_there_is_a_listener() {
         let mut plan = Plan::default();
-        assert_eq!(http_descriptors(&plan), 21);
+        assert_eq!(http_descriptors(&plan), 22);
         plan.own.compat = Compat::Pgbouncer;
         assert_eq!(http_descriptors(&plan), 0);
         plan.own.http_listen =
             Some(HttpListen::At(vec![([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()]));
-        assert_eq!(http_descriptors(&plan), 22);
+        assert_eq!(http_descriptors(&plan), 24);
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn families(scene: &Scene<'_>) -> Vec<Family> {
     out.extend(own::targets(&pooler.targets()));
     out.extend(own::spills(&pooler.spill_store(), stats));
     out.extend(own::life(&pooler.found_dead(), pooler.moves()));
-    out.extend(own::trends(&pooler.trends(), POOLS_MAX));
+    out.extend(own::trends(&pooler.trends(), POOLS_MAX, plan.own.metrics_applications_max() as usize));
     out.extend(own::actions(&pooler.action_counts(), &pooler.caps()));
     out.extend(otel::families(shown));
     out.extend(process::families(house.descriptors));

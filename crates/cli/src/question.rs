@@ -215,6 +215,7 @@ const TREND: &[Shown] = &[
     shown(&["p"], "p", 6),
     shown(&["window"], "window", 4),
     shown(&["since"], "since", 4),
+    shown(&["pools"], "pools", 1),
     shown(&["why"], "why", 2),
 ];
 const BACKENDS: &[Shown] = &[

@@ -1,4 +1,6 @@
-//! `http_listen`: where `/metrics` is answered.
+//! `http_listen` and `http_hosts`: where `/metrics` is answered, and by which names.
+
+pub(crate) mod hosts;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -34,6 +34,7 @@ mod value;
 pub use diff::{carry, diff};
 pub use doubts::{Doubt, doubts};
 pub use http::HttpListen;
+pub use http::hosts::HttpHosts;
 pub use identity::{IdentityKeys, IdentityStore};
 pub use keepalive::Keepalive;
 pub use keys::set;

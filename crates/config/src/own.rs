@@ -5,6 +5,7 @@ mod shown;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::hosts::HttpHosts;
 use crate::http::{self, HttpListen};
 use crate::identity::{self, IdentityStore};
 use crate::leak::LeakAct;
@@ -75,6 +76,8 @@ pub(crate) enum Field {
     IdentityStore,
     /// Any text; empty is none.
     Text(At<String>),
+    /// Names of hosts, or `*`.
+    HttpHosts,
     /// A list of networks.
     Networks(fn(&mut Own) -> &mut Vec<Network>),
     /// `off`, `memory` or `disk`.
@@ -200,6 +203,7 @@ pub(crate) static KEYS: &[Key] = &[
     reload("identity_stale", "5min", Field::Time(|own| &mut own.identity.stale, SECOND, DAY)),
     reload("revoke_grace", "2s", Field::Time(|own| &mut own.identity.revoke_grace, Duration::ZERO, DAY)),
     restart("http_listen", "127.0.0.1:6433; off with compat = pgbouncer", Field::Http),
+    reload("http_hosts", "none", Field::HttpHosts),
     reload(
         "metrics_applications_max",
         "100",
@@ -265,6 +269,7 @@ impl Key {
             Field::Http => own.http_listen = Some(HttpListen::parse(text)?),
             Field::IdentityStore => own.identity.store = IdentityStore::parse(text)?,
             Field::Text(at) => *at(own) = Some(text.to_string()).filter(|text| !text.is_empty()),
+            Field::HttpHosts => own.http_hosts = HttpHosts::parse(text)?,
             Field::Networks(at) => *at(own) = network::list(text)?,
             Field::Spill => own.spill = spill(text)?,
             Field::LeakAct => own.leak.act = Some(leak_act(text)?),
@@ -318,6 +323,7 @@ impl Field {
             Field::Http => http::EXPECTED.to_string(),
             Field::IdentityStore => identity::EXPECTED.to_string(),
             Field::Text(_) => "text".to_string(),
+            Field::HttpHosts => http::hosts::EXPECTED.to_string(),
             Field::Networks(_) => network::EXPECTED.to_string(),
             Field::Spill => SPILL.expected.to_string(),
             Field::LeakAct => LEAK_ACT.expected.to_string(),

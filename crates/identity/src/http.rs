@@ -11,17 +11,27 @@
 //! | `input` | bodies, queries, ids and preconditions, read with all their faults told |
 //! | `answer` | what a successful request is answered |
 //! | `once` | the same answer for the same `Idempotency-Key` |
+//! | `query` | how lists are asked for |
+//! | `rights` | who may do what with which noun |
 //! | `resource` | the nouns: made, read, listed, replaced, removed |
 //! | `keys`, `passwords`, `audit`, `authorize` | what is not like the others |
 //! | `oauth` | tokens: the endpoints of OAuth, and the page at which people sign in |
 
 mod answer;
+mod audit;
+mod authorize;
 mod caller;
 mod gate;
 mod input;
+mod keys;
 mod oauth;
+mod once;
 mod openapi;
+mod passwords;
 mod problem;
+mod query;
+mod resource;
+mod rights;
 mod route;
 
 use std::net::SocketAddr;
@@ -166,17 +176,12 @@ impl HttpState {
 
 /// All routes. What is not there is answered with a problem as well (404, 405).
 pub fn router(state: HttpState) -> Router {
-    let router: Router<HttpState> = routes().into_iter().fold(Router::new(), Route::into_router);
+    let router: Router<HttpState> = openapi::routes().into_iter().fold(Router::new(), Route::into_router);
     router
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(middleware::from_fn_with_state(state.clone(), finish))
         .with_state(state)
-}
-
-/// All that the API has, in the order of its description.
-fn routes() -> Vec<Route> {
-    openapi::routes()
 }
 
 /// What every answer gets, and what every write sets off.

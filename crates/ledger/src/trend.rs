@@ -11,7 +11,7 @@
 //!
 //! # In what memory
 //!
-//! Four rings of [`BLOCKS`] blocks for each pool, target and site: with the usual interval of a minute, minutes for 48
+//! Four rings of [`BLOCKS`] blocks for each pool, target, and site in a pool: with the usual interval of a minute, minutes for 48
 //! minutes, 8 minutes for 6.4 hours, hours for 2 days and 6 hours for 12 days. A floor of floors is a floor, so a
 //! coarser block needs no finer ones. What counts as unused grows with the blocks: a minute, 8 minutes, an hour. A
 //! fast leak is seen in minutes by the first ring, a slow one in hours by the third, and what a person does in a pause
@@ -73,8 +73,8 @@ pub const POOLS_MAX: usize = 512;
 /// Most targets that have one.
 pub const TARGETS_MAX: usize = 128;
 
-/// Most sites that have one; only those that have left a connection unused get it.
-pub const TREND_SITES_MAX: usize = 256;
+/// Most sites that have one, each counted once in every pool; only those that have left a connection unused get it.
+pub const TREND_SITES_MAX: usize = 512;
 
 /// So many intervals without an unused connection, and a site's history is dropped.
 const QUIET_INTERVALS: u64 = 60;
@@ -86,8 +86,8 @@ pub enum Subject {
     Target(TargetId),
     /// A pool's.
     Pool(PoolId),
-    /// A site's.
-    Site(SiteId),
+    /// A site's in one pool: a pool's size says nothing about what a site holds in another one.
+    Site(SiteId, PoolId),
 }
 
 /// A hold as the trend sees it.
@@ -145,7 +145,7 @@ pub struct Trends {
     look: u32,
     targets: Fast<TargetId, Series>,
     pools: Fast<PoolId, Series>,
-    sites: Fast<SiteId, Series>,
+    sites: Fast<(SiteId, PoolId), Series>,
     unused: Fast<HoldId, Unused>,
 }
 
@@ -212,11 +212,12 @@ impl Trends {
         self.pools.retain(|_, series| series.look == look);
         self.targets.retain(|_, series| series.look == look);
         let quiet_us = interval_us.saturating_mul(QUIET_INTERVALS);
-        self.sites.retain(|_, series| now.micros_since(series.unused_at) < quiet_us);
-        for series in self.sites.values_mut() {
-            let cap = series.pool.and_then(|pool| self.pools.get(&pool)).and_then(|pool| pool.cap);
-            series.begin(cap, look);
-        }
+        self.sites.retain(|(_, pool), series| {
+            let is_quiet = now.micros_since(series.unused_at) >= quiet_us;
+            let pool = self.pools.get(pool).filter(|_| !is_quiet);
+            series.begin(pool.and_then(|pool| pool.cap), look);
+            pool.is_some()
+        });
     }
 
     fn count(&mut self, sight: &Sight, now: Moment) {
@@ -252,23 +253,24 @@ impl Trends {
     }
 
     fn count_of_site(&mut self, sight: &Sight, level: usize, now: Moment) {
-        if let Some(series) = self.sites.get_mut(&sight.site) {
+        let key = (sight.site, sight.pool);
+        if let Some(series) = self.sites.get_mut(&key) {
             series.count(sight, level, now);
-            series.pool = Some(sight.pool);
-        } else if level > 0 && make_room(&mut self.sites, &sight.site, TREND_SITES_MAX, Series::is_empty) {
+        } else if level > 0
+            && let Some(pool) = self.pools.get(&sight.pool)
+            && make_room(&mut self.sites, &key, TREND_SITES_MAX, Series::is_empty)
+        {
             let mut series = Series::new(self.interval_us, now);
-            let cap = self.pools.get(&sight.pool).and_then(|pool| pool.cap);
-            series.begin(cap, self.look);
+            series.begin(pool.cap, self.look);
             series.count(sight, level, now);
-            series.pool = Some(sight.pool);
-            self.sites.insert(sight.site, series);
+            self.sites.insert(key, series);
         }
     }
 
     /// The look is complete.
     fn close(&mut self, now: Moment) {
-        for site in self.sites.values_mut() {
-            if let Some(pool) = site.pool.and_then(|pool| self.pools.get(&pool)) {
+        for ((_, pool), site) in &mut self.sites {
+            if let Some(pool) = self.pools.get(pool) {
                 site.set_load(pool.load());
             }
         }
@@ -280,8 +282,8 @@ impl Trends {
         }
     }
 
-    /// What is to be told. One leak is told once: of its pool, or of its site where the pool's noise hides it, or of the
-    /// target where it is in no single pool.
+    /// What is to be told. One leak is told once: of its pool, or of its site there where the pool's noise hides it, or
+    /// of the target as long as it is seen in no pool of it.
     fn tell(&mut self, now: Moment) -> Vec<Rise> {
         let mut out = Vec::new();
         let mut add = |subject, series: &Series| {
@@ -292,17 +294,20 @@ impl Trends {
                 add(Subject::Pool(*id), series);
             }
         }
-        for (id, series) in &mut self.sites {
-            if series.is_to_be_told() {
-                let pool = series.pool.and_then(|pool| self.pools.get_mut(&pool));
-                if pool.is_none_or(|pool| pool.take_for_told(series)) {
-                    add(Subject::Site(*id), series);
-                }
+        for ((site, pool), series) in &mut self.sites {
+            if series.is_to_be_told()
+                && self.pools.get_mut(pool).is_none_or(|pool| pool.take_for_told(series))
+            {
+                add(Subject::Site(*site, *pool), series);
             }
         }
         for (id, series) in &mut self.targets {
-            let is_told = |pool: &Series| pool.target == Some(*id) && pool.is_told();
-            if series.is_to_be_told() && !self.pools.values().any(is_told) {
+            let is_there = |pool: &Series| pool.target == Some(*id);
+            let pools_are_told = self.pools.values().any(|pool| is_there(pool) && pool.is_told());
+            let is_site_there = |pool: &PoolId| self.pools.get(pool).is_some_and(is_there);
+            let mut sites = self.sites.iter();
+            let sites_are_told = sites.any(|((_, pool), site)| site.is_told() && is_site_there(pool));
+            if series.is_to_be_told() && !pools_are_told && !sites_are_told {
                 add(Subject::Target(*id), series);
             }
         }
@@ -320,7 +325,7 @@ impl Trends {
             let is_of = match subject {
                 Subject::Pool(pool) => unused.pool == pool,
                 Subject::Target(target) => unused.target == Some(target),
-                Subject::Site(site) => unused.site == site,
+                Subject::Site(site, pool) => (unused.site, unused.pool) == (site, pool),
             };
             if is_of && unused.site != SiteId::UNKNOWN {
                 *by.entry(unused.site).or_default() += 1;
@@ -329,11 +334,11 @@ impl Trends {
         by.into_iter().max_by_key(|(site, count)| (*count, *site))
     }
 
-    /// All there is: targets, pools, sites.
+    /// All there is: targets, pools, sites in their pools.
     pub fn trends(&self, now: Moment) -> Vec<(Subject, Trend)> {
         let targets = self.targets.iter().map(|(id, series)| (Subject::Target(*id), series));
         let pools = self.pools.iter().map(|(id, series)| (Subject::Pool(*id), series));
-        let sites = self.sites.iter().map(|(id, series)| (Subject::Site(*id), series));
+        let sites = self.sites.iter().map(|(id, series)| (Subject::Site(id.0, id.1), series));
         let all = targets.chain(pools).chain(sites);
         let mut out: Vec<_> = all.map(|(subject, series)| (subject, series.trend(now))).collect();
         out.sort_by_key(|(subject, _)| *subject);
@@ -345,7 +350,7 @@ impl Trends {
         let series = match subject {
             Subject::Target(id) => self.targets.get(&id),
             Subject::Pool(id) => self.pools.get(&id),
-            Subject::Site(id) => self.sites.get(&id),
+            Subject::Site(site, pool) => self.sites.get(&(site, pool)),
         };
         series.map(|series| series.trend(now))
     }
@@ -354,23 +359,18 @@ impl Trends {
     pub fn target_of(&self, pool: PoolId) -> Option<TargetId> {
         self.pools.get(&pool)?.target
     }
-
-    /// The pool a site last held a connection of.
-    pub fn pool_of(&self, site: SiteId) -> Option<PoolId> {
-        self.sites.get(&site)?.pool
-    }
 }
 
 /// An unused connection was used again, or given back: it counts as unused for `level` rings now.
 fn came_back(
     targets: &mut Fast<TargetId, Series>,
     pools: &mut Fast<PoolId, Series>,
-    sites: &mut Fast<SiteId, Series>,
+    sites: &mut Fast<(SiteId, PoolId), Series>,
     unused: &Unused,
     level: usize,
 ) {
     let target = unused.target.and_then(|id| targets.get_mut(&id));
-    let all = [target, pools.get_mut(&unused.pool), sites.get_mut(&unused.site)];
+    let all = [target, pools.get_mut(&unused.pool), sites.get_mut(&(unused.site, unused.pool))];
     for series in all.into_iter().flatten() {
         series.came_back(level..unused.level);
     }

@@ -200,3 +200,69 @@ fn a_cap_that_is_made_while_a_client_is_in_the_queue_does_not_make_it_wait_for_i
     let caps = console.query("CAP");
     assert_eq!((caps.cell(0, "used"), caps.cell(1, "used")), ("0", "9"));
 }
+
+#[test]
+fn who_waits_at_a_gate_is_counted_among_those_that_wait() {
+    for compat in ["plimsoll", "pgbouncer"] {
+        let (_postgres, plimsoll) = house(|ini| {
+            ini.set("pool_mode", "transaction").set("query_wait_timeout", "60").own("compat", compat)
+        });
+        let mut console = plimsoll.console();
+        console.query("CAP APP report 0");
+        let mut idle = app(&plimsoll, "report");
+        let mut gated: Vec<Client> = (0..2).map(|_| app(&plimsoll, "report")).collect();
+        for client in &mut gated {
+            send(client, &new().query("SELECT 1"));
+        }
+        eventually("both wait at the gate", SOON, || console.query("CAP").cell(0, "waiting") == "2");
+        let counted = |active: u64, waiting: u64| {
+            let pools = plimsoll.show("POOLS");
+            let row = pools.find(&[("database", "p0"), ("user", "app")]).unwrap();
+            assert_eq!((pools.number(row, "cl_active"), pools.number(row, "cl_waiting")), (active, waiting));
+            let clients = plimsoll.show("CLIENTS");
+            let states = |is_meant: fn(&str) -> bool| {
+                let is_of = |row: &usize| {
+                    clients.cell(*row, "database") == "p0" && is_meant(clients.cell(*row, "state"))
+                };
+                (0..clients.rows.len()).filter(is_of).count() as u64
+            };
+            let seen = (states(|state| state != "waiting"), states(|state| state == "waiting"));
+            assert_eq!(seen, (active, waiting), "{compat}: {:?}", clients.rows);
+            pools.number(row, "maxwait") * 1_000_000 + pools.number(row, "maxwait_us")
+        };
+        let waited = counted(1, 2);
+        eventually("the oldest waits longer and longer", SOON, || counted(1, 2) > waited.max(1) * 2);
+        console.query("CAP APP report OFF");
+        for client in &mut gated {
+            assert_eq!(client.cycle().map(|heard| tags(&heard)).unwrap(), "TDCZ");
+        }
+        assert_eq!(counted(3, 0), 0);
+        idle.query("SELECT 1");
+    }
+}
+
+#[test]
+fn admission_is_explained_with_the_caps_that_come_before_it() {
+    let (_postgres, plimsoll) = house(|ini| ini.set("pool_mode", "transaction"));
+    let mut console = plimsoll.console();
+    let explain = |console: &mut Client, about: &str| {
+        let told = console.query(&format!("EXPLAIN ADMISSION {about}"));
+        told.rows.iter().map(|row| row[0].clone().unwrap()).collect::<Vec<_>>().join("\n")
+    };
+    app(&plimsoll, "report").query("SELECT 1");
+    assert!(!explain(&mut console, "p0 app").contains("cap"));
+    console.query("CAP APP report 1 FOR 3600");
+    console.query("CAP HOST '127.0.0.1' 20");
+    let mut holder = app(&plimsoll, "report");
+    holder.query("BEGIN");
+    for about in ["p0 app", "p0", ""] {
+        let told = explain(&mut console, about);
+        let wanted = "A client that calls itself \"report\" comes to a temporary cap before it comes to the queue: it \
+                      would wait there; 1 of 1 places are taken (CAP by admin (";
+        assert!(told.contains(wanted) && told.contains("), ends in "), "{about}: {told}");
+        assert!(told.contains("from host 127.0.0.1") && told.contains("it would be let through"), "{told}");
+    }
+    let mut stats = plimsoll.login("stats", "pgbouncer").client();
+    let told = explain(&mut stats, "");
+    assert!(told.contains("Temporary caps are in force (2)") && !told.contains("report"), "{told}");
+}

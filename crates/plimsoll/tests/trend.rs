@@ -28,7 +28,11 @@ fn trend_house(change: impl FnOnce(Ini) -> Ini) -> (Postgres, Plimsoll) {
 }
 
 fn app(plimsoll: &Plimsoll, name: &str) -> Client {
-    plimsoll.login("app", "p0").parameter("application_name", name).client()
+    app_of(plimsoll, "p0", name)
+}
+
+fn app_of(plimsoll: &Plimsoll, database: &str, name: &str) -> Client {
+    plimsoll.login("app", database).parameter("application_name", name).client()
 }
 
 /// SHOW TREND and the row of the pool.
@@ -113,6 +117,60 @@ fn a_leak_is_called_rising_and_its_end_foretold() {
     );
 }
 
+/// Of each of these columns the sites' rows.
+fn sites(plimsoll: &Plimsoll) -> Vec<(String, u64, Option<u64>)> {
+    let trends = plimsoll.show("TREND");
+    let row = |row: usize| {
+        (
+            trends.cell(row, "pools").to_owned(),
+            trends.number(row, "held"),
+            trends.cell(row, "cap").parse().ok(),
+        )
+    };
+    (0..trends.rows.len()).filter(|row| trends.cell(*row, "what") == "site").map(row).collect()
+}
+
+#[test]
+fn a_site_that_leaks_in_several_pools_has_a_row_and_a_size_in_each() {
+    let (_postgres, plimsoll) = trend_house(|ini| ini.set("default_pool_size", "20"));
+    let mut leaked: Vec<Client> = Vec::new();
+    let warned = |plimsoll: &Plimsoll| {
+        let log = plimsoll.log();
+        log.lines().filter(|line| line.contains("rising: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let is_of_pool = |line: &String| line.contains("pool p0/app") || line.contains("pool p1/app");
+    while !warned(&plimsoll).iter().any(is_of_pool) {
+        assert!(leaked.len() < 38, "{:?}", plimsoll.show("TREND").rows);
+        for database in ["p0", "p1"] {
+            let mut client = app_of(&plimsoll, database, "orders-api");
+            client.query(EXPORT);
+            leaked.push(client);
+        }
+        let wanted = leaked.len() as u64;
+        eventually_ok("the sites' rows", SOON, || {
+            let rows = sites(&plimsoll);
+            match rows.iter().map(|(_, held, _)| held).sum::<u64>() == wanted {
+                true => Ok(()),
+                false => Err(format!("{wanted} wanted: {rows:?}")),
+            }
+        });
+    }
+    let mut rows = sites(&plimsoll);
+    rows.sort();
+    let pools: Vec<_> = rows.iter().map(|(pool, ..)| pool.as_str()).collect();
+    assert_eq!(pools, ["p0/app", "p1/app"]);
+    assert!(rows.iter().all(|(_, held, cap)| *cap == Some(20) && *held <= 20), "{rows:?}");
+    // Nothing is said of more connections than there are places, nor of a time that is over.
+    let target = |line: &&String| line.contains("rising: server ");
+    for line in warned(&plimsoll).iter().filter(|line| !target(line)) {
+        assert!(line.contains(" of 20 connections are held"), "{line}");
+    }
+    // Once the pools have been told of, their server is not told of as well.
+    let lines = warned(&plimsoll);
+    let first = lines.iter().position(is_of_pool).unwrap();
+    assert!(!lines[first..].iter().any(|line| target(&line)), "{lines:?}");
+}
+
 /// The doctor and the command line.
 fn is_told_everywhere(plimsoll: &Plimsoll) {
     let doctor = plimsoll.show("DOCTOR");
@@ -182,4 +240,34 @@ fn another_interval_begins_anew_and_pgbouncers_shape_has_it_too() {
     verdict("flat");
     plimsoll.console().query("SET trend_interval = '2s'");
     verdict("too short");
+}
+
+#[test]
+fn in_pgbouncers_shape_the_log_has_no_line_that_pgbouncer_does_not_have() {
+    let (_postgres, plimsoll) = trend_house(|ini| {
+        ini.own("compat", "pgbouncer").own("leak_idle_threshold", "1s").set("query_wait_timeout", "60")
+    });
+    let mut beside = app(&plimsoll, "web");
+    let mut victim = app(&plimsoll, "victim");
+    let mut leaked = leak(&plimsoll, &mut beside);
+    // A leak as well, which others wait for.
+    plimsoll.console().query(&format!("SET default_pool_size = {}", leaked.len()));
+    plimsoll.console().query("RECONNECT");
+    victim.send(plimsoll_testkit::Batch::new().query("SELECT 1").bytes()).unwrap();
+    eventually("a leak", SOON, || {
+        let leaks = plimsoll.show("SITES");
+        (0..leaks.rows.len()).any(|row| leaks.cell(row, "verdict") == "leak")
+    });
+    let said = |plimsoll: &Plimsoll| {
+        let log = plimsoll.log();
+        let ours = |line: &&str| ["rising: ", "leak: ", "unleaked: "].iter().any(|word| line.contains(word));
+        log.lines().filter(ours).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&plimsoll), [""; 0]);
+    // They are there for whoever asks for them.
+    plimsoll.console().query("SET verbose = 1");
+    leaked[0].query("COMMIT");
+    let log = plimsoll.wait_for_log("unleaked: a suspect of orders-api", SOON);
+    let line = log.lines().find(|line| line.contains("unleaked: ")).unwrap();
+    assert!(line.contains("DEBUG"), "{line}");
 }

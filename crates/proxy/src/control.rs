@@ -152,11 +152,11 @@ impl Control {
     pub fn pools(&self) -> Vec<PoolView> {
         let (hub, now) = (&self.hub, self.hub.now());
         let plan = hub.plan();
-        let pools = hub.directory.lock().pools();
+        let (pools, gated) = (hub.directory.lock().pools(), hub.gate.at_gate());
         let core = hub.core.lock();
         let mut views: Vec<PoolView> = Vec::new();
         for pool in pools {
-            let counts = core.pools.counts(pool.id, now);
+            let counts = gated.with(pool.id, core.pools.counts(pool.id, now), now);
             let config = pool.database.config();
             let view = PoolView {
                 database: pool.database.name.clone(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
-use plimsoll_pool::{CapOf, CapView, Caps, Gate, Subject};
-use plimsoll_types::{ClientId, Moment};
+use plimsoll_pool::{CapOf, CapView, Caps, Gate, PoolCounts, Subject};
+use plimsoll_types::{ClientId, Moment, PoolId};
 
 use crate::entry::ClientEntry;
 use crate::views::host_of;
@@ -67,15 +67,40 @@ pub(crate) struct Gatekeeper {
 struct State {
     caps: Caps,
     /// Those that wait here.
-    waiting: HashMap<ClientId, Arc<ClientEntry>>,
+    waiting: HashMap<ClientId, Gated>,
+}
+
+/// Somebody who waits at the gate.
+#[derive(Debug)]
+struct Gated {
+    entry: Arc<ClientEntry>,
+    /// Whose queue it wants to join.
+    pool: PoolId,
+    since: Moment,
+}
+
+/// Those that wait at the gate, by pool: for each how many, and since when the oldest of them.
+#[derive(Debug, Default)]
+pub(crate) struct AtGate(HashMap<PoolId, (u32, Moment)>);
+
+impl AtGate {
+    /// What a pool counts, with those that wait for it here.
+    pub(crate) fn with(&self, pool: PoolId, counts: PoolCounts, now: Moment) -> PoolCounts {
+        let Some((waiting, since)) = self.0.get(&pool) else { return counts };
+        PoolCounts {
+            waiting: counts.waiting + waiting,
+            oldest_wait: counts.oldest_wait.max(now.since(*since)),
+            ..counts
+        }
+    }
 }
 
 impl State {
     /// They may join their queues.
     fn wake(&mut self, admitted: Vec<ClientId>) {
         for client in admitted {
-            if let Some(entry) = self.waiting.remove(&client) {
-                entry.post(|mail| mail.admitted = true);
+            if let Some(gated) = self.waiting.remove(&client) {
+                gated.entry.post(|mail| mail.admitted = true);
             }
         }
     }
@@ -94,10 +119,16 @@ impl Gatekeeper {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// A client asks to join the queue of its pool, or to take what it has been granted there; where it may not it finds
+    /// A client asks to join the queue of this pool, its own, or to take what it has been granted there; where it may not it finds
     /// word in its mailbox when it may join. It has waited since `since`. Also gives the generation of the caps that it
     /// has been let through.
-    pub(crate) fn enter(&self, entry: &Arc<ClientEntry>, application: &str, since: Moment) -> (Gate, u32) {
+    pub(crate) fn enter(
+        &self,
+        entry: &Arc<ClientEntry>,
+        pool: PoolId,
+        application: &str,
+        since: Moment,
+    ) -> (Gate, u32) {
         let host = host_of(&entry.peer);
         let mut state = self.state.lock();
         let (gate, admitted) =
@@ -109,7 +140,7 @@ impl Gatekeeper {
             }
             Gate::Shut => {
                 entry.standing.0.store(KNOWN, Ordering::SeqCst);
-                state.waiting.insert(entry.id, entry.clone());
+                state.waiting.insert(entry.id, Gated { entry: entry.clone(), pool, since });
             }
         }
         state.wake(admitted);
@@ -171,6 +202,18 @@ impl Gatekeeper {
     /// All caps.
     pub(crate) fn views(&self) -> Vec<CapView> {
         self.state.lock().caps.views()
+    }
+
+    /// Who waits here, by pool.
+    pub(crate) fn at_gate(&self) -> AtGate {
+        let mut there = AtGate::default();
+        if self.is_on() {
+            for gated in self.state.lock().waiting.values() {
+                let (waiting, since) = there.0.entry(gated.pool).or_insert((0, gated.since));
+                (*waiting, *since) = (*waiting + 1, (*since).min(gated.since));
+            }
+        }
+        there
     }
 
     /// The caps that a client waits for.

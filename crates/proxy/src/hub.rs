@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use plimsoll_auth::Policy;
-use plimsoll_config::{Compat, Plan};
+use plimsoll_config::Plan;
 use plimsoll_pool::{Action, Failure, Grant, Pools, Request, Requested, Returned};
 use plimsoll_session::{Release, Tracked};
 use plimsoll_types::{Cause, ClientId, Moment, PoolId, SlotId, Ticket, WorkerId};
@@ -214,10 +214,6 @@ impl Hub {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts) -> Hub {
         let Parts { plan, security, workers, console, keeper, console_door, policy, doors } = parts;
-        let prefix = match plan.own.compat {
-            Compat::Plimsoll => "PLIMSOLL_",
-            Compat::Pgbouncer => "PGBOUNCER_",
-        };
         let core = Core {
             pools: Pools::new(globals(&plan)),
             parked: Vec::new(),
@@ -230,7 +226,7 @@ impl Hub {
             core: Mutex::new(core),
             directory: Mutex::new(Directory::new(&plan, workers.len())),
             clients: Mutex::default(),
-            statements: SharedStatements::new(prefix),
+            statements: SharedStatements::new(plan.own.compat),
             workers,
             tracked: Tracked::new(&plan.general.track_extra_parameters),
             plan: Mutex::new(Arc::new(plan)),

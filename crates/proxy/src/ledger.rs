@@ -9,6 +9,7 @@ mod holders;
 mod origin;
 mod policy;
 pub(crate) mod trend;
+mod voice;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plimsoll_config::{Ledger as Switch, Own, Plan, Statements};
+use plimsoll_config::{Compat, Ledger as Switch, Own, Plan, Statements};
 use plimsoll_ledger::{
     Book, BookEvent, Ended, HoldCopy, How, Level, Live, Owner, Pressure, Site, SiteId, Thresholds, Trends,
     Who,
@@ -242,7 +243,7 @@ pub(crate) fn observe(hub: &Hub) {
     let events = book.take_events();
     let lines: Vec<_> = events.iter().filter_map(|event| line(&book, event, &plan)).collect();
     drop(book);
-    lines.iter().for_each(Line::log);
+    lines.iter().for_each(|line| line.log(plan.own.compat));
     sights.look(hub, &plan, now);
 }
 
@@ -260,10 +261,10 @@ enum Line {
 }
 
 impl Line {
-    fn log(&self) {
+    fn log(&self, compat: Compat) {
         match self {
-            Line::Warning(text) => tracing::warn!("{text}"),
-            Line::Info(text) => tracing::info!("{text}"),
+            Line::Warning(text) => voice::warn(compat, text),
+            Line::Info(text) => voice::info(compat, text),
         }
     }
 }

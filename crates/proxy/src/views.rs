@@ -358,9 +358,9 @@ pub struct NeedView {
     pub idle: u32,
     /// Opening, cleaning, closing, lost.
     pub other: u32,
-    /// Waiting clients.
+    /// Clients in its queue: who waits for a place under a temporary cap has no need of a connection yet.
     pub waiting: u32,
-    /// Oldest wait.
+    /// Oldest wait in it.
     pub oldest_wait: Duration,
     /// Clients of the pool.
     pub clients: u32,

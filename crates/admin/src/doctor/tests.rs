@@ -62,6 +62,7 @@ fn what_rises_is_told_and_nothing_where_nothing_does() {
     let view = |name: &str, is_rising: bool| TrendView {
         what: "pool",
         name: name.to_string(),
+        pool: name.split_once('/').map(|(database, role)| (database.into(), role.into())),
         site: 0,
         application: String::new(),
         tags: String::new(),
@@ -87,5 +88,10 @@ fn what_rises_is_told_and_nothing_where_nothing_does() {
     };
     assert_eq!(told(&still), [""; 0]);
     still.trends.push(view("shop/app", true));
-    assert_eq!(told(&still), ["RISING: pool shop/app: more and more"]);
+    let site = TrendView { what: "site", name: String::new(), site: 7, ..view("shop/app", true) };
+    still.trends.push(TrendView { application: "orders-api".to_string(), ..site });
+    assert_eq!(
+        told(&still),
+        ["RISING: pool shop/app: more and more", "RISING: site orders-api in pool shop/app: more and more",]
+    );
 }

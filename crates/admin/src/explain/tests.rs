@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_config::Compat;
-use plimsoll_pool::{Admission, BudgetSource, Obstacle, PoolCounts};
+use plimsoll_pool::{Admission, BudgetSource, CapOf, CapView, Obstacle, PoolCounts};
 use plimsoll_proxy::{
     AdmissionView, HoldView, KeyView, Level, NeedView, PartView, SaidView, TargetView, VerdictView, Visitor,
     WhoView,
@@ -398,4 +398,38 @@ fn who_is_no_administrator_hears_of_itself_and_of_no_file() {
     }
     assert_eq!(answer(&still, STATS, Some("shop"), Some("bob")), Err(Failure::AdminNeeded));
     assert_eq!(told_to(&still, STATS, None, None).lines().count(), 3, "a line for each database");
+}
+
+#[test]
+fn temporary_caps_are_told_with_who_they_are_for_and_what_would_become_of_him() {
+    let cap = |of: CapOf, max: u32, used: u32, waiting: u32, left: Option<u64>| {
+        let by = "CAP by root (unix)".to_string();
+        (CapView { of, max, used, waiting, until: None, by }, left.map(Duration::from_secs))
+    };
+    let app = |name: &str| CapOf::Application(name.to_string());
+    let caps = vec![
+        cap(app("web\n"), 9, 3, 0, None),
+        cap(app("report"), 1, 2, 3, Some(1800)),
+        cap(CapOf::Host("10.0.0.9".to_string()), 0, 0, 0, None),
+    ];
+    let still = Still { caps, ..still(INI) };
+    let told = answer(&still, ADMIN, Some("shop"), Some("ada")).expect("an answer");
+    assert_eq!(
+        told[told.len() - 3..],
+        [
+            "A client that calls itself \"report\" comes to a temporary cap before it comes to the queue: it would wait \
+             there, behind 3 others; 2 of 1 places are taken (CAP by root (unix), ends in 30 min).",
+            "A client from host 10.0.0.9 comes to a temporary cap before it comes to the queue: it would wait there; 0 of 0 \
+             places are taken (CAP by root (unix)).",
+            "A client that calls itself \"web\\n\" comes to a temporary cap before it comes to the queue: it would be let \
+             through; 3 of 9 places are taken (CAP by root (unix)).",
+        ]
+    );
+    let all = told_to(&still, ADMIN, None, None);
+    assert_eq!(all.matches("temporary cap").count(), 3, "once for all pools: {all}");
+    let own = told_to(&still, STATS, Some("shop"), None);
+    assert!(own.contains("Temporary caps are in force (3)") && !own.contains("report"), "{own}");
+    let many = (0..15).map(|number| cap(app(&number.to_string()), 1, 1, 0, None)).collect();
+    let told = told_to(&Still { caps: many, ..still }, ADMIN, None, None);
+    assert!(told.ends_with("And 5 more temporary caps: CAP."), "{told}");
 }

@@ -55,6 +55,12 @@ fn histogram(name: &str, help: &'static str) -> Family {
     Family::new(Kind::Histogram, name, help)
 }
 
+/// `database/user`, a backslash before each slash and backslash of the two: of no two pools it is the same.
+pub(super) fn pool_name(database: &str, role: &str) -> String {
+    let escaped = |part: &str| part.replace('\\', r"\\").replace('/', r"\/");
+    format!("{}/{}", escaped(database), escaped(role))
+}
+
 fn labels(pool: &PoolFigures) -> Labels {
-    vec![("db_client_connection_pool_name", format!("{}/{}", pool.database, pool.role))]
+    vec![("db_client_connection_pool_name", pool_name(&pool.database, &pool.role))]
 }

@@ -10,6 +10,11 @@ use plimsoll_proxy::{
 
 use super::bounds::Named;
 use super::exposition::{Family, Kind, Labels, Value};
+use super::otel::pool_name;
+use crate::show::{Words, trend_name};
+
+/// A site's name is cut after so many characters, as in the other families.
+const NAME_CHARS: usize = 64;
 
 fn gauge(name: &str, help: &'static str) -> Family {
     Family::new(Kind::Gauge, name, help)
@@ -50,8 +55,8 @@ pub(super) fn house(house: &HouseView, version: &str) -> Vec<Family> {
     ]
 }
 
-/// What rises, by target and pool; sites are in SHOW TREND.
-pub(super) fn trends(trends: &[TrendView], rows_max: usize) -> Vec<Family> {
+/// What rises: all targets and pools, and those sites that do. At most so many of either.
+pub(super) fn trends(trends: &[TrendView], rows_max: usize, sites_max: usize) -> Vec<Family> {
     let mut rising = gauge(
         "plimsoll_trend_rising",
         "1 while connections that nobody uses become more and more (SHOW TREND), beyond what load explains.",
@@ -61,10 +66,14 @@ pub(super) fn trends(trends: &[TrendView], rows_max: usize) -> Vec<Family> {
         "plimsoll_trend_exhaustion_seconds",
         "Until all connections are held at this rate, while it rises.",
     );
-    let mut rows: Vec<&TrendView> = trends.iter().filter(|trend| trend.what != "site").collect();
-    rows.sort_by(|one, other| (one.what, &one.name).cmp(&(other.what, &other.name)));
-    for trend in rows.into_iter().take(rows_max) {
-        let labels = || vec![("what", trend.what.to_string()), ("name", trend.name.clone())];
+    let (mut rows, mut sites): (Vec<&TrendView>, Vec<&TrendView>) =
+        trends.iter().partition(|trend| trend.site == 0);
+    // Those that reach their caps first come first: they are told of where there is no room for all.
+    sites.retain(|trend| trend.is_rising);
+    sites.truncate(sites_max);
+    rows.sort_by(|one, other| (one.what, &one.name, &one.pool).cmp(&(other.what, &other.name, &other.pool)));
+    for trend in rows.into_iter().take(rows_max).chain(sites) {
+        let labels = || labels_of(trend);
         rising.push(labels(), Value::Whole(trend.is_rising.into()));
         if let Some(per_hour) = &trend.rate {
             rate.push(labels(), Value::Real(per_hour.likely));
@@ -76,6 +85,29 @@ pub(super) fn trends(trends: &[TrendView], rows_max: usize) -> Vec<Family> {
     let count = trends.iter().filter(|trend| trend.is_rising).count() as u64;
     let all = whole("plimsoll_trends_rising", "Targets, pools and sites that rise (SHOW TREND).", count);
     vec![all, rising, rate, left]
+}
+
+fn labels_of(trend: &TrendView) -> Labels {
+    let name = match (&trend.pool, trend.site) {
+        (Some((database, role)), 0) => pool_name(database, role),
+        (None, 0) => trend.name.clone(),
+        (_, _) => cut(trend_name(trend, Words::None)),
+    };
+    let mut labels = vec![("what", trend.what.to_string()), ("name", name)];
+    if trend.site != 0 {
+        labels.push(("site", format!("{:016x}", trend.site)));
+    }
+    if let Some((database, role)) = &trend.pool {
+        labels.extend([("database", database.to_string()), ("user", role.to_string())]);
+    }
+    labels
+}
+
+fn cut(name: String) -> String {
+    match name.char_indices().nth(NAME_CHARS) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name,
+    }
 }
 
 /// What was done about holds, and the temporary caps.

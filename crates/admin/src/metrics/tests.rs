@@ -4,7 +4,8 @@ use std::time::Duration;
 use plimsoll_config::Compat;
 use plimsoll_pool::PoolCounts;
 use plimsoll_proxy::{
-    ApplicationFigures, Figures, HoldFigures, PoolFigures, PoolTimes, SiteFigures, VerdictLevel,
+    ApplicationFigures, Figures, HoldFigures, PoolFigures, PoolTimes, Rate, SiteFigures, TrendView,
+    VerdictLevel,
 };
 
 use super::*;
@@ -153,6 +154,64 @@ fn every_name_is_there_once_with_help_and_type_and_no_series_twice() {
         }
         assert!(named.len() > 80, "{}", named.len());
     }
+}
+
+#[test]
+fn names_with_a_slash_in_them_are_those_of_different_pools() {
+    let mut still = crowd(4, 0, 0);
+    let names = [("a/b", "c"), ("a", "b/c"), (r"a\", "/b"), (r"a\\", "b")];
+    for (pool, (database, role)) in still.figures.pools.iter_mut().zip(names) {
+        (pool.database, pool.role) = (database.into(), role.into());
+    }
+    still.figures.holds.clear();
+    let trend = |what: &'static str, name: &str, pool: Option<(&str, &str)>, site: u64| TrendView {
+        what,
+        name: name.to_string(),
+        pool: pool.map(|(database, role)| (database.into(), role.into())),
+        site,
+        application: "orders-api".to_string(),
+        tags: String::new(),
+        statement: "SELECT secret".to_string(),
+        pools: Vec::new(),
+        course: "rising",
+        is_rising: true,
+        held: 7,
+        unused: 5,
+        floor: Some(6),
+        cap: Some(10),
+        rate: Some(Rate { least: 1.0, likely: 2.0, most: 3.0 }),
+        p: None,
+        window: None,
+        reached: Some((Duration::from_secs(1), Duration::from_secs(2), None)),
+        since: None,
+        why: String::new(),
+    };
+    still.trends = vec![trend("target", "10.0.0.1:5432", None, 0)];
+    for (database, role) in names {
+        still.trends.push(trend("pool", &format!("{database}/{role}"), Some((database, role)), 0));
+        still.trends.push(trend("site", "", Some((database, role)), 7));
+    }
+    let text = answer(&still);
+    let mut seen = BTreeSet::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        assert!(seen.insert(line.rsplit_once(' ').expect("a value").0), "{line} twice");
+    }
+    // As labels are written, each backslash is two.
+    for line in [
+        r#"db_client_connection_max{db_client_connection_pool_name="a\\/b/c"} 20"#.to_string(),
+        r#"db_client_connection_max{db_client_connection_pool_name="a/b\\/c"} 20"#.to_string(),
+        r#"plimsoll_trend_rising{what="pool",name="a\\/b/c",database="a/b",user="c"} 1"#.to_string(),
+        r#"plimsoll_trend_rising{what="target",name="10.0.0.1:5432"} 1"#.to_string(),
+        r#"plimsoll_trend_exhaustion_seconds{what="site",name="orders-api",site="0000000000000007",database="a",user="b/c"} 2.0"#
+            .to_string(),
+        "plimsoll_trends_rising 9".to_string(),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("secret"), "no statement is in a label");
+    // Who does not rise is told of where it is a target or a pool.
+    still.trends.iter_mut().for_each(|trend| trend.is_rising = false);
+    assert_eq!(samples(&answer(&still), "plimsoll_trend_rising").len(), 5);
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(crate) struct Still {
     pub(crate) needs: Vec<NeedView>,
     pub(crate) figures: Figures,
     pub(crate) trends: Vec<TrendView>,
+    pub(crate) caps: Vec<(CapView, Option<Duration>)>,
     pub(crate) told: RefCell<Vec<String>>,
 }
 
@@ -100,6 +101,7 @@ impl Still {
             needs: Vec::new(),
             figures: Figures::default(),
             trends: Vec::new(),
+            caps: Vec::new(),
             told: RefCell::default(),
         }
     }
@@ -450,7 +452,7 @@ impl Pooler for Still {
     }
 
     fn caps(&self) -> Vec<(CapView, Option<Duration>)> {
-        Vec::new()
+        self.caps.clone()
     }
 
     fn kill_client(&self, id: u64) -> Result<(), ControlError> {

@@ -26,7 +26,7 @@ impl Key {
     /// The default as a value: what people are told beside it left out.
     fn plain_default(&self) -> &'static str {
         match &self.field {
-            Field::Name(_) | Field::Networks(_) => "",
+            Field::Name(_) | Field::Networks(_) | Field::HttpHosts => "",
             Field::Text(_) if self.name == "identity_issuer" => "",
             Field::Text(_) | Field::IdentityStore => self.default,
             Field::TimeOrOff(..) => "0",
@@ -63,6 +63,7 @@ impl Field {
             Field::Proxy => Some(own.proxy_protocol.to_string()),
             Field::Http => Some(own.http_listen().to_string()),
             Field::IdentityStore => Some(own.identity.store.to_string()),
+            Field::HttpHosts => Some(own.http_hosts.to_string()),
             Field::Spill => word(own.spill, SPILL),
             Field::LeakAct => word(own.leak.act.unwrap_or_default(), LEAK_ACT),
             Field::SpillInTransaction => word(own.spill_in_transaction, IN_TRANSACTION),
@@ -127,6 +128,7 @@ mod tests {
             ("snapshot_dir", "/data/snapshots"),
             ("snapshot_dir", "off"),
             ("snapshot_interval", "1min"),
+            ("http_hosts", "db1.example.com, metrics"),
         ] {
             set(&mut plan, find(key).expect("a key"), value).expect("a good value");
             let line = shown(&plan.own).into_iter().find(|line| line.key == key).expect("a line");

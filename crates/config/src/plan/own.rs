@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::http::HttpListen;
+use crate::http::hosts::HttpHosts;
 use crate::identity::IdentityKeys;
 use crate::leak::LeakKeys;
 use crate::listeners::ProxyListeners;
@@ -122,6 +123,8 @@ pub struct Own {
     pub identity: IdentityKeys,
     /// `http_listen` (default 127.0.0.1:6433; off with `compat = pgbouncer`): where `/metrics` is answered.
     pub http_listen: Option<HttpListen>,
+    /// `http_hosts`: names by which HTTP may be asked for, beside addresses and `localhost`.
+    pub http_hosts: HttpHosts,
     /// `metrics_applications_max` (default 100): so many applications, and so many sites, have series of their own.
     pub metrics_applications_max: Option<u32>,
 }

@@ -12,10 +12,10 @@ use super::gate::{Count, TooOften};
 use super::problem::Problem;
 use super::{HttpState, Peer};
 use crate::id::{Id, Kind};
-use crate::key::{Key, NO_SECRET, looks_like_key};
+use crate::key::{Key, NO_SECRET, ParsedKey, looks_like_key};
 use crate::model::{CredentialKind, Scope};
 use crate::rules::{credential_good, subject_good};
-use crate::store::{Holder, KeyFacts, SubjectFacts, Who};
+use crate::store::{Holder, KeyFacts, Store, StoreFault, SubjectFacts, Who};
 use crate::token::Claims;
 
 /// The space of the store where ids of revoked tokens are kept until the tokens end.
@@ -191,13 +191,7 @@ pub(crate) async fn known_key(
     if state.gate().has_taken(Count::FailuresFrom(from), now_ms) {
         state.gate().look(Count::FailuresOf(key_id), now_ms).map_err(too_often)?;
     }
-    let facts = state.store().facts_of_key(key_id).await?;
-    let stored = facts.as_ref().and_then(|facts| facts.secret_sha256).unwrap_or(NO_SECRET);
-    let right = parsed.matches(&stored);
-    let facts = facts.filter(|facts| {
-        let data = &facts.credential.data;
-        right && data.kind == CredentialKind::Key && *data.env == *parsed.env
-    });
+    let facts = right_key(state.store(), &parsed).await?;
     let Some(facts) = facts else {
         return Err(failed(state, from, Some(key_id), now_ms, "the key is not known"));
     };
@@ -207,6 +201,17 @@ pub(crate) async fn known_key(
     }
     state.uses().used(key_id, now_ms, &from.to_string());
     Ok(facts)
+}
+
+/// What is known of a key if its secret is right. It takes as long if it is wrong, or the key id unknown.
+pub(super) async fn right_key(store: &Store, parsed: &ParsedKey) -> Result<Option<KeyFacts>, StoreFault> {
+    let facts = store.facts_of_key(&parsed.key_id).await?;
+    let stored = facts.as_ref().and_then(|facts| facts.secret_sha256).unwrap_or(NO_SECRET);
+    let right = parsed.matches(&stored);
+    Ok(facts.filter(|facts| {
+        let data = &facts.credential.data;
+        right && data.kind == CredentialKind::Key && *data.env == *parsed.env
+    }))
 }
 
 /// From where a request comes.

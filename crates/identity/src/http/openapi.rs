@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::answer::Answer;
 use super::route::{Gives, Media, Proof, Route, Verb};
+use super::{audit, authorize, keys, oauth, passwords, resource};
 
 /// Schemas, parameters, headers.
 const COMPONENTS: &str = include_str!("openapi/components.json");
@@ -18,6 +20,7 @@ pub fn document() -> Value {
         item[route.verb.as_str()] = operation(&route);
     }
     let mut components: Value = serde_json::from_str(COMPONENTS).unwrap_or_default();
+    add_wholes(&mut components["schemas"]);
     components["securitySchemes"] = json!({
         "bearer": {
             "type": "http",
@@ -42,15 +45,75 @@ pub fn document() -> Value {
     })
 }
 
-/// All routes, in the order of the description.
-pub(super) fn routes() -> Vec<Route> {
-    let mut routes = own_routes();
-    routes.extend(super::oauth::routes());
-    routes
+/// Adds the schemas of what is answered: what was chosen, with an id and what the store knows of it, and pages of that.
+fn add_wholes(schemas: &mut Value) {
+    for (name, data, key, id) in [
+        ("Organisation", "OrgData", "id", "OrgId"),
+        ("DataSet", "DataSetData", "id", "DataSetId"),
+        ("User", "UserData", "id", "UserId"),
+        ("Application", "AppData", "id", "AppId"),
+        ("Grant", "GrantData", "id", "GrantId"),
+        ("Key", "KeyData", "key_id", "KeyId"),
+    ] {
+        let mut whole = schemas[data].clone();
+        let Some(properties) = whole["properties"].as_object_mut() else { continue };
+        properties.insert(key.to_owned(), reference(id));
+        for (known, schema) in [
+            ("created_ms", reference("TimeMs")),
+            ("changed_ms", reference("TimeMs")),
+            ("changed_by", json!({"type": "string", "description": "An id, `key KEYID`, or `init`."})),
+            ("version", json!({"type": "integer", "format": "int64", "minimum": 1})),
+        ] {
+            properties.insert(known.to_owned(), schema);
+        }
+        if name == "User" {
+            properties.insert("has_password".to_owned(), json!({ "type": "boolean" }));
+        }
+        let required: Vec<Value> = properties
+            .keys()
+            .filter(|property| !LEFT_OUT.contains(&property.as_str()))
+            .map(|property| json!(property))
+            .collect();
+        whole["required"] = json!(required);
+        if name == "Key" {
+            whole["properties"]["used_ms"] = reference("TimeMs");
+            whole["properties"]["used_from"] = json!({ "type": "string" });
+            let mut new = whole.clone();
+            new["properties"]["key"] = json!({"type": "string", "description": "The whole key."});
+            schemas["NewKey"] = new;
+        }
+        schemas[name] = whole;
+        schemas[format!("{name}Page")] = page(name);
+    }
+    schemas["AuditPage"] = page("Audit");
 }
 
-fn own_routes() -> Vec<Route> {
-    vec![
+/// What is left out of an answer when there is nothing.
+const LEFT_OUT: [&str; 2] = ["schema", "expires_ms"];
+
+fn page(of: &str) -> Value {
+    json!({
+        "type": "object",
+        "required": ["items", "next"],
+        "properties": {
+            "items": { "type": "array", "items": reference(of) },
+            "next": {
+                "type": ["string", "null"],
+                "description": "What to ask for next (`after`); nothing: this was the end."
+            }
+        }
+    })
+}
+
+/// All routes, in the order of the description.
+pub(super) fn routes() -> Vec<Route> {
+    let mut all = resource::routes();
+    all.extend(keys::routes());
+    all.extend(passwords::routes());
+    all.extend(audit::routes());
+    all.extend(authorize::routes());
+    all.extend(oauth::routes());
+    all.push(
         Route::new(Verb::Get, PATH, serve)
             .called("openapi", "This description")
             .proof(Proof::Nothing)
@@ -60,11 +123,12 @@ fn own_routes() -> Vec<Route> {
                 media: Some(Media { kind: "application/json", schema: None }),
                 headers: &[],
             }),
-    ]
+    );
+    all
 }
 
-async fn serve() -> super::answer::Answer {
-    super::answer::Answer::ok(&document())
+async fn serve() -> Answer {
+    Answer::ok(&document())
 }
 
 fn operation(route: &Route) -> Value {
@@ -76,7 +140,11 @@ fn operation(route: &Route) -> Value {
     }
     let mut answers: Map<String, Value> =
         route.gives.iter().map(|gives| (gives.status.to_string(), answer(gives))).collect();
-    let problem = json!({ "$ref": "#/components/responses/Problem" });
+    let problem = if route.path.starts_with("/oauth/") {
+        json!({ "description": "What is wrong: JSON (RFC 6749, 5.2), or a page that says so." })
+    } else {
+        json!({ "$ref": "#/components/responses/Problem" })
+    };
     answers.insert("4XX".to_owned(), problem.clone());
     answers.insert("503".to_owned(), problem);
     let mut operation = json!({

@@ -128,14 +128,6 @@ impl Problem {
     pub(crate) fn retry_after(self, seconds: u64) -> Problem {
         self.with(RETRY_AFTER, HeaderValue::from(seconds))
     }
-
-    pub(crate) fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    pub(crate) fn detail(&self) -> &str {
-        &self.detail
-    }
 }
 
 impl From<StoreFault> for Problem {

@@ -143,6 +143,10 @@ pub(super) fn is_name(text: &str) -> Checked {
     name("name", text)
 }
 
+pub(super) fn is_db_name(text: &str) -> Checked {
+    db_name("role", text)
+}
+
 /// Text from outside in a form that every database takes and no terminal is upset by.
 pub(super) fn printable(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(ADDRESS_CHARS_MAX).collect()

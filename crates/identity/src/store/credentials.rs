@@ -3,6 +3,7 @@
 use super::cells::{Cells, Column, Value};
 use super::noun::{Noun, Words, stays};
 use super::read::Conditions;
+use super::write::Write;
 use super::{Listed, Page, Store, StoreFault, Who, check};
 use crate::id::{Id, Kind};
 use crate::model::{Application, Credential, CredentialData, Meta, State};
@@ -108,13 +109,7 @@ impl Store {
     ) -> Result<Credential, StoreFault> {
         check::credential(key_id, &data, secret_sha256.as_ref())?;
         let mut write = self.write(who).await?;
-        let app = write.find::<Application>(data.app.as_str()).await?.ok_or_else(|| StoreFault::Invalid {
-            field: "app",
-            why: "there is no such application".to_owned(),
-        })?;
-        if app.data.state == State::Revoked {
-            return Err(StoreFault::Conflict { why: "the application is revoked".to_owned() });
-        }
+        let app = app_of(&mut write, &data).await?;
         let more = vec![
             ("org", Value::id(&app.data.org)),
             ("secret_sha256", Value::MaybeBytes(secret_sha256.map(|hash| hash.to_vec()))),
@@ -151,6 +146,38 @@ impl Store {
         let credential = write.replace(old, &data).await?;
         write.commit().await?;
         Ok(credential)
+    }
+
+    /// Makes a key that takes the place of an active one: `old` is that one's key id, its expected version, and when it
+    /// ends from now on (not later than it did), `new` the key id, what is chosen, and the SHA-256 of the secret.
+    ///
+    /// # Errors
+    /// `Missing`, `Stale`, `Invalid`, `Conflict` (the old one is not active or the application is revoked), `Down`.
+    pub async fn rotate_credential(
+        &self,
+        old: (&str, i64, i64),
+        new: (&str, CredentialData, Option<[u8; 32]>),
+        who: Who<'_>,
+    ) -> Result<Credential, StoreFault> {
+        let ((old_id, version, ends_ms), (new_id, new_data, secret_sha256)) = (old, new);
+        check_known(old_id)?;
+        check::credential(new_id, &new_data, secret_sha256.as_ref())?;
+        let mut write = self.write(who).await?;
+        let old: Credential = write.current(old_id, Some(version)).await?;
+        if old.data.state != State::Active {
+            return Err(StoreFault::Conflict { why: "only an active key is rotated".to_owned() });
+        }
+        let app = app_of(&mut write, &new_data).await?;
+        let more = vec![
+            ("org", Value::id(&app.data.org)),
+            ("secret_sha256", Value::MaybeBytes(secret_sha256.map(|hash| hash.to_vec()))),
+        ];
+        let created = write.insert(new_id, &new_data, more).await?;
+        let ends_ms = old.data.expires_ms.map_or(ends_ms, |before_ms| before_ms.min(ends_ms));
+        let ending = CredentialData { expires_ms: Some(ends_ms), ..old.data.clone() };
+        write.replace(old, &ending).await?;
+        write.commit().await?;
+        Ok(created)
     }
 
     /// Credentials, in the order of their key ids.
@@ -194,6 +221,17 @@ impl Store {
             update.bind(*at_ms).bind(from).bind(key_id.clone()).execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)
+    }
+}
+
+/// The application of a new credential.
+async fn app_of(write: &mut Write<'_>, data: &CredentialData) -> Result<Application, StoreFault> {
+    match write.find::<Application>(data.app.as_str()).await? {
+        None => Err(StoreFault::Invalid { field: "app", why: "there is no such application".to_owned() }),
+        Some(app) if app.data.state == State::Revoked => {
+            Err(StoreFault::Conflict { why: "the application is revoked".to_owned() })
+        }
+        Some(app) => Ok(app),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::cells::{Cells, Column, Value};
 use super::noun::{Noun, Words, stays};
 use super::read::Conditions;
-use super::write::Write;
+use super::write::{Write, statement};
 use super::{Listed, Page, Store, StoreFault, Who, check};
 use crate::id::{Id, Kind};
 use crate::model::{Application, DataSet, Grant, GrantData, Meta, State, User};
@@ -144,6 +144,20 @@ impl Store {
         let old: Grant = write.current(id.as_str(), expect).await?;
         write.remove(&old).await?;
         write.commit().await
+    }
+
+    /// Whether applications or users of an organisation have a login role on a data set, now or later.
+    ///
+    /// # Errors
+    /// `Down`.
+    pub async fn has_role(&self, dataset: &Id, role: &str, org: &Id) -> Result<bool, StoreFault> {
+        if check::is_db_name(role).is_err() {
+            return Ok(false);
+        }
+        let sql = "SELECT id FROM plimsoll_grants WHERE dataset = $1 AND db_role = $2 AND org = $3 \
+                   AND state <> 'revoked' LIMIT 1";
+        let values = vec![Value::id(dataset), Value::Text(role.to_owned()), Value::id(org)];
+        Ok(statement(sql.to_owned(), values).fetch_optional(&self.reads).await?.is_some())
     }
 
     /// Grants, in the order in which they were made.

@@ -1,9 +1,9 @@
-//! The history of one pool, target or site, in fixed memory.
+//! The history of one pool, of one target, or of one site in a pool, in fixed memory.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use plimsoll_types::{Moment, PoolId, TargetId};
+use plimsoll_types::{Moment, TargetId};
 
 use super::Sight;
 use super::found::{Course, Found, Trend};
@@ -126,8 +126,6 @@ pub(super) struct Series {
     session_at: Option<Moment>,
     /// Of a pool: where its last hold was.
     pub(super) target: Option<TargetId>,
-    /// Of a site: the pool of its last hold.
-    pub(super) pool: Option<PoolId>,
     pub(super) rings: [Ring; SCALES.len()],
     pub(super) week: Week,
     found: Found,
@@ -146,7 +144,6 @@ impl Series {
             unused_at: now,
             session_at: None,
             target: None,
-            pool: None,
             rings: Default::default(),
             week: Week::default(),
             found: Found::too_short(0),
@@ -257,31 +254,33 @@ impl Series {
             return false;
         }
         let reached_us = self.found.reached.map(|reached| reached.likely_us);
+        let told = Told { reached_us, calm: 0, unused: self.last.unused[0] };
+        self.tell(told)
+    }
+
+    /// A part of it is being told of: that counts for the whole. Whether that is news there.
+    pub(super) fn take_for_told(&mut self, part: &Series) -> bool {
+        part.told.is_some_and(|told| self.tell(told))
+    }
+
+    /// Takes it for told from here on if it is news.
+    fn tell(&mut self, new: Told) -> bool {
         let is_news = match self.told {
             None => true,
-            Some(told) => match (told.reached_us, reached_us) {
+            Some(told) => match (told.reached_us, new.reached_us) {
                 (Some(before), Some(now)) => now <= before / 2 && before > self.interval_us,
                 (None, Some(_)) => true,
                 (_, None) => false,
             },
         };
         if is_news {
-            self.told = Some(Told { reached_us, calm: 0, unused: self.last.unused[0] });
+            self.told = Some(new);
         }
         is_news
     }
 
     pub(super) fn is_told(&self) -> bool {
         self.told.is_some()
-    }
-
-    /// A part of it has been told of: that counts for the whole. Whether that was news.
-    pub(super) fn take_for_told(&mut self, part: &Series) -> bool {
-        let is_news = self.told.is_none();
-        if is_news {
-            self.told = part.told;
-        }
-        is_news
     }
 
     pub(super) fn trend(&self, now: Moment) -> Trend {

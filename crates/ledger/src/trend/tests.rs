@@ -129,6 +129,155 @@ fn it_is_told_once_and_again_at_half_the_time() {
     assert!(house.told.len() > before, "the same leak again");
 }
 
+/// Some pools of one server in which the same site leaks, each in its turn.
+struct Tenants {
+    trends: Trends,
+    now: u64,
+    sizes: Vec<u32>,
+    budget: u32,
+    resting: Vec<Sight>,
+    next: u64,
+    told: Vec<Rise>,
+}
+
+const SITE: SiteId = SiteId(9);
+
+impl Tenants {
+    fn new(sizes: &[u32], budget: u32) -> Tenants {
+        let (trends, sizes) = (Trends::new(MINUTE), sizes.to_vec());
+        Tenants { trends, now: HOUR, sizes, budget, resting: Vec::new(), next: 1, told: Vec::new() }
+    }
+
+    fn leak(&mut self, tenant: usize, site: SiteId) {
+        self.next += 1;
+        self.resting.push(Sight {
+            hold: HoldId(self.next),
+            pool: PoolId(u32::try_from(tenant).expect("few")),
+            target: Some(TARGET),
+            site,
+            state: HoldState::InTransaction,
+            used: Moment(self.now),
+        });
+    }
+
+    /// A minute with these connections in use beside the ones that rest, in each pool.
+    fn minute(&mut self, busy: &[u32]) {
+        self.now += MINUTE;
+        let caps = Caps {
+            pools: self.sizes.iter().zip(0..).map(|(size, id)| (PoolId(id), *size)).collect(),
+            targets: vec![(TARGET, Some(self.budget))],
+        };
+        let now = Moment(self.now);
+        let used = busy.iter().zip(0..).flat_map(|(count, pool)| {
+            let sight = move |number: u32| Sight {
+                hold: HoldId(1_000_000 + u64::from(pool) * 1000 + u64::from(number)),
+                pool: PoolId(pool),
+                target: Some(TARGET),
+                site: SiteId::UNKNOWN,
+                state: HoldState::InTransaction,
+                used: now,
+            };
+            (0..*count).map(sight)
+        });
+        self.told.extend(self.trends.look(&caps, self.resting.iter().copied().chain(used), now));
+    }
+
+    fn trend(&self, pool: u32) -> Trend {
+        self.trends.trend(Subject::Site(SITE, PoolId(pool)), Moment(self.now)).expect("the site there")
+    }
+}
+
+#[test]
+fn a_site_is_measured_against_the_pool_that_it_leaks_in() {
+    let sizes = [20, 40, 60, 20];
+    let mut tenants = Tenants::new(&sizes, 200);
+    for round in 0..60 {
+        tenants.leak(round % 4, SITE);
+        tenants.minute(&[]);
+        for (size, pool) in sizes.iter().zip(0..) {
+            let Some(trend) = tenants.trends.trend(Subject::Site(SITE, PoolId(pool)), Moment(tenants.now))
+            else {
+                continue;
+            };
+            let of_pool = tenants.trends.trend(Subject::Pool(PoolId(pool)), Moment(tenants.now));
+            assert_eq!((trend.cap, trend.held), (Some(*size), of_pool.expect("the pool").held));
+        }
+    }
+    // A quarter of what leaks, and no more, fills each of them.
+    for (size, pool) in sizes.iter().zip(0..) {
+        let trend = tenants.trend(pool);
+        let left = f64::from(size - trend.floor.expect("a floor"));
+        let hours = trend.reached.expect("it rises").likely_us as f64 / HOUR as f64;
+        assert!((0.5..2.0).contains(&(hours / (left / 15.0))), "{size}: {hours} h for {left}");
+    }
+    for rise in &tenants.told {
+        assert!(rise.trend.cap.is_none_or(|cap| rise.trend.held <= cap), "{rise:?}");
+    }
+}
+
+#[test]
+fn what_another_pool_does_is_no_load_of_this_one() {
+    // The site rests in the first pool only; the second one is busier and busier.
+    let mut tenants = Tenants::new(&[40, 400], 1000);
+    for minute in 0..40 {
+        tenants.leak(0, SITE);
+        if minute == 0 {
+            tenants.leak(1, SITE);
+        }
+        tenants.minute(&[5, 8 * minute]);
+    }
+    let trend = tenants.trend(0);
+    let left = f64::from(40 - trend.floor.expect("a floor"));
+    let hours = trend.reached.expect("it rises").likely_us as f64 / HOUR as f64;
+    assert!((0.7..1.5).contains(&(hours / (left / 60.0))), "one a minute by the clock: {trend:?}");
+    assert_eq!(tenants.trend(1).course, Course::Flat);
+}
+
+#[test]
+fn a_leak_in_several_pools_is_told_of_each_and_not_of_their_server_as_well() {
+    let mut tenants = Tenants::new(&[300, 300], 10_000);
+    let is_of_target = |rise: &Rise| matches!(rise.subject, Subject::Target(_));
+    let mut alone = None;
+    for minute in 0..240 {
+        (0..2).for_each(|tenant| tenants.leak(tenant, SITE));
+        tenants.minute(&[]);
+        let pools_told = tenants.told.iter().any(|rise| !is_of_target(rise));
+        if pools_told && alone.is_none() {
+            alone = Some(tenants.told.iter().filter(|rise| is_of_target(rise)).count());
+        }
+        assert!(minute < 30 || pools_told, "seen in time");
+    }
+    let targets = tenants.told.iter().filter(|rise| is_of_target(rise)).count();
+    assert_eq!(Some(targets), alone, "{:?}", tenants.told);
+    let of = |subject| tenants.told.iter().filter(|rise| rise.subject == subject).count();
+    for pool in [PoolId(0), PoolId(1)] {
+        assert!(of(Subject::Pool(pool)) + of(Subject::Site(SITE, pool)) > 0, "{:?}", tenants.told);
+    }
+}
+
+#[test]
+fn a_site_that_the_noise_of_its_pool_hides_is_told_in_its_place_and_again() {
+    let mut tenants = Tenants::new(&[300], 1000);
+    let noise = SiteId(77);
+    for minute in 0..450_usize {
+        if minute % 2 == 0 {
+            tenants.leak(0, SITE);
+        }
+        // Others rest for four minutes and come back, now 60 and now none of them.
+        if minute % 8 == 0 {
+            (0..60).for_each(|_| tenants.leak(0, noise));
+        }
+        let now = tenants.now;
+        tenants.resting.retain(|sight| sight.site == SITE || now - sight.used.0 < 4 * MINUTE);
+        tenants.minute(&[]);
+    }
+    let of_site: Vec<_> =
+        tenants.told.iter().filter(|rise| rise.subject == Subject::Site(SITE, PoolId(0))).collect();
+    assert!(!of_site.is_empty() && tenants.told.iter().all(|rise| rise.subject != Subject::Target(TARGET)));
+    let ends: Vec<_> = tenants.told.iter().filter_map(|rise| Some(rise.trend.reached?.likely_us)).collect();
+    assert!(ends.len() > 1 && ends.windows(2).all(|pair| pair[1] <= pair[0] / 2), "{ends:?}");
+}
+
 #[test]
 fn what_comes_back_is_no_leak() {
     let mut house = House::new();

@@ -58,7 +58,7 @@ pub(crate) fn send(port: u16, request: &[u8]) -> std::io::Result<Answer> {
 
 /// A request of this method, with headers that end in CR LF.
 pub(crate) fn ask(port: u16, method: &str, path: &str, headers: &str) -> std::io::Result<Answer> {
-    send(port, format!("{method} {path} HTTP/1.1\r\nHost: here\r\n{headers}\r\n").as_bytes())
+    send(port, format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes())
 }
 
 /// Prometheus' own format.

@@ -122,9 +122,10 @@ type Key = (Arc<str>, Arc<str>);
 fn pools(hub: &Hub, now: Moment) -> BTreeMap<Key, PoolFigures> {
     let (plan, all) = (hub.plan(), hub.directory.lock().pools());
     let mut out: BTreeMap<Key, PoolFigures> = BTreeMap::new();
+    let gated = hub.gate.at_gate();
     let counts: Vec<PoolCounts> = {
         let core = hub.core.lock();
-        all.iter().map(|pool| core.pools.counts(pool.id, now)).collect()
+        all.iter().map(|pool| gated.with(pool.id, core.pools.counts(pool.id, now), now)).collect()
     };
     for (pool, counts) in all.iter().zip(counts) {
         let size = match pool.purpose {

@@ -19,6 +19,8 @@ pub struct TrendView {
     pub what: &'static str,
     /// `host:port` or `database/role`; empty for a site.
     pub name: String,
+    /// The one pool that it is about, database and role; `None` for a target.
+    pub pool: Option<(Arc<str>, Arc<str>)>,
     /// The number of a site; 0 for the others.
     pub site: u64,
     /// Application of a site (claimed, escaped).
@@ -65,19 +67,12 @@ impl Control {
             (directory.pools(), directory.targets())
         };
         let pools: HashMap<PoolId, Arc<PoolEntry>> = pools.into_iter().map(|pool| (pool.id, pool)).collect();
-        let pool_name =
-            |id: PoolId| pools.get(&id).map(|pool| format!("{}/{}", pool.database.name, pool.user));
-        let (found, at, of) = {
+        let pool_of = |id: PoolId| pools.get(&id).map(|pool| (pool.database.name.clone(), pool.user.clone()));
+        let (found, at) = {
             let trends = hub.ledger.trends.lock();
-            let found = trends.trends(now);
-            let at: HashMap<PoolId, TargetId> =
-                pools.keys().filter_map(|pool| Some((*pool, trends.target_of(*pool)?))).collect();
-            let site = |(subject, _): &(Subject, Trend)| match subject {
-                Subject::Site(site) => Some((*site, trends.pool_of(*site)?)),
-                Subject::Target(_) | Subject::Pool(_) => None,
-            };
-            let of: HashMap<_, _> = found.iter().filter_map(site).collect();
-            (found, at, of)
+            let target = |pool: &PoolId| Some((*pool, trends.target_of(*pool)?));
+            let at: HashMap<PoolId, TargetId> = pools.keys().filter_map(target).collect();
+            (trends.trends(now), at)
         };
         let mut out: Vec<TrendView> = Vec::new();
         for (subject, trend) in found {
@@ -87,17 +82,17 @@ impl Control {
                     let address = targets.iter().find(|(known, _)| *known == id);
                     let name = address.map(|(_, addr)| addr.peer().to_string()).unwrap_or_default();
                     let here = at.iter().filter(|(_, target)| **target == id);
-                    let mut pools: Vec<_> = here.filter_map(|(pool, _)| pool_name(*pool)).collect();
+                    let mut pools: Vec<_> =
+                        here.filter_map(|(pool, _)| Some(pool_name(&pool_of(*pool)?))).collect();
                     pools.sort();
                     TrendView { what: "target", name, pools, ..bare }
                 }
                 Subject::Pool(id) => {
-                    let name = pool_name(id).unwrap_or_default();
-                    TrendView { what: "pool", pools: vec![name.clone()], name, ..bare }
+                    let view = bare.of_pool(pool_of(id));
+                    TrendView { what: "pool", name: view.pools.join(""), ..view }
                 }
-                Subject::Site(id) => {
-                    let pools = of.get(&id).and_then(|pool| pool_name(*pool)).into_iter().collect();
-                    self.of_site(TrendView { what: "site", site: id.0, pools, ..bare })
+                Subject::Site(id, pool) => {
+                    self.of_site(TrendView { what: "site", site: id.0, ..bare }.of_pool(pool_of(pool)))
                 }
             });
         }
@@ -121,6 +116,16 @@ impl Control {
     }
 }
 
+impl TrendView {
+    fn of_pool(self, pool: Option<(Arc<str>, Arc<str>)>) -> TrendView {
+        TrendView { pools: pool.iter().map(pool_name).collect(), pool, ..self }
+    }
+}
+
+fn pool_name((database, role): &(Arc<str>, Arc<str>)) -> String {
+    format!("{database}/{role}")
+}
+
 /// The figures, without a name.
 fn bare(trend: &Trend) -> TrendView {
     let us = Duration::from_micros;
@@ -129,6 +134,7 @@ fn bare(trend: &Trend) -> TrendView {
     TrendView {
         what: "",
         name: String::new(),
+        pool: None,
         site: 0,
         application: String::new(),
         tags: String::new(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use plimsoll_config::Compat;
 use plimsoll_session::{Statement, StatementTable, Statements};
 
 use crate::ledger::Flood;
@@ -15,9 +16,13 @@ pub(crate) struct SharedStatements {
 }
 
 impl SharedStatements {
-    /// None yet; `prefix` begins their names at the servers.
-    pub(super) fn new(prefix: &'static str) -> SharedStatements {
-        SharedStatements { table: Mutex::new(StatementTable::new(prefix)), flood: Flood::default() }
+    /// None yet; whose shape everything has is also the beginning of their names at the servers.
+    pub(super) fn new(compat: Compat) -> SharedStatements {
+        let prefix = match compat {
+            Compat::Plimsoll => "PLIMSOLL_",
+            Compat::Pgbouncer => "PGBOUNCER_",
+        };
+        SharedStatements { table: Mutex::new(StatementTable::new(prefix)), flood: Flood::new(compat) }
     }
 }
 

@@ -14,7 +14,7 @@ use plimsoll_auth::Stored;
 use plimsoll_ledger::text::escape;
 use plimsoll_types::Moment;
 
-use super::application_of;
+use super::{application_of, voice};
 use crate::entry::ClientEntry;
 use crate::hub::Hub;
 use crate::keeper::Proved;
@@ -128,7 +128,7 @@ impl Credentials {
         }
         for (group, count) in groups.into_iter().filter(|(_, count)| count.is_one_pool_each()) {
             if self.state.lock().is_news(&group, now) {
-                tracing::warn!("{}", words(&group, &count));
+                voice::warn(hub.plan().own.compat, &words(&group, &count));
             }
         }
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use plimsoll_ledger::SiteId;
 use plimsoll_types::Moment;
 
-use super::{application_of, site_text};
+use super::{application_of, site_text, voice};
 use crate::entry::ClientEntry;
 use crate::hub::Hub;
 
@@ -58,10 +58,9 @@ impl Crowd {
         }
         let now = hub.now();
         if is_due(&mut self.0.lock().warned, WARN_INTERVAL_US, now) {
-            tracing::warn!(
-                "{sockets} of {max} client connections (max_client_conn) are open; {}",
-                by_whom(hub)
-            );
+            let line =
+                format!("{sockets} of {max} client connections (max_client_conn) are open; {}", by_whom(hub));
+            voice::warn(hub.plan().own.compat, &line);
         }
     }
 
@@ -69,7 +68,8 @@ impl Crowd {
     pub(crate) fn refuse(&self, hub: &Hub, max: u32) {
         hub.ledger.refused.fetch_add(1, Ordering::Relaxed);
         if is_due(&mut self.0.lock().told, REFUSAL_INTERVAL_US, hub.now()) {
-            tracing::warn!("clients are refused: all {max} (max_client_conn) are open; {}", by_whom(hub));
+            let line = format!("clients are refused: all {max} (max_client_conn) are open; {}", by_whom(hub));
+            voice::warn(hub.plan().own.compat, &line);
         }
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use plimsoll_config::{Own, Plan};
 use plimsoll_ledger::{Caps, HoldCopy, Rise, Sight, SiteId, Subject, Trend};
-use plimsoll_types::{Moment, TargetId};
+use plimsoll_types::{Moment, PoolId, TargetId};
 
-use super::site_text;
+use super::{site_text, voice};
 use crate::directory::{Purpose, pool_size};
 use crate::entry::{ServerEntry, TargetAddr};
 use crate::hub::Hub;
@@ -50,7 +50,7 @@ impl Sights {
         let caps = caps(hub, plan);
         let rises = hub.ledger.trends.lock().look(&caps, self.all, now);
         for rise in rises {
-            tracing::warn!("{}", warning(hub, plan, &rise));
+            voice::warn(plan.own.compat, &warning(hub, plan, &rise));
         }
     }
 }
@@ -78,18 +78,16 @@ fn warning(hub: &Hub, plan: &Plan, rise: &Rise) -> String {
             let found = hub.directory.lock().targets().into_iter().find(|(id, _)| *id == target);
             format!("server {}", found.map(|(_, addr)| addr.peer().to_string()).unwrap_or_default())
         }
-        Subject::Pool(pool) => {
-            let found = hub.directory.lock().pools().into_iter().find(|known| known.id == pool);
-            let name = found.map(|pool| format!("{}/{}", pool.database.name, pool.user));
-            format!("pool {}", name.unwrap_or_default())
+        Subject::Pool(pool) => format!("pool {}", pool_name(hub, pool)),
+        Subject::Site(site, pool) => {
+            format!("site {} in pool {}", site_name(hub, plan, site), pool_name(hub, pool))
         }
-        Subject::Site(site) => format!("site {}", site_name(hub, plan, site)),
     };
     let most = match (rise.subject, rise.most) {
         (Subject::Target(_) | Subject::Pool(_), Some((site, count))) => {
             format!("; {count} unused ones are held by {}", site_name(hub, plan, site))
         }
-        (Subject::Site(_), _) | (_, None) => String::new(),
+        (Subject::Site(..), _) | (_, None) => String::new(),
     };
     let trend = &rise.trend;
     format!(
@@ -97,6 +95,11 @@ fn warning(hub: &Hub, plan: &Plan, rise: &Rise) -> String {
         figures(trend),
         reached(trend).map(|text| format!("; {text}")).unwrap_or_default()
     )
+}
+
+fn pool_name(hub: &Hub, pool: PoolId) -> String {
+    let found = hub.directory.lock().pools().into_iter().find(|known| known.id == pool);
+    found.map(|pool| format!("{}/{}", pool.database.name, pool.user)).unwrap_or_default()
 }
 
 fn site_name(hub: &Hub, plan: &Plan, site: SiteId) -> String {

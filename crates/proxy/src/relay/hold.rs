@@ -75,7 +75,7 @@ impl Relay {
     #[cold]
     fn is_kept_out(&mut self, since: Moment) -> bool {
         let application = self.application().unwrap_or_default();
-        let (gate, caps_passed) = self.hub.gate.enter(&self.entry, application, since);
+        let (gate, caps_passed) = self.hub.gate.enter(&self.entry, self.pool.id, application, since);
         self.caps_passed = caps_passed;
         match gate {
             Gate::Free | Gate::Admitted => false,
