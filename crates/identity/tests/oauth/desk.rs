@@ -146,9 +146,21 @@ impl Answer {
 
 /// Runs a test with a service in a folder of its own.
 pub(crate) fn with_desk(test: impl AsyncFnOnce(Desk)) {
+    with_desk_that(Issuing::On, test);
+}
+
+/// Whether a service has an issuer of tokens.
+#[derive(Clone, Copy)]
+pub(crate) enum Issuing {
+    On,
+    Off,
+}
+
+/// The same with or without an issuer.
+pub(crate) fn with_desk_that(issuing: Issuing, test: impl AsyncFnOnce(Desk)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
-        let desk = Desk::open().await;
+        let desk = Desk::open(issuing).await;
         let store = desk.store.clone();
         test(desk).await;
         store.close().await;
@@ -156,7 +168,7 @@ pub(crate) fn with_desk(test: impl AsyncFnOnce(Desk)) {
 }
 
 impl Desk {
-    async fn open() -> Desk {
+    async fn open(issuing: Issuing) -> Desk {
         let dir = TempDir::new("oauth");
         let url = format!("sqlite:{}", dir.path().join("identity.db").display());
         let store = Store::open(&url, StoreOptions { create: Create::IfMissing }).await.expect("a store");
@@ -176,10 +188,13 @@ impl Desk {
                 passwords: Rate { per_second: 1, burst: 4 },
                 ..Rates::default()
             },
-            oauth: Some(OAuthSetup {
-                signer: Arc::clone(&signer),
-                audiences: ["plimsoll".to_owned(), "https://reports.example".to_owned()].into(),
-            }),
+            oauth: match issuing {
+                Issuing::On => Some(OAuthSetup {
+                    signer: Arc::clone(&signer),
+                    audiences: ["plimsoll".to_owned(), "https://reports.example".to_owned()].into(),
+                }),
+                Issuing::Off => None,
+            },
         };
         let org = store.create_org(org_data("acme"), who()).await.expect("an organisation");
         let user = UserData {

@@ -5,7 +5,9 @@ use plimsoll_identity::token::KeySet;
 use plimsoll_identity::{Party, Scope, State};
 use serde_json::json;
 
-use crate::desk::{Answer, Desk, ISSUER, TestKey, org_data, who, with_desk};
+use crate::desk::{
+    Answer, Desk, ISSUER, Issuing, TestKey, org_data, request, who, with_desk, with_desk_that,
+};
 
 const ITSELF: (&str, &str) = ("grant_type", "client_credentials");
 
@@ -196,5 +198,45 @@ fn what_is_public_is_right() {
             assert_eq!(metadata[name], json!(format!("{ISSUER}{path}")));
             assert_ne!(desk.get(path).await.status, StatusCode::NOT_FOUND);
         }
+    });
+}
+
+#[test]
+fn without_an_issuer_there_are_no_tokens() {
+    with_desk_that(Issuing::Off, async |desk| {
+        let key = desk.key(&desk.app("reports", Party::First).await, &[]).await;
+        assert_eq!(desk.token(&[ITSELF], &[key.basic()]).await.status, StatusCode::NOT_FOUND);
+        for path in ["/oauth/authorize", "/oauth/jwks", "/.well-known/oauth-authorization-server"] {
+            let answer = desk.get(path).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_store_that_is_down_is_told_as_such() {
+    with_desk(async |desk| {
+        let app = desk.app("reports", Party::First).await;
+        let key = desk.key(&app, &[]).await;
+        let open = desk.app("desktop", Party::First).await;
+        let code = desk.code(&open, &[]).await;
+        let refresh = desk.exchange(&open, &code).await.text("refresh_token");
+        desk.store.close().await;
+        let own = [("token", refresh.as_str()), ("client_id", open.id.as_str())];
+        for answer in [
+            desk.token(&[ITSELF], &[key.basic()]).await,
+            desk.refresh(&open, &refresh).await,
+            desk.post("/oauth/revoke", &own, &[]).await,
+        ] {
+            assert_eq!(answer.error(), (503, "temporarily_unavailable".to_owned()));
+            assert!(answer.header("retry-after").parse::<u64>().is_ok());
+        }
+        let page = desk.get(&format!("/oauth/authorize?{}", crate::desk::form(&request(&open, &[])))).await;
+        assert_eq!(
+            (page.status, page.header("content-type")),
+            (StatusCode::SERVICE_UNAVAILABLE, "text/html; charset=utf-8")
+        );
+        assert_eq!(desk.get("/oauth/jwks").await.status, StatusCode::OK, "the keys are known");
     });
 }

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method};
@@ -11,6 +10,7 @@ use super::fault::{OAuthError, OAuthFault};
 use super::params::{PARAMS_BYTES_MAX, Params};
 use crate::http::HttpState;
 use crate::http::caller::address_of;
+use crate::http::input::read_body;
 
 /// A request that carries its parameters in its body (RFC 6749, 3.2), or, if it is a GET, in its address.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Ask {
 impl FromRequest<HttpState> for Ask {
     type Rejection = OAuthFault;
 
-    async fn from_request(request: Request, state: &HttpState) -> Result<Ask, OAuthFault> {
+    async fn from_request(request: Request, _: &HttpState) -> Result<Ask, OAuthFault> {
         let from = address_of(request.extensions());
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             let params = Params::parse(request.uri().query().unwrap_or_default())?;
@@ -37,7 +37,7 @@ impl FromRequest<HttpState> for Ask {
             return Err(invalid("the body has to be application/x-www-form-urlencoded"));
         }
         let headers = request.headers().clone();
-        let bytes = Bytes::from_request(request, state)
+        let bytes = read_body(request.into_body())
             .await
             .ok()
             .filter(|bytes| bytes.len() <= PARAMS_BYTES_MAX)

@@ -157,7 +157,12 @@ async fn by_key(oauth: &OAuth, ask: &Ask, user: &str, password: &Secret) -> Resu
     // For a key that is not there as much is computed.
     let stored = facts.as_ref().and_then(|facts| facts.secret_sha256).unwrap_or(NO_SECRET);
     let right = key.matches(&stored);
-    let Some(facts) = facts.filter(|facts| right && facts.secret_sha256.is_some()) else {
+    let facts = facts.filter(|facts| {
+        let data = &facts.credential.data;
+        let right_env = key.env.is_empty() || *key.env == *data.env;
+        right && right_env && data.kind == CredentialKind::Key
+    });
+    let Some(facts) = facts else {
         oauth.count(Count::FailuresOf(&key.key_id));
         return Err(refused(WRONG));
     };

@@ -184,9 +184,14 @@ async fn for_refresh(oauth: &OAuth, ask: &Ask) -> Result<Response, OAuthFault> {
     let presented = RefreshToken::parse(text).map_err(grant_fault)?;
     let (store, now_ms) = (oauth.http.store(), oauth.http.now_ms());
     let chance = oauth.chance()?;
-    let sign_in = kept::take_sign_in(store, presented.family(), now_ms).await?;
-    let sign_in =
-        sign_in.ok_or_else(|| bad_grant("the refresh token is not known, or the sign-in has ended"))?;
+    let gone = || bad_grant("the refresh token is not known, or the sign-in has ended");
+    // What has to be asked is asked before the record is taken out: while the store does not answer nothing is lost.
+    let seen = kept::sign_in(store, presented.family(), now_ms).await?.ok_or_else(gone)?;
+    let person = match Person::find(oauth, &seen.family.about.subject).await {
+        Err(fault) if fault.error == OAuthError::TemporarilyUnavailable => return Err(fault),
+        found => found,
+    };
+    let sign_in = kept::take_sign_in(store, presented.family(), now_ms).await?.ok_or_else(gone)?;
     let (family, refresh) = match sign_in.family.clone().refresh(&presented, &client.app.id, now_ms, &chance)
     {
         Refreshed::Rotated(family, refresh) => (family, refresh),
@@ -196,14 +201,13 @@ async fn for_refresh(oauth: &OAuth, ask: &Ask) -> Result<Response, OAuthFault> {
             return Err(grant_fault(fault));
         }
     };
-    let about = family.about.clone();
-    let person = Person::find(oauth, &about.subject).await?;
+    let person = person?;
     if person.password != sign_in.password {
         return Err(bad_grant("the password was changed since: sign in again"));
     }
-    // From here on, what is wrong with the request is no reason to end the sign-in: the record goes back first.
-    let issued = refreshed(oauth, ask, &client, &person, &about);
-    let (sign_in, answer) = match issued {
+    let about = family.about.clone();
+    // From here on, what is wrong with the request is no reason to end the sign-in: the record goes back as it was.
+    let (sign_in, answer) = match refreshed(oauth, ask, &client, &person, &about) {
         Ok((grant, issued)) => {
             let answer = grant.answer(&issued, Some(&refresh));
             (SignIn { family, token: last_token(&issued), ..sign_in }, Ok(answer))
