@@ -12,6 +12,7 @@
 //! | `store` | where it is kept, with its audit log: SQLite or PostgreSQL |
 //! | `key` | the text of keys: minted, read, compared |
 //! | `password` | passwords of people |
+//! | `signer` | our signing keys at work |
 //! | `token` | tokens of our own and of others: signed, verified, revoked; what OAuth has around them |
 //!
 //! What decides (`model`, `id`, `rules`) reads no clock and draws no number: both come in as arguments.
@@ -24,6 +25,7 @@ pub mod key;
 mod model;
 pub mod password;
 mod rules;
+mod signer;
 mod store;
 pub mod token;
 
@@ -40,8 +42,9 @@ pub use rules::{
     Allowed, Ask, Decision, Reason, RoleConflict, RoleUse, Unusable, credential_good, decide, grant_good,
     role_conflict, subject_good,
 };
+pub use signer::{Signer, SignerFault};
 pub use store::{
     AppFilter, AuditFilter, Create, CredentialFilter, DataSetFilter, GrantFact, GrantFilter, Holder,
-    KeyFacts, Listed, Listener, OrgFilter, Page, Put, Rotated, Rotation, Store, StoreFault, StoreOptions,
-    SubjectFacts, Thing, UserFilter, Who,
+    KeyFacts, Listed, Listener, OrgFilter, Page, Put, RevokedToken, Rotated, Rotation, Store, StoreFault,
+    StoreOptions, SubjectFacts, Thing, UserFilter, Who,
 };

@@ -22,6 +22,7 @@ mod orgs;
 mod read;
 mod schema;
 mod things;
+mod tokens;
 mod users;
 mod write;
 
@@ -40,6 +41,7 @@ pub use listen::Listener;
 pub use open::{Create, StoreOptions};
 pub use orgs::OrgFilter;
 pub use things::{Put, Thing};
+pub use tokens::RevokedToken;
 pub use users::UserFilter;
 
 /// Where everything is kept. Clones are the same store.
