@@ -90,6 +90,7 @@ fn connects_alike(a: &Database, b: &Database) -> bool {
         && a.user == b.user
         && a.connect_query == b.connect_query
         && a.startup == b.startup
+        && a.credential == b.credential
         && match (&a.password, &b.password) {
             (Some(a), Some(b)) => same(a, b),
             (None, None) => true,
@@ -115,6 +116,7 @@ fn limits_alike(a: &Database, b: &Database) -> bool {
         && a.guaranteed_pool_size == b.guaranteed_pool_size
         && a.spill == b.spill
         && a.leak == b.leak
+        && a.session_not_after == b.session_not_after
 }
 
 fn settings_differ(old: &Plan, new: &Plan) -> bool {

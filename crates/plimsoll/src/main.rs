@@ -3,6 +3,7 @@
 mod args;
 mod boot;
 mod check;
+mod credentials;
 mod identity;
 mod limits;
 mod logging;

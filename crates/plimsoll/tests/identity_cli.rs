@@ -8,46 +8,16 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Extension;
 use common::BINARY;
 use common::certificates::Maker;
-use plimsoll_identity::http::{HttpSetup, HttpState, Nature, Peer, Rates, TokenDoor, UseLog, router};
-use plimsoll_identity::password::Passwords;
-use plimsoll_identity::token::{Claims, TokenFault};
-use plimsoll_identity::{Store, StoreOptions};
+use plimsoll_identity::http::Peer;
+use plimsoll_identity::{Service, ServiceSetup};
 use plimsoll_testkit::{TempDir, binary_of};
 use plimsoll_tls::{PemFile, Settings, SslMode, acceptor, rustls};
 use serde_json::Value;
 use tokio::sync::oneshot;
-
-struct System;
-
-impl Nature for System {
-    fn now_ms(&self) -> i64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        i64::try_from(now.as_millis()).unwrap()
-    }
-
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), getrandom::Error> {
-        getrandom::fill(bytes)
-    }
-}
-
-struct NoTokens;
-
-impl TokenDoor for NoTokens {
-    fn verify(&self, _: &str, _: i64) -> Result<Arc<Claims>, TokenFault> {
-        Err(TokenFault::Signature)
-    }
-}
-
-struct NoUses;
-
-impl UseLog for NoUses {
-    fn used(&self, _: &str, _: i64, _: &str) {}
-}
 
 /// The API over a store, in a thread of its own, until it is dropped.
 struct Api {
@@ -66,16 +36,14 @@ impl Api {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let setup = HttpSetup {
-                    store: Store::open(&store, StoreOptions::default()).await.unwrap(),
-                    passwords: Passwords::new(&[7; 32]).unwrap(),
-                    tokens: Arc::new(NoTokens),
-                    uses: Arc::new(NoUses),
-                    changed: Arc::default(),
-                    nature: Arc::new(System),
-                    rates: Rates::default(),
+                let setup = ServiceSetup {
+                    issuer: None,
+                    audience: "plimsoll".to_owned(),
+                    stale_ms: 300_000,
+                    token_life_s: 600,
                 };
-                let routes = router(HttpState::new(setup)).layer(Extension(Peer(at)));
+                let service = Service::open(&store, &setup).await.unwrap();
+                let routes = service.api().layer(Extension(Peer(at)));
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 tokio::select! {
                     served = axum::serve(listener, routes) => served.unwrap(),

@@ -1,6 +1,9 @@
 //! Hearing at once of what other instances write, over `LISTEN` and `NOTIFY` of PostgreSQL.
 
+use std::sync::Arc;
+
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::sync::Notify;
 
 use super::write::CHANNEL;
 use super::{Backend, Store, StoreFault};
@@ -27,6 +30,32 @@ impl Store {
                 listener.listen(CHANNEL).await?;
                 Ok(Some(Listener(listener)))
             }
+        }
+    }
+}
+
+impl Store {
+    /// Waits until the audit log may have grown: by this process, or by another one whose word [`Store::follow`] hears.
+    /// One waits at a time. Cancel safe.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What is told of every write: whoever writes in another way tells it as well.
+    pub fn changes(&self) -> Arc<Notify> {
+        self.changed.clone()
+    }
+
+    /// Listens for others' words as long as it lives, and passes them on to [`Store::changed`]. Returns at once where
+    /// nobody can be heard.
+    ///
+    /// # Errors
+    /// `Down`: the connection is lost; to be called again later.
+    pub async fn follow(&self) -> Result<(), StoreFault> {
+        let Some(mut listener) = self.listen().await? else { return Ok(()) };
+        loop {
+            self.changed.notify_one();
+            listener.heard().await?;
         }
     }
 }
