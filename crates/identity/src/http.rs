@@ -15,6 +15,7 @@
 //! | `rights` | who may do what with which noun |
 //! | `resource` | the nouns: made, read, listed, replaced, removed |
 //! | `keys`, `passwords`, `audit`, `authorize` | what is not like the others |
+//! | `oauth` | tokens: the endpoints of OAuth, and the page at which people sign in |
 
 mod answer;
 mod audit;
@@ -23,6 +24,7 @@ mod caller;
 mod gate;
 mod input;
 mod keys;
+mod oauth;
 mod once;
 mod openapi;
 mod passwords;
@@ -49,6 +51,7 @@ use crate::token::{Claims, TokenFault};
 /// Where a request comes from (`Peer(SocketAddr)`): who listens puts it into the request's extensions.
 pub use axum::extract::ConnectInfo as Peer;
 pub use gate::{Rate, Rates};
+pub use oauth::OAuthSetup;
 pub use openapi::document;
 
 use gate::Gate;
@@ -101,6 +104,8 @@ pub struct HttpSetup {
     pub nature: Arc<dyn Nature>,
     /// Rate limits.
     pub rates: Rates,
+    /// Issues tokens; `None`: nobody said under which URL, so there are none.
+    pub oauth: Option<OAuthSetup>,
 }
 
 /// What every handler has. Clones are the same.
@@ -135,6 +140,10 @@ impl HttpState {
 
     pub(crate) fn uses(&self) -> &dyn UseLog {
         self.0.setup.uses.as_ref()
+    }
+
+    pub(crate) fn oauth(&self) -> Option<&OAuthSetup> {
+        self.0.setup.oauth.as_ref()
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -184,7 +193,9 @@ async fn finish(
     request: Request,
     next: Next,
 ) -> Response {
-    let writes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    // What OAuth writes is no change of what is granted, but for revocations, which tell of themselves.
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let writes = !reads && request.uri().path().starts_with("/v1/");
     let mut response = next.run(request).await;
     if writes && response.status().is_success() {
         state.tell_changed();

@@ -6,25 +6,32 @@
 //! |---|---|
 //! | `model` | the nouns, as they are stored and as the API shows them |
 //! | `id` | their names: a prefix, a time, chance |
+//! | `door` | what the pooler asks: who may come in, and whose right has ended |
 //! | `http` | the API: a router of all that, with its description |
 //! | `rules` | who may do what, and which organisations may have the same login role |
 //! | `store` | where it is kept, with its audit log: SQLite or PostgreSQL |
 //! | `key` | the text of keys: minted, read, compared |
 //! | `password` | passwords of people |
+//! | `signer` | our signing keys at work |
 //! | `token` | tokens of our own and of others: signed, verified, revoked; what OAuth has around them |
 //!
 //! What decides (`model`, `id`, `rules`) reads no clock and draws no number: both come in as arguments.
 
 mod base62;
+mod door;
 pub mod http;
 mod id;
 pub mod key;
 mod model;
 pub mod password;
 mod rules;
+mod signer;
 mod store;
 pub mod token;
 
+pub use door::{
+    Bearing, Door, DoorOptions, Followed, Live, REVOKED_TOKENS, Refusal, USED_EVERY_MS, Visitor, Welcome,
+};
 pub use id::{Id, IdFault, Kind};
 pub use key::{Key, KeyFault, ParsedKey};
 pub use model::{
@@ -35,8 +42,9 @@ pub use rules::{
     Allowed, Ask, Decision, Reason, RoleConflict, RoleUse, Unusable, credential_good, decide, grant_good,
     role_conflict, subject_good,
 };
+pub use signer::{Signer, SignerFault};
 pub use store::{
     AppFilter, AuditFilter, Create, CredentialFilter, DataSetFilter, GrantFact, GrantFilter, Holder,
-    KeyFacts, Listed, Listener, OrgFilter, Page, Put, Rotated, Rotation, Store, StoreFault, StoreOptions,
-    SubjectFacts, Thing, UserFilter, Who,
+    KeyFacts, Listed, Listener, OrgFilter, Page, Put, RevokedToken, Rotated, Rotation, Store, StoreFault,
+    StoreOptions, SubjectFacts, Thing, UserFilter, Who,
 };

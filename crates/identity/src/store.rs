@@ -22,10 +22,14 @@ mod orgs;
 mod read;
 mod schema;
 mod things;
+mod tokens;
 mod users;
 mod write;
 
+use std::sync::Arc;
+
 use sqlx::AnyPool;
+use tokio::sync::Notify;
 
 pub use apps::AppFilter;
 pub use audit::AuditFilter;
@@ -37,6 +41,7 @@ pub use listen::Listener;
 pub use open::{Create, StoreOptions};
 pub use orgs::OrgFilter;
 pub use things::{Put, Thing};
+pub use tokens::RevokedToken;
 pub use users::UserFilter;
 
 /// Where everything is kept. Clones are the same store.
@@ -45,6 +50,8 @@ pub struct Store {
     reads: AnyPool,
     writes: AnyPool,
     backend: Backend,
+    /// Told of every audited write of this process, and of others' where somebody listens.
+    changed: Arc<Notify>,
 }
 
 /// What keeps it.

@@ -32,6 +32,8 @@ mod pkce;
 mod refresh;
 mod seen;
 mod signing;
+#[cfg(test)]
+mod testing;
 mod verify;
 
 pub use alg::Alg;

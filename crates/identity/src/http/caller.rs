@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
 use sha2::{Digest, Sha256};
 
 use super::gate::{Count, TooOften};
@@ -94,8 +94,18 @@ impl FromRequestParts<HttpState> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Caller, Problem> {
-        let from = address(parts);
-        let presented = bearer(&parts.headers)?;
+        Caller::find(state, &parts.headers, address(parts)).await
+    }
+}
+
+impl Caller {
+    /// Finds out who asks from an address, by the header `Authorization`.
+    pub(crate) async fn find(
+        state: &HttpState,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<Caller, Problem> {
+        let presented = bearer(headers)?;
         let now_ms = state.now_ms();
         if looks_like_key(presented) {
             let facts = known_key(state, from, presented, now_ms).await?;
@@ -104,9 +114,7 @@ impl FromRequestParts<HttpState> for Caller {
             Caller::of_token(state, from, presented, now_ms).await
         }
     }
-}
 
-impl Caller {
     /// Whoever has a key; [`known_key`] has looked at it.
     pub(crate) fn of_key(
         state: &HttpState,
@@ -208,7 +216,12 @@ pub(super) async fn right_key(store: &Store, parsed: &ParsedKey) -> Result<Optio
 
 /// From where a request comes.
 pub(crate) fn address(parts: &Parts) -> IpAddr {
-    let peer = parts.extensions.get::<Peer<SocketAddr>>();
+    address_of(&parts.extensions)
+}
+
+/// From where a request with those extensions comes.
+pub(crate) fn address_of(extensions: &Extensions) -> IpAddr {
+    let peer = extensions.get::<Peer<SocketAddr>>();
     peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| address.ip().to_canonical())
 }
 
@@ -239,14 +252,16 @@ pub(crate) fn too_often(TooOften { retry_s }: TooOften) -> Problem {
 }
 
 /// What stands behind a token now.
-struct Standing {
-    facts: SubjectFacts,
-    scopes: Vec<Scope>,
+pub(crate) struct Standing {
+    /// Its subject.
+    pub(crate) facts: SubjectFacts,
+    /// What it may do over the API.
+    pub(crate) scopes: Vec<Scope>,
 }
 
 /// A token is a copy of what was so when it was issued. What it may is what it says and its key or user still may;
 /// `Err` is why it is refused.
-async fn standing(
+pub(crate) async fn standing(
     state: &HttpState,
     claims: &Claims,
     now_ms: i64,

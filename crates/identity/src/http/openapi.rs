@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 
 use super::route::{Gives, Media, Proof, Route, Verb};
-use super::{HttpState, audit, authorize, keys, passwords, resource};
+use super::{HttpState, audit, authorize, keys, oauth, passwords, resource};
 
 /// Schemas, parameters, headers.
 const COMPONENTS: &str = include_str!("openapi/components.json");
@@ -114,6 +114,7 @@ pub(super) fn routes() -> Vec<Route> {
     all.extend(passwords::routes());
     all.extend(audit::routes());
     all.extend(authorize::routes());
+    all.extend(oauth::routes());
     all.push(
         Route::new(Verb::Get, PATH, serve)
             .called("openapi", "This description")
@@ -141,7 +142,11 @@ fn operation(route: &Route) -> Value {
     }
     let mut answers: Map<String, Value> =
         route.gives.iter().map(|gives| (gives.status.to_string(), answer(gives))).collect();
-    let problem = json!({ "$ref": "#/components/responses/Problem" });
+    let problem = if route.path.starts_with("/oauth/") {
+        json!({ "description": "What is wrong: JSON (RFC 6749, 5.2), or a page that says so." })
+    } else {
+        json!({ "$ref": "#/components/responses/Problem" })
+    };
     answers.insert("4XX".to_owned(), problem.clone());
     answers.insert("503".to_owned(), problem);
     let mut operation = json!({

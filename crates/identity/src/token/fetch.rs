@@ -136,10 +136,11 @@ pub(super) fn check_uri(uri: &str) -> Result<Place, FetchFault> {
         }
         _ => return Err(FetchFault::Uri("it begins neither with https nor with http")),
     };
-    let port = match (authority.port(), authority.port_u16()) {
-        (None, _) => usual_port,
-        (Some(_), Some(port)) if port > 0 => port,
-        (Some(_), _) => return Err(FetchFault::Uri("its port is none")),
+    // A port that is none (99999) is no port to the parser, but it is there.
+    let port = match authority.port_u16() {
+        None if authority.as_str() == authority.host() => usual_port,
+        Some(port) if port > 0 => port,
+        None | Some(_) => return Err(FetchFault::Uri("its port is none")),
     };
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     Ok(Place { scheme, host, port, authority: authority.as_str().to_owned(), path })
@@ -195,6 +196,9 @@ async fn whole(mut body: Incoming) -> Result<Vec<u8>, FetchFault> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+pub(super) use tests::test_fetcher;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@
 //! | 30 days | has a successor |
 //! | 30 days and 2 hours | signs no more; is published until the last token that it signed has ended |
 //!
-//! Several instances on one store may each make a successor at the same time: both are published, the younger one signs.
+//! Several instances on one store may each make a successor at the same time: both are published, and the younger one signs as soon as all know it.
 
 use std::fmt;
 
@@ -197,10 +197,10 @@ impl SigningKeys {
         Some(self.keys.remove(at))
     }
 
-    /// Which signs now: the youngest that is known long enough, else the youngest. `None`: make one first.
+    /// Which signs now: the youngest of those that are known long enough, else the oldest. `None`: make one first.
     pub fn signer(&self, now_ms: i64) -> Option<&SigningKey> {
-        let mut able = self.keys.iter().rev().filter(|key| key.signs(now_ms));
-        able.clone().find(|key| key.is_settled(now_ms)).or_else(|| able.next())
+        let mut able = self.keys.iter().filter(|key| key.signs(now_ms));
+        able.clone().rfind(|key| key.is_settled(now_ms)).or_else(|| able.next())
     }
 
     /// When the next is to be made.

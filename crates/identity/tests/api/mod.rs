@@ -199,6 +199,7 @@ impl Api {
             changed: changed.clone(),
             nature: clock.clone(),
             rates,
+            oauth: None,
         };
         let router = router(HttpState::new(setup));
         let who = Who { actor: "init", from: "local", now_ms: START };
