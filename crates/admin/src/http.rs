@@ -1,10 +1,12 @@
-//! The HTTP listener: `/metrics` and `/healthz`, on a thread of its own. Whoever is slow, stuck or many has few
-//! connections and little time here, and nothing of what the workers have.
+//! The HTTP listener: `/metrics`, `/healthz`, and the identity API where there is one, on a thread of its own. Whoever is
+//! slow, stuck or many has few connections and little time here, and nothing of what the workers have.
 
+mod connection;
 mod figures;
 mod host;
 mod pages;
 mod places;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,38 +14,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use plimsoll_config::Plan;
+use plimsoll_config::{IdentityStore, Plan};
 use plimsoll_proxy::Control;
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 use crate::AdminConsole;
-use places::{Place, Places, Stage};
-
-/// Most connections at a time; another one waits for a place ([`places`]), and the rest to be accepted.
-const CONNECTIONS_MAX: usize = 16;
-
-/// How many may wait to be accepted on each address; others are not even connected.
-const BACKLOG: i32 = 16;
-
-/// How long a request line and its headers may take to come.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long a connection may last, its answer read or not.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Longest request line with headers, bytes. (hyper takes no less than 8 KiB.)
-const REQUEST_BYTES_MAX: usize = 16 * 1024;
-
-/// Most headers.
-const HEADERS_MAX: usize = 64;
+use connection::Serving;
+use places::Places;
 
 /// How long accepting rests when file descriptors or memory are used up.
 const REST: Duration = Duration::from_millis(500);
@@ -51,52 +31,103 @@ const REST: Duration = Duration::from_millis(500);
 /// Descriptors of a listener's event loop.
 const LOOP_DESCRIPTORS: u64 = 4;
 
+/// Who asks here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Load {
+    /// Scrapers and probes, which connect anew each time.
+    Scrapers,
+    /// Whoever uses the identity API as well.
+    Api,
+}
+
+impl Load {
+    fn of(plan: &Plan) -> Load {
+        match plan.own.identity.store {
+            IdentityStore::Off => Load::Scrapers,
+            IdentityStore::Sqlite(_) | IdentityStore::Postgres(_) => Load::Api,
+        }
+    }
+
+    /// Most connections at a time; another one waits for a place ([`places`]), and the rest to be accepted.
+    fn connections_max(self) -> u16 {
+        match self {
+            Load::Scrapers => 16,
+            Load::Api => 1024,
+        }
+    }
+
+    /// How many may wait to be accepted on each address; others are not even connected.
+    fn backlog(self) -> i32 {
+        match self {
+            Load::Scrapers => 16,
+            Load::Api => 1024,
+        }
+    }
+}
+
 /// Most file descriptors that the listener of this plan takes.
 pub fn http_descriptors(plan: &Plan) -> u64 {
     match plan.own.http_listen().addresses().len() as u64 {
         0 => 0,
         // Each has one connection in hand that waits for a place.
-        addresses => 2 * addresses + LOOP_DESCRIPTORS + CONNECTIONS_MAX as u64,
+        addresses => 2 * addresses + LOOP_DESCRIPTORS + u64::from(Load::of(plan).connections_max()),
     }
 }
 
-/// An address cannot be listened on.
+/// HTTP cannot be answered.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for /metrics: {source}")]
-pub struct HttpError {
-    address: SocketAddr,
-    source: io::Error,
+pub enum HttpError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for /metrics: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Certificate and key are of no use.
+    #[error("no TLS for http_listen: {0}")]
+    Tls(String),
 }
 
 /// Listening sockets, not served yet.
 #[derive(Debug)]
 pub struct HttpDoor {
     listeners: Vec<std::net::TcpListener>,
+    tls: Option<Arc<ServerConfig>>,
+    load: Load,
 }
 
 impl HttpDoor {
     /// Listens on all that `http_listen` names; nothing is answered before [`HttpDoor::open`].
     ///
     /// # Errors
-    /// The first address that cannot be had.
+    /// The first address that cannot be had, or TLS that cannot.
     pub fn bind(plan: &Plan) -> Result<HttpDoor, HttpError> {
+        let load = Load::of(plan);
         let listen = plan.own.http_listen();
+        if listen.addresses().is_empty() {
+            return Ok(HttpDoor::none());
+        }
+        let tls = tls::of(plan)?;
         let one = |address: &SocketAddr| {
-            listener(*address).map_err(|source| HttpError { address: *address, source })
+            listener(*address, load).map_err(|source| HttpError::Listen { address: *address, source })
         };
-        Ok(HttpDoor { listeners: listen.addresses().iter().map(one).collect::<Result<_, _>>()? })
+        let listeners = listen.addresses().iter().map(one).collect::<Result<_, _>>()?;
+        Ok(HttpDoor { listeners, tls, load })
     }
 
     /// One that leads nowhere.
     pub fn none() -> HttpDoor {
-        HttpDoor { listeners: Vec::new() }
+        HttpDoor { listeners: Vec::new(), tls: None, load: Load::Scrapers }
     }
 
-    /// Answers on a thread of its own, as long as the process lives.
+    /// Answers on a thread of its own, as long as the process lives; `api`: what is answered beside `/metrics` and
+    /// `/healthz`. Requests have the address of the client in their extensions (`ConnectInfo<SocketAddr>`).
     ///
     /// # Errors
     /// There can be no thread or no event loop.
-    pub fn open(self, control: Control, console: Arc<AdminConsole>) -> io::Result<()> {
+    pub fn open(self, control: Control, console: Arc<AdminConsole>, api: Option<Router>) -> io::Result<()> {
         if self.listeners.is_empty() {
             return Ok(());
         }
@@ -105,30 +136,36 @@ impl HttpDoor {
             let _inside = runtime.enter();
             self.listeners.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?
         };
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         for listener in &listeners {
-            tracing::info!("listening on http://{}/metrics", listener.local_addr()?);
+            tracing::info!("listening on {scheme}://{}/metrics", listener.local_addr()?);
         }
-        let routes = host::guard(pages::routes(control.clone(), console), control);
-        let work = move || runtime.block_on(answer_all(listeners, routes));
+        let pages = pages::routes(control.clone(), console);
+        let all = match api {
+            Some(api) => pages.merge(api),
+            None => pages,
+        };
+        let serving = Arc::new(Serving::new(host::guard(all, control), self.tls, self.load));
+        let places = Places::new(usize::from(self.load.connections_max()));
+        let work = move || runtime.block_on(answer_all(listeners, places, serving));
         std::thread::Builder::new().name("http".to_string()).spawn(work).map(drop)
     }
 }
 
-fn listener(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn listener(address: SocketAddr, load: Load) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
-    socket.listen(BACKLOG)?;
+    socket.listen(load.backlog())?;
     Ok(socket.into())
 }
 
 /// Accepts on all listeners until the process ends.
-async fn answer_all(listeners: Vec<TcpListener>, routes: Router) {
-    let places = Places::new(CONNECTIONS_MAX);
+async fn answer_all(listeners: Vec<TcpListener>, places: Places, serving: Arc<Serving>) {
     let accepting = listeners.into_iter().map(|listener| {
-        let (places, routes) = (places.clone(), routes.clone());
-        tokio::spawn(accept_all(listener, places, routes))
+        let (places, serving) = (places.clone(), serving.clone());
+        tokio::spawn(accept_all(listener, places, serving))
     });
     for accepting in accepting.collect::<Vec<_>>() {
         // It ends with the process only.
@@ -136,12 +173,12 @@ async fn answer_all(listeners: Vec<TcpListener>, routes: Router) {
     }
 }
 
-async fn accept_all(listener: TcpListener, places: Places, routes: Router) {
+async fn accept_all(listener: TcpListener, places: Places, serving: Arc<Serving>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let place = Arc::new(places.take().await);
-                tokio::spawn(serve(stream, place, routes.clone()));
+                tokio::spawn(connection::serve(stream, peer, place, serving.clone()));
             }
             Err(error) => {
                 tracing::debug!("accept() for /metrics failed: {error}");
@@ -149,34 +186,6 @@ async fn accept_all(listener: TcpListener, places: Places, routes: Router) {
             }
         }
     }
-}
-
-/// One connection, until its end or until another one is to have its place. However it ends, there is nobody to tell.
-async fn serve(stream: TcpStream, place: Arc<Place>, routes: Router) {
-    let answered = timeout(CONNECTION_TIMEOUT, answer(stream, place.clone(), routes));
-    let _ = place.keep(answered).await;
-}
-
-/// One request, and the end: a scraper connects anew each time, and no connection is kept for nothing.
-async fn answer(stream: TcpStream, place: Arc<Place>, routes: Router) -> Result<(), hyper::Error> {
-    let routes = TowerToHyperService::new(routes);
-    let staged = service_fn(move |request: Request<Incoming>| {
-        place.enter(Stage::Answered);
-        let (place, answer) = (place.clone(), routes.call(request));
-        async move {
-            let answer = answer.await;
-            place.enter(Stage::Told);
-            answer
-        }
-    });
-    let mut server = http1::Builder::new();
-    server
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_TIMEOUT)
-        .max_buf_size(REQUEST_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .keep_alive(false);
-    server.serve_connection(TokioIo::new(stream), staged).await
 }
 
 #[cfg(test)]
@@ -189,6 +198,9 @@ mod tests {
     fn descriptors_are_counted_where_there_is_a_listener() {
         let mut plan = Plan::default();
         assert_eq!(http_descriptors(&plan), 22);
+        plan.own.identity.store = IdentityStore::Sqlite("/tmp/x".into());
+        assert_eq!(http_descriptors(&plan), 1030);
+        plan.own.identity.store = IdentityStore::Off;
         plan.own.compat = Compat::Pgbouncer;
         assert_eq!(http_descriptors(&plan), 0);
         plan.own.http_listen =

@@ -39,6 +39,8 @@ pub fn carry(old: &Plan, new: &mut Plan) {
     new.own.workers = old.own.workers;
     new.own.compat = old.own.compat;
     new.own.http_listen.clone_from(&old.own.http_listen);
+    new.own.http_tls_cert_file.clone_from(&old.own.http_tls_cert_file);
+    new.own.http_tls_key_file.clone_from(&old.own.http_tls_key_file);
     let dir = new.general.unix_socket_dir.clone();
     for database in new.databases.iter_mut().chain(&mut new.auto_database) {
         database::move_default_host(database, dir.as_deref());
@@ -152,6 +154,12 @@ fn restarts(old: &Plan, new: &Plan) -> Vec<Change> {
     // By what is meant: a line that says the default is no change.
     if old.own.http_listen() != new.own.http_listen() && old.own.compat == new.own.compat {
         changes.push(Change::NeedsRestart("http_listen"));
+    }
+    if old.own.http_tls_cert_file != new.own.http_tls_cert_file {
+        changes.push(Change::NeedsRestart("http_tls_cert_file"));
+    }
+    if old.own.http_tls_key_file != new.own.http_tls_key_file {
+        changes.push(Change::NeedsRestart("http_tls_key_file"));
     }
     changes
 }

@@ -22,7 +22,7 @@ const ADDRESSES_MAX: usize = 8;
 pub enum HttpListen {
     /// Nowhere.
     Off,
-    /// On these, all of them loopback.
+    /// On these. Other machines reach none of them, or there is TLS.
     At(Vec<SocketAddr>),
 }
 
@@ -41,10 +41,22 @@ impl HttpListen {
         }
     }
 
+    /// Why it cannot be without TLS; `None`: it can.
+    pub(crate) fn refused_without_tls(&self) -> Option<String> {
+        let address = self.addresses().iter().find(|address| !address.ip().is_loopback())?;
+        Some(format!(
+            "http_listen has to be a loopback address where there is no TLS: {address} would tell everybody who reaches \
+             it, unencrypted, which applications, users and servers there are; set http_tls_cert_file and \
+             http_tls_key_file, or listen on 127.0.0.1:{} and let a collector or a proxy with TLS on this machine ask \
+             there",
+            address.port()
+        ))
+    }
+
     /// Reads a value.
     ///
     /// # Errors
-    /// An item is no address and port, or one that other machines reach.
+    /// An item is no address and port, or there are too many.
     pub(crate) fn parse(text: &str) -> Result<HttpListen, Fault> {
         if text == "off" {
             return Ok(HttpListen::Off);
@@ -52,14 +64,6 @@ impl HttpListen {
         let mut all = Vec::new();
         for item in text.split(',').map(str::trim) {
             let address = address(item).ok_or(Fault::Invalid(EXPECTED))?;
-            if !address.ip().is_loopback() {
-                return Err(Fault::Wanted(format!(
-                    "a loopback address: there is no TLS for HTTP yet, and {address} would tell everybody who reaches \
-                     it, unencrypted, which applications, users and servers there are; listen on 127.0.0.1:{} and \
-                     let a collector or a proxy with TLS on this machine ask there",
-                    address.port()
-                )));
-            }
             if !all.contains(&address) {
                 all.push(address);
             }
@@ -131,10 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn other_machines_are_kept_out_and_why_is_said() {
+    fn other_machines_are_kept_out_without_tls_and_why_is_said() {
         for text in ["0.0.0.0:7000", "*:7000", "[::]:7000", "10.0.0.1:7000", "7000, 192.168.0.1:7000"] {
-            let Err(Fault::Wanted(why)) = shown(text) else { panic!("{text} was taken") };
-            assert!(why.starts_with("a loopback address: there is no TLS") && why.contains(":7000"), "{why}");
+            let listen = HttpListen::parse(text).expect("addresses");
+            let why = listen.refused_without_tls().unwrap_or_default();
+            assert!(why.contains("no TLS") && why.contains("127.0.0.1:7000"), "{text}: {why}");
+        }
+        for text in ["off", "7000", "127.0.0.9:7000,[::1]:7000"] {
+            assert_eq!(HttpListen::parse(text).expect("addresses").refused_without_tls(), None, "{text}");
         }
     }
 }

@@ -204,6 +204,8 @@ pub(crate) static KEYS: &[Key] = &[
     reload("revoke_grace", "2s", Field::Time(|own| &mut own.identity.revoke_grace, Duration::ZERO, DAY)),
     restart("http_listen", "127.0.0.1:6433; off with compat = pgbouncer", Field::Http),
     reload("http_hosts", "none", Field::HttpHosts),
+    restart("http_tls_cert_file", "none", Field::Folder(|own| &mut own.http_tls_cert_file)),
+    restart("http_tls_key_file", "none", Field::Folder(|own| &mut own.http_tls_key_file)),
     reload(
         "metrics_applications_max",
         "100",
@@ -427,6 +429,18 @@ pub(crate) fn contradictions(own: &Own) -> Vec<(&'static str, String)> {
         let message =
             "proxy_protocol is on and proxy_protocol_from names nobody who may say for whom he connects";
         found.push(("proxy_protocol", message.to_string()));
+    }
+    match (&own.http_tls_cert_file, &own.http_tls_key_file) {
+        (Some(_), Some(_)) => {}
+        (None, None) => {
+            found.extend(own.http_listen().refused_without_tls().map(|why| ("http_listen", why)));
+        }
+        (Some(_), None) => {
+            found.push(("http_tls_cert_file", "http_tls_cert_file needs http_tls_key_file".to_string()));
+        }
+        (None, Some(_)) => {
+            found.push(("http_tls_key_file", "http_tls_key_file needs http_tls_cert_file".to_string()));
+        }
     }
     let least = own.connect_backoff_min.unwrap_or(BACKOFF_MIN_DEFAULT);
     let most = own.connect_backoff_max.unwrap_or(BACKOFF_MAX_DEFAULT);

@@ -34,7 +34,6 @@ mod resource;
 mod rights;
 mod route;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -49,6 +48,8 @@ use crate::password::Passwords;
 use crate::store::Store;
 use crate::token::{Claims, TokenFault};
 
+/// Where a request comes from (`Peer(SocketAddr)`): who listens puts it into the request's extensions.
+pub use axum::extract::ConnectInfo as Peer;
 pub use gate::{Rate, Rates};
 pub use oauth::OAuthSetup;
 pub use openapi::document;
@@ -59,10 +60,6 @@ use route::Route;
 
 /// Longest body of a request, bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// Where a request comes from. Who listens puts it into the request's extensions.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
 
 /// Tells the time and draws numbers.
 pub trait Nature: Send + Sync {

@@ -40,6 +40,6 @@ pub use rules::{
 pub use signer::{Signer, SignerFault};
 pub use store::{
     AppFilter, AuditFilter, Create, CredentialFilter, DataSetFilter, GrantFact, GrantFilter, Holder,
-    KeyFacts, Listed, OrgFilter, Page, Put, RevokedToken, Store, StoreFault, StoreOptions, SubjectFacts,
-    Thing, UserFilter, Who,
+    KeyFacts, Listed, Listener, OrgFilter, Page, Put, RevokedToken, Rotated, Rotation, Store, StoreFault,
+    StoreOptions, SubjectFacts, Thing, UserFilter, Who,
 };

@@ -288,7 +288,7 @@ pub struct GrantData {
     #[serde(default = "all_actions")]
     pub actions: Vec<String>,
     /// Limits.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "limits")]
     pub limits: Limits,
     /// Whether another organisation may have the same login role on the same database. Both have to say so.
     #[serde(default)]
@@ -299,6 +299,12 @@ pub struct GrantData {
     /// Whether it may be used.
     #[serde(default)]
     pub state: State,
+}
+
+/// From an object only: serde would take a list of values without names as well.
+fn limits<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Limits, D::Error> {
+    let named = serde_json::Map::deserialize(deserializer)?;
+    Limits::deserialize(serde_json::Value::Object(named)).map_err(serde::de::Error::custom)
 }
 
 fn all_actions() -> Vec<String> {

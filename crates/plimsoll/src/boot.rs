@@ -152,7 +152,7 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
     let options = Options { console: console.clone(), keeper: None, mock_secret };
     let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;
-    http.open(control.clone(), console.clone())
+    http.open(control.clone(), console.clone(), None)
         .map_err(|error| fatal(format!("cannot serve /metrics: {error}")))?;
     let pooler = control.clone();
     let started = black_box.start(Box::new(move |why| pooler.snapshot(why)));
@@ -168,7 +168,7 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
 /// Where `/metrics` is answered. Whoever has not asked for it does without it when the port is taken.
 fn http_door(plan: &Plan) -> Result<HttpDoor, HttpError> {
     match HttpDoor::bind(plan) {
-        Err(error) if plan.own.http_listen.is_none() => {
+        Err(error @ HttpError::Listen { .. }) if plan.own.http_listen.is_none() => {
             tracing::warn!(
                 "{error}; going on without it (http_listen in [plimsoll] is not set: another port, or off)"
             );
@@ -178,10 +178,14 @@ fn http_door(plan: &Plan) -> Result<HttpDoor, HttpError> {
     }
 }
 
-/// Why there is no start, and where the address was asked for.
+/// Why there is no start, and where that was asked for.
 fn refused(plan: &Plan, error: &HttpError) -> String {
-    let place = plan.set_at.get("http_listen").map(|at| format!(" (http_listen at {})", at.place));
-    format!("{error}{}; choose another port, or off", place.unwrap_or_default())
+    let (key, hint) = match error {
+        HttpError::Listen { .. } => ("http_listen", "; choose another port, or off"),
+        HttpError::Tls(_) => ("http_tls_cert_file", ""),
+    };
+    let place = plan.set_at.get(key).map(|at| format!(" ({key} at {})", at.place));
+    format!("{error}{}{hint}", place.unwrap_or_default())
 }
 
 /// Whoever panics leaves a snapshot of that moment. Only this thread's panic is the end of the process, and waits for it:

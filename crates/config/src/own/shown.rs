@@ -28,6 +28,7 @@ impl Key {
         match &self.field {
             Field::Name(_) | Field::Networks(_) | Field::HttpHosts => "",
             Field::Text(_) if self.name == "identity_issuer" => "",
+            Field::Folder(_) if self.name.starts_with("http_tls_") => "",
             Field::Text(_) | Field::IdentityStore => self.default,
             Field::TimeOrOff(..) => "0",
             Field::Workers | Field::Budget | Field::Compat | Field::Ledger | Field::Statements => {

@@ -125,6 +125,10 @@ pub struct Own {
     pub http_listen: Option<HttpListen>,
     /// `http_hosts`: names by which HTTP may be asked for, beside addresses and `localhost`.
     pub http_hosts: HttpHosts,
+    /// `http_tls_cert_file`: the certificate of the HTTP listener, with those that are sent with it; TLS if it is set.
+    pub http_tls_cert_file: Option<PathBuf>,
+    /// `http_tls_key_file`: its private key.
+    pub http_tls_key_file: Option<PathBuf>,
     /// `metrics_applications_max` (default 100): so many applications, and so many sites, have series of their own.
     pub metrics_applications_max: Option<u32>,
 }

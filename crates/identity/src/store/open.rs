@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyPool, ConnectOptions, Executor};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
 
 use super::{Backend, Store, StoreFault};
 
-/// Connections to PostgreSQL; to SQLite there are as many that read, less the one that writes.
-const CONNECTIONS_MAX: u32 = 4;
+/// Connections that read: to SQLite beside the one that writes, to PostgreSQL for both, beside the one that listens.
+const CONNECTIONS_MAX: u32 = 3;
 /// How long one waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
@@ -51,11 +51,25 @@ impl Store {
             None if url.starts_with("postgres://") || url.starts_with("postgresql://") => open_postgres(url)?,
             None => return Err(unusable("an identity store is sqlite:PATH or postgres://…")),
         };
+        store.greet().await?;
         if options.create == Create::Never && !store.has_tables().await? {
             return Err(unusable("there is no identity store yet: `plimsoll identity init` makes one"));
         }
         store.migrate(unix_ms()).await?;
         Ok(store)
+    }
+
+    /// Connects once beside the pools: these try again and again until their time is over, and then say no more than that.
+    async fn greet(&self) -> Result<(), StoreFault> {
+        let connect = async {
+            let mut connection = AnyConnection::connect_with(&self.writes.connect_options()).await?;
+            connection.execute(session_of(self.backend)).await?;
+            connection.close().await
+        };
+        match tokio::time::timeout(ACQUIRE_TIMEOUT, connect).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(late) => Err(StoreFault::Down(sqlx::Error::Io(late.into()))),
+        }
     }
 
     /// Closes its connections, as soon as they are not in use.
@@ -73,6 +87,14 @@ fn unusable(why: impl Into<String>) -> StoreFault {
 fn unix_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What a connection that may write is told first.
+fn session_of(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Sqlite => SQLITE_WRITER,
+        Backend::Postgres => POSTGRES_SESSION,
+    }
 }
 
 fn pool_options(connections_max: u32) -> AnyPoolOptions {
@@ -107,7 +129,7 @@ fn open_sqlite(path: &str, create: Create) -> Result<Store, StoreFault> {
         .map_err(|_| unusable(format!("{} cannot be the path of a store", path.display())))?;
     let options = options.disable_statement_logging();
     Ok(Store {
-        reads: sqlite_pool(&options, CONNECTIONS_MAX - 1, SQLITE_READER),
+        reads: sqlite_pool(&options, CONNECTIONS_MAX, SQLITE_READER),
         writes: sqlite_pool(&options, 1, SQLITE_WRITER),
         backend: Backend::Sqlite,
     })
@@ -188,3 +210,6 @@ fn sqlite_url(path: &Path) -> String {
     }
     url
 }
+
+#[cfg(test)]
+mod tests;

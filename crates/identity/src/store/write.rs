@@ -15,6 +15,9 @@ const WRITERS_LOCK: i64 = 0x706c_696d_736f_6c6c;
 /// The channel of `NOTIFY` on which other instances hear that the audit log has grown.
 pub(super) const CHANNEL: &str = "plimsoll_identity";
 
+/// How many rows are in memory while many are removed.
+const AT_ONCE: u32 = 500;
+
 /// A transaction that nobody else's audited write runs beside. Dropped: nothing was written.
 pub(super) struct Write<'a> {
     transaction: Transaction<'static, Any>,
@@ -170,12 +173,21 @@ impl Write<'_> {
         column: &'static str,
         value: &str,
     ) -> Result<(), StoreFault> {
-        let sql =
-            format!("SELECT {} FROM {} AS x WHERE x.{column} = $1", select_list::<N>("x"), N::WORDS.table);
-        for row in self.rows(sql, vec![Value::Text(value.to_owned())]).await? {
-            self.remove(&N::read(&mut Cells::of(&row))?).await?;
+        let sql = format!(
+            "SELECT {} FROM {} AS x WHERE x.{column} = $1 ORDER BY x.{} LIMIT {AT_ONCE}",
+            select_list::<N>("x"),
+            N::WORDS.table,
+            N::WORDS.key
+        );
+        loop {
+            let rows = self.rows(sql.clone(), vec![Value::Text(value.to_owned())]).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in rows {
+                self.remove(&N::read(&mut Cells::of(&row))?).await?;
+            }
         }
-        Ok(())
     }
 
     /// Refuses if something has `value` in `column`.

@@ -55,7 +55,7 @@ pub(crate) const HOUSE: [Place; 18] = [
     Place {
         name: "admin",
         layer: Layer::L3,
-        may_use: &["types", "wire", "config", "pool", "ledger", "proxy", "identity"],
+        may_use: &["types", "wire", "config", "pool", "ledger", "proxy", "identity", "tls"],
     },
     // Speaks to a pooler from outside: knows its words, not its insides. It compares snapshots.
     Place { name: "cli", layer: Layer::L3, may_use: &["types", "wire", "auth", "config", "ledger"] },

@@ -1,0 +1,47 @@
+//! Hearing at once of what other instances write, over `LISTEN` and `NOTIFY` of PostgreSQL.
+
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+
+use super::write::CHANNEL;
+use super::{Backend, Store, StoreFault};
+
+/// A session that hears when the audit log has grown.
+#[derive(Debug)]
+pub struct Listener(PgListener);
+
+impl Store {
+    /// Begins to listen, on one more connection. `None`: the store is a file, and nobody else writes to it who could be
+    /// heard.
+    ///
+    /// # Errors
+    /// `Down`.
+    pub async fn listen(&self) -> Result<Option<Listener>, StoreFault> {
+        match self.backend {
+            Backend::Sqlite => Ok(None),
+            Backend::Postgres => {
+                let options = PgConnectOptions::try_from(&*self.writes.connect_options())?;
+                let options = options.application_name("plimsoll identity");
+                // One for the listener, which takes it and keeps it; the pool makes it anew when it is lost.
+                let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+                let mut listener = PgListener::connect_with(&pool.connect_with(options).await?).await?;
+                listener.listen(CHANNEL).await?;
+                Ok(Some(Listener(listener)))
+            }
+        }
+    }
+}
+
+impl Listener {
+    /// Waits until the audit log may have grown: somebody has written, or the connection was lost and made anew.
+    ///
+    /// Not cancel safe: what was heard while the future was dropped is not told again. Who cancels it looks at
+    /// [`Store::changes_since`], and does so now and then in any case, since a connection can be lost without a sign.
+    ///
+    /// # Errors
+    /// `Down`.
+    pub async fn heard(&mut self) -> Result<(), StoreFault> {
+        self.0.try_recv().await?;
+        while self.0.next_buffered().is_some() {}
+        Ok(())
+    }
+}
