@@ -10,7 +10,7 @@ mod name;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use plimsoll_config::{Compat, Plan, SnapshotDir};
 use plimsoll_ledger::snapshot::{Reason, Snapshot, Wall};
 use tokio::sync::oneshot;
 
-use files::{Files, Job, Outcome, Place, Put};
+use files::{Done, Files, Job, Outcome, Place, Put, Room};
 use folder::{Folder, Kept, Missing};
-use name::{Key, Name};
+use name::{Group, Key, Name};
 
 /// Where snapshots are by default, if the system gives us no folder.
 const DEFAULT_FOLDER: &str = "/var/lib/plimsoll";
@@ -65,6 +65,35 @@ pub(crate) struct KeptView {
     pub(crate) taken: Wall,
     pub(crate) reason: Reason,
     pub(crate) bytes: u64,
+    pub(crate) run: Run,
+}
+
+/// Which process has taken a kept snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// This one.
+    This,
+    /// An earlier one, or another one that listens at the same place and has the same name for them.
+    Other,
+}
+
+impl Run {
+    /// The word for it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Run::This => "this",
+            Run::Other => "other",
+        }
+    }
+}
+
+/// What a process is told by those who have started it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings<'a> {
+    /// The value of systemd's `STATE_DIRECTORY`: folders, separated by colons.
+    pub state_directory: Option<&'a str>,
+    /// The file that the plan was read from.
+    pub config: Option<&'a Path>,
 }
 
 /// What is known of the folder.
@@ -98,6 +127,8 @@ struct State {
     at_work: Option<Reason>,
     reads: Vec<Reading>,
     shelf: Shelf,
+    /// Names of those on the shelf that this process has put there.
+    own: HashSet<String>,
     key: Option<Key>,
     end: End,
 }
@@ -109,6 +140,7 @@ struct Shared {
     /// Rings when something has been done.
     done: Condvar,
     state_directory: Option<PathBuf>,
+    config: Option<PathBuf>,
 }
 
 /// See the module. Cheap to clone.
@@ -116,12 +148,12 @@ struct Shared {
 pub struct BlackBox(Arc<Shared>);
 
 impl BlackBox {
-    /// One that does nothing before [`BlackBox::start`]. `state_directory` is the value of systemd's
-    /// `STATE_DIRECTORY`: folders, separated by colons.
-    pub fn new(plan: &Plan, state_directory: Option<&str>) -> BlackBox {
+    /// One that does nothing before [`BlackBox::start`].
+    pub fn new(plan: &Plan, surroundings: Surroundings<'_>) -> BlackBox {
+        let Surroundings { state_directory, config } = surroundings;
         let first = state_directory.and_then(|all| all.split(':').find(|path| path.starts_with('/')));
         let state_directory = first.map(PathBuf::from);
-        let settings = settings(plan, state_directory.as_deref());
+        let settings = settings(plan, state_directory.as_deref(), config);
         let shelf = Shelf::Off("the pooler is just starting".to_string());
         let state = State {
             settings: Some(settings),
@@ -129,11 +161,13 @@ impl BlackBox {
             at_work: None,
             reads: Vec::new(),
             shelf,
+            own: HashSet::new(),
             key: None,
             end: End::NotYet,
         };
         let (todo, done) = (Condvar::new(), Condvar::new());
-        BlackBox(Arc::new(Shared { state: Mutex::new(state), todo, done, state_directory }))
+        let (state, config) = (Mutex::new(state), config.map(Path::to_path_buf));
+        BlackBox(Arc::new(Shared { state, todo, done, state_directory, config }))
     }
 
     /// Starts the threads.
@@ -142,27 +176,13 @@ impl BlackBox {
     /// The system gives none.
     pub fn start(&self, source: Box<Source>) -> std::io::Result<()> {
         let files = Files::start()?;
-        let keeper = Keeper {
-            shared: self.0.clone(),
-            source,
-            files,
-            settings: Settings {
-                place: Err(String::new()),
-                interval: Duration::MAX,
-                keep: 0,
-                compat: Compat::default(),
-            },
-            due: None,
-            taken: HashMap::new(),
-            trouble: None,
-            retry: RETRY,
-        };
+        let keeper = Keeper::new(self.0.clone(), source, files);
         thread::Builder::new().name("snapshots".to_string()).spawn(move || keeper.run()).map(drop)
     }
 
     /// Follows a plan that came into force.
     pub fn follow(&self, plan: &Plan) {
-        let settings = settings(plan, self.0.state_directory.as_deref());
+        let settings = settings(plan, self.0.state_directory.as_deref(), self.0.config.as_deref());
         self.0.state.lock().settings = Some(settings);
         self.0.todo.notify_one();
     }
@@ -208,9 +228,10 @@ impl BlackBox {
 
     /// What is kept, the newest first; or why nothing is.
     pub(crate) fn kept(&self) -> Result<Vec<KeptView>, String> {
-        match &self.0.state.lock().shelf {
+        let state = self.0.state.lock();
+        match &state.shelf {
             Shelf::Off(why) => Err(why.clone()),
-            Shelf::Open(kept) => Ok(kept.iter().rev().map(view).collect()),
+            Shelf::Open(kept) => Ok(kept.iter().rev().map(|kept| view(kept, &state.own)).collect()),
         }
     }
 
@@ -230,14 +251,15 @@ impl BlackBox {
     }
 }
 
-fn view(kept: &Kept) -> KeptView {
+fn view(kept: &Kept, own: &HashSet<String>) -> KeptView {
     let Kept { name, bytes } = kept;
-    KeptView { name: name.text.clone(), taken: name.taken, reason: name.reason, bytes: *bytes }
+    let run = if own.contains(&name.text) { Run::This } else { Run::Other };
+    KeptView { name: name.text.clone(), taken: name.taken, reason: name.reason, bytes: *bytes, run }
 }
 
-fn settings(plan: &Plan, state_directory: Option<&Path>) -> Settings {
+fn settings(plan: &Plan, state_directory: Option<&Path>, config: Option<&Path>) -> Settings {
     let own = &plan.own;
-    let key = Key::of(plan);
+    let key = Key::of(plan, config);
     let named =
         |folder: &Path| Ok(Place { folder: folder.to_path_buf(), missing: Missing::Make, key: key.clone() });
     let place = match (&own.snapshot_dir, state_directory) {
@@ -279,15 +301,41 @@ struct Keeper {
     settings: Settings,
     /// When the time makes the next one.
     due: Option<Instant>,
-    /// When one was taken last for a reason that may come often.
-    taken: HashMap<Reason, Instant>,
+    /// From when on one is taken again for a reason that may come often.
+    again: HashMap<Reason, Instant>,
     /// Why nothing can be kept; the log has been told.
     trouble: Option<String>,
     /// How long the next try is put off.
     retry: Duration,
+    squeeze: Squeeze,
+}
+
+/// Whether older ones have to go early, as the disk is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Squeeze {
+    No,
+    /// The log has been told.
+    Told,
 }
 
 impl Keeper {
+    /// One that knows no settings yet.
+    fn new(shared: Arc<Shared>, source: Box<Source>, files: Files) -> Keeper {
+        let place = Err(String::new());
+        let settings = Settings { place, interval: Duration::MAX, keep: 0, compat: Compat::default() };
+        Keeper {
+            shared,
+            source,
+            files,
+            settings,
+            due: None,
+            again: HashMap::new(),
+            trouble: None,
+            retry: RETRY,
+            squeeze: Squeeze::No,
+        }
+    }
+
     fn run(mut self) {
         loop {
             let Turn { settings, wanted, reads } = self.next_turn();
@@ -347,6 +395,7 @@ impl Keeper {
         }
         let moved = settings.place != self.settings.place;
         self.settings = settings;
+        self.again.clear();
         match self.settings.place.clone() {
             Err(why) => {
                 self.tell(&format!("none are kept: {why}"));
@@ -356,25 +405,33 @@ impl Keeper {
                 state.shelf = Shelf::Off(why);
             }
             Ok(place) => {
-                let Settings { interval, keep, .. } = &self.settings;
-                let (folder, every) =
-                    (place.folder.display(), plimsoll_ledger::snapshot::span(micros(*interval)));
-                self.tell(&format!("one every {every}, the last {keep} are kept in {folder}"));
-                self.due = Instant::now().checked_add(*interval);
+                self.due = Instant::now().checked_add(self.settings.interval);
                 self.shared.state.lock().key = Some(place.key.clone());
                 if moved {
-                    self.trouble = None;
-                    // The old disk may never answer; what waits for it is left to it.
-                    if self.files.is_busy()
-                        && let Ok(files) = Files::start()
-                    {
-                        self.files = files;
-                    }
-                    let outcome = self.files.work(Job::Look(place));
-                    self.hear(outcome);
+                    self.look(place.clone());
+                }
+                // In trouble the log has been told that, and nothing else is true.
+                if self.trouble.is_none() {
+                    let Settings { interval, keep, .. } = &self.settings;
+                    let (folder, every) =
+                        (place.folder.display(), plimsoll_ledger::snapshot::span(micros(*interval)));
+                    self.tell(&format!("one every {every}, the last {keep} are kept in {folder}"));
                 }
             }
         }
+    }
+
+    /// Looks what is at a new place.
+    fn look(&mut self, place: Place) {
+        (self.trouble, self.squeeze) = (None, Squeeze::No);
+        // The old disk may never answer; what waits for it is left to it.
+        if self.files.is_busy()
+            && let Ok(files) = Files::start()
+        {
+            self.files = files;
+        }
+        let outcome = self.files.work(Job::Look(place));
+        self.hear(outcome);
     }
 
     /// What PgBouncer would not say is not said in its shape.
@@ -385,27 +442,33 @@ impl Keeper {
         }
     }
 
-    /// Takes one, unless there has just been one for the same reason: what comes in storms is one episode.
+    /// Takes one, unless there has just been one for the same reason: what comes in storms is one episode. One that could
+    /// not be kept does not count, but for the time after which a disk that fails is tried again.
     fn take_if_new(&mut self, why: Reason) {
         match why {
             Reason::QueueTimeout | Reason::Panic => {
-                let again = self.taken.get(&why).is_some_and(|at| at.elapsed() < self.settings.interval);
-                if !again {
-                    self.taken.insert(why, Instant::now());
-                    self.take(why);
+                if self.again.get(&why).is_some_and(|at| Instant::now() < *at) {
+                    return;
+                }
+                let rest = self.take(why);
+                if let Some(at) = rest.and_then(|rest| Instant::now().checked_add(rest)) {
+                    self.again.insert(why, at);
                 }
             }
-            Reason::Asked | Reason::Interval | Reason::Shutdown => self.take(why),
+            Reason::Asked | Reason::Interval | Reason::Shutdown => {
+                self.take(why);
+            }
         }
     }
 
-    fn take(&mut self, why: Reason) {
-        let Ok(place) = self.settings.place.clone() else { return };
+    /// Takes one. For how long no other is needed for the same reason; `None`: none was wanted.
+    fn take(&mut self, why: Reason) -> Option<Duration> {
+        let place = self.settings.place.clone().ok()?;
         if why == Reason::Interval {
             self.due = Instant::now().checked_add(self.settings.interval);
         }
         if self.files.is_busy() {
-            return;
+            return Some(LOOK);
         }
         // A thread that has panicked would keep nothing any more, and this one is asked when others panic.
         let taken = catch_unwind(AssertUnwindSafe(|| (self.source)(why)));
@@ -415,28 +478,35 @@ impl Keeper {
                 let name = Name::new(&place.key, snapshot.head.taken, why);
                 let (instance, text) = (snapshot.head.instance.clone(), snapshot.text());
                 drop(snapshot);
+                self.shared.state.lock().own.insert(name.text.clone());
                 let put = Put { place, name, instance, text, keep: self.settings.keep };
                 self.files.work(Job::Put(Box::new(put)))
             }
         };
-        self.hear(outcome);
+        Some(self.hear(outcome))
     }
 
-    /// What came of the last work.
-    fn hear(&mut self, outcome: Outcome) {
+    /// What came of the last work. For how long there need not be more of its kind.
+    fn hear(&mut self, outcome: Outcome) -> Duration {
         match outcome {
-            Ok(kept) => {
+            Ok(Done { kept, room }) => {
                 if self.trouble.take().is_some() {
                     tracing::info!("snapshots: they can be kept again");
                 }
                 self.retry = RETRY;
-                self.shared.state.lock().shelf = Shelf::Open(kept);
+                self.tell_of_room(&kept, room);
+                let mut state = self.shared.state.lock();
+                let names: HashSet<&str> = kept.iter().map(|kept| kept.name.text.as_str()).collect();
+                state.own.retain(|name| names.contains(name.as_str()));
+                state.shelf = Shelf::Open(kept);
+                self.settings.interval
             }
             Err(why) => {
                 if self.trouble.is_none() {
                     tracing::warn!("snapshots: none can be kept: {why} (snapshot_dir)");
                 }
-                let retry = Instant::now() + self.retry.min(self.settings.interval);
+                let rest = self.retry.min(self.settings.interval);
+                let retry = Instant::now() + rest;
                 self.retry = (self.retry * 2).min(RETRY_MAX);
                 self.due = Some(self.due.map_or(retry, |due| due.min(retry)));
                 let mut state = self.shared.state.lock();
@@ -444,6 +514,27 @@ impl Keeper {
                     known.clone_from(&why);
                 }
                 self.trouble = Some(why);
+                rest
+            }
+        }
+    }
+
+    /// That history goes early is said once, and once more only after there has been room for all of it.
+    fn tell_of_room(&mut self, kept: &[Kept], room: Room) {
+        match (room, self.squeeze) {
+            (Room::Made(count), Squeeze::No) => {
+                let them = if count == 1 { "the oldest one" } else { "the oldest ones" };
+                tracing::warn!(
+                    "snapshots: the disk is full: {them} had to go early for a new one (snapshot_dir)"
+                );
+                self.squeeze = Squeeze::Told;
+            }
+            (Room::Made(_), Squeeze::Told) => {}
+            (Room::Enough, _) => {
+                let periodic = kept.iter().filter(|kept| kept.name.group() == Group::Periodic).count();
+                if periodic >= self.settings.keep {
+                    self.squeeze = Squeeze::No;
+                }
             }
         }
     }

@@ -14,6 +14,7 @@ mod failure;
 mod grammar;
 mod help;
 mod http;
+mod identities;
 mod metrics;
 mod pooler;
 mod release;
@@ -32,8 +33,9 @@ use plimsoll_config::Plan;
 use plimsoll_ledger::snapshot::{Reason, Snapshot};
 use plimsoll_proxy::{Console, Control, Level, Reply, ServerFacts, Visitor};
 
-pub use blackbox::{BlackBox, Source};
+pub use blackbox::{BlackBox, Source, Surroundings};
 pub use http::{HttpDoor, HttpError, http_descriptors};
+pub use identities::Identities;
 pub use reload::{Applied, Follow, Load};
 use version::server_version;
 pub use version::{COMPAT_VERSION, PGBOUNCER_VERSION, version};
@@ -62,7 +64,7 @@ impl AdminConsole {
     pub fn new(load: Box<Load>, follow: Box<Follow>) -> AdminConsole {
         AdminConsole {
             settings: Settings::new(load, follow),
-            black_box: BlackBox::new(&Plan::default(), None),
+            black_box: BlackBox::new(&Plan::default(), Surroundings::default()),
             commands: AtomicU64::new(0),
             logins: AtomicU64::new(0),
         }

@@ -114,7 +114,12 @@ pub(crate) const SHOWS: &[Show] = &[
     Show { name: "peer_pools", columns: peers::POOLS, appended: &[], rows: peers::rows },
     Show { name: "peers", columns: peers::PEERS, appended: &[], rows: peers::rows },
     Show { name: "pools", columns: pools::COLUMNS, appended: pools::APPENDED, rows: pools::rows },
-    Show { name: "servers", columns: clients::COLUMNS, appended: &[], rows: clients::server_rows },
+    Show {
+        name: "servers",
+        columns: clients::COLUMNS,
+        appended: clients::SERVERS_APPENDED,
+        rows: clients::server_rows,
+    },
     Show { name: "sockets", columns: sockets::COLUMNS, appended: sockets::APPENDED, rows: sockets::rows },
     Show { name: "state", columns: STATE_COLUMNS, appended: &[], rows: state_rows },
     Show { name: "stats", columns: stats::COLUMNS, appended: stats::APPENDED, rows: stats::rows },

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::age::age;
-use crate::args::{CapArgs, CapNumber, PickArgs, ReleaseArgs};
+use crate::args::{CapArgs, CapNumber, ReleaseArgs};
 use crate::failure::Failure;
 use crate::filter;
 use crate::glob::fits;
@@ -63,14 +63,7 @@ pub(crate) fn release(question: &Question<'_>, args: &ReleaseArgs, world: &dyn W
 
 /// The rows that are meant. What nobody holds any more cannot be given back.
 fn keep(table: &mut Table, args: &ReleaseArgs) {
-    let pick = PickArgs {
-        database: args.database.clone(),
-        user: args.user.clone(),
-        app: args.app.clone(),
-        site: args.site.clone(),
-        limit: None,
-    };
-    filter::keep(table, &pick);
+    filter::keep(table, &args.whose);
     let (hold, host, idle) = (table.place(&["hold"]), table.place(&["host"]), table.place(&["idle"]));
     let columns = table.columns.clone();
     let shell = Table { columns, rows: Vec::new() };
@@ -238,9 +231,9 @@ mod tests {
         let some = |text: &str| Some(text.to_string());
         assert_eq!(kept(|_| ()), ["1", "2", "3"]);
         assert_eq!(kept(|args| args.hold = Some(2)), ["2"]);
-        assert_eq!(kept(|args| args.app = some("web")), ["1", "2"]);
+        assert_eq!(kept(|args| args.whose.app = some("web")), ["1", "2"]);
         assert_eq!(kept(|args| args.host = some("10.0.0.2")), ["2", "3"]);
-        assert_eq!(kept(|args| args.site = some("00bb")), ["3"]);
+        assert_eq!(kept(|args| args.whose.site = some("00bb")), ["3"]);
         assert_eq!(kept(|args| args.idle_over = Some(Duration::from_secs(60))), ["1"]);
         assert_eq!(kept(|args| args.hold = Some(9)), [""; 0]);
     }

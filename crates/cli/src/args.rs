@@ -146,21 +146,11 @@ pub struct ReleaseArgs {
     /// The hold: its number in plimsoll holds --wide
     #[arg(required_unless_present_any = ["site", "app", "host", "user", "database"])]
     pub(crate) hold: Option<u64>,
-    /// All holds of this site: its number, or its words (* for any part)
-    #[arg(long, value_name = "SITE", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) site: Option<String>,
-    /// All holds of this application_name (* for any part)
-    #[arg(long, value_name = "NAME")]
-    pub(crate) app: Option<String>,
-    /// All holds of clients from this address (* for any part)
+    #[command(flatten)]
+    pub(crate) whose: WhoseArgs,
+    /// Only clients from this address (* for any part)
     #[arg(long, value_name = "ADDRESS", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) host: Option<String>,
-    /// All holds of this login user (* for any part)
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) user: Option<String>,
-    /// All holds in this database (* for any part)
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) database: Option<String>,
     /// Only those that have not been used for so long: 60s, 5min, 1h
     #[arg(long, value_name = "TIME", value_parser = lasting)]
     pub(crate) idle_over: Option<Duration>,
@@ -313,9 +303,19 @@ pub struct TableArgs {
     pub(crate) pick: PickArgs,
 }
 
-/// Which rows. A value is exact; * stands for any part.
+/// Which rows.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PickArgs {
+    #[command(flatten)]
+    pub(crate) whose: WhoseArgs,
+    /// At most so many rows
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<NonZeroUsize>,
+}
+
+/// Whose rows or holds are meant. A value is exact; * stands for any part.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WhoseArgs {
     /// Only this database (* for any part)
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) database: Option<String>,
@@ -328,9 +328,6 @@ pub(crate) struct PickArgs {
     /// Only this site: its number, or its words (* for any part)
     #[arg(long, value_name = "SITE", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) site: Option<String>,
-    /// At most so many rows
-    #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<NonZeroUsize>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

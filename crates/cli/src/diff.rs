@@ -3,7 +3,7 @@
 mod pick;
 mod tables;
 
-use plimsoll_ledger::snapshot::{Snapshot, diff, leftover_sentences, leftovers, sentences};
+use plimsoll_ledger::snapshot::{Caveats, Scope, Snapshot, diff, leftover_sentences, leftovers, sentences};
 
 use crate::args::DiffArgs;
 use crate::draw::{self, Canvas};
@@ -46,11 +46,11 @@ pub(crate) fn report(args: &DiffArgs, world: &dyn World) -> Result<(), Failure> 
     if let Some(note) = sorted(&mut named) {
         said.push(note);
     }
-    named.iter_mut().for_each(|named| pick::keep(&mut named.snapshot, &args.pick));
+    let caveats = pick::keep(&mut named, &args.pick.whose);
     let snapshots: Vec<&Snapshot> = named.iter().map(|named| &named.snapshot).collect();
     let parts = match snapshots.as_slice() {
-        [before, after] => two_of(before, after, &mut said),
-        [first, second, third] => three_of([first, second, third], &mut said),
+        [before, after] => two_of(before, after, &caveats, &mut said),
+        [first, second, third] => three_of([first, second, third], &caveats, &mut said),
         // There are two or three: the command line says so.
         _ => Vec::new(),
     };
@@ -90,31 +90,31 @@ fn sorted(named: &mut [Named]) -> Option<String> {
     Some(format!("The files are not in the order of their times; compared is from {}.", names.join(" to ")))
 }
 
-fn two_of(before: &Snapshot, after: &Snapshot, said: &mut Vec<String>) -> Vec<Part> {
+fn two_of(before: &Snapshot, after: &Snapshot, caveats: &Caveats, said: &mut Vec<String>) -> Vec<Part> {
     let diff = diff(before, after);
-    said.extend(sentences(before, after, &diff));
+    said.extend(sentences(before, after, &diff, caveats));
     vec![
         Part {
             kind: "site",
             head: "Sites",
-            table: tables::sites(&diff.sites, &after.head),
+            table: tables::sites(&diff, &after.head),
             columns: tables::SITES,
             look: Look::Always,
         },
         Part {
             kind: "pool",
             head: "Pools",
-            table: tables::pools(&diff.pools),
-            columns: tables::POOLS,
+            table: tables::pools(&diff),
+            columns: pool_columns(caveats.scope),
             look: Look::Always,
         },
     ]
 }
 
-fn three_of(snapshots: [&Snapshot; 3], said: &mut Vec<String>) -> Vec<Part> {
+fn three_of(snapshots: [&Snapshot; 3], caveats: &Caveats, said: &mut Vec<String>) -> Vec<Part> {
     let [first, _, third] = snapshots;
     let all = diff(first, third);
-    said.extend(sentences(first, third, &all));
+    said.extend(sentences(first, third, &all, caveats));
     let left = leftovers(first, snapshots[1], third);
     said.extend(leftover_sentences(snapshots, &left));
     vec![
@@ -135,11 +135,18 @@ fn three_of(snapshots: [&Snapshot; 3], said: &mut Vec<String>) -> Vec<Part> {
         Part {
             kind: "pool",
             head: "Pools, from the first to the third",
-            table: tables::pools(&all.pools),
-            columns: tables::POOLS,
+            table: tables::pools(&all),
+            columns: pool_columns(caveats.scope),
             look: Look::Always,
         },
     ]
+}
+
+fn pool_columns(scope: Scope) -> &'static [Shown] {
+    match scope {
+        Scope::All => tables::POOLS,
+        Scope::Chosen => tables::POOLS_CHOSEN,
+    }
 }
 
 fn objects(said: &[String], parts: &[Part]) -> Vec<String> {

@@ -1,6 +1,6 @@
-//! `--database`, `--user`, `--app`, `--site`, `--limit`.
+//! `--database`, `--user`, `--app`, `--site`.
 
-use crate::args::PickArgs;
+use crate::args::WhoseArgs;
 use crate::glob::fits;
 use crate::table::{Row, Table};
 
@@ -11,13 +11,13 @@ const APPS: &[&str] = &["application_name", "application", "app"];
 const SITES: &[&str] = &["site", "site_text", "tags", "last_tags", "first_tags"];
 
 /// Takes away the rows that are not wanted. A filter whose column the table does not have lets nothing through: what
-/// cannot be told apart must not look as if it had been. `--limit` is not applied here.
-pub(crate) fn keep(table: &mut Table, pick: &PickArgs) {
+/// cannot be told apart must not look as if it had been.
+pub(crate) fn keep(table: &mut Table, whose: &WhoseArgs) {
     let filters = [
-        (&pick.database, DATABASES, Part::Before),
-        (&pick.user, USERS, Part::Behind),
-        (&pick.app, APPS, Part::Whole),
-        (&pick.site, SITES, Part::Whole),
+        (&whose.database, DATABASES, Part::Before),
+        (&whose.user, USERS, Part::Behind),
+        (&whose.app, APPS, Part::Whole),
+        (&whose.site, SITES, Part::Whole),
     ];
     for (pattern, names, part) in filters {
         let Some(pattern) = pattern else { continue };
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
     use crate::table::made;
 
-    fn kept(change: impl FnOnce(&mut PickArgs)) -> Vec<String> {
+    fn kept(change: impl FnOnce(&mut WhoseArgs)) -> Vec<String> {
         let mut table = made(
             &[
                 ("id", 20),
@@ -68,9 +68,9 @@ mod tests {
             ],
             &["1|shop|app|web-1|7|route=/a", "2|shop|ops|web-2|8|route=/b", "3|mail|app||7|-"],
         );
-        let mut pick = PickArgs::default();
-        change(&mut pick);
-        keep(&mut table, &pick);
+        let mut whose = WhoseArgs::default();
+        change(&mut whose);
+        keep(&mut table, &whose);
         table.rows.into_iter().filter_map(|mut row| row.swap_remove(0)).collect()
     }
 
@@ -78,16 +78,16 @@ mod tests {
     fn filters_are_exact_and_know_stars() {
         let some = |text: &str| Some(text.to_string());
         assert_eq!(kept(|_| ()), ["1", "2", "3"]);
-        assert_eq!(kept(|pick| pick.database = some("shop")), ["1", "2"]);
-        assert_eq!(kept(|pick| pick.database = some("sho")), Vec::<String>::new());
-        assert_eq!(kept(|pick| pick.app = some("web-*")), ["1", "2"]);
-        assert_eq!(kept(|pick| pick.app = some("")), ["3"]);
-        assert_eq!(kept(|pick| pick.site = some("7")), ["1", "3"]);
-        assert_eq!(kept(|pick| pick.site = some("*/b")), ["2"]);
+        assert_eq!(kept(|whose| whose.database = some("shop")), ["1", "2"]);
+        assert_eq!(kept(|whose| whose.database = some("sho")), Vec::<String>::new());
+        assert_eq!(kept(|whose| whose.app = some("web-*")), ["1", "2"]);
+        assert_eq!(kept(|whose| whose.app = some("")), ["3"]);
+        assert_eq!(kept(|whose| whose.site = some("7")), ["1", "3"]);
+        assert_eq!(kept(|whose| whose.site = some("*/b")), ["2"]);
         assert_eq!(
-            kept(|pick| {
-                pick.user = some("app");
-                pick.database = some("*a*");
+            kept(|whose| {
+                whose.user = some("app");
+                whose.database = some("*a*");
             }),
             ["3"]
         );
@@ -96,16 +96,16 @@ mod tests {
     #[test]
     fn pools_are_taken_apart() {
         let mut table = made(&[("pools", 25)], &["shop/app, mail/ops", "mail/app"]);
-        let pick =
-            PickArgs { user: Some("ops".into()), database: Some("shop".into()), ..PickArgs::default() };
-        keep(&mut table, &pick);
+        let whose =
+            WhoseArgs { user: Some("ops".into()), database: Some("shop".into()), ..WhoseArgs::default() };
+        keep(&mut table, &whose);
         assert_eq!(table.rows.len(), 1);
     }
 
     #[test]
     fn a_filter_that_cannot_be_applied_lets_nothing_through() {
         let mut table = made(&[("id", 20)], &["1"]);
-        keep(&mut table, &PickArgs { app: Some("*".into()), ..PickArgs::default() });
+        keep(&mut table, &WhoseArgs { app: Some("*".into()), ..WhoseArgs::default() });
         assert!(table.rows.is_empty());
     }
 }

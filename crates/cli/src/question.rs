@@ -1,7 +1,8 @@
 //! What each command asks the console, and which part of the answer matters to people.
 
 use crate::args::{
-    Ask, By, CapArgs, DiffArgs, LineArgs, LookArgs, PickArgs, ReleaseArgs, SnapshotArgs, TableArgs, WhereArgs,
+    Ask, By, CapArgs, DiffArgs, LineArgs, LookArgs, PickArgs, ReleaseArgs, SnapshotArgs, TableArgs,
+    WhereArgs, WhoseArgs,
 };
 
 /// A column that people see without `--wide`.
@@ -237,6 +238,7 @@ const SNAPSHOTS: &[Shown] = &[
     shown(&["taken"], "taken", 2),
     shown(&["age"], "age", 1),
     shown(&["reason"], "reason", 1),
+    shown(&["run"], "run", 4),
     shown(&["bytes"], "bytes", 3),
 ];
 const CLIENTS: &[Shown] = &[
@@ -312,7 +314,8 @@ impl<'a> Task<'a> {
 }
 
 /// Nothing is filtered or watched here.
-static ALL: PickArgs = PickArgs { database: None, user: None, app: None, site: None, limit: None };
+static ALL: PickArgs = PickArgs { whose: EVERYBODY, limit: None };
+const EVERYBODY: WhoseArgs = WhoseArgs { database: None, user: None, app: None, site: None };
 static ONCE: LookArgs = LookArgs { json: false, watch: None };
 
 fn of_act<'a>(

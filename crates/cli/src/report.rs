@@ -100,11 +100,11 @@ pub(crate) fn chosen(question: &Question<'_>, mut table: Table) -> (Table, Count
     let all = table.rows.len();
     let limit = match question.shape {
         Shape::Table(_, Rows { pick, .. }) => {
-            filter::keep(&mut table, pick);
+            filter::keep(&mut table, &pick.whose);
             pick.limit
         }
         Shape::Groups(by, Rows { pick, .. }) => {
-            filter::keep(&mut table, pick);
+            filter::keep(&mut table, &pick.whose);
             table = group::groups(&table, by);
             pick.limit
         }

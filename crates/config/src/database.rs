@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use plimsoll_types::Secret;
 
+use crate::credential::CredentialSource;
 use crate::mistake::Mistake;
 use crate::place::Place;
 use crate::plan::{Database, Host, LoadBalance};
@@ -57,6 +58,8 @@ pub(crate) static KEYS: &[Row<Draft>] = &[
     ("leak_cancel_after", Slot::LeakAfter(|d| &mut d.database.leak.cancel_after)),
     ("leak_close_after", Slot::LeakAfter(|d| &mut d.database.leak.close_after)),
     ("leak_act", Slot::LeakAct(|d| &mut d.database.leak.act)),
+    ("credential", Slot::Credential(|d| &mut d.database.credential)),
+    ("session_not_after", Slot::SessionNotAfter(|d| &mut d.database.session_not_after)),
 ];
 
 /// Reads what stands behind `name =`.
@@ -69,6 +72,10 @@ pub(crate) fn parse(name: &str, text: &str, place: &Place) -> Result<Database, V
         mistakes.push(place.mistake(format!("database name \"{RESERVED}\" is reserved")));
     }
     let Draft { mut database, ports } = draft;
+    let written = database.credential.as_ref().is_some_and(|source| *source != CredentialSource::Static);
+    if written && database.password.is_some() {
+        mistakes.push(place.mistake("credential= and password= in one line: which of them counts?"));
+    }
     match hosts(database.host.as_deref(), &ports) {
         Ok(hosts) => database.hosts = hosts,
         Err(why) => mistakes.push(place.mistake(format!("{why} in configuration ({place})"))),

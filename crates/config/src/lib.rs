@@ -4,6 +4,7 @@
 //! works and tests need no disk. What each key means is in `docs/configuration.md`.
 
 mod connstr;
+mod credential;
 mod database;
 mod diff;
 mod doubts;
@@ -31,6 +32,7 @@ mod user;
 mod userlist;
 mod value;
 
+pub use credential::{AwsRdsIam, AzureEntra, CredentialSource, GoogleMetadata, SessionNotAfter};
 pub use diff::{carry, diff};
 pub use doubts::{Doubt, doubts};
 pub use http::HttpListen;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use plimsoll_types::{PoolMode, Secret, SslMode};
 
+use crate::credential::{CredentialSource, SessionNotAfter};
 use crate::leak::LeakKeys;
 use crate::place::{Place, Places, Section};
 use crate::target::TargetLine;
@@ -85,6 +86,24 @@ impl Plan {
     pub fn guaranteed_pool_size(&self, database: &Database, role: &str) -> u32 {
         let own = self.users.get(role).and_then(|user| user.guaranteed_pool_size);
         own.or(database.guaranteed_pool_size).unwrap_or(0)
+    }
+
+    /// Where the secret comes from that a role logs in at a server with: the user's word, else the database's (a
+    /// `password=` is one, too), else the target's. `database` is `None` for `control_user`, who is of no database.
+    pub fn credential(
+        &self,
+        database: Option<&Database>,
+        role: &str,
+        target: Option<&TargetLine>,
+    ) -> CredentialSource {
+        let own = self.users.get(role).and_then(|user| user.credential.as_ref());
+        let of_line = database.and_then(|database| match (&database.credential, &database.password) {
+            (Some(source), _) => Some(source),
+            (None, Some(_)) => Some(&CredentialSource::Static),
+            (None, None) => None,
+        });
+        let of_target = || target.and_then(|line| line.credential.as_ref());
+        own.or(of_line).or_else(of_target).cloned().unwrap_or_default()
     }
 
     /// Where results of a database go that this login user does not read: the user's word, else the database's, else
@@ -500,6 +519,10 @@ pub struct Database {
     pub spill: Option<Spill>,
     /// `leak_warn_after=` and the others: what is done about connections that are kept and not used.
     pub leak: LeakKeys,
+    /// `credential=`: where the secret of server logins comes from.
+    pub credential: Option<CredentialSource>,
+    /// `session_not_after=`: whether a server connection ends with its credential.
+    pub session_not_after: Option<SessionNotAfter>,
     /// `client_encoding=`, `datestyle=`, `timezone=`, `application_name=` to start with: (name, value).
     pub startup: Vec<(String, String)>,
 }
@@ -535,6 +558,8 @@ pub struct UserSettings {
     pub spill: Option<Spill>,
     /// `leak_warn_after=` and the others: as a database's, and before it, key by key.
     pub leak: LeakKeys,
+    /// `credential=`: as a database's, and before it, for server logins as this role.
+    pub credential: Option<CredentialSource>,
 }
 
 /// What a reload has to do.

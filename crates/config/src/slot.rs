@@ -5,6 +5,7 @@ use std::time::Duration;
 use plimsoll_types::PoolMode;
 
 use crate::connstr;
+use crate::credential::{self, CredentialSource, SessionNotAfter};
 use crate::leak::LeakAct;
 use crate::mistake::Mistake;
 use crate::near;
@@ -35,6 +36,10 @@ pub(crate) enum Slot<T> {
     LeakAfter(At<T, Duration>),
     /// A key of our own: `waiting` or `always`.
     LeakAct(At<T, LeakAct>),
+    /// A key of our own: where the secret of server logins comes from.
+    Credential(At<T, CredentialSource>),
+    /// A key of our own: `on` or `off`.
+    SessionNotAfter(At<T, SessionNotAfter>),
     /// Whatever this function makes of it.
     Own(fn(&mut T, &str) -> Result<(), Fault>),
 }
@@ -110,6 +115,8 @@ impl<T> Slot<T> {
                 *at(into) = Some(own::time_within(text, Duration::from_secs(1), own::LEAK_MAX)?);
             }
             Slot::LeakAct(at) => *at(into) = Some(own::leak_act(text)?),
+            Slot::Credential(at) => *at(into) = Some(credential::parse(text)?),
+            Slot::SessionNotAfter(at) => *at(into) = Some(credential::session_not_after(text)?),
             Slot::Own(take) => take(into, text)?,
         }
         Ok(())
@@ -130,6 +137,8 @@ pub(crate) fn reference<T>(rows: &[Row<T>]) -> String {
             format!("ours; 0, or a time, {min} to {max}")
         }
         Slot::LeakAct(_) => format!("ours; {}", own::LEAK_ACT.expected),
+        Slot::Credential(_) => format!("ours; {}", credential::EXPECTED),
+        Slot::SessionNotAfter(_) => "ours; on, off".to_string(),
     };
     rows.iter().map(|(name, slot)| format!("| `{name}` | {} |\n", here(slot))).collect()
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use crate::connstr;
+use crate::credential::CredentialSource;
 use crate::mistake::Mistake;
 use crate::place::Place;
 use crate::plan::Host;
@@ -76,6 +77,8 @@ pub struct TargetLine {
     pub budget: Option<Budget>,
     /// `headroom=`; `None`: `target_headroom` counts.
     pub headroom: Option<u32>,
+    /// `credential=`: for every login there that has no word of its own.
+    pub credential: Option<CredentialSource>,
 }
 
 impl TargetLine {
@@ -118,6 +121,7 @@ fn same_host(a: &str, b: &str) -> bool {
 pub(crate) static KEYS: &[Row<TargetLine>] = &[
     ("budget", Slot::Own(take_budget)),
     ("headroom", Slot::Range(|line| &mut line.headroom, 0, HEADROOM_MAX)),
+    ("credential", Slot::Credential(|line| &mut line.credential)),
 ];
 
 fn take_budget(line: &mut TargetLine, text: &str) -> Result<(), Fault> {
@@ -145,7 +149,7 @@ pub(crate) fn parse(name: &str, text: &str, place: &Place) -> Result<TargetLine,
 fn unclear(name: &str, text: &str) -> Option<String> {
     let pairs = connstr::pairs(text).ok()?;
     if pairs.is_empty() {
-        return Some(format!("target {name} says nothing: expected budget=, headroom= or both"));
+        return Some(format!("target {name} says nothing: expected budget=, headroom= or credential="));
     }
     let mut said = BTreeSet::new();
     let (twice, _) = pairs.iter().find(|(key, _)| !said.insert(*key))?;

@@ -25,6 +25,7 @@ pub(crate) static KEYS: &[Row<UserSettings>] = &[
     ("leak_cancel_after", Slot::LeakAfter(|u| &mut u.leak.cancel_after)),
     ("leak_close_after", Slot::LeakAfter(|u| &mut u.leak.close_after)),
     ("leak_act", Slot::LeakAct(|u| &mut u.leak.act)),
+    ("credential", Slot::Credential(|u| &mut u.credential)),
 ];
 
 /// Reads what stands behind `name =`.

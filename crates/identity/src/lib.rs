@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `model` | the nouns, as they are stored and as the API shows them |
 //! | `id` | their names: a prefix, a time, chance |
+//! | `door` | what the pooler asks: who may come in, and whose right has ended |
 //! | `http` | the API: a router of all that, with its description |
 //! | `rules` | who may do what, and which organisations may have the same login role |
 //! | `store` | where it is kept, with its audit log: SQLite or PostgreSQL |
@@ -17,6 +18,7 @@
 //! What decides (`model`, `id`, `rules`) reads no clock and draws no number: both come in as arguments.
 
 mod base62;
+mod door;
 pub mod http;
 mod id;
 pub mod key;
@@ -27,6 +29,9 @@ mod signer;
 mod store;
 pub mod token;
 
+pub use door::{
+    Bearing, Door, DoorOptions, Followed, Live, REVOKED_TOKENS, Refusal, USED_EVERY_MS, Visitor, Welcome,
+};
 pub use id::{Id, IdFault, Kind};
 pub use key::{Key, KeyFault, ParsedKey};
 pub use model::{

@@ -26,7 +26,7 @@ const PASSES_MAX: u32 = 10;
 /// Computed at once.
 const AT_ONCE: usize = 2;
 
-/// Computed or waiting at once: some 0.3 s of waiting.
+/// Computed or waiting at once: less than half a second of waiting.
 const WAITING_MAX: usize = 32;
 
 /// Random bytes of a salt.

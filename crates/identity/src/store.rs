@@ -26,7 +26,10 @@ mod tokens;
 mod users;
 mod write;
 
+use std::sync::Arc;
+
 use sqlx::AnyPool;
+use tokio::sync::Notify;
 
 pub use apps::AppFilter;
 pub use audit::AuditFilter;
@@ -47,6 +50,8 @@ pub struct Store {
     reads: AnyPool,
     writes: AnyPool,
     backend: Backend,
+    /// Told of every audited write of this process, and of others' where somebody listens.
+    changed: Arc<Notify>,
 }
 
 /// What keeps it.

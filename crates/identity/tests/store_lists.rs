@@ -118,6 +118,8 @@ fn the_audit_log_is_read_from_its_end_and_by_what_is_sought() {
         let since = AuditFilter { since_ms: Some(NOW + 40), ..AuditFilter::default() };
         let since = store.audit(since, page(99)).await.unwrap().items;
         assert_eq!(since.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [11, 10]);
+        let later = AuditFilter { since_ms: Some(NOW + 51), ..AuditFilter::default() };
+        assert!(store.audit(later, page(99)).await.unwrap().items.is_empty());
         let odd = AuditFilter { actor: Some("\0".to_owned()), ..AuditFilter::default() };
         assert!(store.audit(odd, page(99)).await.unwrap().items.is_empty());
         assert_eq!(store.last_change().await.unwrap(), 11);

@@ -10,9 +10,11 @@
 //! | `read` | from text to a snapshot |
 //! | `diff` | what two or three of them have in common |
 //! | `place` | sites as people know them, and which deploy they are of |
+//! | `doubt` | what makes the difference say less than it seems to |
 //! | `words` | the difference in sentences |
 
 mod diff;
+mod doubt;
 mod place;
 mod read;
 #[cfg(test)]
@@ -28,10 +30,11 @@ use crate::holds::HoldState;
 use crate::is_sleeping;
 
 pub use diff::{Counts, Diff, Left, Leftovers, PoolChange, Runs, SiteChange, diff, leftovers};
+pub use doubt::doubts;
 pub use place::{Deploy, label};
 pub use read::{Unreadable, read};
 pub use wall::Wall;
-pub use words::{leftover_sentences, sentences, span};
+pub use words::{Caveats, Scope, leftover_sentences, sentences, span};
 
 /// The number of the format; another one is not understood.
 pub const FORMAT: u64 = 1;
@@ -56,6 +59,9 @@ pub const TEXT_BYTES_MAX: usize = 512;
 
 /// Most tags of a site.
 const TAGS_MAX: usize = 16;
+
+/// Most places where a pooler listens.
+const LISTEN_MAX: usize = 16;
 
 /// Why a snapshot was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,6 +122,9 @@ pub struct Head {
     /// When the process started. All times of the document are this one and a time of the process's own clock, so
     /// that the difference of two of them does not depend on who set the system's clock in between.
     pub started: Wall,
+    /// Where it listens: `host:port`, `unix:socket`. Empty where that is not known.
+    #[serde(default)]
+    pub listen: Vec<String>,
     /// Whether holds are recorded at all (`ledger`).
     #[serde(default)]
     pub ledger: Recorded,
@@ -154,8 +163,11 @@ pub struct PoolState {
     pub role: String,
     /// Its size.
     pub size: u32,
-    /// Server connections held.
+    /// Server connections held, whether or not the document has their holds.
     pub held: u32,
+    /// Those of them whose holds the ledger does not know.
+    #[serde(default)]
+    pub unrecorded: u32,
     /// Free ones.
     pub idle: u32,
     /// Clients that wait.
@@ -301,6 +313,8 @@ impl Snapshot {
     fn for_each_text(&mut self, change: impl Fn(&mut String)) {
         let head = &mut self.head;
         [&mut head.instance, &mut head.version, &mut head.why].into_iter().for_each(&change);
+        head.listen.truncate(LISTEN_MAX);
+        head.listen.iter_mut().for_each(&change);
         for pool in &mut self.pools {
             [&mut pool.database, &mut pool.role].into_iter().for_each(&change);
         }

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll_admin::{AdminConsole, BlackBox, HttpDoor, HttpError, version};
+use plimsoll_admin::{AdminConsole, BlackBox, HttpDoor, HttpError, Identities, Surroundings, version};
 use plimsoll_config::{Compat, Mistake, Plan};
-use plimsoll_proxy::{Options, StartError, start};
+use plimsoll_proxy::{Keeper, Options, StartError, start};
 use plimsoll_types::Secret;
 
 use crate::args::Serve;
+use crate::credentials::Lender;
 use crate::limits;
 use crate::logging::{FATAL, Log, Terminal, early};
 use crate::pidfile::{self, Pidfile};
@@ -138,7 +139,10 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
         let _inside = runtime.enter();
         Signals::catch().map_err(|error| fatal(format!("cannot catch signals: {error}")))?
     };
-    let black_box = BlackBox::new(&plan, std::env::var("STATE_DIRECTORY").ok().as_deref());
+    let (state_directory, config) = (std::env::var("STATE_DIRECTORY").ok(), source.path());
+    let surroundings =
+        Surroundings { state_directory: state_directory.as_deref(), config: config.as_deref() };
+    let black_box = BlackBox::new(&plan, surroundings);
     let follower = black_box.clone();
     let console = AdminConsole::new(
         Box::new(move || source.load()),
@@ -150,10 +154,16 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     let console = Arc::new(console.with_black_box(black_box.clone()));
     let http = http_door(&plan).map_err(|error| fatal(refused(&plan, &error)))?;
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
-    let options = Options { console: console.clone(), keeper: None, mock_secret };
+    let identities = Identities::open(&plan).map_err(|why| fatal(placed(&plan, "identity_store", &why)))?;
+    let keeper = identities.clone().map(|identities| Arc::new(identities) as Arc<dyn Keeper>);
+    let options =
+        Options { console: console.clone(), keeper, credentials: Arc::new(Lender::new()), mock_secret };
     let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;
     http.open(control.clone(), console.clone(), None)
         .map_err(|error| fatal(format!("cannot serve /metrics: {error}")))?;
+    if let Some(identities) = &identities {
+        identities.watch(control.clone());
+    }
     let pooler = control.clone();
     let started = black_box.start(Box::new(move |why| pooler.snapshot(why)));
     started.map_err(|error| fatal(format!("cannot start a thread: {error}")))?;
@@ -162,6 +172,9 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     (how.ready)(&plan);
     runtime.block_on(signals.follow(control, console));
     black_box.settle(LAST_SNAPSHOT_MAX);
+    if let Some(identities) = identities {
+        identities.close(LAST_SNAPSHOT_MAX);
+    }
     Ok(())
 }
 
@@ -176,6 +189,12 @@ fn http_door(plan: &Plan) -> Result<HttpDoor, HttpError> {
         }
         bound => bound,
     }
+}
+
+/// Why there is no start, and which line is to blame.
+fn placed(plan: &Plan, key: &str, why: &str) -> String {
+    let place = plan.set_at.get(key).map(|at| format!(" ({key} at {})", at.place));
+    format!("{why}{}", place.unwrap_or_default())
 }
 
 /// Why there is no start, and where that was asked for.
@@ -229,7 +248,7 @@ mod tests {
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).expect("it is ours");
         let mut plan = Plan::default();
         plan.own.snapshot_dir = SnapshotDir::Folder(folder.clone());
-        let black_box = BlackBox::new(&plan, None);
+        let black_box = BlackBox::new(&plan, Surroundings::default());
         let taken = |why: plimsoll_ledger::snapshot::Reason| Snapshot {
             head: Head {
                 instance: "aa".to_string(),
@@ -237,6 +256,7 @@ mod tests {
                 why: why.as_str().to_string(),
                 taken: Wall::from_micros(0),
                 started: Wall::from_micros(0),
+                listen: Vec::new(),
                 ledger: Recorded::On,
                 holds_left_out: 0,
                 sites_left_out: 0,

@@ -17,7 +17,7 @@ use plimsoll_admin::Applied;
 use plimsoll_config::{General, Plan};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -51,7 +51,7 @@ impl Log {
             .event_format(Lines::default())
             .with_writer(sink.clone())
             .log_internal_errors(false);
-        let subscriber = tracing_subscriber::registry().with(layer).with(lines);
+        let subscriber = tracing_subscriber::registry().with(layer).with(filter_fn(is_ours)).with(lines);
         tracing::subscriber::set_global_default(subscriber).map_err(std::io::Error::other)?;
         Ok(Log { sink, filter, verbose })
     }
@@ -80,6 +80,11 @@ impl Log {
         // It can only fail when the subscriber is gone, and then there is no log.
         let _ = self.filter.reload(level(verbose.max(self.verbose)));
     }
+}
+
+/// What libraries say is theirs: it may repeat what was given to them, a URL with a password for one.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == FATAL || metadata.target().starts_with("plimsoll")
 }
 
 fn level(verbose: u32) -> LevelFilter {

@@ -3,6 +3,7 @@
 mod args;
 mod boot;
 mod check;
+mod credentials;
 mod limits;
 mod logging;
 mod pidfile;

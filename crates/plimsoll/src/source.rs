@@ -21,6 +21,15 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// The file, by its whole name; `None`: it is none.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        match self {
+            // A name that cannot be made whole is still one.
+            Source::File { path, .. } => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            Source::Url(_) => None,
+        }
+    }
+
     /// Reads it.
     ///
     /// # Errors

@@ -8,80 +8,20 @@ mod snapshot_house;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{BINARY, SOON, house, pooler, wait_for_pool};
 use plimsoll_testkit::{
     Batch, Client, Ini, Plimsoll, PostgresOptions, Process, Signal, Table, TempDir, binary_of, eventually_ok,
-    run_beside,
 };
-use serde_json::Value;
-use snapshot_house::{Freezer, TinyDisk, box_folder};
+use snapshot_house::{
+    Freezer, TinyDisk, app, box_folder, by_config, document, names, objects, of_reason, run, snapshot,
+};
 
 fn kept_in(ini: Ini, dir: &Path) -> Ini {
     ini.own("snapshot_dir", &dir.display().to_string())
-}
-
-/// Names of files in a folder.
-fn names(dir: &Path) -> BTreeSet<String> {
-    fs::read_dir(dir).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap()).collect()
-}
-
-/// Those that were taken for a reason, by their time.
-fn of_reason(dir: &Path, reason: &str) -> Vec<PathBuf> {
-    let end = format!(".{reason}.json");
-    names(dir).iter().filter(|name| name.ends_with(&end)).map(|name| dir.join(name)).collect()
-}
-
-/// A whole document.
-#[track_caller]
-fn document(path: &Path) -> Value {
-    let text = fs::read_to_string(path).unwrap();
-    let value: Value =
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(value["plimsoll_snapshot"], 1);
-    value
-}
-
-/// The command line; its status and output.
-fn run(words: &[&str]) -> (i32, String) {
-    let program = binary_of(BINARY).display().to_string();
-    let (status, output) = run_beside(&program, |command| {
-        command.args(words).current_dir("/");
-        for name in ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGPASSFILE", "HOME", "COLUMNS"] {
-            command.env_remove(name);
-        }
-    });
-    (status.code().unwrap_or(-1), output)
-}
-
-fn by_config(plimsoll: &Plimsoll, words: &[&str]) -> (i32, String) {
-    let path = plimsoll.ini_path().display().to_string();
-    run(&[words, &["--config", &path]].concat())
-}
-
-/// Takes a snapshot into a file.
-#[track_caller]
-fn snapshot(plimsoll: &Plimsoll, dir: &Path, name: &str) -> String {
-    let (code, output) = by_config(plimsoll, &["snapshot"]);
-    assert_eq!(code, 0, "{output}");
-    let path = dir.join(name);
-    fs::write(&path, output).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    path.display().to_string()
-}
-
-fn objects(output: &str, kind: &str) -> Vec<Value> {
-    let values = output
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}")));
-    values.filter(|value| value["kind"] == kind).collect()
-}
-
-fn app(plimsoll: &Plimsoll, name: &str) -> Client {
-    plimsoll.login("app", "p0").parameter("application_name", name).client()
 }
 
 fn reading_folder() -> TempDir {
@@ -193,6 +133,68 @@ fn what_grew_since_when_and_by_which_deploy_in_a_sentence() {
 }
 
 #[test]
+fn what_began_while_the_ledger_was_off_is_not_new_later() {
+    let (_postgres, plimsoll) = house(|ini| ini.set("default_pool_size", "20"));
+    let dir = reading_folder();
+    let begun = |name: &str, count: usize| -> Vec<Client> {
+        let mut clients: Vec<Client> = (0..count).map(|_| app(&plimsoll, name)).collect();
+        clients.iter_mut().for_each(|client| drop(client.query("BEGIN")));
+        clients
+    };
+    let _seen = begun("seen", 4);
+    let first = snapshot(&plimsoll, dir.path(), "a.json");
+    let mut console = plimsoll.console();
+    console.query("SET ledger = 'off'");
+    let mut dark = begun("dark", 3);
+    console.query("SET ledger = 'on'");
+    let second = eventually_ok("three that are not recorded", SOON, || {
+        let second = snapshot(&plimsoll, dir.path(), "b.json");
+        let pool = document(Path::new(&second))["pools"][0].clone();
+        if pool["unrecorded"] == 3 { Ok(second) } else { Err(pool.to_string()) }
+    });
+    let (_, output) = run(&["diff", &first, &second]);
+    let output = output.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(output.contains("Pool p0/app held 7 connections at"), "{output}");
+    assert!(output.contains("3 of them were not recorded.") && !output.contains("No place"), "{output}");
+    // Now they are seen as well.
+    dark.iter_mut().for_each(|client| drop(client.query("SELECT 1")));
+    let third = snapshot(&plimsoll, dir.path(), "c.json");
+    let fourth = snapshot(&plimsoll, dir.path(), "d.json");
+    let (_, output) = run(&["diff", &second, &third]);
+    assert!(output.contains("7 -> 7 held; 0 new, 0 released, 4 kept"), "{output}");
+    assert!(output.contains("3 holds of") && output.contains("not recorded before"), "{output}");
+    assert!(!output.contains(" more than "), "{output}");
+    let (_, output) = run(&["diff", &second, &third, &fourth, "--json"]);
+    assert!(objects(&output, "leftover").is_empty(), "{output}");
+    assert_eq!(objects(&output, "pool")[0]["unrecorded"], 3, "{output}");
+}
+
+#[test]
+fn two_poolers_are_told_apart_and_a_full_pool_is_full_for_all() {
+    let (postgres, plimsoll) = house(|ini| ini.set("default_pool_size", "5"));
+    let other = pooler(Ini::new(&postgres));
+    let dir = reading_folder();
+    let before = snapshot(&plimsoll, dir.path(), "a.json");
+    let mut held: Vec<Client> =
+        ["hog", "hog", "hog", "hog", "small"].into_iter().map(|name| app(&plimsoll, name)).collect();
+    held.iter_mut().for_each(|client| drop(client.query("BEGIN")));
+    let mut waiting = app(&plimsoll, "small");
+    waiting.send(Batch::new().query("SELECT 1").bytes()).unwrap();
+    wait_for_pool(&plimsoll, "p0", &[("cl_waiting", 1)]);
+    let (_, output) = by_config(&plimsoll, &["diff", &before, "--app", "small"]);
+    let output = output.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(output.contains("1 waits for pool p0/app, the oldest for"), "{output}");
+    assert!(
+        output.contains(": 5 of 5 are held (0 before); 1 of them by what was chosen (0 before)."),
+        "{output}"
+    );
+    let (_, output) = by_config(&other, &["diff", &before]);
+    let output = output.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(output.contains("The snapshots are of two poolers (127.0.0.1:"), "{output}");
+    assert!(!output.contains("restarted"), "{output}");
+}
+
+#[test]
 fn statements_are_not_for_stats_users() {
     let (_postgres, plimsoll) = house(|ini| ini);
     let mut client = app(&plimsoll, "shop");
@@ -256,11 +258,13 @@ fn the_box_keeps_some_and_shows_them() {
     plimsoll.console().query("SET snapshot_interval = '1h'");
     plimsoll.wait_for_log("snapshots: one every 60 min", SOON);
     let kept = plimsoll.show("SNAPSHOTS");
-    assert_eq!((kept.rows.len(), kept.cell(0, "reason")), (3, "interval"));
+    assert_eq!((kept.rows.len(), kept.cell(0, "reason"), kept.cell(0, "run")), (3, "interval", "this"));
     let newest = kept.cell(0, "name").to_string();
     let path = dir.path().join(&newest);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(document(&path)["holds"][0]["application"], "shop");
+    let kept = document(&path);
+    assert_eq!(kept["holds"][0]["application"], "shop");
+    assert_eq!(kept["head"]["listen"][0], format!("127.0.0.1:{}", plimsoll.port()));
     let (code, output) = by_config(&plimsoll, &["snapshot", &newest]);
     assert_eq!(code, 0, "{output}");
     assert_eq!(output, fs::read_to_string(&path).unwrap());
@@ -454,11 +458,28 @@ fn a_full_disk_is_one_warning_and_harms_nobody() {
     assert!(!names(&disk.path()).iter().any(|name| name.ends_with(".json")), "{:?}", names(&disk.path()));
     fs::remove_file(&ballast).unwrap();
     plimsoll.wait_for_log("snapshots: they can be kept again", SOON);
-    eventually_ok("snapshots", SOON, || {
-        let kept = kept_by(&plimsoll)?;
-        if kept.rows.len() > 1 { Ok(()) } else { Err(format!("{:?}", kept.rows)) }
+    // It is full of snapshots soon: then the oldest go, and new ones are kept all the same.
+    let told = plimsoll.wait_for_log("the disk is full: the oldest", SOON);
+    assert!(told.contains("WARNING") && told.contains("had to go early for a new one"), "{told}");
+    let newest = kept_by(&plimsoll).unwrap().cell(0, "name").to_string();
+    eventually_ok("ten more", SOON, || {
+        let kept = names(&disk.path());
+        let newer = kept.range(newest.clone()..).filter(|name| name.ends_with(".json")).count();
+        if newer > 10 { Ok(()) } else { Err(format!("{kept:?}")) }
     });
+    assert_eq!(plimsoll.log().matches("the disk is full").count(), 1);
+    assert_eq!(plimsoll.log().matches("snapshots: none can be kept").count(), 1);
     wait_for_pool(&plimsoll, "p0", &[("sv_active", 0)]);
+}
+
+#[test]
+fn of_a_folder_that_fails_only_that_is_said() {
+    let dir = box_folder();
+    let (_postgres, plimsoll) = house(|ini| kept_in(ini, dir.path()));
+    plimsoll.wait_for_log("the last 96 are kept in", SOON);
+    plimsoll.console().query("SET snapshot_dir = '/nowhere/at/all'");
+    plimsoll.wait_for_log("snapshots: none can be kept: /nowhere/at/all", SOON);
+    assert!(!plimsoll.log().contains("are kept in /nowhere"), "{}", plimsoll.log());
 }
 
 #[test]

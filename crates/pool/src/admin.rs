@@ -1,6 +1,6 @@
 //! PAUSE, RESUME, RECONNECT, KILL, shutdown.
 
-use plimsoll_types::{Cause, DatabaseId, Moment, PoolId};
+use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId};
 
 use crate::Pools;
 use crate::nouns::SlotState;
@@ -85,6 +85,22 @@ impl Pools {
                 self.slots.row_mut(index).fate = Fate::CloseNeeded;
             }
             self.shrink(id, now);
+        }
+        self.fill(now);
+    }
+
+    /// What these server connections logged in with has ended: they are closed when they come back, idle ones now.
+    pub fn retire(&mut self, slots: &[SlotId], now: Moment) {
+        let now = self.tick(now);
+        for slot in slots {
+            let Some(found) = self.slots.find(*slot) else { continue };
+            match found.fate {
+                Fate::Reuse => self.slots.row_mut(slot.index).fate = Fate::Retired,
+                Fate::CloseNeeded | Fate::Retired => {}
+            }
+            if let Some(index) = self.slots.in_state(*slot, SlotState::Idle) {
+                self.let_go(index, Cause::CredentialEnded, now);
+            }
         }
         self.fill(now);
     }

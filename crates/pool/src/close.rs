@@ -50,8 +50,10 @@ impl Pools {
             Service::Paused if arrival == Arrival::Opened => return Some(Cause::Unneeded),
             Service::Paused => return Some(Cause::PauseMode),
         }
-        if fate == Fate::CloseNeeded {
-            return Some(Cause::CloseNeeded);
+        match fate {
+            Fate::Reuse => {}
+            Fate::CloseNeeded => return Some(Cause::CloseNeeded),
+            Fate::Retired => return Some(Cause::CredentialEnded),
         }
         let staying = self.slots.shelf(id).staying();
         // Beyond the limits it stays only as long as somebody waits for it.

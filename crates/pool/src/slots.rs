@@ -23,6 +23,8 @@ pub(crate) enum Fate {
     Reuse,
     /// RECONNECT, or its target is no longer listed: closed as soon as it comes back.
     CloseNeeded,
+    /// What it logged in with has ended: likewise.
+    Retired,
 }
 
 /// Out of which part of the pool's size a slot was opened.

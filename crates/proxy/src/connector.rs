@@ -17,6 +17,7 @@ use plimsoll_wire::{encode, header};
 
 use crate::ask::{ANSWER_TIMEOUT, Values, take_rows};
 use crate::carry::Carry;
+use crate::credentials::{self, ClearText, Lent};
 use crate::directory::{Parameter, PoolEntry, Welcome};
 use crate::entry::{self, ServerEntry, TargetAddr};
 use crate::hub::Hub;
@@ -95,6 +96,21 @@ struct Said {
     key: Box<[u8]>,
 }
 
+/// A server has let us in.
+struct LoggedIn {
+    said: Said,
+    /// What came behind the login.
+    rest: Vec<u8>,
+    entry: Arc<ServerEntry>,
+}
+
+/// How a login went that the server did not refuse.
+enum Told {
+    Said(Said),
+    /// It asked for a secret in the clear that must not be seen.
+    Withheld,
+}
+
 fn io_failure(error: io::Error) -> Failure {
     Failure::Connect(server_cause(&error))
 }
@@ -102,44 +118,14 @@ fn io_failure(error: io::Error) -> Failure {
 impl Opening {
     async fn run(&mut self) -> Result<Box<ServerConn>, Failure> {
         self.refresh_name().await?;
-        let begun = self.hub.now();
-        let connected = dial::connect(&self.target, &self.plan.general).await;
-        let stream = connected.map_err(|error| self.not_connected(begun, &error))?;
-        let (serial, opened) = (self.hub.next_server(), self.hub.now());
-        let entry = Arc::new(ServerEntry {
-            slot: self.slot,
-            database: self.pool.database.name.clone(),
-            user: self.pool.user.clone(),
-            local: dial::local_peer(stream.socket(), &self.target),
-            target: self.target.clone(),
-            life: Life::of(stream.handle()),
-            opened,
-            serial,
-            key: Mutex::default(),
-            params: Mutex::new(None),
-            tls: OnceLock::new(),
-            prepared: AtomicU32::new(0),
-            record: Mutex::new(Record::new(self.slot, serial, 0, opened)),
-        });
-        if self.plan.general.log.connections {
-            tracing::info!("{}new connection to server (from {})", entry.log_prefix(), entry.local);
-        }
-        self.entry = Some(entry.clone());
-        let stream = self.stream.insert(stream);
-        let secured = dial::secure(&self.hub, stream, &self.pool, &self.target).await.map_err(|cause| {
-            tracing::warn!("{}{}", entry.log_prefix(), cause.message());
-            Failure::Connect(cause)
-        })?;
-        if let Some(secured) = secured {
-            if self.plan.general.log.connections {
-                tracing::info!("{}SSL established: {}", entry.log_prefix(), secured.text);
-            }
-            // Nobody else writes it.
-            let _ = entry.tls.set(secured.text.into());
-        }
-        let mut incoming = Incoming { stream, buffer: Vec::new() };
-        let said = login(&self.plan, &self.pool, &mut incoming).await?;
-        let rest = incoming.buffer;
+        let lent = credentials::lend(&self.hub, &self.plan, &self.pool, &self.target).await?;
+        let LoggedIn { said, rest, entry } = match self.log_in(lent.as_ref()).await {
+            Ok(logged_in) => logged_in,
+            Err(failure) => match credentials::renew(&self.hub, lent.as_ref(), &failure).await {
+                Some(newer) => self.log_in_again(&newer, failure).await?,
+                None => return Err(failure),
+            },
+        };
         *entry.key.lock() = said.key.clone();
         entry.record.lock().set_pid(entry.pid());
         let params = self.remember(said);
@@ -170,6 +156,71 @@ impl Opening {
             connect_query(&self.hub, conn, &query).await?;
         }
         self.conn.take().ok_or(Failure::Connect(Cause::ServerStateUnknown))
+    }
+
+    /// The server has refused what a provider gave, and that has another secret by now: once more in the same slot, as
+    /// soon as nothing is left of the first attempt.
+    async fn log_in_again(&mut self, newer: &Lent, failure: Failure) -> Result<LoggedIn, Failure> {
+        let limit = self.plan.own.close_timeout.unwrap_or(closer::CLOSE_TIMEOUT);
+        if let Some(stream) = &mut self.stream {
+            stream.shutdown_write();
+            if tokio::time::timeout(limit, closer::read_to_end(stream)).await.is_err() {
+                return Err(failure);
+            }
+        }
+        (self.stream, self.entry) = (None, None);
+        self.log_in(Some(newer)).await
+    }
+
+    /// Connects, encrypts, logs in.
+    async fn log_in(&mut self, lent: Option<&Lent>) -> Result<LoggedIn, Failure> {
+        let begun = self.hub.now();
+        let connected = dial::connect(&self.target, &self.plan.general).await;
+        let stream = connected.map_err(|error| self.not_connected(begun, &error))?;
+        let (serial, opened) = (self.hub.next_server(), self.hub.now());
+        let entry = Arc::new(ServerEntry {
+            slot: self.slot,
+            database: self.pool.database.name.clone(),
+            user: self.pool.user.clone(),
+            local: dial::local_peer(stream.socket(), &self.target),
+            target: self.target.clone(),
+            life: Life::of(stream.handle()),
+            opened,
+            term: lent.map(|lent| lent.term),
+            serial,
+            key: Mutex::default(),
+            params: Mutex::new(None),
+            tls: OnceLock::new(),
+            prepared: AtomicU32::new(0),
+            record: Mutex::new(Record::new(self.slot, serial, 0, opened)),
+        });
+        if self.plan.general.log.connections {
+            tracing::info!("{}new connection to server (from {})", entry.log_prefix(), entry.local);
+        }
+        self.entry = Some(entry.clone());
+        let stream = self.stream.insert(stream);
+        let secured = dial::secure(&self.hub, stream, &self.pool, &self.target).await.map_err(|cause| {
+            tracing::warn!("{}{}", entry.log_prefix(), cause.message());
+            Failure::Connect(cause)
+        })?;
+        if let Some(secured) = secured {
+            if self.plan.general.log.connections {
+                tracing::info!("{}SSL established: {}", entry.log_prefix(), secured.text);
+            }
+            // Nobody else writes it.
+            let _ = entry.tls.set(secured.text.into());
+        }
+        let clear_text = credentials::clear_text(lent, &self.target, entry.tls.get().map(|tls| &**tls));
+        let credential = match lent {
+            Some(lent) => Credential::Stored(Stored::Plain(lent.secret.clone())),
+            None => credential(&self.plan, &self.pool),
+        };
+        let mut incoming = Incoming { stream, buffer: Vec::new() };
+        let said = match login(&self.plan, &self.pool, &mut incoming, (credential, clear_text)).await? {
+            Told::Said(said) => said,
+            Told::Withheld => return Err(credentials::withheld(lent)),
+        };
+        Ok(LoggedIn { said, rest: incoming.buffer, entry })
     }
 
     /// A name is looked up when somebody is about to connect to it. If it leads elsewhere by now, this attempt is
@@ -332,9 +383,14 @@ fn is_of_one_role(message: &[u8]) -> bool {
     raised_by.is_some_and(|(_, name)| matches!(name, b"InitializeSessionUserId" | b"CheckMyDatabase"))
 }
 
-async fn login(plan: &Plan, pool: &PoolEntry, incoming: &mut Incoming<'_>) -> Result<Said, Failure> {
+async fn login(
+    plan: &Plan,
+    pool: &PoolEntry,
+    incoming: &mut Incoming<'_>,
+    (credential, clear_text): (Credential, ClearText),
+) -> Result<Told, Failure> {
     incoming.stream.write_all(&startup_packet(pool)).await.map_err(io_failure)?;
-    let mut dialogue = ServerLogin::new(&pool.user, credential(plan, pool), random());
+    let mut dialogue = ServerLogin::new(&pool.user, credential, random());
     let mut accepted = Accepted::No;
     let mut said = Said::default();
     loop {
@@ -350,6 +406,12 @@ async fn login(plan: &Plan, pool: &PoolEntry, incoming: &mut Incoming<'_>) -> Re
                 return Err(failure);
             }
             Some(back::NOTICE_RESPONSE) => {}
+            Some(back::AUTHENTICATION)
+                if clear_text == ClearText::Withheld
+                    && matches!(challenge(&message), Some(Challenge::Cleartext)) =>
+            {
+                return Ok(Told::Withheld);
+            }
             Some(back::AUTHENTICATION) if accepted == Accepted::No => {
                 accepted = authenticate(&mut dialogue, &message, incoming).await?;
             }
@@ -363,7 +425,7 @@ async fn login(plan: &Plan, pool: &PoolEntry, incoming: &mut Incoming<'_>) -> Re
                     said.key = key.into();
                 }
             }
-            Some(back::READY_FOR_QUERY) if accepted == Accepted::Yes => return Ok(said),
+            Some(back::READY_FOR_QUERY) if accepted == Accepted::Yes => return Ok(Told::Said(said)),
             _ => {
                 return Err(Failure::Connect(Cause::ServerProtocol {
                     what: "unexpected message during login",

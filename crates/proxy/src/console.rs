@@ -188,6 +188,8 @@ pub struct ServerView {
     pub application_name: String,
     /// Named statements.
     pub prepared: u32,
+    /// Which of the secrets of a provider it logged in with; `None`: a usual password.
+    pub credential_epoch: Option<u64>,
 }
 
 /// A pool as `SHOW POOLS` shows it.

@@ -141,6 +141,7 @@ impl Control {
                     application_name: application_name(hub, &entry.params),
                     tls: entry.tls.get().map_or_else(String::new, |text| text.to_string()),
                     prepared: entry.prepared.load(Ordering::Relaxed),
+                    credential_epoch: entry.term.map(|term| term.epoch),
                 })
             })
             .collect();

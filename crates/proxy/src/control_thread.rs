@@ -20,7 +20,7 @@ pub(crate) use console_client::ConsoleClient;
 use crate::control::Control;
 use crate::hub::{Hub, Phase};
 use crate::liveness::Sweep;
-use crate::{ask, ledger, listener, targets};
+use crate::{ask, credentials, ledger, listener, targets};
 use names::Names;
 
 /// How often the pools are told the time.
@@ -96,6 +96,7 @@ impl Beats {
                 wake_due_clients(hub);
                 control.tidy();
             }
+            credentials::retire_ended(hub);
             hub.spills.tend();
             names.look_up_new(hub);
         }

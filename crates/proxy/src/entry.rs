@@ -16,6 +16,7 @@ use plimsoll_types::{Cause, ClientId, HoldId, Moment, SlotId};
 use socket2::Socket;
 
 use crate::console::ClientState;
+use crate::credentials::Term;
 use crate::directory::PoolEntry;
 use crate::gate::Standing;
 use crate::keeper::Counted;
@@ -421,6 +422,8 @@ pub(crate) struct ServerEntry {
     pub(crate) local: Peer,
     /// When it was opened.
     pub(crate) opened: Moment,
+    /// What is known of its credential, if a provider gave it.
+    pub(crate) term: Option<Term>,
     /// Unique number.
     pub(crate) serial: u64,
     /// BackendKeyData.

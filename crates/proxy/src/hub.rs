@@ -3,6 +3,7 @@
 //! Lock order: directory, core, a client's mailbox. No lock is held across an await.
 
 mod keys;
+mod standing;
 mod statements;
 mod targets;
 
@@ -26,7 +27,8 @@ pub(crate) use statements::SharedStatements;
 use crate::console::Console;
 use crate::control::Suspension;
 use crate::control_thread::ConsoleClient;
-use crate::directory::{DatabaseEntry, Directory, PoolEntry, Role, globals, longest_wait};
+use crate::credentials::Credentials;
+use crate::directory::{DatabaseEntry, Directory, PoolEntry, globals, longest_wait};
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::keeper::{Census, Keeper};
 use crate::ledger::Ledger;
@@ -151,6 +153,8 @@ pub(crate) struct Hub {
     pub(crate) policy: Mutex<Policy>,
     /// The console.
     pub(crate) console: Arc<dyn Console>,
+    /// Whoever knows the secrets of server logins.
+    pub(crate) credentials: Arc<dyn Credentials>,
     /// Takes console clients to the control thread.
     pub(crate) console_door: mpsc::UnboundedSender<ConsoleClient>,
     /// Host names that somebody is about to connect to.
@@ -205,6 +209,7 @@ pub(crate) struct Parts {
     pub(crate) workers: Vec<Worker>,
     pub(crate) console: Arc<dyn Console>,
     pub(crate) keeper: Option<Arc<dyn Keeper>>,
+    pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) console_door: mpsc::UnboundedSender<ConsoleClient>,
     pub(crate) policy: Policy,
     pub(crate) doors: Doors,
@@ -213,7 +218,8 @@ pub(crate) struct Parts {
 impl Hub {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts) -> Hub {
-        let Parts { plan, security, workers, console, keeper, console_door, policy, doors } = parts;
+        let Parts { plan, security, workers, console, keeper, credentials, console_door, policy, doors } =
+            parts;
         let core = Core {
             pools: Pools::new(globals(&plan)),
             parked: Vec::new(),
@@ -233,6 +239,7 @@ impl Hub {
             security: Mutex::new(Arc::new(security)),
             policy: Mutex::new(policy),
             console,
+            credentials,
             console_door,
             needed_names: NeededNames::default(),
             doors,
@@ -367,19 +374,6 @@ impl Hub {
     pub(crate) fn note_timed_grant(&self) {
         if !self.timed_grants.swap(true, Ordering::SeqCst) {
             self.note_timeouts();
-        }
-    }
-
-    /// Pools of databases with a forced user and a minimum exist before the first client.
-    fn create_standing_pools(self: &Hub) {
-        let plan = self.plan();
-        for database in &plan.databases {
-            let min = database.min_pool_size.unwrap_or(plan.general.min_pool_size);
-            if let (Some(user), true) = (&database.user, min > 0)
-                && let Some(entry) = { self.directory.lock().database(&database.name) }
-            {
-                self.pool(&entry, &Role::Login(user));
-            }
         }
     }
 

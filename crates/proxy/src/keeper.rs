@@ -88,8 +88,17 @@ pub struct Proved {
     pub limits: GrantLimits,
 }
 
+/// Why a proof is not good.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// What the client is told.
+    pub cause: Cause,
+    /// What the log says besides.
+    pub log: Option<String>,
+}
+
 /// What comes of a proof.
-pub type Proving = Pin<Box<dyn Future<Output = Result<Arc<Proved>, Cause>> + Send>>;
+pub type Proving = Pin<Box<dyn Future<Output = Result<Arc<Proved>, Refused>> + Send>>;
 
 /// Knows identities. Called on the workers: nothing in it may block.
 pub trait Keeper: Send + Sync {

@@ -12,6 +12,7 @@ mod connector;
 mod console;
 mod control;
 mod control_thread;
+mod credentials;
 mod dial;
 mod directory;
 mod entry;
@@ -57,8 +58,10 @@ pub use control::{
     AdmissionView, ApplicationFigures, Control, Figures, HoldFigures, KeyView, PartView, PoolFigures,
     ReleaseAsk, ReleaseClient, ReleaseExecuting, Released, SaidView, SiteFigures, TargetView, TrendView,
 };
-pub use keeper::{GrantLimits, Keeper, Proof, Proved, ProvedView, Proving};
+pub use credentials::{Credentials, Given, Giving, NoCredentials, Wanted};
+pub use keeper::{GrantLimits, Keeper, Proof, Proved, ProvedView, Proving, Refused};
 pub use liveness::{FoundView, LifeView};
+pub use plimsoll_auth::Bearer;
 pub use plimsoll_ledger::Rate;
 pub use security::tls_settings;
 pub use spill::{StoreView, probe_spill_dir};

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::console::Console;
 use crate::control::Control;
 use crate::control_thread::{self, Averages};
+use crate::credentials::Credentials;
 use crate::hub::{Hub, Parts};
 use crate::keeper::Keeper;
 use crate::listener;
@@ -30,6 +31,8 @@ pub struct Options {
     pub console: Arc<dyn Console>,
     /// Who knows identities; `None`: nobody gets in by a key or a token.
     pub keeper: Option<Arc<dyn Keeper>>,
+    /// Whoever knows the secrets of server logins.
+    pub credentials: Arc<dyn Credentials>,
     /// Drawn once per process, for mock authentication.
     pub mock_secret: Secret,
 }
@@ -71,18 +74,11 @@ pub fn start(plan: Plan, options: Options) -> Result<Control, StartError> {
         (0..workers(&plan)).map(|_| runtime()).collect::<Result<_, _>>().map_err(StartError::Thread)?;
     let control_runtime = runtime().map_err(StartError::Thread)?;
     let (console_door, inbox) = mpsc::unbounded_channel();
-    let policy = Policy { mock_secret: options.mock_secret, scram_iterations: plan.general.scram_iterations };
+    let policy =
+        Policy { mock_secret: options.mock_secret.clone(), scram_iterations: plan.general.scram_iterations };
     let workers = runtimes.iter().map(|runtime| Worker::new(runtime.handle().clone())).collect();
-    let parts = Parts {
-        plan,
-        security,
-        workers,
-        console: options.console,
-        keeper: options.keeper,
-        console_door,
-        policy,
-        doors,
-    };
+    let Options { console, keeper, credentials, mock_secret: _ } = options;
+    let parts = Parts { plan, security, workers, console, keeper, credentials, console_door, policy, doors };
     let hub = Arc::new(Hub::new(parts));
     let control = Control { hub: hub.clone(), averages: Arc::new(Averages::new()) };
     for (id, runtime) in (0..).zip(runtimes) {

@@ -287,6 +287,14 @@ causes! {
     /// Cannot answer the server's request for a password.
     WrongPasswordType => Server, INVALID_AUTHORIZATION, "server login failed: wrong password type",
         "The server wants a kind of password that the stored secret cannot give; put a plain password or the same SCRAM secret into auth_file.";
+    /// What gives us the secret to log in with has none: which provider, and why.
+    NoCredential { provider: Box<str>, why: Box<str> } => Server, INVALID_AUTHORIZATION,
+        format!("server login failed: no credential from {provider}"),
+        "Server connections that are open go on; look at what credential= of this database, user or target names.";
+    /// A token that anybody could use who reads it, and a server that wants it in the clear.
+    CredentialInTheClear { provider: Box<str> } => Server, INVALID_AUTHORIZATION,
+        format!("server login failed: a token from {provider} is not sent without TLS"),
+        "Set server_tls_sslmode = verify-full, and switch TLS on at the server.";
     /// The server offers no SCRAM-SHA-256.
     NoServerMechanism => Server, INVALID_AUTHORIZATION,
         "server login failed: none of the server's SASL authentication mechanisms are supported", "";
@@ -396,6 +404,8 @@ causes! {
     ClientLeftBusy => Client, OK, "client disconnect while server was not ready", "";
     /// Idle longer than server_idle_timeout.
     ServerIdleTimeout => Server, OK, "server idle timeout", "";
+    /// Its credential has ended, and session_not_after is on.
+    CredentialEnded => Server, OK, "credential has ended", "";
     /// Older than server_lifetime.
     ServerLifetime => Server, OK, "server lifetime over", "";
     /// Made room for another pool.
@@ -470,6 +480,7 @@ impl Cause {
                 {
                     Some(Cow::Borrowed(why))
                 }
+                Cause::NoCredential { provider, why } if !compat => Some(format!("{provider}: {why}").into()),
                 _ => None,
             },
             hint: if compat { None } else { self.hint() },

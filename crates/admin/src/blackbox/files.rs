@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use plimsoll_ledger::snapshot::{Snapshot, read};
 use tokio::sync::oneshot;
 
-use super::folder::{Folder, Kept, Missing, surplus};
+use super::folder::{Folder, Kept, Missing, Trouble, for_room, surplus};
 use super::name::{Key, Name};
 
 /// How long the disk may take.
@@ -16,6 +16,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Most snapshots that are kept for another reason than the time.
 const SPECIAL_MAX: usize = 16;
+
+/// On a full disk so many that the time made are not given up for a new one.
+const FULL_DISK_MIN: usize = 4;
 
 /// Where, and whose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +54,24 @@ enum Message {
     Read { place: Place, name: Name, answer: Answer },
 }
 
+/// What is kept now, after some work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) kept: Vec<Kept>,
+    pub(super) room: Room,
+}
+
+/// Whether there was room for a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// There was.
+    Enough,
+    /// So many older ones had to go.
+    Made(usize),
+}
+
 /// What came of it: what is kept now, or why not.
-pub(super) type Outcome = Result<Vec<Kept>, String>;
+pub(super) type Outcome = Result<Done, String>;
 
 /// The thread, as seen by who gives it work: one thing at a time.
 pub(super) struct Files {
@@ -147,19 +166,38 @@ fn done(job: Job) -> Outcome {
         Job::Look(place) => {
             let folder = Folder::open(&place.folder, place.missing).map_err(|trouble| trouble.to_string())?;
             folder.sweep(&place.key).map_err(|trouble| trouble.to_string())?;
-            folder.list(&place.key).map_err(|trouble| trouble.to_string())
+            let kept = folder.list(&place.key).map_err(|trouble| trouble.to_string())?;
+            Ok(Done { kept, room: Room::Enough })
         }
         Job::Put(put) => put_away(&put).map_err(|trouble| trouble.to_string()),
     }
 }
 
-fn put_away(put: &Put) -> Result<Vec<Kept>, super::folder::Trouble> {
+fn put_away(put: &Put) -> Result<Done, Trouble> {
     let folder = Folder::open(&put.place.folder, put.place.missing)?;
-    folder.put(&put.name, &put.instance, put.text.as_bytes())?;
+    let room = match folder.put(&put.name, &put.instance, put.text.as_bytes()) {
+        Ok(()) => Room::Enough,
+        Err(trouble) if trouble.is_want_of_room() => Room::Made(squeeze_in(&folder, put, trouble)?),
+        Err(trouble) => return Err(trouble),
+    };
     let kept = folder.list(&put.place.key)?;
     let surplus = surplus(&kept, &put.name, put.keep, SPECIAL_MAX);
     surplus.iter().for_each(|kept| folder.remove(&kept.name.text));
-    if surplus.is_empty() { Ok(kept) } else { folder.list(&put.place.key) }
+    let kept = if surplus.is_empty() { kept } else { folder.list(&put.place.key)? };
+    Ok(Done { kept, room })
+}
+
+/// The disk is full: what has just happened is worth more than what was long ago. How many had to go.
+fn squeeze_in(folder: &Folder, put: &Put, full: Trouble) -> Result<usize, Trouble> {
+    let kept = folder.list(&put.place.key)?;
+    let bytes = u64::try_from(put.text.len()).unwrap_or(u64::MAX);
+    let given_up = for_room(&kept, &put.name, bytes, FULL_DISK_MIN);
+    if given_up.is_empty() {
+        return Err(full);
+    }
+    given_up.iter().for_each(|kept| folder.remove(&kept.name.text));
+    folder.put(&put.name, &put.instance, put.text.as_bytes())?;
+    Ok(given_up.len())
 }
 
 fn fetched(place: &Place, name: &Name) -> Result<Snapshot, String> {

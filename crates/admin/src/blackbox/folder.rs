@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use plimsoll_ledger::snapshot::SNAPSHOT_BYTES_MAX;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 
-use super::name::{Key, Name};
+use super::name::{Group, Key, Name};
 
 /// Only its owner reads or writes a snapshot.
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -22,6 +22,9 @@ const FOLDER_MODE: Mode = Mode::RWXU;
 
 /// Bits of a mode that let others write.
 const OTHERS_WRITE: u32 = 0o022;
+
+/// What a file system gives at once, bytes, for most of them.
+const BLOCK_BYTES: u64 = 4096;
 
 /// How often a file is begun again that somebody swept away: a process with the same name that has just started.
 const TRIES: usize = 2;
@@ -64,6 +67,18 @@ pub(super) struct Folder {
 pub(super) enum Missing {
     Make,
     Leave,
+}
+
+impl Trouble {
+    /// Whether there would be none if there were less in the folder.
+    pub(super) fn is_want_of_room(&self) -> bool {
+        match self {
+            Trouble::NotOurs(_) | Trouble::Shared(_) => false,
+            Trouble::System { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+        }
+    }
 }
 
 impl Folder {
@@ -200,17 +215,39 @@ fn our_id() -> u32 {
 }
 
 /// Which of these are too many: of those that the time made all but the newest `periodic`, of the others all but the
-/// newest `special`; never `new`. Those that say they are of the future are older than all others: whoever sets the clock
-/// back must not lose what is taken from then on.
+/// newest `special`; never `new`.
 pub(super) fn surplus<'a>(kept: &'a [Kept], new: &Name, periodic: usize, special: usize) -> Vec<&'a Kept> {
-    let choose = |is_periodic: bool, max: usize| {
-        let mut these: Vec<&Kept> =
-            kept.iter().filter(|kept| kept.name.is_periodic() == is_periodic).collect();
-        these.sort_by_key(|kept| (kept.name.taken <= new.taken, kept.name.taken));
-        let surplus = these.len().saturating_sub(max);
-        these.truncate(surplus);
+    let choose = |group: Group, max: usize| {
+        let mut these = by_age(kept, new, group);
+        these.truncate(these.len().saturating_sub(max));
         these.retain(|kept| kept.name != *new);
         these
     };
-    [choose(true, periodic), choose(false, special)].concat()
+    [choose(Group::Periodic, periodic), choose(Group::Special, special)].concat()
+}
+
+/// Which of those that the time made go, the oldest first, so that there is room for so many bytes of `new`; the newest
+/// `least` stay.
+pub(super) fn for_room<'a>(kept: &'a [Kept], new: &Name, bytes: u64, least: usize) -> Vec<&'a Kept> {
+    let mut these = by_age(kept, new, Group::Periodic);
+    these.truncate(these.len().saturating_sub(least));
+    let mut freed = 0_u64;
+    // The folder's own entries take some room, too.
+    let wanted = bytes.saturating_add(BLOCK_BYTES);
+    these.retain(|kept| {
+        let is_needed = freed < wanted;
+        if is_needed {
+            freed = freed.saturating_add(kept.bytes);
+        }
+        is_needed
+    });
+    these
+}
+
+/// The oldest first. Those that say they are of the future are older than all others: whoever sets the clock back must
+/// not lose what is taken from then on.
+fn by_age<'a>(kept: &'a [Kept], new: &Name, group: Group) -> Vec<&'a Kept> {
+    let mut these: Vec<&Kept> = kept.iter().filter(|kept| kept.name.group() == group).collect();
+    these.sort_by_key(|kept| (kept.name.taken <= new.taken, kept.name.taken));
+    these
 }

@@ -3,6 +3,7 @@
 //! `p6432-1a2b3c4d.20261121T140203.123Z.interval.json`: sorted by name they are sorted by time.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::path::Path;
 
 use plimsoll_config::Plan;
 use plimsoll_ledger::snapshot::{Reason, Wall};
@@ -14,7 +15,8 @@ const SUFFIX: &str = ".json";
 const PART: &str = ".part";
 
 /// Whose snapshots they are: the same after a restart with the same listeners, another for another pooler on the
-/// machine, since no two can listen at the same place.
+/// machine, since no two can listen at the same place. With `so_reuseport` they can, and then `peer_id`, the pid file and
+/// the configuration's path tell them apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key(String);
 
@@ -40,7 +42,8 @@ impl Hasher for Fnv {
 }
 
 impl Key {
-    pub(super) fn of(plan: &Plan) -> Key {
+    /// `config` is the file that the plan was read from, if there is one.
+    pub(super) fn of(plan: &Plan, config: Option<&Path>) -> Key {
         let general = &plan.general;
         let mut hasher = BuildHasherDefault::<Fnv>::default().build_hasher();
         for address in &general.listen_addr {
@@ -49,6 +52,17 @@ impl Key {
         }
         if let Some(dir) = &general.unix_socket_dir {
             hasher.write(dir.as_os_str().as_encoded_bytes());
+        }
+        if general.so_reuseport {
+            let peer = plan.shown.iter().find(|shown| shown.key == "peer_id");
+            let peer = peer.and_then(|shown| shown.value.as_deref()).unwrap_or_default();
+            let path = |path: Option<&Path>| {
+                path.map_or(Vec::new(), |path| path.as_os_str().as_encoded_bytes().to_vec())
+            };
+            for part in [peer.as_bytes().to_vec(), path(general.pidfile.as_deref()), path(config)] {
+                hasher.write(&[0xff]);
+                hasher.write(&part);
+            }
         }
         Key(format!("p{}-{:08x}", general.listen_port, hasher.finish() & 0xffff_ffff))
     }
@@ -101,11 +115,20 @@ impl Name {
         format!(".{}.{instance}{PART}", self.text)
     }
 
-    /// Whether the time alone made it.
-    pub(super) fn is_periodic(&self) -> bool {
+    /// With which others it is counted.
+    pub(super) fn group(&self) -> Group {
         match self.reason {
-            Reason::Asked | Reason::Interval => true,
-            Reason::QueueTimeout | Reason::Panic | Reason::Shutdown => false,
+            Reason::Asked | Reason::Interval => Group::Periodic,
+            Reason::QueueTimeout | Reason::Panic | Reason::Shutdown => Group::Special,
         }
     }
+}
+
+/// Snapshots that push out each other and no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    /// The time made them.
+    Periodic,
+    /// Something had happened.
+    Special,
 }

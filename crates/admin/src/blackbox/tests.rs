@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use plimsoll_ledger::snapshot::{Head, Recorded, SNAPSHOT_BYTES_MAX};
 
-use super::folder::{Trouble, surplus};
+use super::folder::{Trouble, for_room, surplus};
 use super::*;
 
 /// How long anything may take here.
@@ -61,6 +61,7 @@ fn source() -> Box<Source> {
                 why: why.as_str().to_string(),
                 taken: Wall::from_micros(1_795_269_723_000_000 + second * 1_000_000),
                 started: Wall::from_micros(0),
+                listen: Vec::new(),
                 ledger: Recorded::On,
                 holds_left_out: 0,
                 sites_left_out: 0,
@@ -75,7 +76,7 @@ fn source() -> Box<Source> {
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn started(folder: &Path, interval: Duration) -> BlackBox {
-    let black_box = BlackBox::new(&plan(folder, interval), None);
+    let black_box = BlackBox::new(&plan(folder, interval), Surroundings::default());
     black_box.start(source()).expect("threads");
     black_box
 }
@@ -94,7 +95,7 @@ fn reasons(black_box: &BlackBox) -> Vec<&'static str> {
 }
 
 fn key() -> Key {
-    Key::of(&Plan::default())
+    Key::of(&Plan::default(), None)
 }
 
 fn name(millis: i64, reason: Reason) -> Name {
@@ -115,10 +116,9 @@ fn names_say_whose_when_and_why_and_can_be_asked_for() {
         assert_eq!(Name::parse(&key, &name.text), Some(name));
     }
     let good = name(7, Reason::Interval).text;
-    let other = Key::of(&Plan {
-        general: plimsoll_config::General { listen_port: 1, ..Plan::default().general },
-        ..Plan::default()
-    });
+    let mut elsewhere = Plan::default();
+    elsewhere.general.listen_port = 1;
+    let other = Key::of(&elsewhere, None);
     assert_eq!(Name::parse(&other, &good), None);
     for bad in [
         good.replace("interval", "../../x"),
@@ -133,6 +133,58 @@ fn names_say_whose_when_and_why_and_can_be_asked_for() {
         assert_eq!(Name::parse(&key, &bad), None, "{bad}");
     }
     assert!(key.is_part(&name(7, Reason::Panic).part("aa")) && !key.is_part(&good) && !other.is_part(&good));
+}
+
+#[test]
+fn who_shares_a_port_has_a_name_of_its_own() {
+    let (one, other) = (Some(Path::new("/etc/one.ini")), Some(Path::new("/etc/other.ini")));
+    let mut plan = Plan::default();
+    assert_eq!(
+        Key::of(&plan, one),
+        Key::of(&plan, other),
+        "a file that has moved is still of the same pooler"
+    );
+    plan.general.so_reuseport = true;
+    let first = Key::of(&plan, one);
+    assert_eq!(first, Key::of(&plan.clone(), one));
+    assert_ne!(first, Key::of(&plan, other));
+    let mut changed = plan.clone();
+    changed.general.pidfile = Some(PathBuf::from("/run/other.pid"));
+    assert_ne!(first, Key::of(&changed, one));
+    let mut changed = plan.clone();
+    changed.shown.push(plimsoll_config::Shown {
+        key: "peer_id",
+        value: Some("2".to_string()),
+        default: Some("0"),
+        changeable: true,
+    });
+    assert_ne!(first, Key::of(&changed, one));
+    // What is at the end of one is not the beginning of the next.
+    let mut shifted = plan.clone();
+    shifted.general.pidfile = Some(PathBuf::from("/etc/one.ini"));
+    assert_ne!(first, Key::of(&shifted, None));
+}
+
+#[test]
+fn on_a_full_disk_the_oldest_make_room_and_some_stay() {
+    let kept = |millis: i64, bytes| Kept { name: name(millis, Reason::Interval), bytes };
+    let mut all: Vec<Kept> = (0..7).map(|at| kept(at, 10_000)).collect();
+    all.push(Kept { name: name(0, Reason::Shutdown), bytes: 1_000_000 });
+    let base = name(0, Reason::Interval).taken;
+    let gone = |new: i64, bytes, least| -> Vec<i64> {
+        let new = name(new, Reason::QueueTimeout);
+        for_room(&all, &new, bytes, least)
+            .iter()
+            .map(|kept| kept.name.taken.micros_since(base) / 1000)
+            .collect()
+    };
+    assert_eq!(gone(9, 1, 4), [0]);
+    assert_eq!(gone(9, 5_000, 4), [0]);
+    assert_eq!(gone(9, 10_000, 4), [0, 1]);
+    assert_eq!(gone(9, 1_000_000, 4), [0, 1, 2], "four stay");
+    assert_eq!(gone(9, 1_000_000, 7), [0; 0]);
+    // What is of the future goes first here, too.
+    assert_eq!(gone(4, 10_000, 4), [5, 6]);
 }
 
 #[test]
@@ -237,6 +289,57 @@ fn what_comes_in_storms_is_kept_once_and_the_end_once() {
     assert_eq!(scratch.names().len(), 3);
 }
 
+/// The thread that decides, without being one.
+fn keeper(black_box: &BlackBox) -> Keeper {
+    let settings = black_box.0.state.lock().settings.take().expect("it has not been started");
+    let mut keeper = Keeper::new(black_box.0.clone(), source(), Files::start().expect("a thread"));
+    keeper.renew(settings);
+    keeper
+}
+
+#[test]
+fn one_that_could_not_be_kept_does_not_count() {
+    let scratch = Scratch::new();
+    let folder = scratch.0.join("a/b");
+    let black_box = BlackBox::new(&plan(&folder, DAY), Surroundings::default());
+    let mut keeper = keeper(&black_box);
+    assert!(keeper.trouble.is_some(), "there is no folder");
+    keeper.retry = Duration::ZERO;
+    keeper.take_if_new(Reason::QueueTimeout);
+    fs::create_dir(scratch.0.join("a")).expect("a folder");
+    keeper.take_if_new(Reason::QueueTimeout);
+    assert_eq!(reasons(&black_box), ["queue_timeout"]);
+    // This one counts.
+    keeper.take_if_new(Reason::QueueTimeout);
+    assert_eq!(reasons(&black_box), ["queue_timeout"]);
+    keeper.take_if_new(Reason::Panic);
+    assert_eq!(reasons(&black_box), ["panic", "queue_timeout"]);
+}
+
+#[test]
+fn a_storm_on_a_disk_that_fails_is_one_try() {
+    let scratch = Scratch::new();
+    let black_box = BlackBox::new(&plan(&scratch.0.join("a/b"), DAY), Surroundings::default());
+    let mut keeper = keeper(&black_box);
+    keeper.take_if_new(Reason::QueueTimeout);
+    fs::create_dir(scratch.0.join("a")).expect("a folder");
+    keeper.take_if_new(Reason::QueueTimeout);
+    assert!(black_box.kept().is_err(), "it is too early");
+}
+
+#[test]
+fn of_which_process_a_kept_one_is_can_be_seen() {
+    let scratch = Scratch::new();
+    let folder = Folder::open(&scratch.0, Missing::Leave).expect("it is ours");
+    folder.put(&name(-5000, Reason::Interval), "bb", b"text").expect("there is room");
+    let black_box = started(&scratch.0, DAY);
+    black_box.note_end();
+    black_box.settle(SOON);
+    let kept = black_box.kept().expect("they are kept");
+    let runs: Vec<_> = kept.iter().map(|kept| (kept.reason, kept.run)).collect();
+    assert_eq!(runs, [(Reason::Shutdown, Run::This), (Reason::Interval, Run::Other)]);
+}
+
 #[test]
 fn a_kept_one_can_be_read_and_another_name_is_none() {
     let scratch = Scratch::new();
@@ -289,7 +392,7 @@ fn a_source_that_breaks_down_is_asked_again() {
     let scratch = Scratch::new();
     let good = source();
     let asked = AtomicU32::new(0);
-    let black_box = BlackBox::new(&plan(&scratch.0, Duration::from_millis(5)), None);
+    let black_box = BlackBox::new(&plan(&scratch.0, Duration::from_millis(5)), Surroundings::default());
     let breaks_once = move |why| {
         assert!(asked.fetch_add(1, Ordering::Relaxed) > 0, "the first time it breaks down");
         good(why)
@@ -301,9 +404,10 @@ fn a_source_that_breaks_down_is_asked_again() {
 #[test]
 fn the_folder_of_the_system_is_the_first_of_its_list() {
     let plan = Plan::default();
-    let settings = settings(&plan, Some(Path::new("/run/state")));
+    let settings = settings(&plan, Some(Path::new("/run/state")), None);
     assert_eq!(settings.place.expect("a place").folder, Path::new("/run/state"));
-    let black_box = BlackBox::new(&plan, Some("relative:/var/a:/var/b"));
+    let black_box =
+        BlackBox::new(&plan, Surroundings { state_directory: Some("relative:/var/a:/var/b"), config: None });
     assert_eq!(black_box.0.state_directory.as_deref(), Some(Path::new("/var/a")));
 }
 
@@ -312,7 +416,7 @@ fn the_end_waits_for_no_longer_than_it_wants_to() {
     let scratch = Scratch::new();
     let (release, held) = std::sync::mpsc::channel::<()>();
     let (held, good) = (std::sync::Mutex::new(held), source());
-    let black_box = BlackBox::new(&plan(&scratch.0, DAY), None);
+    let black_box = BlackBox::new(&plan(&scratch.0, DAY), Surroundings::default());
     let stuck = move |why| {
         // Until the test lets it go.
         let _ = held.lock().expect("nobody panics with it").recv();

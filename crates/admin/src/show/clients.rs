@@ -7,7 +7,7 @@ use plimsoll_pool::SlotState;
 use plimsoll_proxy::{ClientState, ClientView, ServerView};
 
 use super::Scene;
-use crate::table::{Column, Row, cell, flag, int, text};
+use crate::table::{Column, Row, big, cell, flag, int, text};
 
 /// Columns of both.
 pub(super) const COLUMNS: &[Column] = &[
@@ -33,6 +33,9 @@ pub(super) const COLUMNS: &[Column] = &[
     int("prepared_statements"),
     int("id"),
 ];
+
+/// Behind those of `SHOW SERVERS`: which of the secrets of a provider a server connection logged in with.
+pub(super) const SERVERS_APPENDED: &[Column] = &[big("credential_epoch")];
 
 /// Clients that are logged in.
 pub(super) fn client_rows(scene: &Scene<'_>) -> Vec<Row> {
@@ -83,7 +86,11 @@ pub(super) fn server_rows(scene: &Scene<'_>) -> Vec<Row> {
     let compat = scene.plan.own.compat;
     servers
         .iter()
-        .filter_map(|server| Some(server_row(scene, server, server_state(server, compat)?)))
+        .filter_map(|server| {
+            let mut row = server_row(scene, server, server_state(server, compat)?);
+            row.push(server.credential_epoch.map(|epoch| epoch.to_string()));
+            Some(row)
+        })
         .collect()
 }
 

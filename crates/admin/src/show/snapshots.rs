@@ -8,7 +8,8 @@ use plimsoll_proxy::Level;
 use crate::blackbox::KeptView;
 use crate::table::{Column, Table, big, cell, text};
 
-const SNAPSHOTS: &[Column] = &[text("name"), text("taken"), big("age_us"), text("reason"), big("bytes")];
+const SNAPSHOTS: &[Column] =
+    &[text("name"), text("taken"), big("age_us"), text("reason"), big("bytes"), text("run")];
 
 /// The kept ones, the newest first.
 pub(crate) fn snapshots(kept: &[KeptView]) -> Table {
@@ -21,6 +22,7 @@ pub(crate) fn snapshots(kept: &[KeptView]) -> Table {
             cell(now.micros_since(kept.taken).max(0)),
             cell(kept.reason.as_str()),
             cell(kept.bytes),
+            cell(kept.run.as_str()),
         ]
     };
     Table { columns: SNAPSHOTS.to_vec(), rows: kept.iter().map(row).collect() }

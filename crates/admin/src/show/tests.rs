@@ -164,6 +164,7 @@ fn our_own_columns_stand_behind_pgbouncers() {
         let ours = match *what {
             "sockets" | "active_sockets" => LIFE,
             "pools" => ",sv_closing:23,sv_lost:23",
+            "servers" => ",credential_epoch:20",
             "stats" => {
                 ",total_spill_count:1700,total_spill_bytes:1700,total_spill_file_bytes:1700,\
                  total_spill_stop_count:1700"

@@ -156,6 +156,7 @@ fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
         pid: 4711,
         application_name: String::new(),
         prepared: 2,
+        credential_epoch: (id == 1).then_some(3),
     }
 }
 
@@ -343,6 +344,7 @@ impl Pooler for Still {
                 why: why.as_str().to_string(),
                 taken: time,
                 started: time,
+                listen: Vec::new(),
                 ledger: Recorded::On,
                 holds_left_out: 0,
                 sites_left_out: 0,

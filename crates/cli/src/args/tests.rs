@@ -30,10 +30,10 @@ fn options_are_read() {
     assert_eq!(args.place.config, Some("a.ini".into()));
     assert!(args.look.json && args.wide);
     let pick = args.pick;
-    assert_eq!(pick.database.as_deref(), Some("d*"));
-    assert_eq!(pick.user.as_deref(), Some("u"));
-    assert_eq!(pick.app.as_deref(), Some("a"));
-    assert_eq!(pick.site.as_deref(), Some("7"));
+    assert_eq!(pick.whose.database.as_deref(), Some("d*"));
+    assert_eq!(pick.whose.user.as_deref(), Some("u"));
+    assert_eq!(pick.whose.app.as_deref(), Some("a"));
+    assert_eq!(pick.whose.site.as_deref(), Some("7"));
     assert_eq!(pick.limit, NonZeroUsize::new(3));
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use plimsoll_ledger::snapshot::{Counts, Deploy, Head, Held, Left, PoolChange, SiteChange, Snapshot, Wall};
+use plimsoll_ledger::snapshot::{
+    Counts, Deploy, Diff, Head, Held, Left, PoolChange, Runs, SiteChange, Snapshot, Wall,
+};
 
 use crate::question::Shown;
 use crate::table::{Column, Kind, Row, Table};
@@ -26,18 +28,36 @@ pub(super) const SITES: &[Shown] = &[
     shown(&["statement"], "statement", 5),
 ];
 
-pub(super) const POOLS: &[Shown] = &[
-    shown(&["database"], "database", 0),
-    shown(&["user"], "user", 1),
-    shown(&["before"], "before", 0),
-    shown(&["after"], "after", 0),
-    shown(&["size"], "of", 0),
-    shown(&["new"], "new", 1),
-    shown(&["released"], "released", 1),
-    shown(&["kept_used"], "kept, used", 2),
-    shown(&["kept_unused"], "kept, unused", 2),
-    shown(&["waiting_before"], "waited", 3),
-    shown(&["waiting_after"], "wait", 2),
+const POOL: Shown = shown(&["database"], "database", 0);
+const USER: Shown = shown(&["user"], "user", 1);
+/// What all of a pool hold, whosever holds are compared.
+const HELD: [Shown; 3] =
+    [shown(&["held_before"], "before", 0), shown(&["held_after"], "after", 0), shown(&["size"], "of", 0)];
+const NEW: Shown = shown(&["new"], "new", 1);
+const RELEASED: Shown = shown(&["released"], "released", 1);
+const USED: Shown = shown(&["kept_used"], "kept, used", 2);
+const UNUSED: Shown = shown(&["kept_unused"], "kept, unused", 2);
+const WAITED: Shown = shown(&["waiting_before"], "waited", 3);
+const WAIT: Shown = shown(&["waiting_after"], "wait", 2);
+
+pub(super) const POOLS: &[Shown] =
+    &[POOL, USER, HELD[0], HELD[1], HELD[2], NEW, RELEASED, USED, UNUSED, WAITED, WAIT];
+
+/// With what the chosen ones hold beside it.
+pub(super) const POOLS_CHOSEN: &[Shown] = &[
+    POOL,
+    USER,
+    HELD[0],
+    HELD[1],
+    HELD[2],
+    shown(&["before"], "chosen before", 0),
+    shown(&["after"], "chosen after", 0),
+    NEW,
+    RELEASED,
+    USED,
+    UNUSED,
+    WAITED,
+    WAIT,
 ];
 
 pub(super) const LEFT: &[Shown] = &[
@@ -64,18 +84,25 @@ fn text(value: &str) -> Option<String> {
     Some(value.to_string())
 }
 
-const COUNTS: [(&str, Kind); 6] = [
+const COUNTS: [(&str, Kind); 7] = [
     ("before", Kind::Number),
     ("after", Kind::Number),
     ("new", Kind::Number),
     ("released", Kind::Number),
     ("kept_used", Kind::Number),
     ("kept_unused", Kind::Number),
+    ("unrecorded", Kind::Number),
 ];
 
-fn counts(counts: Counts) -> [Option<String>; 6] {
-    let Counts { before, after, new, released, used, unused } = counts;
-    [before, after, new, released, used, unused].map(number)
+fn counts(counts: Counts, runs: Runs) -> [Option<String>; 7] {
+    let Counts { before, after, new, released, used, unused, unrecorded } = counts;
+    let fates = [new, released, used, unused, unrecorded];
+    let [new, released, used, unused, unrecorded] = match runs {
+        Runs::Same | Runs::Restarted => fates.map(number),
+        // What became of holds is known by their own pooler only.
+        Runs::Strangers => [const { None }; 5],
+    };
+    [number(before), number(after), new, released, used, unused, unrecorded]
 }
 
 fn tags(tags: &BTreeMap<String, String>) -> Option<String> {
@@ -98,7 +125,7 @@ pub(super) fn said(lines: &[String]) -> Table {
     Table { columns: columns(&[("text", Kind::Text)]), rows }
 }
 
-pub(super) fn sites(sites: &[SiteChange], head: &Head) -> Table {
+pub(super) fn sites(diff: &Diff, head: &Head) -> Table {
     let first = [
         ("site", Kind::Text),
         ("application_name", Kind::Text),
@@ -108,30 +135,37 @@ pub(super) fn sites(sites: &[SiteChange], head: &Head) -> Table {
     let last = [("oldest_us", Kind::Number), ("first_seen", Kind::Text), ("statement", Kind::Text)];
     let row = |site: &SiteChange| -> Row {
         let mut row = vec![text(&site.site), text(&site.application), tags(&site.tags), deploy(&site.tags)];
-        row.extend(counts(site.counts));
+        row.extend(counts(site.counts, diff.runs));
         row.extend([age(site.oldest, head), site.first_seen.map(Wall::to_second), site.statement.clone()]);
         row
     };
     Table {
         columns: columns(&[first.as_slice(), &COUNTS, &last].concat()),
-        rows: sites.iter().map(row).collect(),
+        rows: diff.sites.iter().map(row).collect(),
     }
 }
 
-pub(super) fn pools(pools: &[PoolChange]) -> Table {
-    let first = [("database", Kind::Text), ("user", Kind::Text), ("size", Kind::Number)];
+pub(super) fn pools(diff: &Diff) -> Table {
+    let first = [
+        ("database", Kind::Text),
+        ("user", Kind::Text),
+        ("size", Kind::Number),
+        ("held_before", Kind::Number),
+        ("held_after", Kind::Number),
+    ];
     let last = ["idle_before", "idle_after", "waiting_before", "waiting_after", "oldest_wait_us"];
     let last = last.map(|name| (name, Kind::Number));
     let row = |pool: &PoolChange| -> Row {
         let mut row = vec![text(&pool.database), text(&pool.role), number(pool.size)];
-        row.extend(counts(pool.counts));
+        row.extend([pool.held.0, pool.held.1].map(number));
+        row.extend(counts(pool.counts, diff.runs));
         row.extend([pool.idle.0, pool.idle.1, pool.waiting.0, pool.waiting.1].map(number));
         row.push(number(pool.oldest_wait_us));
         row
     };
     Table {
         columns: columns(&[first.as_slice(), &COUNTS, &last].concat()),
-        rows: pools.iter().map(row).collect(),
+        rows: diff.pools.iter().map(row).collect(),
     }
 }
 

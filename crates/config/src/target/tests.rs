@@ -9,7 +9,7 @@ fn read(lines: &str) -> Result<Plan, Vec<Mistake>> {
 }
 
 fn line(host: &str, port: u16, budget: Option<Budget>, headroom: Option<u32>) -> TargetLine {
-    TargetLine { host: host.to_string(), port, budget, headroom }
+    TargetLine { host: host.to_string(), port, budget, headroom, credential: None }
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn behind_an_address_in_brackets_sections_go_on() {
 #[test]
 fn a_line_that_says_nothing_or_the_same_twice_is_a_mistake() {
     for (line, message) in [
-        ("h:1 =", "target h:1 says nothing: expected budget=, headroom= or both"),
+        ("h:1 =", "target h:1 says nothing: expected budget=, headroom= or credential="),
         ("h:1 = budget=5 budget=6", "target h:1 has budget= twice: once on each line"),
         ("h:1 = headroom=1 budget=6 headroom=1", "target h:1 has headroom= twice: once on each line"),
     ] {

@@ -56,8 +56,11 @@ impl Store {
             condition(left, Value::Text(check::printable(&actor)));
         }
         if let Some(since_ms) = filter.since_ms {
+            let Some(first) = self.first_since(since_ms).await? else {
+                return Ok(Listed { items: Vec::new(), next: None });
+            };
             condition("COALESCE(x.at_ms, 0) >=", Value::Number(since_ms));
-            condition("x.seq >=", Value::Number(self.first_since(since_ms).await?));
+            condition("x.seq >=", Value::Number(first));
         }
         values.push(Value::Number(i64::from(limit) + 1));
         let sql = format!(
@@ -92,13 +95,13 @@ impl Store {
         Ok(Cells::of(&row).number()?)
     }
 
-    /// A number that no entry of that time or later is below.
-    async fn first_since(&self, since_ms: i64) -> Result<i64, StoreFault> {
-        let sql = "SELECT COALESCE(MIN(seq), 0) FROM (SELECT seq FROM plimsoll_audit WHERE at_ms >= $1 \
+    /// A number that no entry of that time or later is below; `None`: there is no such entry.
+    async fn first_since(&self, since_ms: i64) -> Result<Option<i64>, StoreFault> {
+        let sql = "SELECT MIN(seq) FROM (SELECT seq FROM plimsoll_audit WHERE at_ms >= $1 \
                    ORDER BY at_ms, seq LIMIT $2) AS oldest";
         let values = vec![Value::Number(since_ms), Value::Number(DISORDER)];
         let row = statement(sql.to_owned(), values).fetch_one(&self.reads).await?;
-        Ok(Cells::of(&row).number()?)
+        Ok(Cells::of(&row).maybe_number()?)
     }
 }
 

@@ -31,6 +31,27 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Waits until the audit log may have grown: by this process, or by another one whose word [`Store::follow`] hears.
+    /// One waits at a time. Cancel safe.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Listens for others' words as long as it lives, and passes them on to [`Store::changed`]. Returns at once where
+    /// nobody can be heard.
+    ///
+    /// # Errors
+    /// `Down`: the connection is lost; to be called again later.
+    pub async fn follow(&self) -> Result<(), StoreFault> {
+        let Some(mut listener) = self.listen().await? else { return Ok(()) };
+        loop {
+            self.changed.notify_one();
+            listener.heard().await?;
+        }
+    }
+}
+
 impl Listener {
     /// Waits until the audit log may have grown: somebody has written, or the connection was lost and made anew.
     ///

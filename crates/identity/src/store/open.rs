@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -114,7 +115,7 @@ fn open_postgres(url: &str) -> Result<Store, StoreFault> {
             Box::pin(async move { connection.execute(POSTGRES_SESSION).await.map(drop) })
         })
         .connect_lazy_with(options.disable_statement_logging());
-    Ok(Store { reads: pool.clone(), writes: pool, backend: Backend::Postgres })
+    Ok(Store { reads: pool.clone(), writes: pool, backend: Backend::Postgres, changed: Arc::default() })
 }
 
 /// A session that gives up by itself, so that nothing of ours stays in the way.
@@ -132,6 +133,7 @@ fn open_sqlite(path: &str, create: Create) -> Result<Store, StoreFault> {
         reads: sqlite_pool(&options, CONNECTIONS_MAX, SQLITE_READER),
         writes: sqlite_pool(&options, 1, SQLITE_WRITER),
         backend: Backend::Sqlite,
+        changed: Arc::default(),
     })
 }
 

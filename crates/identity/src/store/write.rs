@@ -1,8 +1,11 @@
 //! The transaction of a write, with its entries of the audit log.
 
+use std::sync::Arc;
+
 use serde_json::Value as Json;
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Transaction};
+use tokio::sync::Notify;
 
 use super::cells::{Cells, Column, Statement, Value, bind};
 use super::noun::{Noun, select_list};
@@ -23,6 +26,7 @@ pub(super) struct Write<'a> {
     transaction: Transaction<'static, Any>,
     backend: Backend,
     who: Who<'a>,
+    changed: Arc<Notify>,
 }
 
 impl Store {
@@ -33,7 +37,7 @@ impl Store {
             let lock = sqlx::query("SELECT CAST(pg_advisory_xact_lock($1) AS TEXT)").bind(WRITERS_LOCK);
             lock.execute(&mut *transaction).await?;
         }
-        Ok(Write { transaction, backend: self.backend, who })
+        Ok(Write { transaction, backend: self.backend, who, changed: self.changed.clone() })
     }
 
     /// Begins a write that is told to nobody.
@@ -49,7 +53,9 @@ impl Store {
 
 impl Write<'_> {
     pub(super) async fn commit(self) -> Result<(), StoreFault> {
-        Ok(self.transaction.commit().await?)
+        self.transaction.commit().await?;
+        self.changed.notify_one();
+        Ok(())
     }
 
     /// Runs a statement; how many rows it changed.

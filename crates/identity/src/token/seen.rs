@@ -111,15 +111,21 @@ impl Seen {
     /// [`TokenFault::Revoked`].
     pub fn check_revoked(&self, claims: &Claims) -> Result<(), TokenFault> {
         let has = |set: &Revoked, name: &Option<String>| name.as_ref().is_some_and(|name| set.has(name));
-        let too_old = self
-            .refused_until_s
-            .is_some_and(|until_s| claims.issued_s.is_none_or(|issued_s| issued_s <= until_s));
+        // What has neither of the two names cannot have been revoked by them.
+        let has_name = claims.token_id.is_some() || claims.kid_used.is_some();
+        let too_old = has_name
+            && self.refused_until_s.is_some_and(|until_s| claims.issued_s.is_none_or(|at_s| at_s <= until_s));
         if too_old || has(&self.revoked_tokens, &claims.token_id) || has(&self.revoked_keys, &claims.kid_used)
         {
             Err(TokenFault::Revoked)
         } else {
             Ok(())
         }
+    }
+
+    /// Whether a token was revoked by its id.
+    pub fn is_token_revoked(&self, token_id: &str) -> bool {
+        self.revoked_tokens.has(token_id)
     }
 
     fn after_revoking(&mut self, fits: Fits, now_s: i64, hit: impl Fn(&Claims) -> bool) {

@@ -7,25 +7,41 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Head, Held, SiteState, Snapshot, Wall};
 
+/// A process's clock may be ahead of the one on the wall by so much, microseconds: what it says of its start and of a
+/// snapshot is wrong by no more.
+const AHEAD_US: i64 = 2_000_000;
+
 /// Whether two snapshots are of one run of the pooler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runs {
     /// They are.
     Same,
-    /// They are not: everything is new in the later one.
-    Different,
+    /// The pooler was restarted in between: everything is new in the later one.
+    Restarted,
+    /// They are of two poolers, or a clock was set: what one of them holds says nothing of the other.
+    Strangers,
 }
 
 impl Runs {
-    fn of(one: &Head, other: &Head) -> Runs {
-        if one.instance == other.instance { Runs::Same } else { Runs::Different }
+    /// Of two snapshots in the order of their times.
+    pub(super) fn of(earlier: &Head, later: &Head) -> Runs {
+        if earlier.instance == later.instance {
+            return Runs::Same;
+        }
+        let ran_at_once = later.started.plus(AHEAD_US) < earlier.taken;
+        if ran_at_once || is_elsewhere(earlier, later) { Runs::Strangers } else { Runs::Restarted }
     }
+}
+
+/// Whether both say where they listen, and it is not the same place.
+pub(super) fn is_elsewhere(one: &Head, other: &Head) -> bool {
+    !one.listen.is_empty() && !other.listen.is_empty() && one.listen != other.listen
 }
 
 /// What became of holds between two snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Held in the earlier one.
+    /// Held at the time of the earlier one, whether or not it had recorded them.
     pub before: u32,
     /// Held in the later one.
     pub after: u32,
@@ -37,6 +53,8 @@ pub struct Counts {
     pub used: u32,
     /// In both, and not used in between.
     pub unused: u32,
+    /// In the later one only, though granted before the earlier one was taken, which had not recorded them.
+    pub unrecorded: u32,
 }
 
 impl Counts {
@@ -65,6 +83,11 @@ impl Counts {
                 self.after += 1;
                 self.unused += 1;
             }
+            Fate::Unrecorded => {
+                self.before += 1;
+                self.after += 1;
+                self.unrecorded += 1;
+            }
         }
     }
 }
@@ -76,6 +99,7 @@ pub(super) enum Fate {
     Released,
     Used,
     Unused,
+    Unrecorded,
 }
 
 /// A pool in two snapshots.
@@ -87,8 +111,10 @@ pub struct PoolChange {
     pub role: String,
     /// Its size in the later one; in the earlier one if it has gone.
     pub size: u32,
-    /// Its holds.
+    /// Those of its holds that are compared.
     pub counts: Counts,
+    /// Held connections before and after, whether or not their holds are compared.
+    pub held: (u32, u32),
     /// Free connections before and after.
     pub idle: (u32, u32),
     /// Clients that wait, before and after.
@@ -151,6 +177,7 @@ pub fn diff(before: &Snapshot, after: &Snapshot) -> Diff {
         let change =
             pools.entry((&pool.database, &pool.role)).or_insert_with(|| pool_of(&pool.database, &pool.role));
         change.size = pool.size;
+        change.held.0 = change.held.0.saturating_add(pool.held);
         change.idle.0 = change.idle.0.saturating_add(pool.idle);
         change.waiting.0 = change.waiting.0.saturating_add(pool.waiting);
     }
@@ -158,6 +185,7 @@ pub fn diff(before: &Snapshot, after: &Snapshot) -> Diff {
         let change =
             pools.entry((&pool.database, &pool.role)).or_insert_with(|| pool_of(&pool.database, &pool.role));
         change.size = pool.size;
+        change.held.1 = change.held.1.saturating_add(pool.held);
         change.idle.1 = change.idle.1.saturating_add(pool.idle);
         change.waiting.1 = change.waiting.1.saturating_add(pool.waiting);
         change.oldest_wait_us = change.oldest_wait_us.max(pool.oldest_wait_us);
@@ -171,25 +199,30 @@ pub fn diff(before: &Snapshot, after: &Snapshot) -> Diff {
 
 /// Every hold of two snapshots once, and what became of it.
 pub(super) fn fates<'a>(before: &'a Snapshot, after: &'a Snapshot) -> Vec<(Fate, &'a Held)> {
-    let mut earlier: HashMap<u64, &Held> = match Runs::of(&before.head, &after.head) {
+    let runs = Runs::of(&before.head, &after.head);
+    let mut earlier: HashMap<u64, &Held> = match runs {
         Runs::Same => before.holds.iter().map(|held| (held.hold, held)).collect(),
-        Runs::Different => HashMap::new(),
+        Runs::Restarted | Runs::Strangers => HashMap::new(),
     };
-    let mut fates: Vec<(Fate, &Held)> = after
-        .holds
-        .iter()
-        .map(|now| match earlier.remove(&now.hold) {
-            None => (Fate::New, now),
-            Some(then) if is_used(then, &before.head, now, &after.head) => (Fate::Used, now),
-            Some(_) => (Fate::Unused, now),
-        })
-        .collect();
-    let gone = before.holds.iter().filter(|held| match Runs::of(&before.head, &after.head) {
+    let mut fate = |now: &Held| match earlier.remove(&now.hold) {
+        None if runs == Runs::Same && was_there(now, &after.head, &before.head) => Fate::Unrecorded,
+        None => Fate::New,
+        Some(then) if is_used(then, &before.head, now, &after.head) => Fate::Used,
+        Some(_) => Fate::Unused,
+    };
+    let mut fates: Vec<(Fate, &Held)> = after.holds.iter().map(|now| (fate(now), now)).collect();
+    let gone = before.holds.iter().filter(|held| match runs {
         Runs::Same => earlier.contains_key(&held.hold),
-        Runs::Different => true,
+        Runs::Restarted | Runs::Strangers => true,
     });
     fates.extend(gone.map(|held| (Fate::Released, held)));
     fates
+}
+
+/// Whether a hold of a snapshot had been granted when an earlier one of the same run was taken. One that is not in that
+/// was not recorded then: the ledger was off, or there was no room.
+fn was_there(held: &Held, of: &Head, earlier: &Head) -> bool {
+    of.own_us(held.granted) <= earlier.own_us(earlier.taken)
 }
 
 fn is_used(then: &Held, before: &Head, now: &Held, after: &Head) -> bool {
@@ -250,15 +283,24 @@ pub struct Leftovers {
 /// The three-snapshot method: what came after `first` and was there in `second` and `third` has outlived a whole
 /// interval. The snapshots are in the order of their times.
 pub fn leftovers(first: &Snapshot, second: &Snapshot, third: &Snapshot) -> Leftovers {
-    let excluded: HashSet<u64> = match Runs::of(&first.head, &third.head) {
+    let since_first = Runs::of(&first.head, &third.head);
+    let excluded: HashSet<u64> = match since_first {
         Runs::Same => first.holds.iter().map(|held| held.hold).collect(),
-        Runs::Different => HashSet::new(),
+        Runs::Restarted | Runs::Strangers => HashSet::new(),
+    };
+    let is_old = |held: &Held| {
+        let is_unrecorded = since_first == Runs::Same && was_there(held, &third.head, &first.head);
+        is_unrecorded || excluded.contains(&held.hold)
     };
     let known = known_sites(&[first, second, third]);
     let mut sites: BTreeMap<&str, Left> = BTreeMap::new();
     let mut states: HashMap<&str, BTreeMap<&str, u32>> = HashMap::new();
     for (fate, held) in fates(second, third) {
-        if matches!(fate, Fate::New | Fate::Released) || excluded.contains(&held.hold) {
+        let is_in_both = match fate {
+            Fate::Used | Fate::Unused => true,
+            Fate::New | Fate::Released | Fate::Unrecorded => false,
+        };
+        if !is_in_both || is_old(held) {
             continue;
         }
         let left = sites.entry(&held.site).or_insert_with(|| Left {
@@ -280,5 +322,5 @@ pub fn leftovers(first: &Snapshot, second: &Snapshot, third: &Snapshot) -> Lefto
     }
     let mut sites: Vec<Left> = sites.into_values().collect();
     sites.sort_by_key(|left| std::cmp::Reverse(left.holds.len()));
-    Leftovers { runs: Runs::of(&second.head, &third.head), first: Runs::of(&first.head, &third.head), sites }
+    Leftovers { runs: Runs::of(&second.head, &third.head), first: since_first, sites }
 }

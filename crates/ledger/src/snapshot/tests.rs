@@ -1,3 +1,5 @@
+mod compared;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -60,6 +62,7 @@ fn snapshot(minutes: i64, sites: Vec<SiteState>, holds: Vec<Held>) -> Snapshot {
             why: Reason::Interval.as_str().to_string(),
             taken: at(minutes),
             started: at(-120),
+            listen: Vec::new(),
             ledger: Recorded::On,
             holds_left_out: 0,
             sites_left_out: 0,
@@ -69,6 +72,7 @@ fn snapshot(minutes: i64, sites: Vec<SiteState>, holds: Vec<Held>) -> Snapshot {
             role: "app".to_string(),
             size: 26,
             held: u32::try_from(holds.len()).expect("few"),
+            unrecorded: 0,
             idle: 1,
             waiting: 0,
             oldest_wait_us: 0,
@@ -76,6 +80,12 @@ fn snapshot(minutes: i64, sites: Vec<SiteState>, holds: Vec<Held>) -> Snapshot {
         sites,
         holds,
     }
+}
+
+/// What is said of two whole snapshots.
+fn said_of(before: &Snapshot, after: &Snapshot) -> Vec<String> {
+    let caveats = Caveats { scope: Scope::All, doubts: doubts(&[before, after]) };
+    sentences(before, after, &diff(before, after), &caveats)
 }
 
 fn numbers(range: std::ops::Range<u64>, site: u64, granted: i64, used: i64) -> Vec<Held> {
@@ -135,7 +145,8 @@ proptest! {
         if let Ok(read) = read(&bytes) {
             diff(&read, &read);
             leftovers(&read, &read, &read);
-            prop_assert!(!sentences(&read, &read, &diff(&read, &read)).is_empty());
+            prop_assert!(!said_of(&read, &read).is_empty());
+            doubts(&[&read]);
         }
     }
 }
@@ -249,7 +260,7 @@ fn holds_are_new_released_or_kept_and_used_or_not() {
     let after = snapshot(10, vec![site(7, &[], at(-5)), site(8, &[], at(5))], holds);
     let diff = diff(&before, &after);
     assert_eq!(diff.runs, Runs::Same);
-    let all = Counts { before: 4, after: 4, new: 1, released: 1, used: 2, unused: 1 };
+    let all = Counts { before: 4, after: 4, new: 1, released: 1, used: 2, unused: 1, unrecorded: 0 };
     assert_eq!(diff.total, all);
     assert_eq!(diff.pools.len(), 1);
     assert_eq!((diff.pools[0].counts, diff.pools[0].size), (all, 26));
@@ -275,10 +286,10 @@ fn of_two_runs_nothing_survives_and_sites_are_compared() {
     after.head.instance = "00000000000000bb".to_string();
     after.head.started = at(5);
     let found = diff(&before, &after);
-    assert_eq!(found.runs, Runs::Different);
-    assert_eq!(found.total, Counts { before: 3, after: 4, new: 4, released: 3, used: 0, unused: 0 });
+    assert_eq!(found.runs, Runs::Restarted);
+    assert_eq!(found.total, Counts { before: 3, after: 4, new: 4, released: 3, ..Counts::default() });
     assert_eq!(found.sites[0].first_seen, Some(at(-60)), "the earlier run knows the site for longer");
-    let said = sentences(&before, &after, &found);
+    let said = said_of(&before, &after);
     assert!(said[0].contains("restarted in between"), "{said:?}");
     assert!(
         said[1].contains("holds 1 connection more than 10 min ago (3 -> 4 of 26 of pool shop/app)"),
@@ -286,11 +297,12 @@ fn of_two_runs_nothing_survives_and_sites_are_compared() {
     );
     assert!(said[1].contains("first seen 2026-11-21 13:00:00 UTC"), "{said:?}");
     // What a younger process has seen only since its start may be older.
-    let young = sentences(&after, &after.clone(), &diff(&after, &after));
+    let young = said_of(&after, &after.clone());
     assert!(young.iter().all(|line| !line.contains("first seen")), "{young:?}");
     let mut empty = after.clone();
     empty.holds.clear();
-    let said = sentences(&empty, &after, &diff(&empty, &after));
+    empty.head.taken = after.head.started;
+    let said = said_of(&empty, &after);
     assert!(said.iter().any(|line| line.contains("so perhaps earlier")), "{said:?}");
 }
 
@@ -304,7 +316,7 @@ fn the_method_of_the_first_incident_in_a_sentence() {
     holds.extend(numbers(30..32, 8, 44, 45));
     holds[3].host = "10.0.0.6".to_string();
     let after = snapshot(45, vec![old, new], holds);
-    let said = sentences(&before, &after, &diff(&before, &after));
+    let said = said_of(&before, &after);
     assert_eq!(
         said,
         [
@@ -323,13 +335,19 @@ fn nothing_that_grew_is_told_as_well() {
     let mut other = snapshot(1, Vec::new(), numbers(1..2, 7, 0, 0));
     other.pools[0].waiting = 2;
     other.pools[0].oldest_wait_us = 3_000_000;
+    let said = said_of(&one, &other);
+    assert_eq!(said[1], "No place in the applications holds more connections than before.");
+    assert_eq!(said[2], "2 wait for pool shop/app, the oldest for 3 s: 1 of 26 is held (2 before).");
+    // What was not recorded may well be more.
     other.head.ledger = Recorded::Off;
     other.head.holds_left_out = 4;
-    let said = sentences(&one, &other, &diff(&one, &other));
-    assert!(said[1].starts_with("The ledger was off at"), "{said:?}");
-    assert!(said[2].contains("had no room for 4 holds"), "{said:?}");
-    assert_eq!(said[3], "No place in the applications holds more connections than before.");
-    assert_eq!(said[4], "2 wait for pool shop/app, the oldest for 3 s: 1 of 26 are held (2 before).");
+    other.pools[0].waiting = 1;
+    let said = said_of(&one, &other);
+    assert_eq!(said[1], "The ledger was off at 2026-11-21 14:01:00 UTC: new holds were not recorded.");
+    assert_eq!(said[2], "The snapshot of 2026-11-21 14:01:00 UTC had no room for 4 holds, the youngest.");
+    assert!(said[3].starts_with("1 waits for pool shop/app"), "{said:?}");
+    assert_eq!(said.len(), 4);
+    assert!(said_of(&other, &one).iter().all(|line| !line.contains("No place")));
 }
 
 #[test]
@@ -348,13 +366,15 @@ fn three_snapshots_leave_what_came_after_the_first_and_stayed() {
     assert!(said[0].starts_with("10 holds, all granted after 2026-11-21 14:00:00 UTC"), "{said:?}");
     let mut other_run = third.clone();
     other_run.head.instance = "another".to_string();
+    other_run.head.started = at(20);
     let left = leftovers(&first, &second, &other_run);
-    assert!(left.sites.is_empty() && left.runs == Runs::Different);
+    assert!(left.sites.is_empty() && left.runs == Runs::Restarted);
     assert!(leftover_sentences([&first, &second, &other_run], &left)[0].contains("restarted between"));
     let mut stranger = first.clone();
     stranger.head.instance = "another".to_string();
+    stranger.head.taken = at(-120);
     let left = leftovers(&stranger, &second, &third);
-    assert_eq!(left.first, Runs::Different);
+    assert_eq!(left.first, Runs::Restarted);
     assert!(leftover_sentences([&stranger, &second, &third], &left)[0].contains("excludes nothing"));
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::diff::{Fate, fates, known_sites};
+use super::diff::{Fate, fates, is_elsewhere, known_sites};
 use super::place::{Deploy, label};
-use super::{Diff, Head, Held, Leftovers, Recorded, Runs, SiteState, Snapshot, Wall};
+use super::{Counts, Diff, Head, Held, Leftovers, PoolChange, Runs, SiteState, Snapshot, Wall};
 
 /// Most places that are told of.
 const PLACES_MAX: usize = 10;
@@ -31,28 +31,45 @@ pub fn span(micros: i64) -> String {
     }
 }
 
+/// How much is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All there is.
+    #[default]
+    All,
+    /// The snapshots have chosen holds only; their pools are as they were.
+    Chosen,
+}
+
+/// What has to be known of snapshots besides what is in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caveats {
+    /// How much of them is compared.
+    pub scope: Scope,
+    /// What is to be said against them: see [`super::doubts`].
+    pub doubts: Vec<String>,
+}
+
 /// What is to be said of two snapshots: from when to when, what is doubtful about them, each place that grew, each pool
 /// in which somebody waits.
-pub fn sentences(before: &Snapshot, after: &Snapshot, diff: &Diff) -> Vec<String> {
+pub fn sentences(before: &Snapshot, after: &Snapshot, diff: &Diff, caveats: &Caveats) -> Vec<String> {
     let mut out = vec![head(before, after, diff)];
-    out.extend(doubts(&[before, after]));
+    out.extend(not_recorded(&before.head, &after.head, diff.total));
+    out.extend(caveats.doubts.iter().cloned());
     let places = places(before, after);
     let grown: Vec<&Place<'_>> = places.iter().filter(|place| place.growth() > 0).collect();
     out.extend(grown.iter().take(PLACES_MAX).map(|place| place.sentence(before, after, diff)));
-    if grown.len() > PLACES_MAX {
-        out.push(format!("{} other places hold more, too.", grown.len() - PLACES_MAX));
+    match grown.len().saturating_sub(PLACES_MAX) {
+        0 => {}
+        1 => out.push("1 other place holds more, too.".to_string()),
+        more => out.push(format!("{more} other places hold more, too.")),
     }
-    if grown.is_empty() {
+    // Of what was not recorded nobody knows whose it is.
+    if grown.is_empty() && caveats.doubts.is_empty() {
         out.push("No place in the applications holds more connections than before.".to_string());
     }
     let waited = diff.pools.iter().filter(|pool| pool.waiting.1 > 0);
-    out.extend(waited.map(|pool| {
-        let (now, oldest) = (pool.waiting.1, span(i64::try_from(pool.oldest_wait_us).unwrap_or(i64::MAX)));
-        format!(
-            "{now} wait for pool {}/{}, the oldest for {oldest}: {} of {} are held ({} before).",
-            pool.database, pool.role, pool.counts.after, pool.size, pool.counts.before
-        )
-    }));
+    out.extend(waited.map(|pool| wait(pool, diff.runs, caveats.scope)));
     out
 }
 
@@ -71,31 +88,73 @@ fn head(before: &Snapshot, after: &Snapshot, diff: &Diff) -> String {
             total.used + total.unused,
             total.used
         ),
-        Runs::Different => format!(
+        Runs::Restarted => format!(
             "{apart}, from {start} to {end}: {} -> {} held. The pooler was restarted in between (the later process \
              started {}): every hold is new, and sites are compared by name.",
             total.before,
             total.after,
             to.started.to_second()
         ),
+        Runs::Strangers => format!(
+            "{apart}, from {start} to {end}: {} held at the one time, {} at the other. The snapshots are of {}: no \
+             hold can be in both, and sites are compared by name.",
+            total.before,
+            total.after,
+            strangers(from, to)
+        ),
     }
 }
 
-/// What makes them say less than they seem to.
-fn doubts(snapshots: &[&Snapshot]) -> Vec<String> {
-    let mut out = Vec::new();
-    for Snapshot { head, .. } in snapshots {
-        let when = head.taken.to_second();
-        match head.ledger {
-            Recorded::On => {}
-            Recorded::Off => out.push(format!("The ledger was off at {when}: no holds were recorded.")),
+/// Of whom two snapshots are that are not of one pooler.
+fn strangers(earlier: &Head, later: &Head) -> String {
+    match is_elsewhere(earlier, later) {
+        true => {
+            let [one, other] = [earlier, later].map(|head| head.listen.join(", "));
+            format!("two poolers ({one} and {other})")
         }
-        if head.holds_left_out > 0 {
-            let left_out = head.holds_left_out;
-            out.push(format!("The snapshot of {when} had no room for {left_out} holds, the youngest."));
-        }
+        false => format!(
+            "two poolers, or a clock was set (the later process started {}, before the earlier snapshot was taken)",
+            later.started.to_second()
+        ),
     }
-    out
+}
+
+/// Holds of which the earlier snapshot should have known.
+fn not_recorded(before: &Head, after: &Head, total: Counts) -> Option<String> {
+    let (start, end) = (before.taken.to_second(), after.taken.to_second());
+    match total.unrecorded {
+        0 => None,
+        1 => Some(format!(
+            "1 hold of {end} was granted before {start} and not recorded before: it counts as held at both times, and \
+             not as new."
+        )),
+        many => Some(format!(
+            "{many} holds of {end} were granted before {start} and not recorded before: they count as held at both \
+             times, and not as new."
+        )),
+    }
+}
+
+/// Clients wait for a pool: that it is full, or not, does not depend on what was chosen.
+fn wait(pool: &PoolChange, runs: Runs, scope: Scope) -> String {
+    let (now, oldest) = (pool.waiting.1, span(i64::try_from(pool.oldest_wait_us).unwrap_or(i64::MAX)));
+    let waits = if now == 1 { "waits" } else { "wait" };
+    let (held, was) = (pool.held.1, pool.held.0);
+    let are = if held == 1 { "is" } else { "are" };
+    let before = match runs {
+        Runs::Same | Runs::Restarted => "before",
+        Runs::Strangers => "in the earlier snapshot",
+    };
+    let chosen = match scope {
+        Scope::All => String::new(),
+        Scope::Chosen => {
+            format!("; {} of them by what was chosen ({} {before})", pool.counts.after, pool.counts.before)
+        }
+    };
+    format!(
+        "{now} {waits} for pool {}/{}, the oldest for {oldest}: {held} of {} {are} held ({was} {before}){chosen}.",
+        pool.database, pool.role, pool.size
+    )
 }
 
 /// A place in an application: its sites of all deploys.
@@ -128,7 +187,7 @@ fn places<'a>(before: &'a Snapshot, after: &'a Snapshot) -> Vec<Place<'a>> {
         match fate {
             Fate::Released => place.before += 1,
             Fate::New => place.after.push((fate, held)),
-            Fate::Used | Fate::Unused => {
+            Fate::Used | Fate::Unused | Fate::Unrecorded => {
                 place.before += 1;
                 place.after.push((fate, held));
             }
@@ -151,10 +210,15 @@ impl<'a> Place<'a> {
     fn sentence(&self, before: &Snapshot, after: &Snapshot, diff: &Diff) -> String {
         let (growth, now) = (self.growth(), self.after.len());
         let connections = if growth == 1 { "connection" } else { "connections" };
-        let ago = span(after.head.taken.micros_since(before.head.taken));
+        let ago = match diff.runs {
+            Runs::Same | Runs::Restarted => {
+                format!("{} ago", span(after.head.taken.micros_since(before.head.taken)))
+            }
+            Runs::Strangers => "in the earlier snapshot".to_string(),
+        };
         let mut pools = top(self.after.iter().map(|(_, held)| held.pool()));
         pools.truncate(NAMES_MAX);
-        let is_one_of = |pool: &&super::PoolChange| {
+        let is_one_of = |pool: &&PoolChange| {
             let name = format!("{}/{}", pool.database, pool.role);
             pools.iter().any(|(known, _)| *known == name)
         };
@@ -168,12 +232,15 @@ impl<'a> Place<'a> {
         let users = top(self.after.iter().map(|(_, held)| held.user.clone()));
         let hosts = top(self.after.iter().map(|(_, held)| held.host.clone()));
         let (users, hosts) = (named(&users), named(&hosts));
+        let more = match diff.runs {
+            Runs::Same | Runs::Restarted => self.unused(&after.head) + &self.since(&after.head),
+            // What is new and since when it is so cannot be told.
+            Runs::Strangers => String::new(),
+        };
         format!(
-            "{label} holds {growth} {connections} more than {ago} ago ({} -> {now} {of}), as user {users} from \
-             {hosts}{}{}.",
-            self.before,
-            self.unused(&after.head),
-            self.since(&after.head)
+            "{label} holds {growth} {connections} more than {ago} ({} -> {now} {of}), as user {users} from \
+             {hosts}{more}.",
+            self.before
         )
     }
 
@@ -231,34 +298,54 @@ impl<'a> Place<'a> {
 pub fn leftover_sentences(snapshots: [&Snapshot; 3], left: &Leftovers) -> Vec<String> {
     let [first, second, third] = snapshots;
     let times = [first, second, third].map(|snapshot| snapshot.head.taken.to_second());
-    let mut out = doubts(&snapshots);
+    let mut out = Vec::new();
     match (left.runs, left.first) {
-        (Runs::Different, _) => out.push(format!(
+        (Runs::Restarted, _) => out.push(format!(
             "The pooler was restarted between {} and {}: no hold can be in both, so nothing can be told.",
             times[1], times[2]
         )),
-        (Runs::Same, Runs::Different) => out.push(format!(
+        (Runs::Strangers, _) => out.push(format!(
+            "The snapshots of {} and {} are of {}: no hold can be in both, so nothing can be told.",
+            times[1],
+            times[2],
+            strangers(&second.head, &third.head)
+        )),
+        (Runs::Same, Runs::Restarted) => out.push(format!(
             "The pooler was restarted after {}: that snapshot excludes nothing, and what follows is everything that \
              was held at {} and still is at {}.",
             times[0], times[1], times[2]
         )),
+        (Runs::Same, Runs::Strangers) => out.push(format!(
+            "The snapshots of {} and {} are of {}: the first one excludes nothing, and what follows is everything that \
+             was held at {} and still is at {}.",
+            times[0],
+            times[2],
+            strangers(&first.head, &third.head),
+            times[1],
+            times[2]
+        )),
         (Runs::Same, Runs::Same) => {}
     }
     let all: usize = left.sites.iter().map(|left| left.holds.len()).sum();
-    match (all, left.runs) {
-        (_, Runs::Different) => {}
-        (0, Runs::Same) => out.push(format!(
+    match (left.runs, all) {
+        (Runs::Restarted | Runs::Strangers, _) => {}
+        (Runs::Same, 0) => out.push(format!(
             "Nothing that came after {} was held at {} and at {}.",
             times[0], times[1], times[2]
         )),
-        (_, Runs::Same) => out.push(format!(
-            "{all} {} after {} and held at {} and at {}: longer than {}.",
-            if all == 1 { "hold, granted" } else { "holds, all granted" },
-            times[0],
-            times[1],
-            times[2],
-            span(third.head.taken.micros_since(second.head.taken))
-        )),
+        (Runs::Same, _) => {
+            let holds = if all == 1 { "hold" } else { "holds" };
+            let granted = match (left.first, all) {
+                (Runs::Strangers, _) => ",".to_string(),
+                (Runs::Same | Runs::Restarted, 1) => format!(", granted after {} and", times[0]),
+                (Runs::Same | Runs::Restarted, _) => format!(", all granted after {} and", times[0]),
+            };
+            let lasted = span(third.head.taken.micros_since(second.head.taken));
+            out.push(format!(
+                "{all} {holds}{granted} held at {} and at {}: longer than {lasted}.",
+                times[1], times[2]
+            ));
+        }
     }
     out
 }
@@ -283,6 +370,7 @@ fn named(counts: &[(String, usize)]) -> String {
                 many.iter().take(NAMES_MAX).map(|(name, count)| format!("{name} ({count})")).collect();
             match many.len().saturating_sub(NAMES_MAX) {
                 0 => first.join(", "),
+                1 => format!("{} and 1 other", first.join(", ")),
                 more => format!("{} and {more} others", first.join(", ")),
             }
         }

@@ -8,7 +8,7 @@ use plimsoll_auth::Stored;
 use plimsoll_cli::{
     ClearText, NoAnswer, ServerAt, ServerKnock, ServerLink, ServerRow, ServerTls, TryNext, Visit, harmless,
 };
-use plimsoll_config::{Database, Plan, SslMode};
+use plimsoll_config::{CredentialSource, Database, Plan, SslMode};
 use plimsoll_types::Secret;
 
 use super::demand::{all, targets_of};
@@ -163,7 +163,12 @@ fn stored(secret: Option<&Secret>) -> Option<Stored> {
 
 fn of_database<'a>(plan: &'a Plan, database: &'a Database) -> Vec<Login<'a>> {
     let dbname = dbname(database);
+    // What a provider gives is the pooler's to ask for.
+    let is_lent = |user: &str| plan.credential(Some(database), user, None) != CredentialSource::Static;
     if let Some(user) = &database.user {
+        if is_lent(user) {
+            return Vec::new();
+        }
         let secret = database.password.as_ref().or_else(|| plan.logins.get(user));
         return vec![Login { database: dbname, user, secret }];
     }
@@ -171,12 +176,17 @@ fn of_database<'a>(plan: &'a Plan, database: &'a Database) -> Vec<Login<'a>> {
     let is_console =
         |user: &String| plan.general.admin_users.contains(user) || plan.general.stats_users.contains(user);
     let (last, first): (Vec<_>, Vec<_>) = plan.logins.iter().partition(|(user, _)| is_console(user));
-    let logins = first.into_iter().chain(last).map(|(user, secret)| {
+    let known = first.into_iter().chain(last).filter(|(user, _)| !is_lent(user));
+    let logins = known.map(|(user, secret)| {
         // As in the connector: a password of the line is everybody's.
         Login { database: dbname, user, secret: database.password.as_ref().or(Some(secret)) }
     });
     let asker = database.auth_user.as_ref().or(plan.general.auth_user.as_ref());
-    let asker = asker.map(|user| Login { database: dbname, user, secret: plan.logins.get(user) });
+    let asker = asker.filter(|user| !is_lent(user)).map(|user| Login {
+        database: dbname,
+        user,
+        secret: plan.logins.get(user),
+    });
     asker.into_iter().chain(logins).collect()
 }
 

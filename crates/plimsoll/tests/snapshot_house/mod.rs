@@ -1,11 +1,78 @@
-//! Folders and disks for the black box: of the pooler's user, full, frozen.
+//! Snapshots on the command line, and folders and disks for the black box: of the pooler's user, full, frozen.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use plimsoll_testkit::{TempDir, run_beside};
+use plimsoll_testkit::{Client, Plimsoll, TempDir, binary_of, run_beside};
+use serde_json::Value;
+
+use crate::common::BINARY;
+
+/// Names of files in a folder.
+pub(crate) fn names(dir: &Path) -> BTreeSet<String> {
+    fs::read_dir(dir).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+/// Those that were taken for a reason, by their time.
+pub(crate) fn of_reason(dir: &Path, reason: &str) -> Vec<PathBuf> {
+    let end = format!(".{reason}.json");
+    names(dir).iter().filter(|name| name.ends_with(&end)).map(|name| dir.join(name)).collect()
+}
+
+/// A whole document.
+#[track_caller]
+pub(crate) fn document(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap();
+    let value: Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(value["plimsoll_snapshot"], 1);
+    value
+}
+
+/// The command line; its status and output.
+pub(crate) fn run(words: &[&str]) -> (i32, String) {
+    let program = binary_of(BINARY).display().to_string();
+    let (status, output) = run_beside(&program, |command| {
+        command.args(words).current_dir("/");
+        for name in ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGPASSFILE", "HOME", "COLUMNS"] {
+            command.env_remove(name);
+        }
+    });
+    (status.code().unwrap_or(-1), output)
+}
+
+/// The same of this pooler.
+pub(crate) fn by_config(plimsoll: &Plimsoll, words: &[&str]) -> (i32, String) {
+    let path = plimsoll.ini_path().display().to_string();
+    run(&[words, &["--config", &path]].concat())
+}
+
+/// Takes a snapshot into a file.
+#[track_caller]
+pub(crate) fn snapshot(plimsoll: &Plimsoll, dir: &Path, name: &str) -> String {
+    let (code, output) = by_config(plimsoll, &["snapshot"]);
+    assert_eq!(code, 0, "{output}");
+    let path = dir.join(name);
+    fs::write(&path, output).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    path.display().to_string()
+}
+
+/// Objects of this kind, of `--json`.
+pub(crate) fn objects(output: &str, kind: &str) -> Vec<Value> {
+    let values = output
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+    values.filter(|value| value["kind"] == kind).collect()
+}
+
+/// A client that calls itself so.
+pub(crate) fn app(plimsoll: &Plimsoll, name: &str) -> Client {
+    plimsoll.login("app", "p0").parameter("application_name", name).client()
+}
 
 /// Gives a folder to whoever owns another one.
 fn own(dir: &Path, like: &Path) {

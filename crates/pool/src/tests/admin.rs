@@ -62,6 +62,27 @@ fn a_database_is_renewed_when_all_that_was_marked_is_gone() {
 }
 
 #[test]
+fn retired_connections_go_when_they_are_idle_and_nobody_elses_do() {
+    let (mut bench, pool) = Bench::with_pool(limits(3));
+    let slots = bench.hold_many(pool, HOME, 3, 1);
+    bench.give_back(slots[0], 2);
+    bench.pools.retire(&slots[..2], at(3));
+    assert_eq!(bench.closing(), (slots[0], Cause::CredentialEnded));
+    bench.nothing();
+    assert!(bench.pools.is_renewed(DB), "nobody asked for that");
+    bench.pools.handle_closed(slots[0], at(4));
+    bench.give_back(slots[1], 5);
+    assert_eq!(bench.closing(), (slots[1], Cause::CredentialEnded));
+    bench.give_back(slots[2], 6);
+    bench.nothing();
+    // Twice is once, and one that is gone is nothing.
+    bench.pools.retire(&slots, at(7));
+    assert_eq!(bench.closing(), (slots[2], Cause::CredentialEnded));
+    bench.pools.retire(&slots, at(8));
+    bench.nothing();
+}
+
+#[test]
 fn a_database_paused_by_name_is_known() {
     let (mut bench, _) = Bench::with_pool(limits(1));
     bench.pools.pause(None, at(0));

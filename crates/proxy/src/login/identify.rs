@@ -6,7 +6,7 @@ use plimsoll_wire::{HEADER_BYTES, encode};
 
 use super::{End, Login};
 use crate::entry::Peer;
-use crate::keeper::{Counted, Proof};
+use crate::keeper::{Counted, Keeper, Proof, Refused};
 
 impl Login {
     /// Has the client hand over a key or a token, and asks whose it is.
@@ -35,13 +35,10 @@ impl Login {
                     let message = self.answer().await?;
                     dialogue.handle_message(&message.expose()[HEADER_BYTES..])
                 }
-                BearerReply::Present(secret) => {
-                    let proving = keeper.admit(self.proof(bearer, secret));
-                    match proving.await.and_then(|proved| self.hub.census.enter(proved)) {
-                        Ok(counted) => return Ok(counted),
-                        Err(cause) => dialogue.handle_refused(cause, keeper.discovery().as_deref()),
-                    }
-                }
+                BearerReply::Present(secret) => match self.judge(&*keeper, bearer, secret).await {
+                    Ok(counted) => return Ok(counted),
+                    Err(cause) => dialogue.handle_refused(cause, keeper.discovery().as_deref()),
+                },
                 BearerReply::Discover => {
                     dialogue.handle_refused(Cause::SaslFailed, keeper.discovery().as_deref())
                 }
@@ -52,6 +49,19 @@ impl Login {
                     return Err(End::Refused(cause));
                 }
             };
+        }
+    }
+
+    /// Asks whose it is, and counts the client among those who are here by the same grant.
+    async fn judge(&self, keeper: &dyn Keeper, bearer: Bearer, secret: Secret) -> Result<Counted, Cause> {
+        match keeper.admit(self.proof(bearer, secret)).await {
+            Ok(proved) => self.hub.census.enter(proved),
+            Err(Refused { cause, log }) => {
+                if let Some(log) = log {
+                    tracing::error!("{}login by {}: {log}", self.log_prefix(), bearer.as_str());
+                }
+                Err(cause)
+            }
         }
     }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_config::{Plan, load};
-use plimsoll_proxy::{Console, Control, Level, Options, Reply, Shutdown, Until, Visitor, start};
+use plimsoll_proxy::{
+    Console, Control, Level, NoCredentials, Options, Reply, Shutdown, Until, Visitor, start,
+};
 use plimsoll_testkit::{
     Address, FakePeer, FakeServer, Login, Outcome, Packet, TempDir, eventually, free_port, md5_secret,
     scram_secret,
@@ -42,7 +44,11 @@ pub(crate) fn house_before(
     let server = FakeServer::start(script);
     let (port, folder) = (free_port(), TempDir::new("house"));
     let plan = plan(&ini(settings, port, server.port(), folder.path()));
-    let options = Options { console: Arc::new(Words), mock_secret: Secret::from_text("drawn at start") };
+    let options = Options {
+        console: Arc::new(Words),
+        credentials: Arc::new(NoCredentials),
+        mock_secret: Secret::from_text("drawn at start"),
+    };
     let control = start(plan, options).expect("a free port");
     House { control, port, server, folder }
 }

@@ -168,6 +168,10 @@ fn too_many_revocations_end_everything_rather_than_nothing() {
     for token_id in ["one too many", "kept", "7"] {
         assert_eq!(seen.check_revoked(&claims(token_id, NOW_S + 600)), Err(TokenFault::Revoked));
     }
+    // One of an issuer outside that names neither itself nor its time.
+    let nameless =
+        Claims { token_id: None, kid_used: None, issued_s: None, ..(*claims("", NOW_S + 600)).clone() };
+    assert_eq!(seen.check_revoked(&nameless), Ok(()));
     // Whoever fetches a new token goes on.
     let newer = Claims { issued_s: Some(NOW_S + 6), ..(*claims("new", NOW_S + 606)).clone() };
     assert_eq!(seen.check_revoked(&newer), Ok(()));

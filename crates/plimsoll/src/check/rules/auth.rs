@@ -1,7 +1,7 @@
 //! Who is let in: weaker than it looks, or not at all.
 
 use plimsoll_auth::Stored;
-use plimsoll_config::{AuthType, Database, SslMode};
+use plimsoll_config::{AuthType, CredentialSource, Database, SslMode};
 use plimsoll_types::Secret;
 
 use super::super::demand;
@@ -184,6 +184,9 @@ fn forced_user(case: &Case<'_>, database: &Database) -> Option<Finding> {
             mistake("any-without-user", at, message, "give it user= (and password=)")
         });
     };
+    if case.plan.credential(Some(database), user, None) != CredentialSource::Static {
+        return None;
+    }
     let secret = database.password.as_ref().or_else(|| case.plan.logins.get(user));
     let why = match secret.and_then(stored) {
         None => "has neither password= nor a line in auth_file",

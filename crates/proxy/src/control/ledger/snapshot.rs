@@ -1,19 +1,24 @@
 //! All that is held now, as a document that can be kept and compared.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use plimsoll_config::Statements;
+use plimsoll_config::{General, Statements};
 use plimsoll_ledger::snapshot::{
     Head, Held, PoolState, Reason, Recorded, SNAPSHOT_SITES_MAX, SiteState, Snapshot, Wall,
 };
 use plimsoll_ledger::{Site, SiteId};
-use plimsoll_types::{Moment, Pin};
+use plimsoll_pool::{SlotState, SlotView};
+use plimsoll_types::{Moment, Pin, PoolId};
 
 use super::{Control, Judged, judged};
 use crate::directory::{PoolEntry, pool_size};
+use crate::entry::ServerEntry;
 use crate::ledger::us;
 use crate::views::{escaped, redacted};
+
+/// A hold that has had no record for so long has none, microseconds.
+const RECORDED_WITHIN_US: u64 = 100_000;
 
 /// Makes times of the process times of day.
 #[derive(Clone, Copy)]
@@ -55,6 +60,7 @@ impl Control {
                 why: why.as_str().to_string(),
                 taken: clock.wall(now),
                 started: clock.started,
+                listen: listen(&hub.plan().general),
                 ledger: if hub.ledger.is_on() { Recorded::On } else { Recorded::Off },
                 holds_left_out: 0,
                 sites_left_out,
@@ -67,9 +73,36 @@ impl Control {
         snapshot
     }
 
+    /// How many connections of each pool are held and have no record, as their clients have said nothing since the
+    /// ledger was switched on. A record is opened a moment after the grant: who has just come is no riddle.
+    fn unrecorded(&self, now: Moment) -> HashMap<PoolId, u32> {
+        let hub = &self.hub;
+        let long_held = |server: &Arc<ServerEntry>, slot: SlotView| {
+            let (_, hold) = slot.holder.filter(|_| slot.state == SlotState::Held)?;
+            let is_old = now.0.saturating_sub(slot.used.0) >= RECORDED_WITHIN_US;
+            is_old.then(|| (server.clone(), slot.id, hold, slot.pool))
+        };
+        let core = hub.core.lock();
+        let held: Vec<_> =
+            core.servers().filter_map(|server| long_held(server, core.pools.slot(server.slot)?)).collect();
+        drop(core);
+        let unknown: Vec<_> =
+            held.into_iter().filter(|(server, ..)| server.record.lock().copy().is_none()).collect();
+        let core = hub.core.lock();
+        let mut counts: HashMap<PoolId, u32> = HashMap::new();
+        // Some have come back meanwhile.
+        for (_, slot, hold, pool) in unknown {
+            if core.pools.is_held(slot, hold) {
+                *counts.entry(pool).or_default() += 1;
+            }
+        }
+        counts
+    }
+
     fn pool_states(&self, now: Moment) -> Vec<PoolState> {
         let hub = &self.hub;
         let plan = hub.plan();
+        let unrecorded = self.unrecorded(now);
         let pools = hub.directory.lock().pools();
         let core = hub.core.lock();
         let state = |pool: &Arc<PoolEntry>| {
@@ -79,6 +112,7 @@ impl Control {
                 role: pool.user.to_string(),
                 size: pool_size(&plan, &pool.database.config(), &pool.user),
                 held: counts.held,
+                unrecorded: unrecorded.get(&pool.id).copied().unwrap_or_default(),
                 idle: counts.idle + counts.used,
                 waiting: counts.waiting,
                 oldest_wait_us: us(counts.oldest_wait),
@@ -98,6 +132,18 @@ impl Control {
         drop(book);
         (known.iter().map(|(id, site)| site_state(*id, site, clock, words)).collect(), left_out)
     }
+}
+
+/// Where clients come in.
+fn listen(general: &General) -> Vec<String> {
+    let port = general.listen_port;
+    let tcp = general.listen_addr.iter().map(|address| match address.contains(':') {
+        true => format!("[{address}]:{port}"),
+        false => format!("{address}:{port}"),
+    });
+    // The socket's name has the port in it as well.
+    let unix = general.unix_socket_dir.iter().map(|dir| format!("unix:{}/.s.PGSQL.{port}", dir.display()));
+    tcp.chain(unix).map(|place| escaped(&place)).collect()
 }
 
 fn number(site: SiteId) -> String {

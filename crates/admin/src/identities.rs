@@ -1,0 +1,314 @@
+//! Identities and the data plane, joined: what the door of `identity` says becomes what a login needs, and whose right
+//! has ended is let go.
+//!
+//! All of it runs on a thread of its own. A worker waits only for what it cannot know without the store.
+
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use plimsoll_config::Plan;
+use plimsoll_identity::{
+    Bearing, Create, Door, DoorOptions, Followed, Id, Live, Refusal, Store, StoreFault, StoreOptions,
+    USED_EVERY_MS, Visitor, Welcome,
+};
+use plimsoll_proxy::{Bearer, Control, GrantLimits, Keeper, Proof, Proved, ProvedView, Proving, Refused};
+use plimsoll_types::Cause;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// How often the log of changes is looked at where nothing says that there are some.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How often sessions are looked at whose tokens end by themselves.
+const ENDS_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a store that cannot be opened is left alone before the next try.
+const RETRY_EVERY: Duration = Duration::from_secs(2);
+
+/// Identities of a running pooler.
+#[derive(Clone)]
+pub struct Identities {
+    door: Arc<OnceLock<Arc<Door>>>,
+    runtime: Handle,
+    discovery: Option<String>,
+}
+
+impl Identities {
+    /// Opens the store that the plan names, on a thread of its own; `None`: it names none. A database that does not
+    /// answer is tried again in the background: until then nobody gets in by a key or a token.
+    ///
+    /// # Errors
+    /// The store can never be used, or there can be no thread; why, and what to do.
+    pub fn open(plan: &Plan) -> Result<Option<Identities>, String> {
+        let Some(url) = plan.own.identity.store.url() else { return Ok(None) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("cannot make an event loop: {error}"))?;
+        let identities = Identities {
+            door: Arc::default(),
+            runtime: runtime.handle().clone(),
+            discovery: discovery(plan),
+        };
+        let url = url.expose_text().unwrap_or_default().to_owned();
+        let options = DoorOptions {
+            audience: plan.own.identity.audience().to_owned(),
+            stale_ms: millis(plan.own.identity.stale()),
+        };
+        match runtime.block_on(open_door(&url, options.clone())) {
+            Ok(door) => identities.opened(door),
+            Err(StoreFault::Down(error)) => {
+                tracing::warn!(
+                    "identity_store = {} does not answer: {error}; it is tried again, and until then nobody gets in \
+                     by a key or a token",
+                    plan.own.identity.store
+                );
+                runtime.spawn(identities.clone().keep_opening(url, options));
+            }
+            Err(fault) => return Err(format!("identity_store = {}: {fault}", plan.own.identity.store)),
+        }
+        let work = move || runtime.block_on(std::future::pending::<()>());
+        let thread = std::thread::Builder::new().name("identity".to_string()).spawn(work);
+        thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+        Ok(Some(identities))
+    }
+
+    fn opened(&self, door: Door) {
+        // There is only one that opens it.
+        let _ = self.door.set(Arc::new(door));
+    }
+
+    async fn keep_opening(self, url: String, options: DoorOptions) {
+        loop {
+            tokio::time::sleep(RETRY_EVERY).await;
+            match open_door(&url, options.clone()).await {
+                Ok(door) => {
+                    tracing::info!("the identity store answers");
+                    return self.opened(door);
+                }
+                Err(StoreFault::Down(_)) => {}
+                Err(fault) => {
+                    tracing::error!("identity store: {fault}; nobody gets in by a key or a token");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Lets those go whose right ends, from now on.
+    pub fn watch(&self, control: Control) {
+        self.runtime.spawn(watch(self.door.clone(), control));
+    }
+
+    /// The end of the process: what is remembered is written down. Not longer than `within`.
+    pub fn close(&self, within: Duration) {
+        let Some(door) = self.door.get().cloned() else { return };
+        let (done, written) = std::sync::mpsc::channel();
+        self.runtime.spawn(async move {
+            // The process ends either way.
+            let _ = door.write_used().await;
+            let _ = done.send(());
+        });
+        let _ = written.recv_timeout(within);
+    }
+}
+
+async fn open_door(url: &str, options: DoorOptions) -> Result<Door, StoreFault> {
+    let store = Store::open(url, StoreOptions { create: Create::Never }).await?;
+    Door::open(store, options, now_ms()).await
+}
+
+/// Where our issuer says what it is (RFC 8414).
+fn discovery(plan: &Plan) -> Option<String> {
+    let issuer = plan.own.identity.issuer.clone();
+    let issuer =
+        issuer.or_else(|| Some(format!("http://{}", plan.own.http_listen().addresses().first()?)))?;
+    Some(format!("{}/.well-known/oauth-authorization-server", issuer.trim_end_matches('/')))
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn now_ms() -> i64 {
+    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+impl Keeper for Identities {
+    fn admit(&self, proof: Proof) -> Proving {
+        let method = proof.bearer.as_str();
+        let Some(door) = self.door.get().cloned() else {
+            let why = "the identity store has not answered yet".to_owned();
+            return Box::pin(std::future::ready(Err(refused(Refusal::Unavailable(why), method))));
+        };
+        let visitor = Visitor {
+            bearing: match proof.bearer {
+                Bearer::Key => Bearing::Key,
+                Bearer::Jwt | Bearer::OAuth => Bearing::Token,
+            },
+            secret: proof.secret,
+            database: proof.database,
+            user: proof.user,
+            from: proof.from.map_or_else(|| "unix".into(), |from| from.to_string().into()),
+            now_ms: now_ms(),
+        };
+        let answered = move |answer: Result<Welcome, Refusal>| match answer {
+            Ok(welcome) => Ok(Arc::new(proved(welcome))),
+            Err(refusal) => Err(refused(refusal, method)),
+        };
+        if let Some(answer) = door.admit_known(&visitor) {
+            return Box::pin(std::future::ready(answered(answer)));
+        }
+        // Connections of the store belong to its own event loop.
+        let (tell, told) = oneshot::channel();
+        self.runtime.spawn(async move {
+            // Who asked may have left.
+            let _ = tell.send(door.admit(visitor).await);
+        });
+        Box::pin(async move {
+            let gone = |_| Err(Refusal::Unavailable("the thread of the identity store has ended".to_owned()));
+            answered(told.await.unwrap_or_else(gone))
+        })
+    }
+
+    fn discovery(&self) -> Option<String> {
+        self.discovery.clone()
+    }
+}
+
+fn refused(refusal: Refusal, method: &'static str) -> Refused {
+    match refusal {
+        Refusal::Bad(why) => Refused { cause: Cause::BearerFailed { method }, log: Some(why) },
+        Refusal::NotGranted(why) => {
+            Refused { cause: Cause::NotGranted { why: why.as_str().into() }, log: Some(why) }
+        }
+        Refusal::Unavailable(why) => {
+            let log = Some(why);
+            // What is wrong with the store is not for everybody who knocks.
+            let why = "the identity store does not answer, and this identity is not known from before".into();
+            Refused { cause: Cause::IdentityUnavailable { why }, log }
+        }
+    }
+}
+
+fn proved(welcome: Welcome) -> Proved {
+    let Welcome { allowed, organisation, subject, name, key_id, token_id, until_ms } = welcome;
+    let limits = &allowed.limits;
+    Proved {
+        organisation: organisation.into(),
+        organisation_id: allowed.org.as_str().into(),
+        name: name.into(),
+        subject_id: subject.as_str().into(),
+        key_id: key_id.map(Into::into),
+        token_id: token_id.map(Into::into),
+        dataset_id: allowed.dataset.as_str().into(),
+        grant_id: allowed.grant.as_str().into(),
+        role: allowed.role.as_str().into(),
+        until: until_ms
+            .and_then(|ms| u64::try_from(ms).ok())
+            .map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
+        limits: GrantLimits {
+            clients: limits.clients,
+            holds: limits.holds,
+            statement: limits.statement_ms.map(Duration::from_millis),
+            hold: limits.hold_ms.map(Duration::from_millis),
+        },
+    }
+}
+
+/// Lets those go whose right ends, as long as the process lives.
+async fn watch(door: Arc<OnceLock<Arc<Door>>>, control: Control) {
+    let mut going = Going { control, told: HashSet::new() };
+    let (mut looked, mut written) = (Instant::now(), Instant::now());
+    let mut listening = false;
+    loop {
+        let Some(door) = door.get() else {
+            tokio::time::sleep(LOOK_EVERY).await;
+            continue;
+        };
+        if !listening {
+            listening = true;
+            let door = door.clone();
+            tokio::spawn(async move { door.listen().await });
+        }
+        // Whether it was told or waited makes no difference.
+        let _ = tokio::time::timeout(LOOK_EVERY, door.changed()).await;
+        door.set_stale_ms(millis(going.control.plan().own.identity.stale()));
+        match door.follow(now_ms()).await {
+            Followed::Unchanged | Followed::Silent(..) => {}
+            Followed::Changed(_) => going.recheck(door).await,
+            Followed::Stale(_) => {
+                going.all(
+                    "the identity store has not answered for identity_stale, so nothing is known any more",
+                );
+            }
+        }
+        if looked.elapsed() >= ENDS_EVERY {
+            looked = Instant::now();
+            going.ended();
+        }
+        if millis(written.elapsed()) >= USED_EVERY_MS {
+            written = Instant::now();
+            if let Err(fault) = door.write_used().await {
+                tracing::debug!("last uses of keys were not written: {fault}");
+            }
+        }
+    }
+}
+
+/// Who is told to go.
+struct Going {
+    control: Control,
+    /// Those that have been told and may still be in a transaction.
+    told: HashSet<u64>,
+}
+
+impl Going {
+    /// Something has changed: everybody who is here is looked at again.
+    async fn recheck(&mut self, door: &Door) {
+        for view in self.control.identities() {
+            let Some(live) = live(&view.proved) else { continue };
+            if let Err(why) = door.recheck(&live, now_ms()).await {
+                self.go(&[view], &why);
+            }
+        }
+    }
+
+    /// Those whose key, token or grant has come to its end.
+    fn ended(&mut self) {
+        let views = self.control.identities();
+        self.told.retain(|client| views.iter().any(|view| view.client == *client));
+        let now = SystemTime::now();
+        let over: Vec<ProvedView> =
+            views.into_iter().filter(|view| view.proved.until.is_some_and(|until| until <= now)).collect();
+        self.go(&over, "its token, key or grant has come to its end");
+    }
+
+    fn all(&mut self, why: &str) {
+        let views = self.control.identities();
+        self.go(&views, why);
+    }
+
+    fn go(&mut self, views: &[ProvedView], why: &str) {
+        let clients: Vec<u64> =
+            views.iter().map(|view| view.client).filter(|client| self.told.insert(*client)).collect();
+        if clients.is_empty() {
+            return;
+        }
+        tracing::info!("{} sessions are let go: {why}", clients.len());
+        self.control.let_go(&clients, why);
+        let (control, why) = (self.control.clone(), why.to_owned());
+        tokio::spawn(async move {
+            tokio::time::sleep(control.plan().own.identity.revoke_grace()).await;
+            control.throw_out(&clients, &why);
+        });
+    }
+}
+
+fn live(proved: &Proved) -> Option<Live> {
+    Some(Live {
+        subject: Id::parse_any(&proved.subject_id)?,
+        key_id: proved.key_id.as_deref().map(str::to_owned),
+        token_id: proved.token_id.as_deref().map(str::to_owned),
+        grant: Id::parse_any(&proved.grant_id)?,
+    })
+}

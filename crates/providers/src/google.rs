@@ -1,0 +1,31 @@
+//! Cloud SQL: an access token of the machine's service account (Google Cloud, "Access tokens" of the metadata server,
+//! and "Cloud SQL IAM database authentication": the token is the password).
+
+use plimsoll_types::Secret;
+use serde::Deserialize;
+
+use crate::expiry::Written;
+use crate::fetch::Failure;
+use crate::http::{self, Ask};
+use crate::lease::Fetched;
+use crate::source::GoogleMetadata;
+
+const ENDPOINT: &str = "http://169.254.169.254";
+
+#[derive(Deserialize)]
+struct Token {
+    access_token: String,
+    expires_in: Written,
+}
+
+/// Asks for a token.
+pub(crate) async fn fetch(settings: &GoogleMetadata) -> Result<Fetched, Failure> {
+    let endpoint = settings.endpoint.as_deref().unwrap_or(ENDPOINT).trim_end_matches('/');
+    let account = http::encoded(settings.account.as_deref().unwrap_or("default"));
+    let scopes = settings.scopes.as_deref().map(|scopes| format!("?scopes={}", http::encoded(scopes)));
+    let scopes = scopes.unwrap_or_default();
+    let url = format!("{endpoint}/computeMetadata/v1/instance/service-accounts/{account}/token{scopes}");
+    let token: Token = http::json(Ask::get(&url).header("metadata-flavor", "Google")).await?;
+    let life = token.expires_in.as_seconds().map_err(|_| Failure("expires_in is no number".to_string()))?;
+    Ok(Fetched { secret: Secret::new(token.access_token.into_bytes()), life: Some(life) })
+}
