@@ -7,15 +7,25 @@ use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::response::IntoResponse;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use plimsoll_config::Plan;
 use plimsoll_identity::{
-    Bearing, Create, Door, DoorOptions, Followed, Id, Live, Refusal, Store, StoreFault, StoreOptions,
-    USED_EVERY_MS, Visitor, Welcome,
+    Bearing, Door, Followed, Id, Live, Refusal, Service, ServiceFault, ServiceSetup, USED_EVERY_MS, Visitor,
+    Welcome,
 };
 use plimsoll_proxy::{Bearer, Control, GrantLimits, Keeper, Proof, Proved, ProvedView, Proving, Refused};
 use plimsoll_types::Cause;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+/// How long access tokens are good, seconds.
+const TOKEN_LIFE_S: i64 = 600;
 
 /// How often the log of changes is looked at where nothing says that there are some.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -29,7 +39,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(2);
 /// Identities of a running pooler.
 #[derive(Clone)]
 pub struct Identities {
-    door: Arc<OnceLock<Arc<Door>>>,
+    service: Arc<OnceLock<Service>>,
     runtime: Handle,
     discovery: Option<String>,
 }
@@ -44,27 +54,27 @@ impl Identities {
         let Some(url) = plan.own.identity.store.url() else { return Ok(None) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("cannot make an event loop: {error}"))?;
+        let setup = setup(plan);
+        let discovery = setup.issuer.as_ref();
         let identities = Identities {
-            door: Arc::default(),
+            service: Arc::default(),
             runtime: runtime.handle().clone(),
-            discovery: discovery(plan),
+            discovery: discovery.map(|issuer| format!("{issuer}/.well-known/oauth-authorization-server")),
         };
         let url = url.expose_text().unwrap_or_default().to_owned();
-        let options = DoorOptions {
-            audience: plan.own.identity.audience().to_owned(),
-            stale_ms: millis(plan.own.identity.stale()),
-        };
-        match runtime.block_on(open_door(&url, options.clone())) {
-            Ok(door) => identities.opened(door),
-            Err(StoreFault::Down(error)) => {
+        match runtime.block_on(Service::open(&url, &setup)) {
+            Ok(service) => identities.opened(service),
+            Err(ServiceFault::Down(error)) => {
                 tracing::warn!(
                     "identity_store = {} does not answer: {error}; it is tried again, and until then nobody gets in \
                      by a key or a token",
                     plan.own.identity.store
                 );
-                runtime.spawn(identities.clone().keep_opening(url, options));
+                runtime.spawn(identities.clone().keep_opening(url, setup));
             }
-            Err(fault) => return Err(format!("identity_store = {}: {fault}", plan.own.identity.store)),
+            Err(ServiceFault::Unusable(why)) => {
+                return Err(format!("identity_store = {}: {why}", plan.own.identity.store));
+            }
         }
         let work = move || runtime.block_on(std::future::pending::<()>());
         let thread = std::thread::Builder::new().name("identity".to_string()).spawn(work);
@@ -72,36 +82,57 @@ impl Identities {
         Ok(Some(identities))
     }
 
-    fn opened(&self, door: Door) {
+    fn opened(&self, service: Service) {
         // There is only one that opens it.
-        let _ = self.door.set(Arc::new(door));
+        let _ = self.service.set(service);
+        let all = self.service.clone();
+        self.runtime.spawn(async move {
+            if let Some(service) = all.get() {
+                service.keep().await;
+            }
+        });
     }
 
-    async fn keep_opening(self, url: String, options: DoorOptions) {
+    async fn keep_opening(self, url: String, setup: ServiceSetup) {
         loop {
             tokio::time::sleep(RETRY_EVERY).await;
-            match open_door(&url, options.clone()).await {
-                Ok(door) => {
+            match Service::open(&url, &setup).await {
+                Ok(service) => {
                     tracing::info!("the identity store answers");
-                    return self.opened(door);
+                    return self.opened(service);
                 }
-                Err(StoreFault::Down(_)) => {}
-                Err(fault) => {
-                    tracing::error!("identity store: {fault}; nobody gets in by a key or a token");
+                Err(ServiceFault::Down(_)) => {}
+                Err(ServiceFault::Unusable(why)) => {
+                    tracing::error!("identity store: {why}; nobody gets in by a key or a token");
                     return;
                 }
             }
         }
     }
 
+    /// The API, there as soon as the store is.
+    pub fn api(&self) -> Router {
+        let service = self.service.clone();
+        Router::new().fallback(async move |request: Request| match service.get() {
+            Some(service) => {
+                let answered = TowerToHyperService::new(service.api()).call(request).await;
+                answered.unwrap_or_else(|never| match never {})
+            }
+            None => {
+                let why = "the identity store does not answer yet\n";
+                (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "2")], why).into_response()
+            }
+        })
+    }
+
     /// Lets those go whose right ends, from now on.
     pub fn watch(&self, control: Control) {
-        self.runtime.spawn(watch(self.door.clone(), control));
+        self.runtime.spawn(watch(self.service.clone(), control));
     }
 
     /// The end of the process: what is remembered is written down. Not longer than `within`.
     pub fn close(&self, within: Duration) {
-        let Some(door) = self.door.get().cloned() else { return };
+        let Some(door) = self.door() else { return };
         let (done, written) = std::sync::mpsc::channel();
         self.runtime.spawn(async move {
             // The process ends either way.
@@ -110,19 +141,23 @@ impl Identities {
         });
         let _ = written.recv_timeout(within);
     }
+
+    fn door(&self) -> Option<Arc<Door>> {
+        self.service.get().map(|service| service.door().clone())
+    }
 }
 
-async fn open_door(url: &str, options: DoorOptions) -> Result<Door, StoreFault> {
-    let store = Store::open(url, StoreOptions { create: Create::Never }).await?;
-    Door::open(store, options, now_ms()).await
-}
-
-/// Where our issuer says what it is (RFC 8414).
-fn discovery(plan: &Plan) -> Option<String> {
-    let issuer = plan.own.identity.issuer.clone();
-    let issuer =
-        issuer.or_else(|| Some(format!("http://{}", plan.own.http_listen().addresses().first()?)))?;
-    Some(format!("{}/.well-known/oauth-authorization-server", issuer.trim_end_matches('/')))
+fn setup(plan: &Plan) -> ServiceSetup {
+    let identity = &plan.own.identity;
+    let scheme = if plan.own.http_tls_cert_file.is_some() { "https" } else { "http" };
+    let usual = || Some(format!("{scheme}://{}", plan.own.http_listen().addresses().first()?));
+    let issuer = identity.issuer.clone().or_else(usual);
+    ServiceSetup {
+        issuer: issuer.map(|issuer| issuer.trim_end_matches('/').to_owned()),
+        audience: identity.audience().to_owned(),
+        stale_ms: millis(identity.stale()),
+        token_life_s: TOKEN_LIFE_S,
+    }
 }
 
 fn millis(time: Duration) -> i64 {
@@ -136,7 +171,7 @@ fn now_ms() -> i64 {
 impl Keeper for Identities {
     fn admit(&self, proof: Proof) -> Proving {
         let method = proof.bearer.as_str();
-        let Some(door) = self.door.get().cloned() else {
+        let Some(door) = self.door() else {
             let why = "the identity store has not answered yet".to_owned();
             return Box::pin(std::future::ready(Err(refused(Refusal::Unavailable(why), method))));
         };
@@ -216,20 +251,14 @@ fn proved(welcome: Welcome) -> Proved {
 }
 
 /// Lets those go whose right ends, as long as the process lives.
-async fn watch(door: Arc<OnceLock<Arc<Door>>>, control: Control) {
+async fn watch(service: Arc<OnceLock<Service>>, control: Control) {
     let mut going = Going { control, told: HashSet::new() };
     let (mut looked, mut written) = (Instant::now(), Instant::now());
-    let mut listening = false;
     loop {
-        let Some(door) = door.get() else {
+        let Some(door) = service.get().map(Service::door) else {
             tokio::time::sleep(LOOK_EVERY).await;
             continue;
         };
-        if !listening {
-            listening = true;
-            let door = door.clone();
-            tokio::spawn(async move { door.listen().await });
-        }
         // Whether it was told or waited makes no difference.
         let _ = tokio::time::timeout(LOOK_EVERY, door.changed()).await;
         door.set_stale_ms(millis(going.control.plan().own.identity.stale()));

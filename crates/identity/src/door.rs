@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use plimsoll_types::Secret;
 use tokio::sync::Semaphore;
 
@@ -22,8 +22,9 @@ use crate::id::Id;
 use crate::key::Key;
 use crate::model::Audit;
 use crate::rules::{Allowed, Ask, Decision, credential_good, decide, grant_good, subject_good};
+use crate::signer::Signer;
 use crate::store::{KeyFacts, Store, StoreFault, SubjectFacts};
-use crate::token::{Claims, Expected, Seen, TokenFault, Verifier};
+use crate::token::{Claims, Expected, Seen, TokenFault};
 use known::Known;
 
 /// How many look something up in the store at a time: whoever invents keys waits in a short line.
@@ -141,8 +142,8 @@ pub struct Door {
     audience: String,
     stale_ms: AtomicI64,
     known: Mutex<Known>,
-    /// Verifies our own tokens; `None`: there is no issuer yet.
-    own: RwLock<Option<Verifier>>,
+    /// Issues and verifies our own tokens; `None`: there are none.
+    signer: Option<Arc<Signer>>,
     seen: Mutex<Seen>,
     used: Mutex<HashMap<String, (i64, Arc<str>)>>,
     /// Number of the last entry of the audit log that was followed.
@@ -159,7 +160,12 @@ impl Door {
     ///
     /// # Errors
     /// The store does not answer.
-    pub async fn open(store: Store, options: DoorOptions, now_ms: i64) -> Result<Door, StoreFault> {
+    pub async fn open(
+        store: Store,
+        signer: Option<Arc<Signer>>,
+        options: DoorOptions,
+        now_ms: i64,
+    ) -> Result<Door, StoreFault> {
         let followed = store.last_change().await?;
         let mut seen = Seen::default();
         for revoked in store.things(REVOKED_TOKENS, now_ms, REVOKED_READ_MAX).await? {
@@ -170,7 +176,7 @@ impl Door {
             audience: options.audience,
             stale_ms: AtomicI64::new(options.stale_ms),
             known: Mutex::default(),
-            own: RwLock::default(),
+            signer,
             seen: Mutex::new(seen),
             used: Mutex::default(),
             followed: AtomicI64::new(followed),
@@ -183,11 +189,6 @@ impl Door {
     /// After a reload.
     pub fn set_stale_ms(&self, stale_ms: i64) {
         self.stale_ms.store(stale_ms, Ordering::Relaxed);
-    }
-
-    /// Our own issuer has these keys now.
-    pub fn set_own(&self, verifier: Verifier) {
-        *self.own.write() = Some(verifier);
     }
 
     /// The answer where it can be given without asking the store: what is known is good.
@@ -443,11 +444,10 @@ impl Door {
 
     fn verify(&self, visitor: &Visitor) -> Result<Arc<Claims>, Refusal> {
         let text = visitor.secret.expose_text().ok_or_else(|| Refusal::Bad("no token".to_owned()))?;
-        let verifier = self.own.read().clone();
-        let verifier =
-            verifier.ok_or_else(|| Refusal::Unavailable("there is no issuer of tokens".to_owned()))?;
+        let signer = self.signer.as_ref();
+        let signer = signer.ok_or_else(|| Refusal::Bad("no issuer of tokens is set up".to_owned()))?;
         let expected = Expected { audience: &self.audience, now_s: visitor.now_ms / 1000 };
-        verifier.verify_seen(text, &expected, &self.seen).map_err(bad_token)
+        signer.verifier().verify_seen(text, &expected, &self.seen).map_err(bad_token)
     }
 }
 

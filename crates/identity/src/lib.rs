@@ -9,6 +9,7 @@
 //! | `door` | what the pooler asks: who may come in, and whose right has ended |
 //! | `http` | the API: a router of all that, with its description |
 //! | `rules` | who may do what, and which organisations may have the same login role |
+//! | `service` | all of it at work in one process |
 //! | `store` | where it is kept, with its audit log: SQLite or PostgreSQL |
 //! | `key` | the text of keys: minted, read, compared |
 //! | `password` | passwords of people |
@@ -25,6 +26,7 @@ pub mod key;
 mod model;
 pub mod password;
 mod rules;
+mod service;
 mod signer;
 mod store;
 pub mod token;
@@ -42,6 +44,7 @@ pub use rules::{
     Allowed, Ask, Decision, Reason, RoleConflict, RoleUse, Unusable, credential_good, decide, grant_good,
     role_conflict, subject_good,
 };
+pub use service::{Service, ServiceFault, ServiceSetup};
 pub use signer::{Signer, SignerFault};
 pub use store::{
     AppFilter, AuditFilter, Create, CredentialFilter, DataSetFilter, GrantFact, GrantFilter, Holder,

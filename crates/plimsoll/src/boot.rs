@@ -159,7 +159,7 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     let options =
         Options { console: console.clone(), keeper, credentials: Arc::new(Lender::new()), mock_secret };
     let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;
-    http.open(control.clone(), console.clone(), None)
+    http.open(control.clone(), console.clone(), identities.as_ref().map(Identities::api))
         .map_err(|error| fatal(format!("cannot serve /metrics: {error}")))?;
     if let Some(identities) = &identities {
         identities.watch(control.clone());

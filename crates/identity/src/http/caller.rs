@@ -11,15 +11,13 @@ use sha2::{Digest, Sha256};
 use super::gate::{Count, TooOften};
 use super::problem::Problem;
 use super::{HttpState, Peer};
+pub(crate) use crate::door::REVOKED_TOKENS;
 use crate::id::{Id, Kind};
 use crate::key::{Key, NO_SECRET, ParsedKey, looks_like_key};
 use crate::model::{CredentialKind, Scope};
 use crate::rules::{credential_good, subject_good};
 use crate::store::{Holder, KeyFacts, Store, StoreFault, SubjectFacts, Who};
 use crate::token::Claims;
-
-/// The space of the store where ids of revoked tokens are kept until the tokens end.
-pub(crate) const REVOKED_TOKENS: &str = "revoked_token";
 
 /// Who asks, proved.
 #[derive(Clone)]
