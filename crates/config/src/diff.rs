@@ -39,6 +39,9 @@ pub fn carry(old: &Plan, new: &mut Plan) {
     new.own.workers = old.own.workers;
     new.own.compat = old.own.compat;
     new.own.http_listen.clone_from(&old.own.http_listen);
+    new.own.identity.store.clone_from(&old.own.identity.store);
+    new.own.identity.issuer.clone_from(&old.own.identity.issuer);
+    new.own.identity.audience.clone_from(&old.own.identity.audience);
     new.own.http_tls_cert_file.clone_from(&old.own.http_tls_cert_file);
     new.own.http_tls_key_file.clone_from(&old.own.http_tls_key_file);
     let dir = new.general.unix_socket_dir.clone();
@@ -157,11 +160,15 @@ fn restarts(old: &Plan, new: &Plan) -> Vec<Change> {
     if old.own.http_listen() != new.own.http_listen() && old.own.compat == new.own.compat {
         changes.push(Change::NeedsRestart("http_listen"));
     }
-    if old.own.http_tls_cert_file != new.own.http_tls_cert_file {
-        changes.push(Change::NeedsRestart("http_tls_cert_file"));
-    }
-    if old.own.http_tls_key_file != new.own.http_tls_key_file {
-        changes.push(Change::NeedsRestart("http_tls_key_file"));
+    let (before, after) = (&old.own, &new.own);
+    for (key, differs) in [
+        ("identity_store", before.identity.store != after.identity.store),
+        ("identity_issuer", before.identity.issuer != after.identity.issuer),
+        ("identity_audience", before.identity.audience != after.identity.audience),
+        ("http_tls_cert_file", before.http_tls_cert_file != after.http_tls_cert_file),
+        ("http_tls_key_file", before.http_tls_key_file != after.http_tls_key_file),
+    ] {
+        changes.extend(differs.then_some(Change::NeedsRestart(key)));
     }
     changes
 }

@@ -115,13 +115,15 @@ pub struct HttpState(Arc<House>);
 struct House {
     setup: HttpSetup,
     gate: Gate,
+    /// The description, made once: everybody may ask for it.
+    description: String,
 }
 
 impl HttpState {
     /// With what it is made of.
     pub fn new(setup: HttpSetup) -> HttpState {
         let gate = Gate::new(setup.rates);
-        HttpState(Arc::new(House { setup, gate }))
+        HttpState(Arc::new(House { setup, gate, description: document().to_string() }))
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -146,6 +148,10 @@ impl HttpState {
 
     pub(crate) fn gate(&self) -> &Gate {
         &self.0.gate
+    }
+
+    pub(crate) fn description(&self) -> &str {
+        &self.0.description
     }
 
     /// The time, milliseconds since 1970.

@@ -19,18 +19,25 @@
 //! What decides (`model`, `id`, `rules`) reads no clock and draws no number: both come in as arguments.
 
 mod base62;
+#[cfg(feature = "service")]
 mod door;
+#[cfg(feature = "service")]
 pub mod http;
 mod id;
 pub mod key;
 mod model;
 pub mod password;
+#[cfg(feature = "service")]
 mod rules;
+#[cfg(feature = "service")]
 mod service;
+#[cfg(feature = "service")]
 mod signer;
+#[cfg(feature = "service")]
 mod store;
 pub mod token;
 
+#[cfg(feature = "service")]
 pub use door::{
     Bearing, Door, DoorOptions, Followed, Live, REVOKED_TOKENS, Refusal, USED_EVERY_MS, Visitor, Welcome,
 };
@@ -40,12 +47,16 @@ pub use model::{
     AppData, Application, Audit, Credential, CredentialData, CredentialKind, DataSet, DataSetData, Grant,
     GrantData, Limits, Meta, OrgData, Organisation, Party, Scope, State, Subject, User, UserData,
 };
+#[cfg(feature = "service")]
 pub use rules::{
     Allowed, Ask, Decision, Reason, RoleConflict, RoleUse, Unusable, credential_good, decide, grant_good,
     role_conflict, subject_good,
 };
+#[cfg(feature = "service")]
 pub use service::{Service, ServiceFault, ServiceSetup};
+#[cfg(feature = "service")]
 pub use signer::{Signer, SignerFault};
+#[cfg(feature = "service")]
 pub use store::{
     AppFilter, AuditFilter, Create, CredentialFilter, DataSetFilter, GrantFact, GrantFilter, Holder,
     KeyFacts, Listed, Listener, OrgFilter, Page, Put, RevokedToken, Rotated, Rotation, Store, StoreFault,

@@ -45,11 +45,12 @@ pub(super) struct Serving {
     routes: Router,
     tls: Option<TlsAcceptor>,
     load: Load,
+    request_timeout: Duration,
 }
 
 impl Serving {
     pub(super) fn new(routes: Router, tls: Option<Arc<ServerConfig>>, load: Load) -> Serving {
-        Serving { routes, tls: tls.map(TlsAcceptor::from), load }
+        Serving { routes, tls: tls.map(TlsAcceptor::from), load, request_timeout: REQUEST_TIMEOUT }
     }
 }
 
@@ -99,12 +100,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let routes = TowerToHyperService::new(serving.routes.clone());
+    let request_timeout = serving.request_timeout;
     let staged = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         place.enter(Stage::Answered);
         let (place, answer) = (place.clone(), routes.call(request));
         async move {
-            let answer = timeout(REQUEST_TIMEOUT, answer).await.unwrap_or_else(|_| Ok(too_slow()));
+            let answer = timeout(request_timeout, answer).await.unwrap_or_else(|_| Ok(too_slow()));
             place.enter(Stage::Told);
             answer
         }
@@ -131,3 +133,6 @@ fn too_slow() -> Response<Body> {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,12 +99,23 @@ fn fixed_keys_need_a_restart_and_keep_their_value() {
 
 #[test]
 fn fixed_keys_of_our_own_need_a_restart() {
-    let values = [("workers", "3"), ("compat", "pgbouncer"), ("http_listen", "7000")];
+    let values = [
+        ("workers", "3"),
+        ("compat", "pgbouncer"),
+        ("identity_store", "sqlite:/var/lib/plimsoll/identity.db"),
+        ("identity_issuer", "https://id.example.com"),
+        ("identity_audience", "us"),
+        ("http_listen", "7000"),
+        ("http_tls_cert_file", "/etc/plimsoll/http.crt"),
+        ("http_tls_key_file", "/etc/plimsoll/http.key"),
+    ];
     let fixed: Vec<&str> =
         own::KEYS.iter().filter(|key| key.when == When::Restart).map(|key| key.name).collect();
     assert_eq!(fixed, values.map(|(key, _)| key));
     for (key, value) in values {
-        let new = plan(&format!("[plimsoll]\n{key} = {value}"));
+        let mut new = plan("");
+        let row = own::find(key).expect("a row");
+        row.assign(&mut new.own, value).expect("a good value");
         assert_eq!(diff(&plan(""), &new), [Change::NeedsRestart(key)]);
     }
 }

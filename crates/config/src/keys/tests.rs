@@ -91,7 +91,7 @@ fn set_refuses_what_a_file_may_not_say() {
             "auth_type",
             "kerberos",
             "invalid value \"kerberos\" for parameter auth_type: \
-             expected any, trust, plain, md5, scram-sha-256, cert, hba, ldap or pam",
+             expected any, trust, plain, md5, scram-sha-256, cert, hba, key, jwt, oauth, ldap or pam",
         ),
         (
             "client_tls_sslmode",

@@ -60,7 +60,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::new(Verb::Post, "/v1/authorize", authorize)
             .called(
-                "authorize",
+                "decide",
                 "May an application, a user or the holder of a key do something with a data set?",
             )
             .takes("Question")

@@ -126,12 +126,12 @@ pub(super) fn routes() -> Vec<Route> {
             .takes_media(FORM)
             .gives_media(gives(200, "An access token, and for people a refresh token.", Some(JSON))),
         Route::new(Verb::Get, "/oauth/authorize", authorize::show)
-            .called("authorize", "Show the page at which people sign in (RFC 6749, 4.1)")
+            .called("signIn", "Show the page at which people sign in (RFC 6749, 4.1)")
             .proof(Proof::Nothing)
             .gives_media(gives(200, "The page.", Some(PAGE)))
             .gives_media(gives(303, "Back to the application, with an error.", None)),
         Route::new(Verb::Post, "/oauth/authorize", authorize::submit)
-            .called("authorizeSubmit", "Take what was entered at that page")
+            .called("submitSignIn", "Take what was entered at that page")
             .proof(Proof::Nothing)
             .takes_media(FORM)
             .gives_media(gives(200, "The next page.", Some(PAGE)))

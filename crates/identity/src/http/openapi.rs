@@ -1,10 +1,12 @@
 //! The description of the API (OpenAPI 3.1): the table of routes, with what is said of bodies and parameters.
 
+use axum::extract::State as Shared;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 
-use super::answer::Answer;
 use super::route::{Gives, Media, Proof, Route, Verb};
-use super::{audit, authorize, keys, oauth, passwords, resource};
+use super::{HttpState, audit, authorize, keys, oauth, passwords, resource};
 
 /// Schemas, parameters, headers.
 const COMPONENTS: &str = include_str!("openapi/components.json");
@@ -127,8 +129,8 @@ pub(super) fn routes() -> Vec<Route> {
     all
 }
 
-async fn serve() -> Answer {
-    Answer::ok(&document())
+async fn serve(Shared(state): Shared<HttpState>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], state.description().to_owned())
 }
 
 fn operation(route: &Route) -> Value {

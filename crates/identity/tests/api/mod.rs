@@ -13,11 +13,13 @@ use axum::body::{Body, to_bytes};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Request, StatusCode};
 use parking_lot::Mutex;
-use plimsoll_identity::http::{HttpSetup, HttpState, Nature, Peer, Rates, TokenDoor, UseLog, router};
+use plimsoll_identity::http::{
+    HttpSetup, HttpState, Nature, OAuthSetup, Peer, Rates, TokenDoor, UseLog, router,
+};
 use plimsoll_identity::password::Passwords;
 use plimsoll_identity::token::{Claims, TokenFault};
 use plimsoll_identity::{
-    AppData, Create, CredentialData, CredentialKind, Id, Key, OrgData, Party, Scope, State, Store,
+    AppData, Create, CredentialData, CredentialKind, Id, Key, OrgData, Party, Scope, Signer, State, Store,
     StoreOptions, Who,
 };
 use plimsoll_testkit::TempDir;
@@ -179,6 +181,11 @@ impl Asks<'_> {
     }
 }
 
+async fn issuing(store: &Store) -> OAuthSetup {
+    let signer = Signer::open(store, "https://id.example", 600, START).await.unwrap();
+    OAuthSetup { signer: Arc::new(signer), audiences: ["plimsoll".to_owned()].into() }
+}
+
 impl Api {
     pub(crate) async fn new() -> Api {
         Api::with_rates(Rates::default()).await
@@ -199,7 +206,7 @@ impl Api {
             changed: changed.clone(),
             nature: clock.clone(),
             rates,
-            oauth: None,
+            oauth: Some(issuing(&store).await),
         };
         let router = router(HttpState::new(setup));
         let who = Who { actor: "init", from: "local", now_ms: START };

@@ -259,6 +259,8 @@ fn a_signature_gets_a_token_once() {
             assert_eq!(issued.kid_used.as_deref(), Some("PublicKey0000001"));
             assert_eq!(ask(&assertion).await.error(), (401, "invalid_client".to_owned()), "a second time");
         }
+        let used = ("PublicKey0000001".to_owned(), "192.0.2.7".to_owned());
+        assert_eq!(desk.uses.seen(), [used.clone(), used]);
         let forger = Pair::new();
         for assertion in [
             forger.sign(&claims("c", ISSUER, now_s + 60)),

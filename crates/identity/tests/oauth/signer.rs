@@ -1,5 +1,7 @@
 //! Signing keys: several instances have the same, and they are renewed in time.
 
+use std::time::Duration;
+
 use plimsoll_identity::token::{Expected, NewToken};
 use plimsoll_identity::{Id, Kind, Signer};
 
@@ -72,6 +74,24 @@ fn a_key_that_is_taken_out_is_forgotten() {
         let now_ms = BEGIN_MS + 60_000;
         desk.signer.look(&desk.store, now_ms).await.unwrap();
         assert!(!knows(&desk.signer, &stolen, now_ms));
+        assert!(knows(&desk.signer, &token(&desk.signer, now_ms), now_ms));
+    });
+}
+
+#[test]
+fn whoever_keeps_the_keys_makes_the_next_in_time() {
+    with_desk(async |desk| {
+        let before = desk.signer.jwks();
+        let now_ms = BEGIN_MS + 40 * DAY_MS;
+        let renewed = async {
+            while desk.signer.jwks() == before {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            () = desk.signer.keep(&desk.store, || now_ms) => unreachable!("it goes on for ever"),
+            renewed = tokio::time::timeout(Duration::from_secs(30), renewed) => renewed.expect("a new key"),
+        }
         assert!(knows(&desk.signer, &token(&desk.signer, now_ms), now_ms));
     });
 }

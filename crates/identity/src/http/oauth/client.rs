@@ -1,6 +1,8 @@
 //! Which application asks, and how it proves it: a key by HTTP Basic (RFC 6749, 2.3.1), a signature with a key of its own
 //! (`private_key_jwt`, RFC 7523), or nothing, if it has no credential that it could show.
 
+use std::net::IpAddr;
+
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use base64::Engine as _;
@@ -86,7 +88,7 @@ pub(super) async fn authenticate(oauth: &OAuth, ask: &Ask) -> Result<Client, OAu
     let offer = Offer::read(&ask.headers, &ask.params)?;
     let found = match &offer {
         Offer::Key { user, password } => by_key(oauth, ask, user, password).await,
-        Offer::Assertion { text } => by_assertion(oauth, text).await,
+        Offer::Assertion { text } => by_assertion(oauth, ask.from, text).await,
         Offer::Name { app } => by_name(oauth, app).await,
     };
     let client = found.inspect_err(|fault| {
@@ -196,7 +198,7 @@ fn key_of(user: &str, password: &Secret) -> Result<ParsedKey, OAuthFault> {
     })
 }
 
-async fn by_assertion(oauth: &OAuth, text: &str) -> Result<Client, OAuthFault> {
+async fn by_assertion(oauth: &OAuth, from: IpAddr, text: &str) -> Result<Client, OAuthFault> {
     let wrong = |fault: crate::token::TokenFault| refused(format!("client_assertion: {fault}"));
     let named = assertion_client(text).map_err(wrong)?;
     let app = Id::parse(Kind::App, &named).map_err(|_| refused(WRONG))?;
@@ -224,6 +226,7 @@ async fn by_assertion(oauth: &OAuth, text: &str) -> Result<Client, OAuthFault> {
         return Err(refused("client_assertion was used before: each is good once"));
     }
     let facts = store.facts_of_subject(&app).await?.ok_or_else(|| refused(WRONG))?;
+    oauth.http.uses().used(&credential.key_id, now_ms, &from.to_string());
     client_of(facts, Some(credential))
 }
 

@@ -167,4 +167,22 @@ mod tests {
         let query = with_query("", &state);
         assert_eq!(parsed(query.trim_start_matches('?')), [(state[0].0.to_owned(), state[0].1.to_owned())]);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read_again(name in "[^\0]{1,20}", value in "[^\0]{1,200}") {
+            let text = with_query("https://a.example/cb", &[(&name, &value)]);
+            let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(&byte));
+            proptest::prop_assert!(plain, "{text}");
+            let (_, query) = text.split_once('?').expect("a query");
+            proptest::prop_assert_eq!(parsed(query), [(name, value)]);
+        }
+
+        #[test]
+        fn nothing_is_too_odd_to_be_read_or_refused(text in ".{0,200}") {
+            if let Ok(params) = Params::parse(&text) {
+                proptest::prop_assert!(params.0.iter().all(|(_, value)| !value.is_empty()));
+            }
+        }
+    }
 }
