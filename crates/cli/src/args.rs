@@ -339,7 +339,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// A time with a unit, none is seconds.
-fn lasting(text: &str) -> Result<Duration, String> {
+pub(crate) fn lasting(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 9] = [
         ("seconds", 1),
         ("min", 60),

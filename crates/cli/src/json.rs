@@ -31,7 +31,12 @@ fn number(text: &str) -> Option<String> {
 
 /// A string; what a terminal would obey is written as an escape, also where JSON would allow it as it is.
 fn string(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
+    value(&serde_json::Value::from(text))
+}
+
+/// Any value in one line. Outside of strings JSON has nothing that a terminal would obey.
+pub(crate) fn value(value: &serde_json::Value) -> String {
+    let quoted = value.to_string();
     if !quoted.contains(is_harmful) {
         return quoted;
     }

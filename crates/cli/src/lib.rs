@@ -3,7 +3,7 @@
 //! [`Ask`] is what the program's command line takes in, [`ask`] answers it. `place` finds the console, `link` talks to
 //! it, `question` says what is asked and what matters to people in the answer; `sheet` and `draw` make a table of it,
 //! `json` makes objects, `watch` does it again and again. `server` puts a few
-//! questions to a PostgreSQL server instead, for `plimsoll check`. What comes back is taken by the names of its columns, as far
+//! questions to a PostgreSQL server instead, for `plimsoll check`; `identity` speaks to the identity API. What comes back is taken by the names of its columns, as far
 //! as they are needed, so that a console with more or fewer of them can be read as well.
 
 mod act;
@@ -15,6 +15,7 @@ mod failure;
 mod filter;
 mod glob;
 mod group;
+mod identity;
 mod json;
 mod link;
 mod place;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 
 pub use args::Ask;
 use failure::Failure;
+pub use identity::{ApiTls, MakeTls, Manage, StatusArgs, identity_status, manage};
 use place::System;
 use report::Ends;
 pub use server::{

@@ -17,7 +17,7 @@ use crate::failure::{Failure, Said};
 use crate::table::Table;
 pub use login::{ClearText, Visit};
 pub(crate) use login::{Knock, Password};
-pub(crate) use stream::Address;
+pub(crate) use stream::{Address, connect_tcp};
 pub use stream::{ServerTls, WithoutTls};
 use stream::{Stream, StreamError};
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use plimsoll_admin::COMPAT_VERSION;
-use plimsoll_cli::Ask;
+use plimsoll_cli::{Ask, Manage, StatusArgs};
 use plimsoll_config::Compat;
 
 /// What is to be done.
@@ -23,6 +23,10 @@ pub(crate) enum Asked {
     Check(CheckArgs),
     /// Ask a running pooler.
     Ask(Ask),
+    /// Look after identities, over their API.
+    Manage(Manage),
+    /// Begin with identities.
+    Identity(IdentityVerb),
 }
 
 /// How to serve.
@@ -94,6 +98,36 @@ pub(crate) struct CheckArgs {
     pub(crate) offline: bool,
 }
 
+/// What `identity` can do.
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum IdentityVerb {
+    /// Make the store and the first administrator key, which is printed once
+    ///
+    /// It opens the store itself, so it needs no running pooler; it runs on the machine and as the user that may.
+    #[command(
+        after_help = "Examples:\n  plimsoll identity init --store /etc/plimsoll/plimsoll.ini\n  plimsoll identity init --store sqlite:/var/lib/plimsoll/identity.db --organisation acme"
+    )]
+    Init(InitArgs),
+    /// Whether the API answers, whether the key is good, and how much there is
+    #[command(after_help = "Example:\n  plimsoll identity status")]
+    Status(StatusArgs),
+}
+
+/// Options of `identity init`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InitArgs {
+    /// The store, or the configuration that names it (identity_store in [plimsoll]): a password in a URL is better
+    /// there, since everybody on the machine can read arguments
+    #[arg(long, value_name = "sqlite:PATH|postgres://…|FILE.ini")]
+    pub(crate) store: String,
+    /// The organisation that the key belongs to
+    #[arg(long, value_name = "NAME", default_value = "plimsoll")]
+    pub(crate) organisation: String,
+    /// Make another administrator key in a store that there is already
+    #[arg(long)]
+    pub(crate) again: bool,
+}
+
 /// A PostgreSQL connection pooler that cannot be leaked dry
 #[derive(Parser)]
 #[command(name = "plimsoll", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -119,6 +153,11 @@ enum Command {
     Check(CheckArgs),
     #[command(flatten)]
     Ask(Ask),
+    /// Begin with identities: who may enter, and by which keys
+    #[command(subcommand)]
+    Identity(IdentityVerb),
+    #[command(flatten)]
+    Manage(Manage),
 }
 
 /// A connection pooler for PostgreSQL
@@ -179,6 +218,8 @@ fn own(args: Vec<OsString>) -> Result<Asked, clap::Error> {
         (Some(Command::Run(options)), _) => Ok(Asked::Run(options)),
         (Some(Command::Check(check)), _) => Ok(Asked::Check(check)),
         (Some(Command::Ask(ask)), _) => Ok(Asked::Ask(ask)),
+        (Some(Command::Identity(verb)), _) => Ok(Asked::Identity(verb)),
+        (Some(Command::Manage(manage)), _) => Ok(Asked::Manage(manage)),
         (None, None) => Err(command.error(
             clap::error::ErrorKind::MissingRequiredArgument,
             "give a configuration file, or a command",

@@ -4,6 +4,7 @@ mod args;
 mod boot;
 mod check;
 mod credentials;
+mod identity;
 mod limits;
 mod logging;
 mod pidfile;
@@ -14,7 +15,7 @@ mod sys;
 
 use std::process::ExitCode;
 
-use args::Asked;
+use args::{Asked, IdentityVerb};
 
 fn main() -> ExitCode {
     let asked = match args::parse(std::env::args_os()) {
@@ -26,5 +27,10 @@ fn main() -> ExitCode {
         Asked::Run(run) => run::run(&run),
         Asked::Check(args) => check::check(&args),
         Asked::Ask(ask) => plimsoll_cli::ask(&ask),
+        Asked::Manage(manage) => plimsoll_cli::manage(&manage, identity::api_tls),
+        Asked::Identity(IdentityVerb::Init(args)) => identity::init(&args),
+        Asked::Identity(IdentityVerb::Status(args)) => {
+            plimsoll_cli::identity_status(&args, identity::api_tls)
+        }
     }
 }

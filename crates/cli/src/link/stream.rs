@@ -173,7 +173,8 @@ impl Stream {
     }
 }
 
-fn connect_tcp(host: &str, port: u16, within: Duration) -> io::Result<TcpStream> {
+/// Connects; each address of a name is tried.
+pub(crate) fn connect_tcp(host: &str, port: u16, within: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in (host, port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, within) {
