@@ -364,7 +364,7 @@ impl Door {
 
     /// What is known and has changed is forgotten.
     fn note(&self, changes: &[Audit], now_ms: i64) {
-        self.known.lock().clear();
+        self.known.lock().note(changes);
         let mut seen = self.seen.lock();
         for change in changes.iter().filter(|change| change.action == "token.revoke") {
             // Until when it would have been good is not known here; no token lives longer than a day.

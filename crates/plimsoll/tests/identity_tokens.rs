@@ -74,13 +74,19 @@ fn a_token_is_a_password_until_it_is_revoked() {
     forged[last] = if forged[last] == b'A' { b'B' } else { b'A' };
     for bad in [String::from_utf8(forged).unwrap(), key.clone(), "x.y.z".to_owned(), "y".repeat(60_000)] {
         let refused = house.house.plimsoll.login("app", "p0").password(&bad).refusal();
-        assert_eq!((refused.sqlstate.as_str(), refused.message.as_str()), ("28P01", "\"jwt\" authentication failed"));
+        assert_eq!(
+            (refused.sqlstate.as_str(), refused.message.as_str()),
+            ("28P01", "\"jwt\" authentication failed")
+        );
     }
     let key_id = &credential.key_id;
     let revoked = house.post("/oauth/revoke", &format!("{key_id}:{key}"), &format!("token={token}"));
     assert_eq!(revoked.status, 200, "{revoked:?}");
     let told = client.expect_closed().expect("a reason");
-    assert_eq!((told.sqlstate.as_str(), told.detail.as_deref()), ("28000", Some("its token has been revoked")));
+    assert_eq!(
+        (told.sqlstate.as_str(), told.detail.as_deref()),
+        ("28000", Some("its token has been revoked"))
+    );
     assert_eq!(house.house.plimsoll.login("app", "p0").password(&token).refusal().sqlstate, "28P01");
     assert_eq!(beside.value("SELECT 2"), "2", "the other token is as good as before");
     // The key ends what was had with it.
@@ -138,7 +144,9 @@ fn oauthbearer_is_spoken_as_postgresql_18_speaks_it() {
         assert_eq!(json["openid-configuration"], url.as_str());
         assert_eq!(error.sqlstate, sqlstate);
     }
-    let metadata = scrape::ask(house.port, "GET", "/.well-known/oauth-authorization-server", "Connection: close\r\n").unwrap();
+    let metadata =
+        scrape::ask(house.port, "GET", "/.well-known/oauth-authorization-server", "Connection: close\r\n")
+            .unwrap();
     let metadata: serde_json::Value = serde_json::from_str(&metadata.body).unwrap();
     assert_eq!(metadata["issuer"], format!("http://127.0.0.1:{}", house.port).as_str());
     let jwks = scrape::ask(house.port, "GET", "/oauth/jwks", "Connection: close\r\n").unwrap();

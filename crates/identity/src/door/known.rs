@@ -4,11 +4,30 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::id::Id;
+use crate::model::Audit;
 use crate::store::{KeyFacts, SubjectFacts};
 
 /// Most keys, and most subjects, that are known at a time. Only such as there are get in, so nobody fills it with
 /// inventions.
 const KNOWN_MAX: usize = 100_000;
+
+/// For more changes at once nothing is compared: everything is forgotten.
+const CHANGES_MAX: usize = 100;
+
+/// Whether what is known of a subject depends on what has changed: on itself, its organisation, or something it was granted.
+fn depends(facts: &SubjectFacts, change: &Audit) -> bool {
+    let object = change.object.as_str();
+    let is = |id: &Id| id.as_str() == object;
+    // A grant that is new names whom it is for.
+    let is_granted = change.detail.get("subject").and_then(|subject| subject.as_str());
+    is(facts.holder.id())
+        || is(&facts.org.id)
+        || is_granted == Some(facts.holder.id().as_str())
+        || facts
+            .grants
+            .iter()
+            .any(|fact| is(&fact.grant.id) || is(&fact.dataset.id) || is(&fact.dataset.data.org))
+}
 
 /// See the module.
 #[derive(Default)]
@@ -24,7 +43,19 @@ impl Known {
         self.generation
     }
 
-    /// Something has changed.
+    /// These have changed: what depends on them is forgotten, everything else goes on, also while the store is silent.
+    pub(super) fn note(&mut self, changes: &[Audit]) {
+        if changes.len() > CHANGES_MAX {
+            return self.clear();
+        }
+        self.generation += 1;
+        for change in changes {
+            self.keys.retain(|key_id, facts| **key_id != *change.object && !depends(&facts.subject, change));
+            self.subjects.retain(|_, facts| !depends(facts, change));
+        }
+    }
+
+    /// Nothing is known any more.
     pub(super) fn clear(&mut self) {
         self.generation += 1;
         self.keys.clear();

@@ -45,6 +45,7 @@ pub(crate) fn house_before(
     let (port, folder) = (free_port(), TempDir::new("house"));
     let plan = plan(&ini(settings, port, server.port(), folder.path()));
     let options = Options {
+        keeper: None,
         console: Arc::new(Words),
         credentials: Arc::new(NoCredentials),
         mock_secret: Secret::from_text("drawn at start"),
