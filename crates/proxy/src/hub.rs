@@ -6,6 +6,7 @@ mod keys;
 mod standing;
 mod statements;
 mod targets;
+mod timeouts;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ use crate::server::ServerConn;
 use crate::spill::Store;
 use crate::targets::Targets;
 use crate::worker::Worker;
-use crate::{cleaner, closer, connector, gate, loss, slot_task};
+use crate::{cleaner, closer, connector, gate, slot_task};
 
 /// What the pool's mutex guards.
 #[derive(Debug)]
@@ -344,39 +345,6 @@ impl Hub {
     pub(crate) fn spawn_on(&self, worker: WorkerId, task: impl Future<Output = ()> + Send + 'static) {
         self.workers[usize::from(worker.0)].handle.spawn(task);
     }
-
-    fn note_timeouts(&self) {
-        let plan = self.plan();
-        let general = &plan.general;
-        let users = plan.users.values();
-        let any_user = users.into_iter().any(|u| {
-            u.query_timeout.is_some()
-                || u.idle_transaction_timeout.is_some()
-                || u.transaction_timeout.is_some()
-                || u.client_idle_timeout.is_some()
-        });
-        let any = [
-            general.query_timeout,
-            general.idle_transaction_timeout,
-            general.transaction_timeout,
-            general.client_idle_timeout,
-        ];
-        self.collect_memory.store(plan.own.collect_memory.unwrap_or(64 << 20), Ordering::Relaxed);
-        let hold_memory = plan.own.batch_hold_memory.unwrap_or(loss::BATCH_HOLD_MEMORY);
-        self.hold_memory.store(hold_memory, Ordering::Relaxed);
-        let notify = u64::try_from(general.query_wait_notify.as_micros()).unwrap_or(u64::MAX);
-        self.query_wait_notify_us.store(notify, Ordering::Relaxed);
-        let granted = self.timed_grants.load(Ordering::SeqCst);
-        self.timed.store(granted || any_user || any.iter().any(|t| !t.is_zero()), Ordering::Relaxed);
-    }
-
-    /// A client is here whose grant limits how long something may last.
-    pub(crate) fn note_timed_grant(&self) {
-        if !self.timed_grants.swap(true, Ordering::SeqCst) {
-            self.note_timeouts();
-        }
-    }
-
     /// Replaces the plan. Returns the databases that are gone.
     pub(crate) fn apply(self: &Arc<Self>, plan: Plan) -> Vec<Arc<DatabaseEntry>> {
         let (plan, now) = (Arc::new(plan), self.now());

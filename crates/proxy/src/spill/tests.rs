@@ -40,6 +40,7 @@ fn origin() -> Origin {
         local: peer,
         secured: None,
         credential: 0,
+        proved: None,
         socket: std::sync::Weak::new(),
     };
     let client = Arc::new(ClientEntry::new(ClientId(1), [0; 8], identity, Moment(1)));
