@@ -115,6 +115,7 @@ fn caps(caps: &[(CapView, Option<Duration>)]) -> Table {
         let (of, name) = match &cap.of {
             CapOf::Application(name) => ("app", name),
             CapOf::Host(host) => ("host", host),
+            CapOf::Grant(id) => ("grant", id),
         };
         vec![
             cell(of),

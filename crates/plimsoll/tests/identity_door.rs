@@ -9,7 +9,7 @@ use common::SOON;
 use common::lost::{new, send};
 use identity_house::{IdentityHouse, house_with_store, identity_house, now_ms, who};
 use plimsoll_identity::{GrantData, Limits, State};
-use plimsoll_testkit::{Client, Ini, Plimsoll, Postgres, StopMode, TempDir, eventually};
+use plimsoll_testkit::{Client, Ini, Plimsoll, Postgres, StopMode, TempDir, eventually, tags};
 
 fn by_key(house: &IdentityHouse, user: &str, key: &str) -> Client {
     house.plimsoll.login(user, "p0").password(key).client()
@@ -147,6 +147,33 @@ fn limits_of_a_grant_hold() {
     let data = GrantData { state: State::Disabled, ..grant.data.clone() };
     house.runtime.block_on(house.store.change_grant(&grant.id, None, data, who())).unwrap();
     assert!(client.expect_closed().expect("a reason").detail.unwrap().contains("it is disabled"));
+}
+
+#[test]
+fn a_grant_holds_no_more_connections_than_it_may() {
+    let house = identity_house(|ini| ini.set("default_pool_size", "5"));
+    let (_, _, _, free) = house.usual();
+    let (app, limits) = (house.app("small"), Limits { holds: Some(1), ..Limits::default() });
+    let (key, _) = house.key(&app, None);
+    let grant = house.grant(&app.id, "app", limits);
+    let mut first = by_key(&house, "app", &key);
+    first.query("BEGIN");
+    let mut second = by_key(&house, "app", &key);
+    send(&mut second, &new().query("SELECT 2"));
+    eventually("it waits", SOON, || house.plimsoll.show("WAITERS").rows.len() == 1);
+    let why = house.plimsoll.show("WAITERS").cell(0, "why").to_string();
+    assert!(why.starts_with(&format!("cap of grant {}: 1 of 1 places are taken", grant.id)), "{why}");
+    let (other, _) = house.key(&house.app_of(&free), None);
+    assert_eq!(by_key(&house, "app", &other).value("SELECT 3"), "3", "another grant has its own");
+    first.query("COMMIT");
+    assert_eq!(second.cycle().map(|heard| tags(&heard)).unwrap(), "TDCZ");
+    // The limit goes: the next login says so for all of them.
+    let data = GrantData { limits: Limits::default(), ..grant.data.clone() };
+    house.runtime.block_on(house.store.change_grant(&grant.id, None, data, who())).unwrap();
+    eventually("there is no cap any more", SOON, || {
+        by_key(&house, "app", &key).leave();
+        house.plimsoll.console().query("CAP").rows.is_empty()
+    });
 }
 
 #[test]

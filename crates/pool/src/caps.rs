@@ -1,4 +1,5 @@
-//! Temporary caps: an application, or a host, has at most so many server connections at once, over all pools.
+//! Caps: an application, a host, or whoever is here by one grant has at most so many server connections at once, over all
+//! pools. Those of applications and hosts are temporary; those of grants are limits of the grant.
 //!
 //! A gate in front of the queues: whoever is over a cap waits there, and joins the queue of its pool when it has a place
 //! under each cap that it is subject to. A place is kept from then until the connection is given back, so that what
@@ -26,15 +27,18 @@ pub enum CapOf {
     Application(String),
     /// Clients from this address.
     Host(String),
+    /// Clients that are here by the grant with this id.
+    Grant(String),
 }
 
 impl CapOf {
     /// Whether a cap of this is for a client. What it calls itself is compared as PostgreSQL has it: a client is known
     /// by what it said itself, or by what a server has made of that (in printable ASCII, 63 bytes).
-    pub fn covers(&self, application: &str, host: &str) -> bool {
+    pub fn covers(&self, application: &str, host: &str, grant: Option<&str>) -> bool {
         match self {
             CapOf::Application(name) => canonical(name) == canonical(application),
             CapOf::Host(address) => address == host,
+            CapOf::Grant(id) => grant == Some(id),
         }
     }
 
@@ -42,6 +46,7 @@ impl CapOf {
         match self {
             CapOf::Application(name) => canonical(name),
             CapOf::Host(address) => Cow::Borrowed(address),
+            CapOf::Grant(id) => Cow::Borrowed(id),
         }
     }
 }
@@ -55,6 +60,8 @@ pub struct Subject<'a> {
     pub application: &'a str,
     /// Where it comes from.
     pub host: &'a str,
+    /// The grant by which it is here, if it came by a key or a token.
+    pub grant: Option<&'a str>,
     /// Since when it waits for a server connection: who waits longest is the first to come in.
     pub since: Moment,
 }
@@ -123,8 +130,8 @@ impl Cap {
     }
 }
 
-/// Which caps are for a client: that of its application, and that of its host.
-type Two = [Option<CapId>; 2];
+/// Which caps are for a client: that of its application, that of its host, and that of its grant.
+type Three = [Option<CapId>; 3];
 
 /// Somebody whom the gate knows.
 #[derive(Debug)]
@@ -143,6 +150,7 @@ struct Waiting {
     /// Which caps are for it: there may be others now than when it came.
     application: Box<str>,
     host: Box<str>,
+    grant: Option<Box<str>>,
 }
 
 /// See the module.
@@ -152,6 +160,7 @@ pub struct Caps {
     /// By name, as PostgreSQL would have it.
     applications: HashMap<String, CapId>,
     hosts: HashMap<String, CapId>,
+    grants: HashMap<String, CapId>,
     members: HashMap<ClientId, Member>,
     last_cap: u64,
     last_turn: u64,
@@ -215,15 +224,15 @@ impl Caps {
     /// A client asks to join the queue of its pool, or whether it may take a connection that it is granted. Also gives
     /// those that are admitted since it has given up places that it had: who waits keeps none.
     pub fn enter(&mut self, subject: Subject<'_>) -> (Gate, Vec<ClientId>) {
-        let Subject { client, application, host, since } = subject;
+        let Subject { client, application, host, grant, since } = subject;
         let application = canonical(application);
-        let caps = self.of_client(&application, host);
+        let caps = self.of_client(&application, host, grant);
         let places: &[CapId] = match self.members.get(&client) {
             Some(Member::Waits(_)) => return (Gate::Shut, Vec::new()),
             Some(Member::Inside(places)) => places,
             None => &[],
         };
-        if caps == [None; 2] && places.is_empty() {
+        if caps == [None; 3] && places.is_empty() {
             return (Gate::Free, Vec::new());
         }
         // Where it has a place it does not need another.
@@ -235,7 +244,8 @@ impl Caps {
         let freed = self.forget(client);
         self.last_turn += 1;
         let turn = (since, self.last_turn);
-        let waiting = Waiting { turn, at, application: application.into(), host: host.into() };
+        let (application, host, grant) = (application.into(), host.into(), grant.map(Into::into));
+        let waiting = Waiting { turn, at, application, host, grant };
         self.wait(client, waiting);
         (Gate::Shut, self.admit(&freed))
     }
@@ -247,7 +257,17 @@ impl Caps {
         self.admit(&freed)
     }
 
-    /// All caps: of applications, then of hosts, by name.
+    /// How many at once a cap allows; `None`: there is none of the kind.
+    pub fn max_of(&self, of: &CapOf) -> Option<u32> {
+        let kind = match of {
+            CapOf::Application(_) => &self.applications,
+            CapOf::Host(_) => &self.hosts,
+            CapOf::Grant(_) => &self.grants,
+        };
+        kind.get(&*of.key()).and_then(|id| self.caps.get(id)).map(|cap| cap.max)
+    }
+
+    /// All caps: of applications, then of hosts, then of grants, by name.
     pub fn views(&self) -> Vec<CapView> {
         let mut views: Vec<_> = self.caps.values().map(Cap::view).collect();
         views.sort_by(|a, b| a.of.cmp(&b.of));
@@ -257,7 +277,7 @@ impl Caps {
     /// The caps that are for a client that waits here, first the one in whose queue it is; nothing if it does not.
     pub fn waits_for(&self, client: ClientId) -> Vec<CapView> {
         let Some(Member::Waits(waiting)) = self.members.get(&client) else { return Vec::new() };
-        let caps = self.of_client(&waiting.application, &waiting.host);
+        let caps = self.of_client(&waiting.application, &waiting.host, waiting.grant.as_deref());
         let others = caps.into_iter().flatten().filter(|id| *id != waiting.at);
         std::iter::once(waiting.at).chain(others).filter_map(|id| self.caps.get(&id)).map(Cap::view).collect()
     }
@@ -266,6 +286,7 @@ impl Caps {
         match of {
             CapOf::Application(_) => &mut self.applications,
             CapOf::Host(_) => &mut self.hosts,
+            CapOf::Grant(_) => &mut self.grants,
         }
     }
 
@@ -274,11 +295,12 @@ impl Caps {
     }
 
     /// `application`: canonical.
-    fn of_client(&self, application: &str, host: &str) -> Two {
-        [self.applications.get(application).copied(), self.hosts.get(host).copied()]
+    fn of_client(&self, application: &str, host: &str, grant: Option<&str>) -> Three {
+        let of_grant = grant.and_then(|grant| self.grants.get(grant));
+        [self.applications.get(application).copied(), self.hosts.get(host).copied(), of_grant.copied()]
     }
 
-    fn full_one(&self, caps: Two) -> Option<CapId> {
+    fn full_one(&self, caps: Three) -> Option<CapId> {
         let is_full = |id: &CapId| self.caps.get(id).is_some_and(|cap| !cap.has_room());
         caps.into_iter().flatten().find(is_full)
     }
@@ -355,7 +377,7 @@ impl Caps {
     /// Somebody who was in the queue of a cap that has room, or is no more.
     fn move_on(&mut self, client: ClientId, admitted: &mut Vec<ClientId>) {
         let Some(Member::Waits(waiting)) = self.members.remove(&client) else { return };
-        let caps = self.of_client(&waiting.application, &waiting.host);
+        let caps = self.of_client(&waiting.application, &waiting.host, waiting.grant.as_deref());
         match self.full_one(caps) {
             Some(at) => self.wait(client, Waiting { at, ..waiting }),
             None => {

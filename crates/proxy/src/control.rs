@@ -28,6 +28,7 @@ use crate::hub::{Core, Hub, Phase};
 use crate::security::Security;
 use crate::stats::Totals;
 pub use figures::{ApplicationFigures, Figures, HoldFigures, PoolFigures, SiteFigures};
+pub(crate) use release::holders;
 pub use release::{ReleaseAsk, ReleaseClient, ReleaseExecuting, Released};
 pub(crate) use suspend::Suspension;
 pub use targets::{AdmissionView, KeyView, PartView, SaidView, TargetView};

@@ -243,6 +243,11 @@ impl ClientEntry {
         }
     }
 
+    /// The grant by which it is here.
+    pub(crate) fn grant_id(&self) -> Option<&str> {
+        self.proved.as_ref().map(|counted| &*counted.proved.grant_id)
+    }
+
     /// Who it has proved to be, for the ledger.
     pub(crate) fn identified(&self) -> Option<Box<Identified>> {
         let proved = &self.proved.as_ref()?.proved;

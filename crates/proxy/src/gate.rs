@@ -1,4 +1,4 @@
-//! The gate in front of the queues: temporary caps of applications and hosts.
+//! The gate in front of the queues: temporary caps of applications and hosts, and limits of grants.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -132,7 +132,13 @@ impl Gatekeeper {
         let host = host_of(&entry.peer);
         let mut state = self.state.lock();
         let (gate, admitted) =
-            state.caps.enter(Subject { client: entry.id, application, host: &host, since });
+            state.caps.enter(Subject {
+                client: entry.id,
+                application,
+                host: &host,
+                grant: entry.grant_id(),
+                since,
+            });
         match gate {
             Gate::Free => {}
             Gate::Admitted => {
@@ -155,6 +161,25 @@ impl Gatekeeper {
         state.waiting.remove(&entry.id);
         let admitted = state.caps.leave(entry.id);
         state.wake(admitted);
+    }
+
+    /// A grant has this limit from here on, or none; `by` says which.
+    pub(crate) fn limit(
+        &self,
+        grant: &str,
+        max: Option<u32>,
+        by: &str,
+        holders: impl FnOnce(&CapOf) -> Vec<Arc<ClientEntry>>,
+    ) {
+        let of = CapOf::Grant(grant.to_string());
+        let now = self.state.lock().caps.max_of(&of);
+        match max {
+            _ if now == max => {}
+            Some(max) => self.set(of.clone(), max, None, by, || holders(&of)),
+            None => {
+                self.remove(&of);
+            }
+        }
     }
 
     /// Makes a cap, or changes one. `holders` gives those that have a connection now and that it is for.
@@ -231,6 +256,7 @@ pub(crate) fn text(cap: &CapView) -> String {
     let whose = match &cap.of {
         CapOf::Application(name) => format!("application \"{}\"", escape(name)),
         CapOf::Host(host) => format!("host {}", escape(host)),
+        CapOf::Grant(id) => format!("grant {}", escape(id)),
     };
     format!("cap of {whose}: {} of {} places are taken ({})", cap.used, cap.max, cap.by)
 }

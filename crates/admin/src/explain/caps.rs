@@ -41,6 +41,7 @@ fn line(cap: &CapView, left: Option<Duration>) -> String {
     let (who, name) = match of {
         CapOf::Application(name) => ("that calls itself", format!("\"{}\"", escape(name.as_bytes()))),
         CapOf::Host(host) => ("from", format!("host {}", escape(host.as_bytes()))),
+        CapOf::Grant(id) => ("that is here by", format!("grant {}", escape(id.as_bytes()))),
     };
     let ends = left.map_or_else(String::new, |left| format!(", ends in {}", age(left)));
     let set = format!("({}{ends})", escape(by.as_bytes()));

@@ -102,7 +102,7 @@ fn key(desk: &mut Desk, item: &Value) -> String {
         match (item.get("used_ms").and_then(Value::as_i64), item.get("used_from").and_then(Value::as_str)) {
             (Some(at), Some(from)) => format!(", used last {} from {from},", desk.clock.minute(at)),
             (Some(at), None) => format!(", used last {},", desk.clock.minute(at)),
-            (None, _) => ", which has not been used,".to_string(),
+            (None, _) => ", of which no use is written down yet,".to_string(),
         };
     format!("this key of application {app:?}{used}")
 }

@@ -86,6 +86,11 @@ impl IdentityHouse {
         self.runtime.block_on(self.store.create_app(data, who())).unwrap()
     }
 
+    /// To whom a grant was made.
+    pub(crate) fn app_of(&self, grant: &Grant) -> Application {
+        self.runtime.block_on(self.store.app(&grant.data.subject)).unwrap()
+    }
+
     /// A key, and what the store has of it.
     pub(crate) fn key(&self, app: &Application, expires_ms: Option<i64>) -> (String, Credential) {
         let mut chance = [0; 44];

@@ -13,7 +13,7 @@ fn host(name: &str) -> CapOf {
 }
 
 fn enter_since(caps: &mut Caps, client: u64, application: &str, host: &str, since: u64) -> Gate {
-    let subject = Subject { client: ClientId(client), application, host, since: Moment(since) };
+    let subject = Subject { client: ClientId(client), application, host, grant: None, since: Moment(since) };
     let (gate, admitted) = caps.enter(subject);
     assert_eq!(admitted, []);
     gate
@@ -98,7 +98,7 @@ fn who_is_inside_asks_for_nothing_it_has_and_who_waits_keeps_nothing() {
     caps.remove(&host("h"));
     caps.set(host("h"), 0, None, "root", []);
     // The new cap shuts it out: others may have the place it had.
-    let subject = Subject { client: ClientId(1), application: "a", host: "h", since: Moment(1) };
+    let subject = Subject { client: ClientId(1), application: "a", host: "h", grant: None, since: Moment(1) };
     assert_eq!(caps.enter(subject), (Gate::Shut, ids(&[2])));
     assert_eq!(caps.enter(subject), (Gate::Shut, vec![]));
     assert_eq!(caps.remove(&host("h")), Some(vec![]));
@@ -133,7 +133,7 @@ fn a_cap_is_found_by_each_spelling_of_a_name() {
     assert_eq!(enter(&mut caps, 3, r"caf\xc3\xa9", "h"), Gate::Shut);
     assert_eq!(enter(&mut caps, 4, "cafe", "h"), Gate::Free);
     assert_eq!(caps.views()[0].of, app("caf\u{e9}"), "as it was typed");
-    assert!(app("caf??").covers("caf\u{e9}", "h") && !app("cafe").covers("caf\u{e9}", "h"));
+    assert!(app("caf??").covers("caf\u{e9}", "h", None) && !app("cafe").covers("caf\u{e9}", "h", None));
     assert_eq!(caps.remove(&app("caf??")), Some(ids(&[2, 3])));
 }
 
@@ -155,7 +155,7 @@ fn names(client: ClientId) -> (&'static str, &'static str) {
 
 fn is_for(of: &CapOf, client: ClientId) -> bool {
     let (application, host) = names(client);
-    of.covers(application, host)
+    of.covers(application, host, None)
 }
 
 /// A client joins the queue of its pool, or is granted a connection there.
@@ -167,7 +167,7 @@ fn ask(
 ) -> Result<Vec<ClientId>, TestCaseError> {
     let before = caps.views();
     let (application, host) = names(client);
-    let (gate, admitted) = caps.enter(Subject { client, application, host, since: Moment(client.0 % 3) });
+    let (gate, admitted) = caps.enter(Subject { client, application, host, grant: None, since: Moment(client.0 % 3) });
     asking.insert(client, if gate == Gate::Shut { At::Gate } else { at });
     for (was, is) in before.iter().zip(caps.views()) {
         let is_over = gate != Gate::Shut && is.used > was.used && is.used > is.max;
@@ -239,4 +239,24 @@ proptest! {
             check(&caps, &asking)?;
         }
     }
+}
+
+#[test]
+fn a_cap_of_a_grant_is_for_those_who_are_here_by_it() {
+    let mut caps = Caps::default();
+    let of = CapOf::Grant("grt_1".to_string());
+    assert_eq!(caps.max_of(&of), None);
+    assert!(caps.set(of.clone(), 1, None, "grant", []).is_empty());
+    assert_eq!(caps.max_of(&of), Some(1));
+    let mut enter = |client: u64, grant: Option<&str>| {
+        let (application, host, since) = ("a", "h", Moment(client));
+        caps.enter(Subject { client: ClientId(client), application, host, grant, since }).0
+    };
+    assert_eq!(enter(1, Some("grt_1")), Gate::Admitted);
+    assert_eq!(enter(2, Some("grt_1")), Gate::Shut);
+    assert_eq!(enter(3, Some("grt_2")), Gate::Free);
+    assert_eq!(enter(4, None), Gate::Free);
+    assert_eq!(caps.waits_for(ClientId(2))[0].of, of);
+    assert_eq!(caps.leave(ClientId(1)), [ClientId(2)]);
+    assert!(of.covers("a", "h", Some("grt_1")) && !of.covers("grt_1", "grt_1", None));
 }

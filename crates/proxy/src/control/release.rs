@@ -178,16 +178,17 @@ fn cap_of(of: &CapOf) -> String {
     match of {
         CapOf::Application(name) => format!("application \"{}\"", escaped(name)),
         CapOf::Host(host) => format!("host {}", escaped(host)),
+        CapOf::Grant(id) => format!("grant {}", escaped(id)),
     }
 }
 
 /// Clients that have a connection, or are about to take one, and that a cap is for.
-fn holders(hub: &Hub, of: &CapOf) -> Vec<Arc<ClientEntry>> {
+pub(crate) fn holders(hub: &Hub, of: &CapOf) -> Vec<Arc<ClientEntry>> {
     let clients: Vec<_> = hub.clients.lock().values().cloned().collect();
     let is_meant = |client: &Arc<ClientEntry>| {
         client.standing.has()
             && &*client.database != CONSOLE
-            && of.covers(&application_of(hub, client), &host_of(&client.peer))
+            && of.covers(&application_of(hub, client), &host_of(&client.peer), client.grant_id())
     };
     clients.into_iter().filter(is_meant).collect()
 }

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use plimsoll_auth::ScramKeys;
-use plimsoll_pool::{Grant, Request};
+use plimsoll_pool::{CapOf, Grant, Request};
 use plimsoll_session::{Params, Release, Session};
 use plimsoll_types::{Cause, Ticket};
 
 use super::goal::Goal;
 use super::look_up::{Known, Source};
 use super::{End, Entered, Login, Stage};
+use crate::control::holders;
 use crate::directory::{DatabaseEntry, Found, PoolEntry, Role, Welcome, database_client_limit, longest_wait};
 use crate::entry::{ClientEntry, Identity};
 use crate::hub::{Answer, Hub, Phase};
@@ -128,8 +129,15 @@ impl Login {
         credential: u64,
         counted: Option<Counted>,
     ) -> Arc<ClientEntry> {
-        if counted.as_ref().is_some_and(|counted| counted.proved.limits.is_timed()) {
-            self.hub.note_timed_grant();
+        if let Some(Counted { proved, .. }) = &counted {
+            if proved.limits.is_timed() {
+                self.hub.note_timed_grant();
+            }
+            if proved.limits.holds.is_some() || self.hub.gate.is_on() {
+                let by = format!("limit of the grant of \"{}\"", proved.name);
+                let holders = |of: &CapOf| holders(&self.hub, of);
+                self.hub.gate.limit(&proved.grant_id, proved.limits.holds, &by, holders);
+            }
         }
         let identity = Identity {
             proved: counted.map(Box::new),
