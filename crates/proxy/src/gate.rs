@@ -131,14 +131,13 @@ impl Gatekeeper {
     ) -> (Gate, u32) {
         let host = host_of(&entry.peer);
         let mut state = self.state.lock();
-        let (gate, admitted) =
-            state.caps.enter(Subject {
-                client: entry.id,
-                application,
-                host: &host,
-                grant: entry.grant_id(),
-                since,
-            });
+        let (gate, admitted) = state.caps.enter(Subject {
+            client: entry.id,
+            application,
+            host: &host,
+            grant: entry.grant_id(),
+            since,
+        });
         match gate {
             Gate::Free => {}
             Gate::Admitted => {

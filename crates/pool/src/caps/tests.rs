@@ -167,7 +167,8 @@ fn ask(
 ) -> Result<Vec<ClientId>, TestCaseError> {
     let before = caps.views();
     let (application, host) = names(client);
-    let (gate, admitted) = caps.enter(Subject { client, application, host, grant: None, since: Moment(client.0 % 3) });
+    let (gate, admitted) =
+        caps.enter(Subject { client, application, host, grant: None, since: Moment(client.0 % 3) });
     asking.insert(client, if gate == Gate::Shut { At::Gate } else { at });
     for (was, is) in before.iter().zip(caps.views()) {
         let is_over = gate != Gate::Shut && is.used > was.used && is.used > is.max;
