@@ -3,7 +3,8 @@
 //!
 //! All of it runs on a thread of its own. A worker waits only for what it cannot know without the store.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +15,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::response::IntoResponse;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use plimsoll_config::Plan;
 use plimsoll_identity::{
     Bearing, Door, Followed, Id, Live, Refusal, Service, ServiceFault, ServiceSetup, USED_EVERY_MS, Visitor,
@@ -30,8 +32,8 @@ const TOKEN_LIFE_S: i64 = 600;
 /// How often the log of changes is looked at where nothing says that there are some.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// How often sessions are looked at whose tokens end by themselves.
-const ENDS_EVERY: Duration = Duration::from_secs(1);
+/// How often everybody is looked at, whether something was heard or not.
+const RECHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a store that cannot be opened is left alone before the next try.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
@@ -226,7 +228,7 @@ fn refused(refusal: Refusal, method: &'static str) -> Refused {
 }
 
 fn proved(welcome: Welcome) -> Proved {
-    let Welcome { allowed, organisation, subject, name, key_id, token_id, until_ms } = welcome;
+    let Welcome { allowed, organisation, subject, name, key_id, token_id, client, until_ms } = welcome;
     let limits = &allowed.limits;
     Proved {
         organisation: organisation.into(),
@@ -235,6 +237,7 @@ fn proved(welcome: Welcome) -> Proved {
         subject_id: subject.as_str().into(),
         key_id: key_id.map(Into::into),
         token_id: token_id.map(Into::into),
+        client_id: client.map(|client| client.as_str().into()),
         dataset_id: allowed.dataset.as_str().into(),
         grant_id: allowed.grant.as_str().into(),
         role: allowed.role.as_str().into(),
@@ -250,9 +253,10 @@ fn proved(welcome: Welcome) -> Proved {
     }
 }
 
-/// Lets those go whose right ends, as long as the process lives.
+/// Lets those go whose right ends, as long as the process lives. Nothing here waits for the store but the look at its
+/// log, and that not for long: what has to be looked up is looked up beside it.
 async fn watch(service: Arc<OnceLock<Service>>, control: Control) {
-    let mut going = Going { control, told: HashSet::new() };
+    let mut going = Going { control, told: HashSet::new(), owed: Arc::default() };
     let (mut looked, mut written) = (Instant::now(), Instant::now());
     loop {
         let Some(door) = service.get().map(Service::door) else {
@@ -262,18 +266,15 @@ async fn watch(service: Arc<OnceLock<Service>>, control: Control) {
         // Whether it was told or waited makes no difference.
         let _ = tokio::time::timeout(LOOK_EVERY, door.changed()).await;
         door.set_stale_ms(millis(going.control.plan().own.identity.stale()));
-        match door.follow(now_ms()).await {
-            Followed::Unchanged | Followed::Silent(..) => {}
-            Followed::Changed(_) => going.recheck(door).await,
-            Followed::Stale(_) => {
-                going.all(
-                    "the identity store has not answered for identity_stale, so nothing is known any more",
-                );
-            }
+        let followed = door.follow(now_ms()).await;
+        if let Followed::Stale(_) = followed {
+            going.all("the identity store has not answered for identity_stale, so nothing is known any more");
         }
-        if looked.elapsed() >= ENDS_EVERY {
+        // Also where nothing was heard: an end that was set for later, a look-up that failed, a login that was under
+        // way when something changed.
+        if matches!(followed, Followed::Changed(_)) || looked.elapsed() >= RECHECK_EVERY {
             looked = Instant::now();
-            going.ended();
+            going.recheck(door);
         }
         if millis(written.elapsed()) >= USED_EVERY_MS {
             written = Instant::now();
@@ -289,27 +290,63 @@ struct Going {
     control: Control,
     /// Those that have been told and may still be in a transaction.
     told: HashSet<u64>,
+    /// What is being looked up.
+    owed: Arc<Owed>,
+}
+
+/// What came of looking up whether some still have their right.
+#[derive(Default)]
+struct Owed {
+    running: AtomicBool,
+    ended: Mutex<Vec<(ProvedView, String)>>,
 }
 
 impl Going {
-    /// Something has changed: everybody who is here is looked at again.
-    async fn recheck(&mut self, door: &Door) {
-        for view in self.control.identities() {
-            let Some(live) = live(&view.proved) else { continue };
-            if let Err(why) = door.recheck(&live, now_ms()).await {
-                self.go(&[view], &why);
-            }
-        }
-    }
-
-    /// Those whose key, token or grant has come to its end.
-    fn ended(&mut self) {
+    /// Everybody who is here is looked at again: by what is known at once, the others by a look into the store.
+    fn recheck(&mut self, door: &Arc<Door>) {
         let views = self.control.identities();
         self.told.retain(|client| views.iter().any(|view| view.client == *client));
-        let now = SystemTime::now();
-        let over: Vec<ProvedView> =
-            views.into_iter().filter(|view| view.proved.until.is_some_and(|until| until <= now)).collect();
-        self.go(&over, "its token, key or grant has come to its end");
+        let (now, time) = (now_ms(), SystemTime::now());
+        let mut over: HashMap<String, Vec<ProvedView>> = HashMap::new();
+        let mut unknown = Vec::new();
+        for (view, why) in self.owed.ended.lock().drain(..) {
+            over.entry(why).or_default().push(view);
+        }
+        for view in views.into_iter().filter(|view| !self.told.contains(&view.client)) {
+            if view.proved.until.is_some_and(|until| until <= time) {
+                let why = "its token, key or grant has come to its end".to_owned();
+                over.entry(why).or_default().push(view);
+                continue;
+            }
+            let Some(live) = live(&view) else { continue };
+            match door.recheck_known(&live, now) {
+                Some(Ok(())) => {}
+                Some(Err(why)) => over.entry(why).or_default().push(view),
+                None => unknown.push((view, live)),
+            }
+        }
+        for (why, views) in over {
+            self.go(&views, &why);
+        }
+        self.look_up(door, unknown);
+    }
+
+    /// Beside everything else, and one round after the other. What is not answered is asked in the next round.
+    fn look_up(&self, door: &Arc<Door>, unknown: Vec<(ProvedView, Live)>) {
+        if unknown.is_empty() || self.owed.running.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (door, owed) = (door.clone(), self.owed.clone());
+        tokio::spawn(async move {
+            for (view, live) in unknown {
+                match door.recheck(&live, now_ms()).await {
+                    Some(Ok(())) => {}
+                    Some(Err(why)) => owed.ended.lock().push((view, why)),
+                    None => break,
+                }
+            }
+            owed.running.store(false, Ordering::Release);
+        });
     }
 
     fn all(&mut self, why: &str) {
@@ -318,7 +355,7 @@ impl Going {
     }
 
     fn go(&mut self, views: &[ProvedView], why: &str) {
-        let clients: Vec<u64> =
+        let clients: HashSet<u64> =
             views.iter().map(|view| view.client).filter(|client| self.told.insert(*client)).collect();
         if clients.is_empty() {
             return;
@@ -333,11 +370,15 @@ impl Going {
     }
 }
 
-fn live(proved: &Proved) -> Option<Live> {
+fn live(view: &ProvedView) -> Option<Live> {
+    let proved = &view.proved;
     Some(Live {
         subject: Id::parse_any(&proved.subject_id)?,
         key_id: proved.key_id.as_deref().map(str::to_owned),
         token_id: proved.token_id.as_deref().map(str::to_owned),
+        client: proved.client_id.as_deref().and_then(Id::parse_any),
         grant: Id::parse_any(&proved.grant_id)?,
+        database: view.database.clone(),
+        role: proved.role.clone(),
     })
 }

@@ -5,6 +5,7 @@
 //! all the time. While the store does not answer, what is known goes on for [`DoorOptions::stale_ms`], and no longer:
 //! by so much a revocation can be late.
 
+mod judge;
 mod known;
 #[cfg(test)]
 mod tests;
@@ -19,12 +20,13 @@ use plimsoll_types::Secret;
 use tokio::sync::Semaphore;
 
 use crate::id::Id;
-use crate::key::Key;
+use crate::key::{Key, NO_SECRET};
 use crate::model::Audit;
-use crate::rules::{Allowed, Ask, Decision, credential_good, decide, grant_good, subject_good};
+use crate::rules::{Allowed, credential_good};
 use crate::signer::Signer;
 use crate::store::{KeyFacts, Store, StoreFault, SubjectFacts};
 use crate::token::{Claims, Expected, Seen, TokenFault};
+use judge::{About, Facts, judge, judge_live, judge_token};
 use known::Known;
 
 /// How many look something up in the store at a time: whoever invents keys waits in a short line.
@@ -32,6 +34,12 @@ const LOOKUPS_MAX: usize = 16;
 
 /// How long one waits before listening again after the connection was lost.
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);
+
+/// How long one waits for an answer of the store.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Most uses of keys that are written in one transaction, so that nobody waits long behind it.
+const USED_BATCH: usize = 500;
 
 /// Uses of keys are written down at most so often.
 pub const USED_EVERY_MS: i64 = 60_000;
@@ -95,6 +103,8 @@ pub struct Welcome {
     pub key_id: Option<String>,
     /// The number of the token.
     pub token_id: Option<String>,
+    /// The application that a person's token was issued to.
+    pub client: Option<Id>,
     /// When key, token or grant ends by itself, milliseconds since 1970.
     pub until_ms: Option<i64>,
 }
@@ -119,8 +129,23 @@ pub struct Live {
     pub key_id: Option<String>,
     /// By which token.
     pub token_id: Option<String>,
+    /// The application that a person's token was issued to.
+    pub client: Option<Id>,
     /// By which grant.
     pub grant: Id,
+    /// In which database.
+    pub database: Arc<str>,
+    /// As which login role.
+    pub role: Arc<str>,
+}
+
+/// Who has something looked up in the store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    /// Somebody at the door: one of a bounded number.
+    Visitor,
+    /// We ourselves, about who is here: never behind strangers.
+    Ourselves,
 }
 
 /// What has been heard of the store.
@@ -210,11 +235,12 @@ impl Door {
                     Ok(claims) => claims,
                     Err(refusal) => return Some(Err(refusal)),
                 };
-                let (subject, key) = match self.of_token(&claims) {
-                    Ok(known) => known?,
+                let about = match About::of(&claims) {
+                    Ok(about) => about,
                     Err(refusal) => return Some(Err(refusal)),
                 };
-                Some(judge_token(visitor, &claims, &subject, key.as_deref()))
+                let facts = about.known(&self.known.lock())?;
+                Some(judge_token(visitor, &claims, &about, &facts))
             }
         }
     }
@@ -224,69 +250,97 @@ impl Door {
         match visitor.bearing {
             Bearing::Key => {
                 let key = parse_key(&visitor.secret)?;
-                let facts = self.key_facts(&key.key_id).await?;
-                let facts = facts.ok_or_else(|| Refusal::Bad(format!("no such key: {}", key.key_id)))?;
+                let facts = self.key_facts(&key.key_id, visitor.now_ms, Asker::Visitor).await?;
+                let facts = facts.ok_or_else(|| {
+                    // As long as for one that there is.
+                    let _ = key.matches(&NO_SECRET);
+                    Refusal::Bad(format!("no such key: {}", key.key_id))
+                })?;
                 self.judge_key(&visitor, &key, &facts)
             }
             Bearing::Token => {
                 let claims = self.verify(&visitor)?;
-                let subject = subject_of(&claims)?;
-                let facts = self.subject_facts(&subject).await?;
-                let facts = facts
-                    .ok_or_else(|| Refusal::Bad(format!("the token is for {subject}, who is not there")))?;
-                let key =
-                    match &claims.kid_used {
-                        Some(key_id) => Some(self.key_facts(key_id).await?.ok_or_else(|| {
-                            Refusal::Bad(format!("the key of the token is gone: {key_id}"))
-                        })?),
-                        None => None,
-                    };
-                judge_token(&visitor, &claims, &facts, key.as_deref())
+                let about = About::of(&claims)?;
+                let facts = self.facts(&about, visitor.now_ms, Asker::Visitor).await?;
+                judge_token(&visitor, &claims, &about, &facts?)
             }
         }
     }
 
-    /// Whether the right of somebody who is here still holds.
-    ///
-    /// # Errors
-    /// It does not; why. While the store does not answer, nothing is said against anybody.
-    pub async fn recheck(&self, live: &Live, now_ms: i64) -> Result<(), String> {
-        if let Some(token_id) = &live.token_id
-            && self.seen.lock().is_token_revoked(token_id)
-        {
-            return Err("its token has been revoked".to_owned());
+    /// Whether the right of somebody who is here still holds, as far as that is known without the store; `None`: it has
+    /// to be looked up ([`Door::recheck`]). Told is why it does not.
+    pub fn recheck_known(&self, live: &Live, now_ms: i64) -> Option<Result<(), String>> {
+        if self.is_revoked(live) {
+            return Some(Err("its token has been revoked".to_owned()));
         }
-        let facts = match self.subject_facts(&live.subject).await {
-            Ok(facts) => facts.ok_or_else(|| format!("{} has been removed", live.subject))?,
-            Err(_) => return Ok(()),
+        let about = About::live(live);
+        let facts = about.known(&self.known.lock())?;
+        Some(judge_live(live, &facts, now_ms))
+    }
+
+    /// The same with a look into the store; `None`: it does not answer, and it has to be asked again.
+    pub async fn recheck(&self, live: &Live, now_ms: i64) -> Option<Result<(), String>> {
+        if self.is_revoked(live) {
+            return Some(Err("its token has been revoked".to_owned()));
+        }
+        match self.facts(&About::live(live), now_ms, Asker::Ourselves).await {
+            Ok(Ok(facts)) => Some(judge_live(live, &facts, now_ms)),
+            Ok(Err(Refusal::Bad(why) | Refusal::NotGranted(why))) => Some(Err(why)),
+            Ok(Err(Refusal::Unavailable(_))) | Err(_) => None,
+        }
+    }
+
+    fn is_revoked(&self, live: &Live) -> bool {
+        live.token_id.as_ref().is_some_and(|token_id| self.seen.lock().is_token_revoked(token_id))
+    }
+
+    /// All that a right depends on, looked up where it is not known. The inner fault: something of it is not there.
+    async fn facts(
+        &self,
+        about: &About,
+        now_ms: i64,
+        asker: Asker,
+    ) -> Result<Result<Facts, Refusal>, Refusal> {
+        let gone = |what: &dyn std::fmt::Display| Ok(Err(Refusal::Bad(format!("{what} has been removed"))));
+        let Some(subject) = self.subject_facts(&about.subject, now_ms, asker).await? else {
+            return gone(&about.subject);
         };
-        if let Some(key_id) = &live.key_id {
-            match self.key_facts(key_id).await {
-                Ok(Some(key)) => {
-                    credential_good(&key.credential, now_ms).map_err(|why| format!("key {key_id}: {why}"))?
-                }
-                Ok(None) => return Err(format!("key {key_id} has been removed")),
-                Err(_) => return Ok(()),
+        let mut facts = Facts { subject, key: None, client: None };
+        if let Some(key_id) = &about.key_id {
+            facts.key = self.key_facts(key_id, now_ms, asker).await?;
+            if facts.key.is_none() {
+                return gone(&format_args!("key {key_id}"));
             }
         }
-        subject_good(&facts).map_err(|why| why.to_string())?;
-        let fact = facts.grants.iter().find(|fact| fact.grant.id == live.grant);
-        let fact = fact.ok_or_else(|| format!("grant {} has been removed", live.grant))?;
-        grant_good(fact, now_ms).map_err(|why| format!("grant {}: {why}", live.grant))
+        if let Some(client) = &about.client {
+            facts.client = self.subject_facts(client, now_ms, asker).await?;
+            if facts.client.is_none() {
+                return gone(client);
+            }
+        }
+        Ok(Ok(facts))
     }
 
     /// Hears what has changed. Called about once a second, and whenever something is known to have changed.
     pub async fn follow(&self, now_ms: i64) -> Followed {
-        let seq = self.followed.load(Ordering::Acquire);
-        match self.store.changes_since(seq).await {
-            Ok(changes) => {
+        match within(self.changes()).await {
+            Ok((changes, last)) => {
                 self.heard_ms.store(now_ms, Ordering::Release);
                 if self.silent.swap(false, Ordering::AcqRel) {
                     tracing::info!("the identity store answers again");
                 }
-                let Some(last) = changes.last() else { return Followed::Unchanged };
-                self.note(&changes, now_ms);
-                self.followed.store(last.seq, Ordering::Release);
+                let followed = self.followed.swap(last, Ordering::AcqRel);
+                if last < followed {
+                    tracing::warn!(
+                        "the identity store has gone back, from change {followed} to {last}: nothing that was known is \
+                         believed any more"
+                    );
+                    self.known.lock().clear();
+                } else if changes.is_empty() {
+                    return Followed::Unchanged;
+                } else {
+                    self.note(&changes, now_ms);
+                }
                 Followed::Changed(changes)
             }
             Err(fault) => {
@@ -298,13 +352,25 @@ impl Door {
                     );
                 }
                 if self.is_fresh(now_ms) {
-                    Followed::Silent(silent_ms, fault.to_string())
+                    Followed::Silent(silent_ms, fault)
                 } else {
                     self.known.lock().clear();
-                    Followed::Stale(fault.to_string())
+                    Followed::Stale(fault)
                 }
             }
         }
+    }
+
+    /// What was written since the last time, and the number of the last entry there is.
+    async fn changes(&self) -> Result<(Vec<Audit>, i64), StoreFault> {
+        let seq = self.followed.load(Ordering::Acquire);
+        let changes = self.store.changes_since(seq).await?;
+        let last = match changes.last() {
+            Some(change) => change.seq,
+            // A store that was put back, or a server that took over without the last writes, has fewer.
+            None => self.store.last_change().await?.min(seq),
+        };
+        Ok((changes, last))
     }
 
     /// Waits until something may have changed, also by another instance's word. Cancel safe.
@@ -331,7 +397,13 @@ impl Door {
         }
         let batch: Vec<(String, i64, String)> =
             used.iter().map(|(key, (at_ms, from))| (key.clone(), *at_ms, from.to_string())).collect();
-        let written = self.store.note_used(&batch).await;
+        let mut written = Ok(());
+        for part in batch.chunks(USED_BATCH) {
+            written = self.store.note_used(part).await;
+            if written.is_err() {
+                break;
+            }
+        }
         if written.is_err() {
             let mut now = self.used.lock();
             for (key, use_) in used {
@@ -367,22 +439,27 @@ impl Door {
         self.known.lock().note(changes);
         let mut seen = self.seen.lock();
         for change in changes.iter().filter(|change| change.action == "token.revoke") {
-            // Until when it would have been good is not known here; no token lives longer than a day.
-            seen.revoke_token(&change.object, now_ms / 1000 + 86_400, now_ms / 1000);
+            // Without its end it is remembered for a day: no token lives longer.
+            let ends_ms = change.detail.get("ends_ms").and_then(serde_json::Value::as_i64);
+            let ends_s = ends_ms.map_or(now_ms / 1000 + 86_400, |ends_ms| ends_ms / 1000);
+            seen.revoke_token(&change.object, ends_s, now_ms / 1000);
         }
     }
 
-    async fn key_facts(&self, key_id: &str) -> Result<Option<Arc<KeyFacts>>, Refusal> {
-        let generation = {
+    async fn key_facts(
+        &self,
+        key_id: &str,
+        now_ms: i64,
+        asker: Asker,
+    ) -> Result<Option<Arc<KeyFacts>>, Refusal> {
+        let (known, generation) = {
             let known = self.known.lock();
-            if let Some(facts) = known.key(key_id) {
-                return Ok(Some(facts));
-            }
-            known.generation()
+            (known.key(key_id), known.generation())
         };
-        self.check_answering()?;
-        let _turn = self.lookups.acquire().await;
-        let found = self.store.facts_of_key(key_id).await.map_err(unavailable)?;
+        if known.is_some() && self.is_fresh(now_ms) {
+            return Ok(known);
+        }
+        let found = self.ask(asker, self.store.facts_of_key(key_id)).await?;
         let facts = found.map(Arc::new);
         if let Some(facts) = &facts {
             self.known.lock().put_key(key_id, facts.clone(), generation);
@@ -390,17 +467,20 @@ impl Door {
         Ok(facts)
     }
 
-    async fn subject_facts(&self, subject: &Id) -> Result<Option<Arc<SubjectFacts>>, Refusal> {
-        let generation = {
+    async fn subject_facts(
+        &self,
+        subject: &Id,
+        now_ms: i64,
+        asker: Asker,
+    ) -> Result<Option<Arc<SubjectFacts>>, Refusal> {
+        let (known, generation) = {
             let known = self.known.lock();
-            if let Some(facts) = known.subject(subject) {
-                return Ok(Some(facts));
-            }
-            known.generation()
+            (known.subject(subject), known.generation())
         };
-        self.check_answering()?;
-        let _turn = self.lookups.acquire().await;
-        let found = self.store.facts_of_subject(subject).await.map_err(unavailable)?;
+        if known.is_some() && self.is_fresh(now_ms) {
+            return Ok(known);
+        }
+        let found = self.ask(asker, self.store.facts_of_subject(subject)).await?;
         let facts = found.map(Arc::new);
         if let Some(facts) = &facts {
             self.known.lock().put_subject(subject, facts.clone(), generation);
@@ -408,19 +488,23 @@ impl Door {
         Ok(facts)
     }
 
-    /// What is known of the one a token is for, and of its key. `None`: something has to be looked up.
-    #[expect(clippy::type_complexity, reason = "two facts, either of which may be missing")]
-    fn of_token(
+    /// Asks the store, not for ever, and not while it is known that it does not answer.
+    async fn ask<T>(
         &self,
-        claims: &Claims,
-    ) -> Result<Option<(Arc<SubjectFacts>, Option<Arc<KeyFacts>>)>, Refusal> {
-        let subject = subject_of(claims)?;
-        let known = self.known.lock();
-        let Some(facts) = known.subject(&subject) else { return Ok(None) };
-        Ok(match &claims.kid_used {
-            None => Some((facts, None)),
-            Some(key_id) => known.key(key_id).map(|key| (facts, Some(key))),
-        })
+        asker: Asker,
+        question: impl Future<Output = Result<T, StoreFault>>,
+    ) -> Result<T, Refusal> {
+        self.check_answering()?;
+        let _turn = match asker {
+            Asker::Visitor => {
+                let turn = self.lookups.acquire().await.ok();
+                // It may have fallen silent while others were asking.
+                self.check_answering()?;
+                turn
+            }
+            Asker::Ourselves => None,
+        };
+        within(question).await.map_err(Refusal::Unavailable)
     }
 
     fn judge_key(
@@ -436,6 +520,9 @@ impl Door {
         }
         credential_good(&facts.credential, visitor.now_ms)
             .map_err(|why| Refusal::Bad(format!("key {key_id}: {why}")))?;
+        if *key.env != *facts.credential.data.env {
+            return Err(Refusal::Bad(format!("key {key_id} is not of environment {}", key.env)));
+        }
         let mut welcome = judge(visitor, &facts.subject, facts.credential.data.expires_ms)?;
         welcome.key_id = Some(key_id.clone());
         self.note_use(key_id, visitor.now_ms, &visitor.from);
@@ -455,51 +542,15 @@ fn bad_token(fault: TokenFault) -> Refusal {
     Refusal::Bad(fault.to_string())
 }
 
-fn unavailable(fault: StoreFault) -> Refusal {
-    Refusal::Unavailable(fault.to_string())
-}
-
 fn parse_key(secret: &Secret) -> Result<crate::key::ParsedKey, Refusal> {
     let text = secret.expose_text().ok_or_else(|| Refusal::Bad("no key: it is not UTF-8".to_owned()))?;
     Key::parse(text).map_err(|fault| Refusal::Bad(fault.to_string()))
 }
 
-fn subject_of(claims: &Claims) -> Result<Id, Refusal> {
-    Id::parse_any(&claims.subject).ok_or_else(|| Refusal::Bad("the token is for nobody we know".to_owned()))
-}
-
-fn judge_token(
-    visitor: &Visitor,
-    claims: &Claims,
-    facts: &SubjectFacts,
-    key: Option<&KeyFacts>,
-) -> Result<Welcome, Refusal> {
-    if let Some(key) = key {
-        let key_id = &key.credential.key_id;
-        credential_good(&key.credential, visitor.now_ms)
-            .map_err(|why| Refusal::Bad(format!("key {key_id}, with which the token was had: {why}")))?;
-        if key.subject.holder.id() != facts.holder.id() {
-            return Err(Refusal::Bad(format!("the token is for {}, its key is not", facts.holder.id())));
-        }
-    }
-    let mut welcome = judge(visitor, facts, Some(claims.expires_s.saturating_mul(1000)))?;
-    welcome.key_id = claims.kid_used.clone();
-    welcome.token_id = claims.token_id.clone();
-    Ok(welcome)
-}
-
-fn judge(visitor: &Visitor, facts: &SubjectFacts, ends_ms: Option<i64>) -> Result<Welcome, Refusal> {
-    let ask = Ask::Connect { database: &visitor.database, user: &visitor.user };
-    match decide(facts, &ask, visitor.now_ms) {
-        Decision::Refused(reason) => Err(Refusal::NotGranted(reason.to_string())),
-        Decision::Allowed(allowed) => Ok(Welcome {
-            organisation: facts.org.data.name.clone(),
-            subject: facts.holder.id().clone(),
-            name: facts.holder.name().to_owned(),
-            key_id: None,
-            token_id: None,
-            until_ms: ends_ms.into_iter().chain(allowed.until_ms).min(),
-            allowed,
-        }),
+/// Waits for the store, not for ever.
+async fn within<T>(question: impl Future<Output = Result<T, StoreFault>>) -> Result<T, String> {
+    match tokio::time::timeout(PATIENCE, question).await {
+        Ok(answer) => answer.map_err(|fault| fault.to_string()),
+        Err(_) => Err(format!("the identity store has not answered for {} s", PATIENCE.as_secs())),
     }
 }

@@ -204,6 +204,11 @@ pub fn subject_good(facts: &SubjectFacts) -> Result<(), Reason> {
     }
 }
 
+/// Whether a grant is one to enter its database.
+pub(crate) fn allows_connect(grant: &Grant) -> bool {
+    grant.data.actions.iter().any(|granted| granted == CONNECT || granted == EVERYTHING)
+}
+
 /// Whether a grant is of use at a time, as far as it does not depend on its subject.
 ///
 /// # Errors

@@ -29,7 +29,7 @@ fn a_key_enters_as_the_granted_role_and_is_seen_by_name() {
     client.query("BEGIN");
     let holds = house.plimsoll.show("HOLDS");
     let cells = ["organisation", "identity", "key_id", "role", "user"].map(|column| holds.cell(0, column));
-    assert_eq!(cells, ["acme", "shop", &credential.key_id, "app", "shop"]);
+    assert_eq!(cells, ["acme", "shop", &credential.key_id, "app", "app"]);
     let seen = house.plimsoll.show("IDENTITIES");
     let cells =
         ["identity", "identity_id", "grant_id", "clients", "holds", "hosts"].map(|name| seen.cell(0, name));
@@ -69,6 +69,12 @@ fn what_is_not_good_is_refused_and_only_the_log_says_why() {
     assert!(refused.detail.unwrap().contains("may not enter as \"boss\"; it may as \"app\""));
     let refused = house.plimsoll.login("app", "p1").password(&key).refusal();
     assert!(refused.detail.unwrap().contains("no grant on database \"p1\""));
+    // In the wrong field it is in no log.
+    for (user, database) in [(key.as_str(), "p0"), ("app", key.as_str())] {
+        let refused = house.plimsoll.login(user, database).password("x").refusal();
+        assert_eq!(refused.message, "a key or token was given as the user or database");
+    }
+    assert!(!house.plimsoll.log().contains(&key[30..]), "no secret in the log");
     house.revoke(&credential);
     // By another process: it is heard of at the next look.
     eventually("it is refused", SOON, || {

@@ -76,6 +76,8 @@ pub struct Proved {
     pub key_id: Option<Arc<str>>,
     /// The number of the token (`jti`).
     pub token_id: Option<Arc<str>>,
+    /// The application that a person's token was issued to.
+    pub client_id: Option<Arc<str>>,
     /// Id of the data set.
     pub dataset_id: Arc<str>,
     /// Id of the grant.
@@ -139,14 +141,13 @@ impl Census {
     /// There are as many as its grant allows.
     pub(crate) fn enter(&self, proved: Arc<Proved>) -> Result<Counted, Cause> {
         let mut by_grant = self.by_grant.lock();
-        let clients = by_grant.entry(proved.grant_id.clone()).or_default();
+        let clients = by_grant.get(&proved.grant_id).copied().unwrap_or(0);
         if let Some(max) = proved.limits.clients
-            && *clients >= max
+            && clients >= max
         {
-            let (name, max) = (proved.name.as_ref().into(), max);
-            return Err(Cause::GrantClients { name, max });
+            return Err(Cause::GrantClients { name: proved.name.as_ref().into(), max });
         }
-        *clients += 1;
+        by_grant.insert(proved.grant_id.clone(), clients + 1);
         drop(by_grant);
         Ok(Counted { proved, by_grant: self.by_grant.clone() })
     }

@@ -204,6 +204,7 @@ impl Login {
         let way = self.way(&goal).map_err(End::Refused)?;
         if let Way::Bearer(bearer) = way {
             let counted = self.identify(bearer).await?;
+            self.become_role(&counted.proved.role).map_err(End::Refused)?;
             return self.enter(goal, wanted.params, Shown::Identity(counted)).await;
         }
         let known = self.look_up(&goal).await?;

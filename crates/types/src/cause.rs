@@ -228,6 +228,9 @@ causes! {
     /// The right by which a session is here has ended.
     IdentityEnded { why: Box<str> } => Client, INVALID_AUTHORIZATION, "authorisation has ended",
         "Connect again with a key or token that holds.";
+    /// A key or token where a name should be.
+    SecretAsName => Client, INVALID_AUTHORIZATION, "a key or token was given as the user or database",
+        "Give it as the password. It has been sent in the open if the connection is not encrypted: make a new one.";
     /// auth_query found nobody.
     NoSuchUser => Client, INVALID_AUTHORIZATION, "no such user", "";
     /// auth_query cannot be asked, or gave no answer of use.

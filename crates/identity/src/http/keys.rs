@@ -197,6 +197,13 @@ async fn rotate_once(
     if overlap.overlap_seconds > OVERLAP_MAX_S {
         return Err(Problem::invalid("overlap_seconds", format!("it is at most {OVERLAP_MAX_S}")));
     }
+    if overlap.expires_ms.is_some_and(|expires_ms| expires_ms <= caller.now_ms) {
+        // With the last administrator key that would be the end of all.
+        return Err(Problem::invalid(
+            "expires_ms",
+            "the new key would have ended before it is made".to_owned(),
+        ));
+    }
     let old = state.store().credential(key_id).await?;
     need_credential(caller, state.store(), &old.data).await?;
     expected.check(old.meta.version)?;

@@ -336,10 +336,17 @@ impl Desk {
         self.post("/oauth/authorize", &params, &headers).await
     }
 
-    /// Signs in to an application of one's own organisation; the code.
+    /// Signs in to an application of one's own organisation; the code. Whoever is asked whether the application may use
+    /// this API says yes: nobody is who gives it no scope.
     pub(crate) async fn code(&self, app: &Application, more: &[(&str, &str)]) -> String {
         let tab = self.open_page(&request(app, more)).await;
-        let answer = self.enter(&tab, &[("login", LOGIN), ("password", PASSWORD)]).await;
+        let mut answer = self.enter(&tab, &[("login", LOGIN), ("password", PASSWORD)]).await;
+        let is_scoped = more.iter().any(|(name, _)| *name == "scope");
+        assert_eq!(answer.status == StatusCode::OK, is_scoped, "{answer:?}");
+        if is_scoped {
+            let consent = tab.next(answer);
+            answer = self.enter(&consent, &[("decision", "allow")]).await;
+        }
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
         answer.sent("code").expect("a code")
     }

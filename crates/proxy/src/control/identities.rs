@@ -1,5 +1,6 @@
 //! Sessions by a proved identity: who they are, and their end when their right to be here ends.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use plimsoll_types::Cause;
@@ -37,16 +38,16 @@ impl Control {
     }
 
     /// The right of these clients has ended: each goes as soon as it is outside a transaction.
-    pub fn let_go(&self, clients: &[u64], why: &str) {
+    pub fn let_go(&self, clients: &HashSet<u64>, why: &str) {
         self.tell(clients, |entry, cause| entry.post(|mail| mail.leave = Some(cause)), why);
     }
 
     /// Those of them that are still there go now, whatever they are doing.
-    pub fn throw_out(&self, clients: &[u64], why: &str) {
+    pub fn throw_out(&self, clients: &HashSet<u64>, why: &str) {
         self.tell(clients, |entry, cause| entry.post(|mail| mail.kill = Some(cause)), why);
     }
 
-    fn tell(&self, clients: &[u64], tell: impl Fn(&ClientEntry, Box<Cause>), why: &str) {
+    fn tell(&self, clients: &HashSet<u64>, tell: impl Fn(&ClientEntry, Box<Cause>), why: &str) {
         for entry in self.proved_clients().iter().filter(|entry| clients.contains(&entry.id.0)) {
             tell(entry, Box::new(Cause::IdentityEnded { why: why.into() }));
         }

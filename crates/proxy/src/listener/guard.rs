@@ -87,6 +87,21 @@ impl ClientGuard {
         Ok(user)
     }
 
+    /// The client is another user than it said: it is counted as that one.
+    ///
+    /// # Errors
+    /// That user has as many clients as it may; 0 is no limit.
+    pub(crate) fn rename(&mut self, user: &str, user_max: u32) -> Result<Arc<str>, Cause> {
+        let (user, clients) = count_user(&self.hub, user);
+        let Stage::Named(named) = &mut self.stage else { return Ok(user) };
+        let before = std::mem::replace(&mut named.user, user.clone());
+        discount_user(&self.hub, &before);
+        if user_max > 0 && clients > user_max {
+            return Err(Cause::MaxUserClients);
+        }
+        Ok(user)
+    }
+
     /// The database asked for has been made just now (`*` line): counts the client in its clients.
     ///
     /// # Errors

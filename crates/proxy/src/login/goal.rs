@@ -16,6 +16,9 @@ use crate::listener::{Counted, Limits, Terms};
 /// The database that is the console.
 pub(crate) const CONSOLE: &str = "pgbouncer";
 
+/// A key has more bytes than this.
+const KEY_BYTES_MIN: usize = 60;
+
 /// Where a client wants to.
 pub(super) enum Goal {
     /// To a database that is known.
@@ -53,6 +56,10 @@ impl Login {
             }
         }
         first::negotiate(wanted, &mut self.pending);
+        // Before either is in a line of the log.
+        if is_secret(&wanted.user) || is_secret(&wanted.database) {
+            return Err(End::Refused(Cause::SecretAsName));
+        }
         self.database = wanted.database.as_str().into();
         let goal = self.find(wanted);
         let (counted, limits) = match &goal {
@@ -115,6 +122,12 @@ impl Login {
     fn is_kin(&self, user: &str) -> bool {
         user == CONSOLE && self.peer_uid.is_some() && self.peer_uid == own_uid()
     }
+}
+
+/// Whether what is given as a name looks like a key or a token, which has got into the wrong field.
+fn is_secret(name: &str) -> bool {
+    let is_key = name.starts_with("plim_") && name.len() > KEY_BYTES_MIN;
+    is_key || (name.starts_with("ey") && name.matches('.').count() == 2)
 }
 
 /// Our own user id, as the kernel tells it to peers.

@@ -5,6 +5,7 @@ use plimsoll_types::{Cause, Secret};
 use plimsoll_wire::{HEADER_BYTES, encode};
 
 use super::{End, Login};
+use crate::directory::user_client_limit;
 use crate::entry::Peer;
 use crate::keeper::{Counted, Keeper, Proof, Refused};
 
@@ -63,6 +64,17 @@ impl Login {
                 Err(cause)
             }
         }
+    }
+
+    /// From here on it is the login role that was granted, whatever it called itself: limits and settings of users are
+    /// that role's.
+    pub(super) fn become_role(&mut self, role: &str) -> Result<(), Cause> {
+        if *self.user == *role {
+            return Ok(());
+        }
+        let limit = user_client_limit(&self.plan, role);
+        self.user = self.guard.rename(role, limit)?;
+        Ok(())
     }
 
     fn proof(&self, bearer: Bearer, secret: Secret) -> Proof {

@@ -11,7 +11,7 @@ use plimsoll_wire::{HEADER_BYTES, encode, front};
 
 use super::goal::{Goal, Trust};
 use super::look_up::Known;
-use super::{End, Login};
+use super::{CONSOLE, End, Login};
 use crate::connector::random;
 use crate::entry::Peer;
 use crate::{message, system};
@@ -117,6 +117,8 @@ impl Login {
         let rule = self.security.hba.as_ref().and_then(|hba| hba.find(&asker)).ok_or(Cause::NoAuthMethod)?;
         let map = rule.map.as_deref().map(str::to_string);
         match &rule.method {
+            // What may be done at the console goes by the name that is given, and a grant by another.
+            HbaMethod::Bearer(_) if &*self.database == CONSOLE => Ok(Way::Dialogue(Method::Scram)),
             HbaMethod::Trust | HbaMethod::Md5 | HbaMethod::Password | HbaMethod::Scram => {
                 rule.method.dialogue().map(Way::Dialogue).ok_or(Cause::NoAuthMethod)
             }

@@ -141,8 +141,9 @@ async fn sign_in(oauth: &OAuth, ask: &Ask, browser: &Browser) -> Sent {
             return again(StatusCode::TOO_MANY_REQUESTS, &alert, Some(retry_s));
         }
     };
-    // An application of somebody else acts for a person if that person says so.
-    match (asking.app.data.party, asking.org.id == org.id) {
+    // An application of somebody else acts for a person if that person says so, and so does any that wants to use what
+    // the person may do over this API.
+    match (asking.app.data.party, asking.org.id == org.id && request.scopes.is_empty()) {
         (Party::First, true) => {
             let to = grant(oauth, ask, &asking, &back, &request, &user).await?;
             leave(&to)

@@ -1,0 +1,127 @@
+//! What a right depends on, and whether it holds.
+
+use std::sync::Arc;
+
+use super::known::Known;
+use super::{Live, Refusal, Visitor, Welcome};
+use crate::id::{Id, Kind};
+use crate::rules::{Ask, Decision, allows_connect, credential_good, decide, grant_good, subject_good};
+use crate::store::{KeyFacts, SubjectFacts};
+use crate::token::Claims;
+
+/// What is known of all that a right depends on.
+pub(super) struct Facts {
+    pub(super) subject: Arc<SubjectFacts>,
+    /// The key that was shown, or that the token was had with.
+    pub(super) key: Option<Arc<KeyFacts>>,
+    /// The application that a person's token was issued to.
+    pub(super) client: Option<Arc<SubjectFacts>>,
+}
+
+/// What a right depends on.
+pub(super) struct About {
+    pub(super) subject: Id,
+    pub(super) key_id: Option<String>,
+    /// The application that a person's token was issued to; `None`: it is the subject's own.
+    pub(super) client: Option<Id>,
+}
+
+impl About {
+    pub(super) fn of(claims: &Claims) -> Result<About, Refusal> {
+        let subject = subject_of(claims)?;
+        let client = claims.client_id.as_deref().map(|client| Id::parse(Kind::App, client)).transpose();
+        let client = client.map_err(|_| Refusal::Bad("the token is from nobody we know".to_owned()))?;
+        let client = client.filter(|client| *client != subject);
+        Ok(About { subject, key_id: claims.kid_used.clone(), client })
+    }
+
+    pub(super) fn live(live: &Live) -> About {
+        About { subject: live.subject.clone(), key_id: live.key_id.clone(), client: live.client.clone() }
+    }
+
+    /// All of it, if it is known.
+    pub(super) fn known(&self, known: &Known) -> Option<Facts> {
+        let key = match &self.key_id {
+            Some(key_id) => Some(known.key(key_id)?),
+            None => None,
+        };
+        let client = match &self.client {
+            Some(client) => Some(known.subject(client)?),
+            None => None,
+        };
+        Some(Facts { subject: known.subject(&self.subject)?, key, client })
+    }
+}
+
+/// What a token depends on beside its subject: the key it was had with, and the application it was issued to.
+fn check_around(facts: &Facts, now_ms: i64) -> Result<(), String> {
+    let client = facts.client.as_ref().unwrap_or(&facts.subject);
+    if let Some(key) = &facts.key {
+        let key_id = &key.credential.key_id;
+        credential_good(&key.credential, now_ms).map_err(|why| format!("key {key_id}: {why}"))?;
+        if key.subject.holder.id() != client.holder.id() {
+            return Err(format!("key {key_id} is not of {}", client.holder.id()));
+        }
+    }
+    match &facts.client {
+        Some(client) => subject_good(client).map_err(|why| why.to_string()),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn judge_token(
+    visitor: &Visitor,
+    claims: &Claims,
+    about: &About,
+    facts: &Facts,
+) -> Result<Welcome, Refusal> {
+    check_around(facts, visitor.now_ms).map_err(Refusal::Bad)?;
+    let key_ends_ms = facts.key.as_ref().and_then(|key| key.credential.data.expires_ms);
+    let ends_ms = key_ends_ms.into_iter().chain([claims.expires_s.saturating_mul(1000)]).min();
+    let mut welcome = judge(visitor, &facts.subject, ends_ms)?;
+    welcome.key_id = claims.kid_used.clone();
+    welcome.token_id = claims.token_id.clone();
+    welcome.client = about.client.clone();
+    Ok(welcome)
+}
+
+/// Whether somebody who is here would be let in again by the same grant.
+pub(super) fn judge_live(live: &Live, facts: &Facts, now_ms: i64) -> Result<(), String> {
+    check_around(facts, now_ms)?;
+    subject_good(&facts.subject).map_err(|why| why.to_string())?;
+    let fact = facts.subject.grants.iter().find(|fact| fact.grant.id == live.grant);
+    let fact = fact.ok_or_else(|| format!("grant {} has been removed", live.grant))?;
+    grant_good(fact, now_ms).map_err(|why| format!("grant {}: {why}", live.grant))?;
+    if fact.dataset.data.database != *live.database {
+        return Err(format!("grant {} is for another database now", live.grant));
+    }
+    if fact.grant.data.role != *live.role || !allows_connect(&fact.grant) {
+        return Err(format!("grant {} does not let it connect any more", live.grant));
+    }
+    Ok(())
+}
+
+pub(super) fn judge(
+    visitor: &Visitor,
+    facts: &SubjectFacts,
+    ends_ms: Option<i64>,
+) -> Result<Welcome, Refusal> {
+    let ask = Ask::Connect { database: &visitor.database, user: &visitor.user };
+    match decide(facts, &ask, visitor.now_ms) {
+        Decision::Refused(reason) => Err(Refusal::NotGranted(reason.to_string())),
+        Decision::Allowed(allowed) => Ok(Welcome {
+            organisation: facts.org.data.name.clone(),
+            subject: facts.holder.id().clone(),
+            name: facts.holder.name().to_owned(),
+            key_id: None,
+            token_id: None,
+            client: None,
+            until_ms: ends_ms.into_iter().chain(allowed.until_ms).min(),
+            allowed,
+        }),
+    }
+}
+
+fn subject_of(claims: &Claims) -> Result<Id, Refusal> {
+    Id::parse_any(&claims.subject).ok_or_else(|| Refusal::Bad("the token is for nobody we know".to_owned()))
+}
