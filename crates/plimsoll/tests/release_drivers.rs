@@ -1,52 +1,17 @@
 //! Real drivers whose transaction is taken away: each hears 25P02, rolls back as it does that, and goes on.
-//!
-//! Where the drivers are is said by `PLIMSOLL_PYTHON`, `PLIMSOLL_NODE_PATH` and `PLIMSOLL_JDBC`, as `./dev test` sets
-//! them. A driver that is not there is passed over, or a failure with `PLIMSOLL_REQUIRE_ALL=1`.
 
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{SOON, backend, house, wait_for_pool};
+use common::{SOON, backend, drivers, house, wait_for_pool};
 use plimsoll_testkit::eventually;
 
-/// How long a script may take.
-const SCRIPT_SECONDS_MAX: &str = "120";
-
-/// A program that is ended when it takes too long.
-fn bounded(program: OsString) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", SCRIPT_SECONDS_MAX]).arg(program);
-    command
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/drivers").join(name)
-}
-
 fn python() -> Option<Command> {
-    let mut command = bounded(std::env::var_os("PLIMSOLL_PYTHON")?);
-    command.arg(script("python/taken.py"));
-    Some(command)
-}
-
-fn node() -> Option<Command> {
-    let packages = std::env::var_os("PLIMSOLL_NODE_PATH")?;
-    let mut command = bounded("node".into());
-    command.env("NODE_PATH", packages).arg(script("node/taken.js"));
-    Some(command)
-}
-
-fn java() -> Option<Command> {
-    let jar = std::env::var_os("PLIMSOLL_JDBC")?;
-    let mut command = bounded("java".into());
-    command.arg("-cp").arg(jar).arg(script("java/Taken.java"));
-    Some(command)
+    drivers::python("taken.py")
 }
 
 #[track_caller]
@@ -57,13 +22,7 @@ fn is_taken_and_goes_on(runner: Option<Command>, driver: &str) {
 /// The same, in this state; it hears this SQLSTATE first.
 #[track_caller]
 fn is_taken_in(runner: Option<Command>, driver: &str, state: &str, first: &str) {
-    let Some(mut command) = runner else {
-        let required = std::env::var_os("PLIMSOLL_REQUIRE_ALL").is_some_and(|value| value == "1");
-        assert!(!required, "{driver} is missing");
-        // If stderr is closed there is nobody to tell.
-        drop(writeln!(std::io::stderr(), "passed over, as {driver} is missing"));
-        return;
-    };
+    let Some(mut command) = runner else { return drivers::pass_over(driver) };
     let (postgres, plimsoll) = house(|ini| {
         ini.set("pool_mode", "transaction")
             .set("default_pool_size", "1")
@@ -118,10 +77,10 @@ fn sqlalchemy_goes_on() {
 
 #[test]
 fn node_pg_goes_on() {
-    is_taken_and_goes_on(node(), "pg");
+    is_taken_and_goes_on(drivers::node("taken.js", "pg"), "pg");
 }
 
 #[test]
 fn jdbc_goes_on() {
-    is_taken_and_goes_on(java(), "jdbc");
+    is_taken_and_goes_on(drivers::java("Taken.java"), "jdbc");
 }

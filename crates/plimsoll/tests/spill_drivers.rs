@@ -1,24 +1,16 @@
 //! What becomes of drivers that read lazily, and what the ledger calls it: the table of docs/spill.md.
-//!
-//! Where the drivers are is said by `PLIMSOLL_PYTHON`, `PLIMSOLL_NODE_PATH` and `PLIMSOLL_JDBC`, as `./dev test` sets
-//! them. A driver that is not there is passed over, or a failure with `PLIMSOLL_REQUIRE_ALL=1`.
 
 #![allow(clippy::unwrap_used)]
 
 mod common;
 mod spill_house;
 
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use common::{SOON, house};
+use common::{SOON, drivers, house};
 use plimsoll_testkit::{Ini, Plimsoll, eventually_ok};
 use spill_house::{small, wait_for_draining, wait_for_nothing};
-
-/// How long a script may take.
-const SCRIPT_SECONDS_MAX: &str = "120";
 
 /// A driver that has read a row of many, and reads on when it is told.
 struct Reader {
@@ -30,10 +22,7 @@ impl Reader {
     /// Starts a script of `tests/drivers`; `None` if its driver is not there.
     fn start(runner: Option<Command>, plimsoll: &Plimsoll, case: &str) -> Option<Reader> {
         let Some(mut command) = runner else {
-            let required = std::env::var_os("PLIMSOLL_REQUIRE_ALL").is_some_and(|value| value == "1");
-            assert!(!required, "a driver is missing");
-            // If stderr is closed there is nobody to tell.
-            drop(writeln!(std::io::stderr(), "passed over, as a driver is missing"));
+            drivers::pass_over("a driver");
             return None;
         };
         command.args(["127.0.0.1", &plimsoll.port().to_string(), "p0", "app", "app-secret", case]);
@@ -64,36 +53,8 @@ impl Drop for Reader {
     }
 }
 
-/// A program that is ended when it takes too long.
-fn bounded(program: OsString) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", SCRIPT_SECONDS_MAX]).arg(program);
-    command
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/drivers").join(name)
-}
-
 fn python() -> Option<Command> {
-    let mut command = bounded(std::env::var_os("PLIMSOLL_PYTHON")?);
-    command.arg(script("python/lazy_stream.py"));
-    Some(command)
-}
-
-fn node() -> Option<Command> {
-    let packages = std::env::var_os("PLIMSOLL_NODE_PATH")?;
-    Path::new(&packages).join("pg-query-stream").is_dir().then_some(())?;
-    let mut command = bounded("node".into());
-    command.env("NODE_PATH", packages).arg(script("node/lazy_stream.js"));
-    Some(command)
-}
-
-fn java() -> Option<Command> {
-    let jar = std::env::var_os("PLIMSOLL_JDBC")?;
-    let mut command = bounded("java".into());
-    command.arg("-cp").arg(jar).arg(script("java/LazyFetch.java"));
-    Some(command)
+    drivers::python("lazy_stream.py")
 }
 
 /// As the drivers need it.
@@ -153,7 +114,10 @@ fn a_server_side_cursor_of_psycopg_keeps_its_server() {
 #[test]
 fn pg_query_stream_of_node_keeps_its_server_as_a_portal_is_open() {
     let (_postgres, plimsoll) = house(lazy);
-    let Some(reader) = Reader::start(node(), &plimsoll, "stream") else { return };
+    let Some(reader) = Reader::start(drivers::node("lazy_stream.js", "pg-query-stream"), &plimsoll, "stream")
+    else {
+        return;
+    };
     holds(&plimsoll, "client not sending");
     reader.read_on();
 }
@@ -161,7 +125,9 @@ fn pg_query_stream_of_node_keeps_its_server_as_a_portal_is_open() {
 #[test]
 fn a_fetch_size_of_jdbc_keeps_its_server() {
     let (_postgres, plimsoll) = house(lazy);
-    let Some(reader) = Reader::start(java(), &plimsoll, "fetch_size") else { return };
+    let Some(reader) = Reader::start(drivers::java("LazyFetch.java"), &plimsoll, "fetch_size") else {
+        return;
+    };
     holds(&plimsoll, "idle in transaction");
     reader.read_on();
 }

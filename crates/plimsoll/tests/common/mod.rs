@@ -4,6 +4,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod contract;
+pub(crate) mod drivers;
 pub(crate) mod lost;
 pub(crate) mod net;
 pub(crate) mod taken;

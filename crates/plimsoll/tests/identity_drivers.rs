@@ -1,0 +1,110 @@
+//! Real drivers log in by a key and by a token over TLS, and libpq 18 by SASL OAUTHBEARER.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod identity_house;
+mod scrape;
+
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use common::certificates::Maker;
+use common::{SOON, drivers};
+use identity_house::{IdentityHouse, identity_house};
+use plimsoll_testkit::free_port;
+
+struct House {
+    house: IdentityHouse,
+    maker: Maker,
+    http: u16,
+    key: String,
+    token: String,
+}
+
+/// TLS for everybody, and this way to log in.
+fn house(auth_type: &str) -> House {
+    let maker = Maker::new();
+    maker.named("server", "localhost");
+    let http = free_port();
+    let house = identity_house(|ini| {
+        ini.set("auth_type", auth_type)
+            .set("ignore_startup_parameters", "extra_float_digits")
+            .set("client_tls_sslmode", "require")
+            .set("client_tls_cert_file", &maker.text("server.crt"))
+            .set("client_tls_key_file", &maker.text("server.key"))
+            .own("http_listen", &http.to_string())
+    });
+    house.plimsoll.wait_for_log(&format!("listening on http://127.0.0.1:{http}/metrics"), SOON);
+    let (_, key, credential, _) = house.usual();
+    let basic = BASE64_STANDARD.encode(format!("{}:{key}", credential.key_id));
+    let form = "grant_type=client_credentials";
+    let request = format!(
+        "POST /oauth/token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {basic}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    let answer = scrape::send(http, request.as_bytes()).unwrap();
+    let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let token = body["access_token"].as_str().unwrap().to_owned();
+    House { house, maker, http, key, token }
+}
+
+impl House {
+    /// What a script says as this user with this secret.
+    #[track_caller]
+    fn says(&self, runner: Option<Command>, driver: &str, user: &str, secret: &str) -> Option<String> {
+        let Some(mut command) = runner else {
+            drivers::pass_over(driver);
+            return None;
+        };
+        let port = self.house.plimsoll.port().to_string();
+        command.args(["localhost", &port, "p0", &self.maker.text("server.crt"), driver, user, secret]);
+        let output = command.output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{driver}: {errors}{}", self.house.plimsoll.log());
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    #[track_caller]
+    fn all_drivers(&self, user: &str, secret: &str) {
+        let psycopg = drivers::python("identity.py");
+        let runners = [
+            (psycopg, "psycopg"),
+            (drivers::python("identity.py"), "asyncpg"),
+            (drivers::node("identity.js", "pg"), "pg"),
+            (drivers::java("Identity.java"), "jdbc"),
+        ];
+        for (runner, driver) in runners {
+            if let Some(role) = self.says(runner, driver, user, secret) {
+                assert_eq!(role, "app", "{driver}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_driver_logs_in_by_a_key() {
+    let house = house("key");
+    house.all_drivers("shop", &house.key);
+    // Without TLS it is not even asked for, but on this machine.
+    assert!(house.house.plimsoll.login("app", "p0").password(&house.key).try_client().is_err());
+}
+
+#[test]
+fn every_driver_logs_in_by_a_token() {
+    let house = house("jwt");
+    house.all_drivers("app", &house.token);
+}
+
+#[test]
+fn libpq_18_logs_in_by_oauthbearer() {
+    let house = house("oauth");
+    let user = format!("app@http://127.0.0.1:{}", house.http);
+    if let Some(said) = house.says(drivers::python("identity.py"), "oauth", &user, &house.token) {
+        let wanted =
+            format!("wanted by http://127.0.0.1:{}/.well-known/oauth-authorization-server\napp", house.http);
+        assert_eq!(said, wanted);
+    }
+}
