@@ -6,7 +6,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use plimsoll_ledger::snapshot::{TEXT_BYTES_MAX, diff, leftover_sentences, leftovers, read, sentences, span};
+use plimsoll_ledger::snapshot::{
+    Caveats, Scope, TEXT_BYTES_MAX, diff, doubts, leftover_sentences, leftovers, read, sentences, span,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let snapshot = match read(bytes) {
@@ -25,8 +27,11 @@ fuzz_target!(|bytes: &[u8]| {
     let found = diff(&snapshot, &again);
     assert_eq!((found.total.growth(), found.total.used), (0, 0));
     let left = leftovers(&snapshot, &again, &snapshot);
-    let said =
-        [sentences(&snapshot, &again, &found), leftover_sentences([&snapshot, &again, &snapshot], &left)];
+    let caveats = Caveats { scope: Scope::All, doubts: doubts(&[&snapshot, &again]) };
+    let said = [
+        sentences(&snapshot, &again, &found, &caveats),
+        leftover_sentences([&snapshot, &again, &snapshot], &left),
+    ];
     assert!(!said.concat().iter().any(|line| line.chars().any(char::is_control)));
     assert!(!span(snapshot.head.taken.micros_since(snapshot.head.started)).is_empty());
 });
