@@ -267,7 +267,7 @@ async fn watch(service: Arc<OnceLock<Service>>, control: Control) {
         let _ = tokio::time::timeout(LOOK_EVERY, door.changed()).await;
         door.set_stale_ms(millis(going.control.plan().own.identity.stale()));
         let followed = door.follow(now_ms()).await;
-        if let Followed::Stale(_) = followed {
+        if matches!(followed, Followed::Stale) {
             going.all("the identity store has not answered for identity_stale, so nothing is known any more");
         }
         // Also where nothing was heard: an end that was set for later, a look-up that failed, a login that was under

@@ -155,10 +155,10 @@ pub enum Followed {
     Unchanged,
     /// This has: whoever is here is to be looked at again.
     Changed(Vec<Audit>),
-    /// It does not answer, since so many milliseconds; why.
-    Silent(i64, String),
-    /// The same, for longer than what is known may go on: nobody is known any more.
-    Stale(String),
+    /// It does not answer. What is known goes on.
+    Silent,
+    /// It has not answered for longer than what is known may go on: nobody is known any more.
+    Stale,
 }
 
 /// See the module.
@@ -321,7 +321,7 @@ impl Door {
         Ok(Ok(facts))
     }
 
-    /// Hears what has changed. Called about once a second, and whenever something is known to have changed.
+    /// Hears what has changed. Called a few times a second, and whenever something is known to have changed.
     pub async fn follow(&self, now_ms: i64) -> Followed {
         match within(self.changes()).await {
             Ok((changes, last)) => {
@@ -344,7 +344,6 @@ impl Door {
                 Followed::Changed(changes)
             }
             Err(fault) => {
-                let silent_ms = now_ms.saturating_sub(self.heard_ms.load(Ordering::Acquire));
                 if !self.silent.swap(true, Ordering::AcqRel) {
                     let stale_s = self.stale_ms.load(Ordering::Relaxed) / 1000;
                     tracing::warn!(
@@ -352,10 +351,10 @@ impl Door {
                     );
                 }
                 if self.is_fresh(now_ms) {
-                    Followed::Silent(silent_ms, fault)
+                    Followed::Silent
                 } else {
                     self.known.lock().clear();
-                    Followed::Stale(fault)
+                    Followed::Stale
                 }
             }
         }

@@ -38,11 +38,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use tokio::sync::Notify;
 
 use crate::password::Passwords;
 use crate::store::Store;
@@ -98,8 +97,6 @@ pub struct HttpSetup {
     pub tokens: Arc<dyn TokenDoor>,
     /// Hears of used keys.
     pub uses: Arc<dyn UseLog>,
-    /// Is told after every write, so that who follows the audit log need not wait.
-    pub changed: Arc<Notify>,
     /// Time and chance.
     pub nature: Arc<dyn Nature>,
     /// Rate limits.
@@ -170,11 +167,6 @@ impl HttpState {
             }
         }
     }
-
-    /// Tells who follows the audit log that something was written.
-    pub(crate) fn tell_changed(&self) {
-        self.0.setup.changed.notify_one();
-    }
 }
 
 /// All routes. What is not there is answered with a problem as well (404, 405).
@@ -183,23 +175,13 @@ pub fn router(state: HttpState) -> Router {
     router
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
-        .layer(middleware::from_fn_with_state(state.clone(), finish))
+        .layer(middleware::from_fn(finish))
         .with_state(state)
 }
 
-/// What every answer gets, and what every write sets off.
-async fn finish(
-    axum::extract::State(state): axum::extract::State<HttpState>,
-    request: Request,
-    next: Next,
-) -> Response {
-    // What OAuth writes is no change of what is granted, but for revocations, which tell of themselves.
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let writes = !reads && request.uri().path().starts_with("/v1/");
+/// What every answer gets.
+async fn finish(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    if writes && response.status().is_success() {
-        state.tell_changed();
-    }
     let headers = response.headers_mut();
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

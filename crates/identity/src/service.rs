@@ -86,7 +86,6 @@ impl Service {
             passwords,
             tokens: Arc::new(OwnTokens { signer: signer.clone(), audience: setup.audience.clone() }),
             uses: Arc::new(Uses(door.clone())),
-            changed: store.changes(),
             nature: Arc::new(System),
             rates: Rates::default(),
             oauth: signer

@@ -355,7 +355,7 @@ async fn the_same_request_is_done_once() {
 async fn a_store_that_is_down_is_told_and_writes_are_announced() {
     let api = Api::new().await;
     api.admin().get("/v1/orgs").await.is(200);
-    let heard = api.changed.notified();
+    let heard = api.store.changed();
     api.admin().post("/v1/orgs", json!({"name": "Loud"})).await.is(201);
     heard.await;
     api.store.close().await;

@@ -8,8 +8,6 @@ mod scrape;
 
 use std::process::Command;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use common::certificates::Maker;
 use common::{SOON, drivers};
 use identity_house::{IdentityHouse, identity_house};
@@ -37,17 +35,8 @@ fn house(auth_type: &str) -> House {
             .own("http_listen", &http.to_string())
     });
     house.plimsoll.wait_for_log(&format!("listening on http://127.0.0.1:{http}/metrics"), SOON);
-    let (_, key, credential, _) = house.usual();
-    let basic = BASE64_STANDARD.encode(format!("{}:{key}", credential.key_id));
-    let form = "grant_type=client_credentials";
-    let request = format!(
-        "POST /oauth/token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {basic}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-        form.len()
-    );
-    let answer = scrape::send(http, request.as_bytes()).unwrap();
-    let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
-    let token = body["access_token"].as_str().unwrap().to_owned();
+    let (_, key, ..) = house.usual();
+    let token = scrape::token(http, &key);
     House { house, maker, http, key, token }
 }
 

@@ -7,8 +7,6 @@ mod common;
 mod identity_house;
 mod scrape;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use common::SOON;
 use identity_house::{IdentityHouse, identity_house};
 use plimsoll_testkit::{Client, Packet, ServerError, eventually, free_port};
@@ -34,21 +32,11 @@ fn tokens(auth_type: &str) -> House {
 
 impl House {
     fn post(&self, path: &str, basic: &str, form: &str) -> Answer {
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {}\r\nConnection: close\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-            BASE64_STANDARD.encode(basic),
-            form.len()
-        );
-        scrape::send(self.port, request.as_bytes()).unwrap()
+        scrape::post(self.port, path, basic, form)
     }
 
     fn token(&self, key: &str) -> String {
-        let key_id = key.split('_').nth(2).unwrap();
-        let answer = self.post("/oauth/token", &format!("{key_id}:{key}"), "grant_type=client_credentials");
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
-        body["access_token"].as_str().unwrap().to_owned()
+        scrape::token(self.port, key)
     }
 
     fn client(&self, token: &str) -> Client {

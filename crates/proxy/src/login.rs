@@ -201,14 +201,16 @@ impl Login {
         self.proxy_header().await?;
         let wanted = self.startup().await?;
         let goal = self.goal(&wanted)?;
-        let way = self.way(&goal).map_err(End::Refused)?;
-        if let Way::Bearer(bearer) = way {
-            let counted = self.identify(bearer).await?;
-            self.become_role(&counted.proved.role).map_err(End::Refused)?;
-            return self.enter(goal, wanted.params, Shown::Identity(counted)).await;
-        }
+        let by = match self.way(&goal).map_err(End::Refused)? {
+            Way::User(by) => by,
+            Way::Bearer(bearer) => {
+                let counted = self.identify(bearer).await?;
+                self.become_role(&counted.proved.role).map_err(End::Refused)?;
+                return self.enter(goal, wanted.params, Shown::Identity(counted)).await;
+            }
+        };
         let known = self.look_up(&goal).await?;
-        let keys = self.prove(way, known.as_ref()).await?;
+        let keys = self.prove(by, known.as_ref()).await?;
         self.enter(goal, wanted.params, Shown::Secret(known, keys)).await
     }
 

@@ -1,9 +1,6 @@
 //! Hearing at once of what other instances write, over `LISTEN` and `NOTIFY` of PostgreSQL.
 
-use std::sync::Arc;
-
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use tokio::sync::Notify;
 
 use super::write::CHANNEL;
 use super::{Backend, Store, StoreFault};
@@ -39,11 +36,6 @@ impl Store {
     /// One waits at a time. Cancel safe.
     pub async fn changed(&self) {
         self.changed.notified().await;
-    }
-
-    /// What is told of every write: whoever writes in another way tells it as well.
-    pub fn changes(&self) -> Arc<Notify> {
-        self.changed.clone()
     }
 
     /// Listens for others' words as long as it lives, and passes them on to [`Store::changed`]. Returns at once where

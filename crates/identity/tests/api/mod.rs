@@ -24,7 +24,6 @@ use plimsoll_identity::{
 };
 use plimsoll_testkit::TempDir;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 use tower::ServiceExt;
 
 /// When each test begins, milliseconds since 1970.
@@ -76,7 +75,6 @@ pub(crate) struct Api {
     pub(crate) clock: Arc<Still>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) uses: Arc<Uses>,
-    pub(crate) changed: Arc<Notify>,
     /// An organisation, an application of it, and a key with the scope admin.
     pub(crate) org: Id,
     pub(crate) app: Id,
@@ -197,13 +195,11 @@ impl Api {
         let store = Store::open(&url, StoreOptions { create: Create::IfMissing }).await.unwrap();
         let clock = Arc::new(Still(AtomicI64::new(START)));
         let (tokens, uses) = (Arc::new(Tokens::default()), Arc::new(Uses::default()));
-        let changed = Arc::new(Notify::new());
         let setup = HttpSetup {
             store: store.clone(),
             passwords: Passwords::new(&[7; 32]).unwrap(),
             tokens: tokens.clone(),
             uses: uses.clone(),
-            changed: changed.clone(),
             nature: clock.clone(),
             rates,
             oauth: Some(issuing(&store).await),
@@ -214,7 +210,7 @@ impl Api {
         let org = store.create_org(data, who).await.unwrap().id;
         let app = new_app(&store, &org, "admin").await;
         let admin = new_key(&store, &app, &[Scope::Admin]).await;
-        Api { router, store, clock, tokens, uses, changed, org, app, admin, dir }
+        Api { router, store, clock, tokens, uses, org, app, admin, dir }
     }
 
     /// Whoever has the scope admin.

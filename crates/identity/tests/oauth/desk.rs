@@ -23,7 +23,6 @@ use plimsoll_testkit::TempDir;
 use plimsoll_types::Secret;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 pub(crate) const ISSUER: &str = "https://id.example";
@@ -181,7 +180,6 @@ impl Desk {
             passwords: passwords.clone(),
             tokens: Arc::new(Door(Arc::clone(&signer))),
             uses: uses.clone(),
-            changed: Arc::new(Notify::new()),
             nature: nature.clone(),
             rates: Rates {
                 failures: Rate { per_second: 1, burst: 12 },

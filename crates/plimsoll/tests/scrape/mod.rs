@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use plimsoll_testkit::{Ini, Plimsoll, Postgres, PostgresOptions, free_port};
 
 /// A pooler that answers scrapers.
@@ -59,6 +61,27 @@ pub(crate) fn send(port: u16, request: &[u8]) -> std::io::Result<Answer> {
 /// A request of this method, with headers that end in CR LF.
 pub(crate) fn ask(port: u16, method: &str, path: &str, headers: &str) -> std::io::Result<Answer> {
     send(port, format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes())
+}
+
+/// Sends a form as an application that proves itself by its key, `user:password` being what it writes.
+pub(crate) fn post(port: u16, path: &str, basic: &str, form: &str) -> Answer {
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        BASE64_STANDARD.encode(basic),
+        form.len()
+    );
+    send(port, request.as_bytes()).expect("an answer")
+}
+
+/// An access token for a key.
+#[track_caller]
+pub(crate) fn token(port: u16, key: &str) -> String {
+    let key_id = key.split('_').nth(2).expect("a key");
+    let answer = post(port, "/oauth/token", &format!("{key_id}:{key}"), "grant_type=client_credentials");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let body: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+    body["access_token"].as_str().expect("a token").to_owned()
 }
 
 /// Prometheus' own format.

@@ -24,14 +24,20 @@ const MESSAGE_BYTES_MAX: u32 = {
 
 /// How a client shows who it is.
 pub(super) enum Way {
+    /// As a user that is known here: [`Login::prove`].
+    User(By),
+    /// By a key or a token: [`Login::identify`].
+    Bearer(Bearer),
+}
+
+/// How a user shows that it is the one it says.
+pub(super) enum By {
     /// By what it knows, or not at all.
     Dialogue(Method),
     /// By its system user.
     Peer { map: Option<String> },
     /// By its certificate.
     Certificate { map: Option<String> },
-    /// By a key or a token: [`Login::identify`].
-    Bearer(Bearer),
     /// It need not.
     Kin,
 }
@@ -39,13 +45,12 @@ pub(super) enum Way {
 impl Login {
     /// Asks the client to show who it is, in the way `auth_type` or the HBA file says. What is to be sent before
     /// AuthenticationOk is pending when it returns. Gives the SCRAM keys of the client, where they are worth keeping.
-    pub(super) async fn prove(&mut self, way: Way, known: Option<&Known>) -> Result<Option<ScramKeys>, End> {
-        let method = match way {
-            Way::Kin => return Ok(None),
-            Way::Bearer(_) => return Err(End::Refused(Cause::NoAuthMethod)),
-            Way::Dialogue(method) => method,
-            Way::Peer { map } => return self.by_peer(map.as_deref(), known),
-            Way::Certificate { map } => return self.by_certificate(map.as_deref(), known),
+    pub(super) async fn prove(&mut self, by: By, known: Option<&Known>) -> Result<Option<ScramKeys>, End> {
+        let method = match by {
+            By::Kin => return Ok(None),
+            By::Dialogue(method) => method,
+            By::Peer { map } => return self.by_peer(map.as_deref(), known),
+            By::Certificate { map } => return self.by_certificate(map.as_deref(), known),
         };
         let stored = known.map(|known| &known.secret);
         let policy = self.hub.policy.lock().clone();
@@ -78,9 +83,9 @@ impl Login {
     /// How this client has to show who it is.
     pub(super) fn way(&self, goal: &Goal) -> Result<Way, Cause> {
         if let Goal::Console(_, Trust::Kin) = goal {
-            return Ok(Way::Kin);
+            return Ok(Way::User(By::Kin));
         }
-        Ok(Way::Dialogue(match self.plan.general.auth_type {
+        Ok(Way::User(By::Dialogue(match self.plan.general.auth_type {
             AuthType::Any => {
                 self.needs_forced_user(goal)?;
                 Method::Any
@@ -89,18 +94,20 @@ impl Login {
             AuthType::Plain => Method::Plain,
             AuthType::Md5 => Method::Md5,
             AuthType::Scram => Method::Scram,
-            AuthType::Cert => return Ok(Way::Certificate { map: None }),
+            AuthType::Cert => return Ok(Way::User(By::Certificate { map: None })),
             AuthType::Hba => return self.way_by_rule(),
             AuthType::Ldap => return Err(Cause::LdapFailed),
             AuthType::Pam => return Err(Cause::PamFailed),
-            // Who minds the pooler has a secret in auth_file and no grant: without it nobody could see why keys fail.
-            AuthType::Key | AuthType::Jwt | AuthType::OAuth if matches!(goal, Goal::Console(..)) => {
-                Method::Scram
-            }
-            AuthType::Key => return Ok(Way::Bearer(Bearer::Key)),
-            AuthType::Jwt => return Ok(Way::Bearer(Bearer::Jwt)),
-            AuthType::OAuth => return Ok(Way::Bearer(Bearer::OAuth)),
-        }))
+            AuthType::Key => return Ok(self.by_bearer(Bearer::Key)),
+            AuthType::Jwt => return Ok(self.by_bearer(Bearer::Jwt)),
+            AuthType::OAuth => return Ok(self.by_bearer(Bearer::OAuth)),
+        })))
+    }
+
+    /// By a key or a token. At the console a secret is asked for all the same: what may be done there goes by the name that
+    /// is given, and a grant by another; and without it nobody could see why keys fail.
+    fn by_bearer(&self, bearer: Bearer) -> Way {
+        if &*self.database == CONSOLE { Way::User(By::Dialogue(Method::Scram)) } else { Way::Bearer(bearer) }
     }
 
     /// What the first line of the HBA file that fits says.
@@ -117,17 +124,15 @@ impl Login {
         let rule = self.security.hba.as_ref().and_then(|hba| hba.find(&asker)).ok_or(Cause::NoAuthMethod)?;
         let map = rule.map.as_deref().map(str::to_string);
         match &rule.method {
-            // What may be done at the console goes by the name that is given, and a grant by another.
-            HbaMethod::Bearer(_) if &*self.database == CONSOLE => Ok(Way::Dialogue(Method::Scram)),
             HbaMethod::Trust | HbaMethod::Md5 | HbaMethod::Password | HbaMethod::Scram => {
-                rule.method.dialogue().map(Way::Dialogue).ok_or(Cause::NoAuthMethod)
+                rule.method.dialogue().map(By::Dialogue).map(Way::User).ok_or(Cause::NoAuthMethod)
             }
-            HbaMethod::Peer => Ok(Way::Peer { map }),
-            HbaMethod::Cert => Ok(Way::Certificate { map }),
+            HbaMethod::Peer => Ok(Way::User(By::Peer { map })),
+            HbaMethod::Cert => Ok(Way::User(By::Certificate { map })),
             HbaMethod::Reject => Err(Cause::LoginRejected),
             HbaMethod::Ldap(_) => Err(Cause::LdapFailed),
             HbaMethod::Pam => Err(Cause::PamFailed),
-            HbaMethod::Bearer(bearer) => Ok(Way::Bearer(*bearer)),
+            HbaMethod::Bearer(bearer) => Ok(self.by_bearer(*bearer)),
         }
     }
 

@@ -111,9 +111,7 @@ impl OAuth {
     ) -> Result<(), OAuthFault> {
         let from = from.to_string();
         let who = Who { actor, from: &from, now_ms: self.http.now_ms() };
-        self.http.store().revoke_token(revoked, who).await?;
-        self.http.tell_changed();
-        Ok(())
+        Ok(self.http.store().revoke_token(revoked, who).await?)
     }
 }
 
