@@ -305,7 +305,8 @@ impl Going {
     /// Everybody who is here is looked at again: by what is known at once, the others by a look into the store.
     fn recheck(&mut self, door: &Arc<Door>) {
         let views = self.control.identities();
-        self.told.retain(|client| views.iter().any(|view| view.client == *client));
+        let here: HashSet<u64> = views.iter().map(|view| view.client).collect();
+        self.told.retain(|client| here.contains(client));
         let (now, time) = (now_ms(), SystemTime::now());
         let mut over: HashMap<String, Vec<ProvedView>> = HashMap::new();
         let mut unknown = Vec::new();
@@ -318,7 +319,11 @@ impl Going {
                 over.entry(why).or_default().push(view);
                 continue;
             }
-            let Some(live) = live(&view) else { continue };
+            let Some(live) = live(&view) else {
+                let why = "what it is here by cannot be read any more".to_owned();
+                over.entry(why).or_default().push(view);
+                continue;
+            };
             match door.recheck_known(&live, now) {
                 Some(Ok(())) => {}
                 Some(Err(why)) => over.entry(why).or_default().push(view),

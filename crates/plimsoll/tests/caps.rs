@@ -264,5 +264,5 @@ fn admission_is_explained_with_the_caps_that_come_before_it() {
     }
     let mut stats = plimsoll.login("stats", "pgbouncer").client();
     let told = explain(&mut stats, "");
-    assert!(told.contains("Temporary caps are in force (2)") && !told.contains("report"), "{told}");
+    assert!(told.contains("Caps are in force (2)") && !told.contains("report"), "{told}");
 }

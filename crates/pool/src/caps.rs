@@ -32,6 +32,14 @@ pub enum CapOf {
 }
 
 impl CapOf {
+    /// Whom it can be for at most.
+    pub fn reach(&self) -> Reach {
+        match self {
+            CapOf::Application(_) | CapOf::Host(_) => Reach::Everybody,
+            CapOf::Grant(_) => Reach::Grants,
+        }
+    }
+
     /// Whether a cap of this is for a client. What it calls itself is compared as PostgreSQL has it: a client is known
     /// by what it said itself, or by what a server has made of that (in printable ASCII, 63 bytes).
     pub fn covers(&self, application: &str, host: &str, grant: Option<&str>) -> bool {
@@ -75,6 +83,17 @@ pub enum Gate {
     Admitted,
     /// It waits until it is among those that [`Caps`] admits.
     Shut,
+}
+
+/// Whom a set of caps can be for; each one is for all that those before it are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// Nobody: there is none.
+    Nobody,
+    /// Those who are here by a grant.
+    Grants,
+    /// Anybody.
+    Everybody,
 }
 
 /// A cap as the console shows it.
@@ -167,11 +186,6 @@ pub struct Caps {
 }
 
 impl Caps {
-    /// Whether there is no cap, and so nobody who waits.
-    pub fn is_empty(&self) -> bool {
-        self.caps.is_empty()
-    }
-
     /// Makes a cap, or changes one. `holders`: who holds a connection now that it is for. Gives those that are admitted
     /// by it.
     pub fn set(
@@ -255,6 +269,16 @@ impl Caps {
     pub fn leave(&mut self, client: ClientId) -> Vec<ClientId> {
         let freed = self.forget(client);
         self.admit(&freed)
+    }
+
+    /// Whom there are caps for.
+    pub fn reach(&self) -> Reach {
+        self.caps.values().map(|cap| cap.of.reach()).max().unwrap_or(Reach::Nobody)
+    }
+
+    /// The grants that there are caps for.
+    pub fn grants(&self) -> impl Iterator<Item = &str> {
+        self.grants.keys().map(String::as_str)
     }
 
     /// How many at once a cap allows; `None`: there is none of the kind.

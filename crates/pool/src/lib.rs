@@ -17,7 +17,7 @@
 //! | `cancel` | cancel requests and the race with the next client |
 //! | `timers` | everything that happens because time goes by |
 //! | `configure`, `admin` | limits and specs; PAUSE, RESUME, RECONNECT, KILL |
-//! | `caps` | the gate in front of the queues: temporary caps |
+//! | `caps` | the gate in front of the queues: temporary caps, limits of grants |
 //! | `explain` | what is in the way of a newcomer |
 //! | `views`, `check` | what the console sees; the recount |
 //! | `slots`, `limits`, `queue`, `pool` | the state: one function changes a slot's and keeps all counters |
@@ -54,7 +54,7 @@ use std::time::Duration;
 
 use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, WorkerId};
 
-pub use crate::caps::{CapOf, CapView, Caps, Gate, Subject};
+pub use crate::caps::{CapOf, CapView, Caps, Gate, Reach, Subject};
 pub use crate::explain::{Admission, Obstacle};
 pub use crate::nouns::{
     Action, BudgetSource, CancelVerdict, Failure, Fairness, Globals, Grant, Moves, Pick, PoolCounts,

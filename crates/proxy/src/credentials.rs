@@ -161,6 +161,11 @@ pub(crate) fn withheld(lent: Option<&Lent>) -> Failure {
 /// Retires server connections whose credential has ended, of databases with `session_not_after`.
 pub(crate) fn retire_ended(hub: &Arc<Hub>) {
     let now = hub.now();
+    let plan = hub.plan();
+    let mut lines = plan.databases.iter().chain(&plan.auto_database);
+    if !lines.any(|line| line.session_not_after == Some(SessionNotAfter::On)) {
+        return;
+    }
     let ended: Vec<SlotId> = {
         let core = hub.core.lock();
         let over = |term: &Term| term.ends.is_some_and(|ends| ends <= now);

@@ -1,11 +1,11 @@
-//! The gate in front of the queues: temporary caps of applications and hosts, and limits of grants.
+//! The gate in front of the queues: temporary caps of applications and hosts, limits of grants.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
-use plimsoll_pool::{CapOf, CapView, Caps, Gate, PoolCounts, Subject};
+use plimsoll_pool::{CapOf, CapView, Caps, Gate, PoolCounts, Reach, Subject};
 use plimsoll_types::{ClientId, Moment, PoolId};
 
 use crate::entry::ClientEntry;
@@ -57,7 +57,8 @@ impl Standing {
 /// See the module. As long as there is no cap it costs a few loads and marks of the client's own.
 #[derive(Debug, Default)]
 pub(crate) struct Gatekeeper {
-    on: AtomicBool,
+    /// Whom there are caps for: see [`mark`].
+    reach: AtomicU8,
     /// Counts the caps that have been made. Only changed under the lock.
     generation: AtomicU32,
     state: Mutex<State>,
@@ -108,9 +109,15 @@ impl State {
 
 impl Gatekeeper {
     /// Whether there are caps.
-    #[inline]
     pub(crate) fn is_on(&self) -> bool {
-        self.on.load(Ordering::Relaxed)
+        self.reach.load(Ordering::Relaxed) != mark(Reach::Nobody)
+    }
+
+    /// Whether there is one that can be for a client: limits of grants cost those nothing who are not here by one.
+    #[inline]
+    pub(crate) fn is_for(&self, entry: &ClientEntry) -> bool {
+        let reach = self.reach.load(Ordering::Relaxed);
+        reach != mark(Reach::Nobody) && (reach == mark(Reach::Everybody) || entry.proved.is_some())
     }
 
     /// How often a cap has been made: who was let through before the last one has to ask again.
@@ -193,7 +200,7 @@ impl Gatekeeper {
         let mut state = self.state.lock();
         // Who takes a connection from here on comes to us, and waits until we are done.
         self.generation.fetch_add(1, Ordering::SeqCst);
-        self.on.store(true, Ordering::SeqCst);
+        self.reach.fetch_max(mark(of.reach()), Ordering::SeqCst);
         let holders: Vec<ClientId> =
             holders().iter().filter(|entry| entry.standing.count()).map(|entry| entry.id).collect();
         let admitted = state.caps.set(of, max, until, by, holders);
@@ -220,7 +227,19 @@ impl Gatekeeper {
     }
 
     fn settle(&self, state: &State) {
-        self.on.store(!state.caps.is_empty(), Ordering::SeqCst);
+        self.reach.store(mark(state.caps.reach()), Ordering::SeqCst);
+    }
+
+    /// Forgets the limits of grants that nobody is here by.
+    pub(crate) fn forget_grants(&self, is_here: impl Fn(&str) -> bool) {
+        let mut state = self.state.lock();
+        // Who comes in counts as here before it asks for its limit to be made, so either we see it or it makes it anew.
+        let gone: Vec<_> = state.caps.grants().filter(|id| !is_here(id)).map(str::to_owned).collect();
+        for id in gone {
+            let admitted = state.caps.remove(&CapOf::Grant(id));
+            state.wake(admitted.unwrap_or_default());
+        }
+        self.settle(&state);
     }
 
     /// All caps.
@@ -249,15 +268,28 @@ impl Gatekeeper {
     }
 }
 
-/// A cap for people: `cap of application "shop": 5 of 5 places are taken`.
-pub(crate) fn text(cap: &CapView) -> String {
+/// A reach as a number that grows with it.
+const fn mark(reach: Reach) -> u8 {
+    match reach {
+        Reach::Nobody => 0,
+        Reach::Grants => 1,
+        Reach::Everybody => 2,
+    }
+}
+
+/// Whom a cap is for, for people: `application "shop"`.
+pub(crate) fn whose(of: &CapOf) -> String {
     let escape = |name: &str| plimsoll_ledger::text::escape(name.as_bytes());
-    let whose = match &cap.of {
+    match of {
         CapOf::Application(name) => format!("application \"{}\"", escape(name)),
         CapOf::Host(host) => format!("host {}", escape(host)),
         CapOf::Grant(id) => format!("grant {}", escape(id)),
-    };
-    format!("cap of {whose}: {} of {} places are taken ({})", cap.used, cap.max, cap.by)
+    }
+}
+
+/// A cap for people: `cap of application "shop": 5 of 5 places are taken`.
+pub(crate) fn text(cap: &CapView) -> String {
+    format!("cap of {}: {} of {} places are taken ({})", whose(&cap.of), cap.used, cap.max, cap.by)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use plimsoll_types::{ClientId, Moment, PoolId};
 
 use crate::directory::pool_size;
 use crate::entry::{ClientEntry, ServerEntry};
+use crate::gate;
 use crate::hub::Hub;
 use crate::server::ServerConn;
 use crate::views;
@@ -210,7 +211,8 @@ pub(crate) fn observe(hub: &Hub) {
     hub.ledger.credentials.look(hub);
     if hub.gate.is_on() {
         let over = hub.gate.expire(hub.now());
-        over.iter().for_each(|of| tracing::info!("temporary cap is over: {of:?}"));
+        over.iter().for_each(|of| tracing::info!("the cap of {} is over", gate::whose(of)));
+        hub.gate.forget_grants(|grant| hub.census.has(grant));
     }
     if !hub.ledger.is_on() {
         return;

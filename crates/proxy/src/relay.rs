@@ -47,7 +47,7 @@ enum Phase {
     Open,
     /// For a server connection.
     Waiting { ticket: Ticket, since: Moment, told: Told },
-    /// For a place under a temporary cap, before it may ask for a server connection.
+    /// For a place under a cap, before it may ask for a server connection.
     Gated { since: Moment },
     /// For the parameters to be set on the server connection of this grant.
     Settling(Grant),

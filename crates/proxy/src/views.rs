@@ -358,7 +358,7 @@ pub struct NeedView {
     pub idle: u32,
     /// Opening, cleaning, closing, lost.
     pub other: u32,
-    /// Clients in its queue: who waits for a place under a temporary cap has no need of a connection yet.
+    /// Clients in its queue: who waits for a place under a cap has no need of a connection yet.
     pub waiting: u32,
     /// Oldest wait in it.
     pub oldest_wait: Duration,

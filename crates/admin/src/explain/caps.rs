@@ -1,5 +1,5 @@
-//! What temporary caps mean for somebody who is not there yet: which of them is for it depends on what it calls itself and
-//! where it comes from.
+//! What caps mean for somebody who is not there yet: which of them is for it depends on what it calls itself, where it
+//! comes from, and by which grant.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) fn lines(pooler: &dyn Pooler, level: Level) -> Vec<String> {
         _ if caps.is_empty() => Vec::new(),
         // Whom they are for is for administrators.
         Level::Stats => vec![format!(
-            "Temporary caps are in force ({}): a client that one of them is for may have to wait before it comes to the \
+            "Caps are in force ({}): a client that one of them is for may have to wait before it comes to the \
              queue.",
             caps.len()
         )],
@@ -29,7 +29,7 @@ pub(super) fn lines(pooler: &dyn Pooler, level: Level) -> Vec<String> {
             let mut lines: Vec<String> =
                 caps.iter().take(CAPS_TOLD_MAX).map(|(cap, left)| line(cap, *left)).collect();
             if caps.len() > CAPS_TOLD_MAX {
-                lines.push(format!("And {} more temporary caps: CAP.", caps.len() - CAPS_TOLD_MAX));
+                lines.push(format!("And {} more caps: CAP.", caps.len() - CAPS_TOLD_MAX));
             }
             lines
         }
@@ -38,10 +38,14 @@ pub(super) fn lines(pooler: &dyn Pooler, level: Level) -> Vec<String> {
 
 fn line(cap: &CapView, left: Option<Duration>) -> String {
     let CapView { of, max, used, waiting, by, .. } = cap;
-    let (who, name) = match of {
-        CapOf::Application(name) => ("that calls itself", format!("\"{}\"", escape(name.as_bytes()))),
-        CapOf::Host(host) => ("from", format!("host {}", escape(host.as_bytes()))),
-        CapOf::Grant(id) => ("that is here by", format!("grant {}", escape(id.as_bytes()))),
+    let (who, what) = match of {
+        CapOf::Application(name) => {
+            (format!("that calls itself \"{}\"", escape(name.as_bytes())), "a temporary cap")
+        }
+        CapOf::Host(host) => (format!("from host {}", escape(host.as_bytes())), "a temporary cap"),
+        CapOf::Grant(id) => {
+            (format!("that is here by grant {}", escape(id.as_bytes())), "the limit of that grant")
+        }
     };
     let ends = left.map_or_else(String::new, |left| format!(", ends in {}", age(left)));
     let set = format!("({}{ends})", escape(by.as_bytes()));
@@ -51,7 +55,7 @@ fn line(cap: &CapView, left: Option<Duration>) -> String {
         (false, waiting) => format!("it would wait there, behind {waiting} others"),
     };
     format!(
-        "A client {who} {name} comes to a temporary cap before it comes to the queue: {fate}; {used} of {max} places \
+        "A client {who} comes to {what} before it comes to the queue: {fate}; {used} of {max} places \
          are taken {set}."
     )
 }

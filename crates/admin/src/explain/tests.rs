@@ -428,8 +428,8 @@ fn temporary_caps_are_told_with_who_they_are_for_and_what_would_become_of_him() 
     let all = told_to(&still, ADMIN, None, None);
     assert_eq!(all.matches("temporary cap").count(), 3, "once for all pools: {all}");
     let own = told_to(&still, STATS, Some("shop"), None);
-    assert!(own.contains("Temporary caps are in force (3)") && !own.contains("report"), "{own}");
+    assert!(own.contains("Caps are in force (3)") && !own.contains("report"), "{own}");
     let many = (0..15).map(|number| cap(app(&number.to_string()), 1, 1, 0, None)).collect();
     let told = told_to(&Still { caps: many, ..still }, ADMIN, None, None);
-    assert!(told.ends_with("And 5 more temporary caps: CAP."), "{told}");
+    assert!(told.ends_with("And 5 more caps: CAP."), "{told}");
 }

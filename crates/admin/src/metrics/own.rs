@@ -110,7 +110,7 @@ fn cut(name: String) -> String {
     }
 }
 
-/// What was done about holds, and the temporary caps.
+/// What was done about holds, and the caps.
 pub(super) fn actions(counts: &[(&'static str, u64)], caps: &[(CapView, Option<Duration>)]) -> Vec<Family> {
     let mut actions = counter(
         "plimsoll_actions_total",
@@ -122,12 +122,8 @@ pub(super) fn actions(counts: &[(&'static str, u64)], caps: &[(CapView, Option<D
     let waiting: u64 = caps.iter().map(|(cap, _)| u64::from(cap.waiting)).sum();
     vec![
         actions,
-        whole("plimsoll_caps", "Temporary caps in force (CAP).", caps.len() as u64),
-        whole(
-            "plimsoll_capped_waiting_clients",
-            "Clients that wait for a place under a temporary cap.",
-            waiting,
-        ),
+        whole("plimsoll_caps", "Caps in force: by hand (CAP), and limits of grants.", caps.len() as u64),
+        whole("plimsoll_capped_waiting_clients", "Clients that wait for a place under a cap.", waiting),
     ]
 }
 

@@ -246,9 +246,10 @@ proptest! {
 fn a_cap_of_a_grant_is_for_those_who_are_here_by_it() {
     let mut caps = Caps::default();
     let of = CapOf::Grant("grt_1".to_string());
-    assert_eq!(caps.max_of(&of), None);
+    assert_eq!((caps.max_of(&of), caps.reach()), (None, Reach::Nobody));
     assert!(caps.set(of.clone(), 1, None, "grant", []).is_empty());
-    assert_eq!(caps.max_of(&of), Some(1));
+    assert_eq!((caps.max_of(&of), caps.reach()), (Some(1), Reach::Grants));
+    assert_eq!(caps.grants().collect::<Vec<_>>(), ["grt_1"]);
     let mut enter = |client: u64, grant: Option<&str>| {
         let (application, host, since) = ("a", "h", Moment(client));
         caps.enter(Subject { client: ClientId(client), application, host, grant, since }).0

@@ -32,11 +32,6 @@ impl Control {
         views
     }
 
-    /// How many clients are here by each grant: its id and their number.
-    pub fn clients_by_grant(&self) -> std::collections::HashMap<Arc<str>, u32> {
-        self.hub.census.counts()
-    }
-
     /// The right of these clients has ended: each goes as soon as it is outside a transaction.
     pub fn let_go(&self, clients: &HashSet<u64>, why: &str) {
         self.tell(clients, |entry, cause| entry.post(|mail| mail.leave = Some(cause)), why);

@@ -10,6 +10,7 @@ use plimsoll_types::{HoldId, Moment};
 use super::{CONSOLE, Control};
 use crate::console::ControlError;
 use crate::entry::ClientEntry;
+use crate::gate;
 use crate::hub::Hub;
 use crate::ledger::{application_of, clients_by_id, open_holds};
 use crate::order::{Done, Force, Order, Want};
@@ -145,7 +146,7 @@ impl Control {
         let until = lasting.map(|lasting| hub.now() + lasting);
         let lasts =
             lasting.map_or_else(|| "until the process ends".to_string(), |it| format!("for {}", age(it)));
-        tracing::warn!("{by}: {} is capped at {max} server connections {lasts}", cap_of(&of));
+        tracing::warn!("{by}: {} is capped at {max} server connections {lasts}", gate::whose(&of));
         hub.gate.set(of.clone(), max, until, by, || holders(hub, &of));
     }
 
@@ -153,7 +154,7 @@ impl Control {
     pub fn remove_cap(&self, of: &CapOf, by: &str) -> bool {
         let is_known = self.hub.gate.remove(of);
         if is_known {
-            tracing::warn!("{by}: {} is not capped any more", cap_of(of));
+            tracing::warn!("{by}: {} is not capped any more", gate::whose(of));
         }
         is_known
     }
@@ -172,14 +173,6 @@ impl Control {
 fn before(now: Moment, time: Duration) -> Moment {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Moment(now.0.saturating_sub(micros))
-}
-
-fn cap_of(of: &CapOf) -> String {
-    match of {
-        CapOf::Application(name) => format!("application \"{}\"", escaped(name)),
-        CapOf::Host(host) => format!("host {}", escaped(host)),
-        CapOf::Grant(id) => format!("grant {}", escaped(id)),
-    }
 }
 
 /// Clients that have a connection, or are about to take one, and that a cap is for.

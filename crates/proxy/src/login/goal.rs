@@ -126,8 +126,9 @@ impl Login {
 
 /// Whether what is given as a name looks like a key or a token, which has got into the wrong field.
 fn is_secret(name: &str) -> bool {
-    let is_key = name.starts_with("plim_") && name.len() > KEY_BYTES_MIN;
-    is_key || (name.starts_with("ey") && name.matches('.').count() == 2)
+    // `eyJ` is `{"` in base64: with that the header of each token begins.
+    let is_token = || name.starts_with("eyJ") && name.matches('.').count() == 2;
+    name.len() > KEY_BYTES_MIN && (name.starts_with("plim_") || is_token())
 }
 
 /// Our own user id, as the kernel tells it to peers.

@@ -32,7 +32,7 @@ impl Relay {
         self.renew_settings();
         // Who comes from the gate, or was granted what turned out to be dead, goes on waiting.
         let since = self.entry.waiting_since().unwrap_or(now);
-        if self.hub.gate.is_on() && self.is_kept_out(since) {
+        if self.hub.gate.is_for(&self.entry) && self.is_kept_out(since) {
             return Ok(());
         }
         let Wait { cause: wait_cause, fairness, .. } = self.wait;
@@ -70,7 +70,7 @@ impl Relay {
         self.stats().assigned_after(waited_us);
     }
 
-    /// Whether a temporary cap keeps the client from the queue of its pool, or from what it is granted there; it is told
+    /// Whether a cap keeps the client from the queue of its pool, or from what it is granted there; it is told
     /// when it may join.
     #[cold]
     fn is_kept_out(&mut self, since: Moment) -> bool {
