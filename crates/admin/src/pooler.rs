@@ -10,7 +10,7 @@ use plimsoll_ledger::snapshot::{Reason, Snapshot};
 use plimsoll_pool::{CapOf, CapView};
 use plimsoll_proxy::{
     AdmissionView, ClientView, Control, ControlError, DatabaseView, DeedView, Figures, FoundView, HoldView,
-    HouseView, KeyView, LifeView, ListsView, PoolView, ProvedView, ReleaseAsk, Released, Reloaded,
+    HouseView, KeyView, LifeView, ListsView, PeerView, PoolView, ProvedView, ReleaseAsk, Released, Reloaded,
     ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView, TargetView, TrendView, VisitorView,
     WaiterView,
 };
@@ -88,6 +88,7 @@ pooler! {
     fn databases(&self) -> Vec<DatabaseView>;
     fn stats(&self) -> Vec<StatsView>;
     fn lists(&self) -> ListsView;
+    fn peers(&self) -> Vec<PeerView>;
     fn moves(&self) -> u64;
     fn lives(&self) -> HashMap<u64, LifeView>;
     fn found_dead(&self) -> Vec<FoundView>;

@@ -111,7 +111,7 @@ pub(crate) const SHOWS: &[Show] = &[
     Show { name: "fds", columns: fds::COLUMNS, appended: &[], rows: fds::rows },
     Show { name: "lists", columns: lists::COLUMNS, appended: &[], rows: lists::rows },
     Show { name: "mem", columns: memory::COLUMNS, appended: &[], rows: memory::rows },
-    Show { name: "peer_pools", columns: peers::POOLS, appended: &[], rows: peers::rows },
+    Show { name: "peer_pools", columns: peers::POOLS, appended: &[], rows: peers::pool_rows },
     Show { name: "peers", columns: peers::PEERS, appended: &[], rows: peers::rows },
     Show { name: "pools", columns: pools::COLUMNS, appended: pools::APPENDED, rows: pools::rows },
     Show {

@@ -255,6 +255,8 @@ pub enum By {
     User,
     /// Database
     Database,
+    /// Which of several poolers behind one address
+    Instance,
 }
 
 /// Where the pooler is.
@@ -278,6 +280,9 @@ pub(crate) struct LookArgs {
     /// Look again every so many seconds [default: 2]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = WATCH_SECONDS, value_parser = seconds)]
     pub(crate) watch: Option<Duration>,
+    /// Ask this instance only: doctor, holds, waiters, sites, leaks and clients ask its peers as well
+    #[arg(long)]
+    pub(crate) alone: bool,
 }
 
 /// Of a question that is answered in lines.

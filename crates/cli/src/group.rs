@@ -9,6 +9,7 @@ use crate::table::{Column, Kind, Row, Table};
 
 /// The columns of a table of groups, for people.
 pub(crate) const COLUMNS: &[Shown] = &[
+    Shown { names: &["instance"], head: "instance", rank: 1 },
     Shown { names: &["app"], head: "app", rank: 1 },
     Shown { names: &["host"], head: "host", rank: 1 },
     Shown { names: &["site"], head: "site", rank: 1 },
@@ -30,6 +31,7 @@ impl By {
             By::Site => "site",
             By::User => "user",
             By::Database => "database",
+            By::Instance => "instance",
         }
     }
 
@@ -41,6 +43,7 @@ impl By {
             By::Site => &["site_text", "site"],
             By::User => &["user"],
             By::Database => &["database"],
+            By::Instance => &["instance"],
         }
     }
 }

@@ -81,6 +81,34 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The ways into another pooler that knows the same users: at this host (a folder, if it begins with `/`) and port.
+    pub(crate) fn moved(&self, host: &str, port: u16, world: &dyn World) -> Place {
+        let address = address(host, port);
+        let mut doors: Vec<Door> = Vec::new();
+        if let Address::Unix(socket) = &address
+            && world.owns(socket)
+        {
+            let knock = Knock { user: KIN.to_string(), password: Password::None };
+            doors.push(Door { address: address.clone(), knock, when_refused: WhenRefused::TryNext });
+        }
+        for door in &self.doors {
+            let is_same = |known: &Door| known.knock.user == door.knock.user;
+            if !doors.iter().any(is_same) {
+                doors.push(Door { address: address.clone(), ..door.clone() });
+            }
+        }
+        Place { doors, found: None }
+    }
+
+    /// Whether both lead to the same addresses.
+    pub(crate) fn is_at(&self, other: &Place) -> bool {
+        let addresses =
+            |place: &Place| place.doors.iter().map(|door| door.address.clone()).collect::<Vec<_>>();
+        addresses(self) == addresses(other)
+    }
+}
+
 fn no_place() -> Failure {
     Failure::NoPlace { searched: FILES.join(", ") }
 }
@@ -199,12 +227,16 @@ fn of_environment(world: &dyn World) -> Option<Door> {
     Some(door(&host, port, world.var("PGUSER"), world))
 }
 
-/// The door of a host (a folder, if it begins with `/`).
-fn door(host: &str, port: u16, user: Option<String>, world: &dyn World) -> Door {
-    let address = match host.starts_with('/') {
+/// Of a host (a folder, if it begins with `/`).
+fn address(host: &str, port: u16) -> Address {
+    match host.starts_with('/') {
         true => unix(Path::new(host), port),
         false => Address::Tcp(host.to_string(), port),
-    };
+    }
+}
+
+fn door(host: &str, port: u16, user: Option<String>, world: &dyn World) -> Door {
+    let address = address(host, port);
     let user = user.or_else(|| world.var("PGUSER")).unwrap_or_else(|| KIN.to_string());
     let password = password(&user, &address, None, world);
     Door { address, knock: Knock { user, password }, when_refused: WhenRefused::Fail }

@@ -4,6 +4,7 @@ use crate::args::{
     Ask, By, CapArgs, DiffArgs, LineArgs, LookArgs, PickArgs, ReleaseArgs, SnapshotArgs, TableArgs,
     WhereArgs, WhoseArgs,
 };
+use crate::fleet;
 
 /// A column that people see without `--wide`.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +59,15 @@ pub(crate) enum Judge {
     Leaks,
 }
 
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The pooler that was named.
+    One,
+    /// Its peers as well.
+    Peers,
+}
+
 /// A question.
 #[derive(Clone, Debug)]
 pub(crate) struct Question<'a> {
@@ -67,10 +77,13 @@ pub(crate) struct Question<'a> {
     pub(crate) noun: &'static str,
     pub(crate) shape: Shape<'a>,
     pub(crate) judge: Judge,
+    pub(crate) reach: Reach,
     pub(crate) place: &'a WhereArgs,
     pub(crate) look: &'a LookArgs,
 }
 
+/// Only there where several poolers were asked.
+const INSTANCE: Shown = shown(&[fleet::INSTANCE], "instance", 1);
 const DATABASE: Shown = shown(&["database"], "database", 4);
 const USER: Shown = shown(&["user"], "user", 5);
 const APP: Shown = shown(&["application_name", "application", "app"], "app", 2);
@@ -87,8 +100,9 @@ const SITE: Shown = shown(&["site"], "site", 8);
 const LAST: Shown = shown(&["last_statement", "last", "statement", "query"], "last statement", 3);
 
 const HOLDS: &[Shown] =
-    &[CLIENT, PID, DATABASE, USER, APP, HOST, STATE, AGE, IDLE, PINS, VERDICT, SITE, TAGS, LAST];
+    &[INSTANCE, CLIENT, PID, DATABASE, USER, APP, HOST, STATE, AGE, IDLE, PINS, VERDICT, SITE, TAGS, LAST];
 const JOINED: &[Shown] = &[
+    INSTANCE,
     CLIENT,
     PID,
     DATABASE,
@@ -104,6 +118,7 @@ const JOINED: &[Shown] = &[
     shown(&["not_asked"], "not asked", 2),
 ];
 const WAITERS: &[Shown] = &[
+    INSTANCE,
     CLIENT,
     DATABASE,
     USER,
@@ -114,6 +129,7 @@ const WAITERS: &[Shown] = &[
     shown(&["why", "reason"], "why", 1),
 ];
 const SITES: &[Shown] = &[
+    INSTANCE,
     shown(&["site"], "site", 1),
     APP,
     TAGS,
@@ -129,6 +145,7 @@ const SITES: &[Shown] = &[
     LAST,
 ];
 const LEAKS: &[Shown] = &[
+    INSTANCE,
     VERDICT,
     shown(&["rule"], "rule", 3),
     APP,
@@ -242,6 +259,7 @@ const SNAPSHOTS: &[Shown] = &[
     shown(&["bytes"], "bytes", 3),
 ];
 const CLIENTS: &[Shown] = &[
+    INSTANCE,
     CLIENT,
     shown(&["ptr"], "ptr", 7),
     DATABASE,
@@ -282,7 +300,7 @@ impl<'a> Task<'a> {
             }
             Ask::Cap(args) => return Task::Cap(of_act("CAP", "caps", CAPS, &args.place), args),
             Ask::Snapshots(table) => of_table("SNAPSHOTS", "kept snapshots", SNAPSHOTS, table),
-            Ask::Doctor(lines) => of_lines("SHOW DOCTOR".to_string(), Shape::Sections, lines),
+            Ask::Doctor(lines) => of_lines("SHOW DOCTOR".to_string(), Shape::Sections, lines).with_peers(),
             Ask::Explain { database, user, lines } => {
                 let named = [database, user].into_iter().flatten();
                 let names: String = named.map(|name| format!(" {}", quoted(name))).collect();
@@ -290,23 +308,29 @@ impl<'a> Task<'a> {
                 of_lines(command, Shape::Sentences, lines)
             }
             Ask::Why { who, lines } => of_lines(format!("SHOW WHY {who}"), Shape::Sentences, lines),
-            Ask::Holds { join: true, table, .. } => of_table("HOLDS JOIN", "holds", JOINED, table),
-            Ask::Holds { full: true, table, .. } => of_table("HOLDS FULL", "holds", HOLDS, table),
-            Ask::Holds { table, .. } => of_table("HOLDS", "holds", HOLDS, table),
-            Ask::Waiters(table) => of_table("WAITERS", "waiters", WAITERS, table),
-            Ask::Sites(table) => of_table("SITES", "sites", SITES, table),
+            Ask::Holds { join: true, table, .. } => {
+                of_table("HOLDS JOIN", "holds", JOINED, table).with_peers()
+            }
+            Ask::Holds { full: true, table, .. } => {
+                of_table("HOLDS FULL", "holds", HOLDS, table).with_peers()
+            }
+            Ask::Holds { table, .. } => of_table("HOLDS", "holds", HOLDS, table).with_peers(),
+            Ask::Waiters(table) => of_table("WAITERS", "waiters", WAITERS, table).with_peers(),
+            Ask::Sites(table) => of_table("SITES", "sites", SITES, table).with_peers(),
             Ask::Leaks { check, table } => {
                 let judge = if *check { Judge::Leaks } else { Judge::No };
-                Question { judge, ..of_table("LEAKS", "suspects and leaks", LEAKS, table) }
+                Question { judge, ..of_table("LEAKS", "suspects and leaks", LEAKS, table).with_peers() }
             }
             Ask::Pins(table) => of_table("PINS", "pins", PIN_COLUMNS, table),
             Ask::History(table) => of_table("HISTORY", "ended holds", HISTORY, table),
             Ask::Actions(table) => of_table("ACTIONS", "actions", ACTIONS, table),
             Ask::Trend(table) => of_table("TREND", "trends", TREND, table),
             Ask::Backends(table) => of_table("BACKENDS", "backends", BACKENDS, table),
-            Ask::Clients { by, table } if by.is_empty() => of_table("VISITORS", "clients", CLIENTS, table),
+            Ask::Clients { by, table } if by.is_empty() => {
+                of_table("VISITORS", "clients", CLIENTS, table).with_peers()
+            }
             Ask::Clients { by, table } => {
-                let question = of_table("VISITORS", "groups of clients", CLIENTS, table);
+                let question = of_table("VISITORS", "groups of clients", CLIENTS, table).with_peers();
                 Question { shape: Shape::Groups(by, rows(table)), ..question }
             }
         })
@@ -316,7 +340,7 @@ impl<'a> Task<'a> {
 /// Nothing is filtered or watched here.
 static ALL: PickArgs = PickArgs { whose: EVERYBODY, limit: None };
 const EVERYBODY: WhoseArgs = WhoseArgs { database: None, user: None, app: None, site: None };
-static ONCE: LookArgs = LookArgs { json: false, watch: None };
+static ONCE: LookArgs = LookArgs { json: false, watch: None, alone: true };
 
 fn of_act<'a>(
     command: &str,
@@ -325,7 +349,23 @@ fn of_act<'a>(
     place: &'a WhereArgs,
 ) -> Question<'a> {
     let shape = Shape::Table(columns, Rows { pick: &ALL, width: Width::Fitted });
-    Question { command: command.to_string(), noun, shape, judge: Judge::No, place, look: &ONCE }
+    Question {
+        command: command.to_string(),
+        noun,
+        shape,
+        judge: Judge::No,
+        reach: Reach::One,
+        place,
+        look: &ONCE,
+    }
+}
+
+impl Question<'_> {
+    /// For the peers as well, unless the pooler that was named is to answer alone.
+    fn with_peers(self) -> Self {
+        let reach = if self.look.alone { Reach::One } else { Reach::Peers };
+        Question { reach, ..self }
+    }
 }
 
 /// A name as the console reads it.
@@ -334,7 +374,15 @@ fn quoted(name: &str) -> String {
 }
 
 fn of_lines<'a>(command: String, shape: Shape<'a>, args: &'a LineArgs) -> Question<'a> {
-    Question { command, noun: "lines", shape, judge: Judge::No, place: &args.place, look: &args.look }
+    Question {
+        command,
+        noun: "lines",
+        shape,
+        judge: Judge::No,
+        reach: Reach::One,
+        place: &args.place,
+        look: &args.look,
+    }
 }
 
 fn of_table<'a>(
@@ -348,6 +396,7 @@ fn of_table<'a>(
         noun,
         shape: Shape::Table(columns, rows(args)),
         judge: Judge::No,
+        reach: Reach::One,
         place: &args.place,
         look: &args.look,
     }

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use crate::args::{Ask, WhereArgs};
 use crate::draw::{self, Canvas, Colours, Margin};
 use crate::failure::Failure;
+use crate::fleet::{Answered, Fleet, INSTANCE, Silent};
 use crate::place::{self, Named, Place, World};
 use crate::question::{Judge, Question, Rows, Shape, Shown, Task, Width};
 use crate::sheet::{Sheet, Tint, sheet};
@@ -19,6 +20,8 @@ pub(crate) enum Ends {
     Well,
     /// `--check` found a leak.
     Leaks,
+    /// A peer did not answer.
+    Partly,
 }
 
 /// What an answer becomes before it is laid out.
@@ -81,7 +84,7 @@ pub(crate) fn find(place: &WhereArgs, world: &dyn World) -> Result<Place, Failur
 }
 
 fn once(question: &Question<'_>, place: &Place, world: &dyn World) -> Result<Ends, Failure> {
-    let table = place.open()?.ask(&question.command)?;
+    let Answered { table, silent } = Fleet::new(place, world).ask(question)?;
     let (table, counts) = chosen(question, table);
     let lines = if question.look.json {
         json::lines(&table, None)
@@ -89,9 +92,14 @@ fn once(question: &Question<'_>, place: &Place, world: &dyn World) -> Result<End
         laid_out(&made(question, &table, counts), question, canvas(question, world))
     };
     print(&lines)?;
+    for Silent { id, why } in &silent {
+        // With nowhere to print to there is still the exit status.
+        let _ = writeln!(io::stderr(), "plimsoll: instance {}: {}", harmless(id), harmless(&why.to_string()));
+    }
     Ok(match question.judge {
         Judge::Leaks if has_leak(&table) => Ends::Leaks,
-        Judge::Leaks | Judge::No => Ends::Well,
+        Judge::Leaks | Judge::No if silent.is_empty() => Ends::Well,
+        Judge::Leaks | Judge::No => Ends::Partly,
     })
 }
 
@@ -126,19 +134,24 @@ pub(crate) fn made(question: &Question<'_>, table: &Table, counts: Counts) -> An
     }
 }
 
-/// A heading where the first column has another value than before, and the rest of each row as a line.
+/// A heading where the first column has another value than before, and the rest of each row as a line. Of several
+/// instances each has its sections.
 fn sections(table: &Table) -> Vec<Said> {
     let mut lines = Vec::new();
-    let mut last: Option<&str> = None;
+    let of_many = table.columns.first().is_some_and(|column| column.name == INSTANCE);
+    let mut last: Option<(&str, &str)> = None;
     for row in &table.rows {
         let mut values = row.iter().map(|value| value.as_deref().unwrap_or_default());
-        let section = if table.columns.len() > 1 { values.next() } else { None };
-        if section != last
-            && let Some(section) = section.filter(|section| !section.is_empty())
+        let instance = if of_many { values.next() } else { None };
+        let section = if values.len() > 1 { values.next() } else { None };
+        let head = section.map(|section| (instance.unwrap_or_default(), section));
+        if head != last
+            && let Some((instance, section)) = head.filter(|(_, section)| !section.is_empty())
         {
-            lines.push(Said::Heading(harmless(section).into_owned()));
+            let of = if of_many { format!("instance {}: ", harmless(instance)) } else { String::new() };
+            lines.push(Said::Heading(format!("{of}{}", harmless(section))));
         }
-        last = section.or(last);
+        last = head.or(last);
         let line: Vec<_> = values.map(harmless).collect();
         lines.push(Said::Line(line.join("  ")));
     }

@@ -1,6 +1,7 @@
 //! A table as people see it: the columns that matter, times in words, claimed text made harmless, verdicts in colour.
 
 use crate::age::age;
+use crate::fleet::INSTANCE;
 use crate::question::{Shown, Width};
 use crate::table::{Kind, Table, without_unit};
 use crate::text::harmless;
@@ -100,7 +101,9 @@ fn key_columns(table: &Table) -> Vec<usize> {
         table.columns.iter().position(|column| column.name == *name && column.kind == Kind::Number)
     });
     let texts = table.columns.iter().enumerate().filter(|(_, column)| column.kind == Kind::Text);
-    named.map_or_else(|| texts.map(|(at, _)| at).collect(), |at| vec![at])
+    // Each of several poolers counts for itself.
+    let instance = table.columns.iter().position(|column| column.name == INSTANCE);
+    named.map_or_else(|| texts.map(|(at, _)| at).collect(), |at| instance.into_iter().chain([at]).collect())
 }
 
 fn head(table: &Table, (at, text, rank): &(usize, String, u8)) -> Head {

@@ -9,8 +9,8 @@ use jiff::Zoned;
 
 use crate::draw::{Canvas, Margin};
 use crate::failure::Failure;
+use crate::fleet::{Answered, Fleet, Silent};
 use crate::json;
-use crate::link::Link;
 use crate::place::{Place, World};
 use crate::question::Question;
 use crate::report::{self, Answer};
@@ -54,7 +54,8 @@ pub(crate) fn watch(
     every: Duration,
     world: &dyn World,
 ) -> Result<(), Failure> {
-    let mut looker = Looker { question, place, link: None, seen: Seen::default() };
+    let mut looker =
+        Looker { question, fleet: Fleet::new(place, world), silent: Vec::new(), seen: Seen::default() };
     let first = looker.look()?;
     if question.look.json {
         return in_objects(looker, first, every);
@@ -70,20 +71,16 @@ pub(crate) fn watch(
 /// Who asks.
 struct Looker<'a> {
     question: &'a Question<'a>,
-    place: &'a Place,
-    /// Kept from look to look.
-    link: Option<Link>,
+    fleet: Fleet<'a>,
+    /// Who did not answer at the last look.
+    silent: Vec<Silent>,
     seen: Seen,
 }
 
 impl Looker<'_> {
     fn look(&mut self) -> Result<Table, Failure> {
-        let mut link = match self.link.take() {
-            Some(link) => link,
-            None => self.place.open()?,
-        };
-        let table = link.ask(&self.question.command)?;
-        self.link = Some(link);
+        let Answered { table, silent } = self.fleet.ask(self.question)?;
+        self.silent = silent;
         Ok(table)
     }
 
@@ -110,7 +107,12 @@ impl Looker<'_> {
             Answer::Sheet(..) => format!("  {} {}{}", counts.wanted, self.question.noun, changes.text()),
             Answer::Lines(_) => String::new(),
         };
-        let head = format!("{}  every {}s{count}", now(), every.as_secs_f64());
+        let silent: Vec<&str> = self.silent.iter().map(|silent| &*silent.id).collect();
+        let silent = match silent.is_empty() {
+            true => String::new(),
+            false => format!("  no answer of instance {}", harmless(&silent.join(", "))),
+        };
+        let head = format!("{}  every {}s{count}{silent}", now(), every.as_secs_f64());
         let head = canvas.columns.map_or(head.clone(), |columns| cut(&head, columns).into_owned());
         let mut lines = vec![canvas.bold(&head)];
         lines.extend(report::laid_out(&answer, self.question, canvas));

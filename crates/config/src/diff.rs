@@ -132,6 +132,7 @@ fn settings_differ(old: &Plan, new: &Plan) -> bool {
         || old.own != new.own
         || old.users != new.users
         || old.targets != new.targets
+        || old.peers != new.peers
         || old.shown != new.shown
         || !logins_alike
 }

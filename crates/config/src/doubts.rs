@@ -1,5 +1,7 @@
 //! What a configuration says that cannot be meant: it is taken, and the safe value counts.
 
+mod peers;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -34,7 +36,7 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// Everything doubtful about budgets, guaranteed places, spills and who watches the servers, as far as the text alone tells:
+/// Everything doubtful about budgets, guaranteed places, spills, peers and who watches the servers, as far as the text alone tells:
 /// each is worth a WARNING at start and at every reload.
 pub fn doubts(plan: &Plan) -> Vec<Doubt> {
     let mut found = Vec::new();
@@ -44,6 +46,7 @@ pub fn doubts(plan: &Plan) -> Vec<Doubt> {
     found.extend(unused_targets(plan));
     found.extend(targets_named_twice(plan));
     found.extend(spills(plan));
+    found.extend(peers::peers(plan));
     found
 }
 

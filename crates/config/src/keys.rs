@@ -65,8 +65,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("max_user_client_connections", Some("0"), Field::Count(|g| &mut g.max_user_client_connections)),
     key("max_user_connections", Some("0"), Field::Count(|g| &mut g.max_user_connections)),
     key("min_pool_size", Some("0"), Field::Count(|g| &mut g.min_pool_size)),
-    key("peer_id", Some("0"), Field::Kept(Kind::Int))
-        .warned("there are no peers yet: cancel keys carry no peer id"),
+    key("peer_id", Some("0"), Field::PeerId(|g| &mut g.peer_id)),
     key("pidfile", Some(""), Field::Path(|g| &mut g.pidfile)).restart(),
     key("pkt_buf", Some("4096"), Field::Kept(Kind::Int))
         .restart()

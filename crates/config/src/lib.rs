@@ -46,6 +46,7 @@ pub use load::{ReadFile, load};
 pub use mistake::Mistake;
 pub use network::Network;
 pub use own::shown as own_shown;
+pub use peer::Peer;
 pub use place::{Place, Places};
 pub use plan::{
     AuthType, CancelOnClientLoss, Change, Compat, Database, Disclose, Dns, General, Host, Ledger,

@@ -202,12 +202,9 @@ impl Loader<'_, '_> {
         Ok(())
     }
 
-    /// Checked, so that a file with mistakes is one today; nothing is forwarded.
     fn peer(&mut self, id: &str, value: &str, place: &Place) -> Result<(), Vec<Mistake>> {
-        peer::parse(id, value, place)?;
-        self.plan.warnings.push(format!(
-            "{place}: [peers] is not there yet: cancel requests are not forwarded to peer {id}"
-        ));
+        let peer = peer::parse(id, value, place)?;
+        self.plan.peers.insert(peer.id, peer);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use plimsoll_types::{PoolMode, Secret, SslMode};
 
 use crate::credential::{CredentialSource, SessionNotAfter};
 use crate::leak::LeakKeys;
+use crate::peer::Peer;
 use crate::place::{Place, Places, Section};
 use crate::target::TargetLine;
 
@@ -44,6 +45,8 @@ pub struct Plan {
     pub set_live: BTreeSet<&'static str>,
     /// The `[pgbouncer]` keys that the files really had: what [`crate::carry`] must not overwrite.
     pub explicit: BTreeSet<&'static str>,
+    /// `[peers]`, by their id.
+    pub peers: BTreeMap<u16, Peer>,
     /// `[targets]`, in the order of host and port.
     pub targets: Vec<TargetLine>,
     /// The line of each key, database, user and target.
@@ -317,6 +320,8 @@ pub struct General {
     pub listen_backlog: u32,
     /// `so_reuseport`.
     pub so_reuseport: bool,
+    /// `peer_id`: which of the poolers behind one address we are; 0: there is one.
+    pub peer_id: u16,
     /// `unix_socket_dir`; `None` when empty.
     pub unix_socket_dir: Option<PathBuf>,
     /// `unix_socket_mode`.
@@ -587,6 +592,7 @@ impl Default for General {
             listen_port: 6432,
             listen_backlog: 128,
             so_reuseport: false,
+            peer_id: 0,
             unix_socket_dir: Some(PathBuf::from("/tmp")),
             unix_socket_mode: 0o777,
             unix_socket_group: String::new(),

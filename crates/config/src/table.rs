@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use plimsoll_types::{PoolMode, SslMode};
 
+use crate::peer;
 use crate::place::Place;
 use crate::plan::{AuthType, General};
 use crate::value;
@@ -25,6 +26,8 @@ pub(crate) enum Field {
     Switch(At<bool>),
     Count(At<u32>),
     Port(At<u16>),
+    /// 0 is none.
+    PeerId(At<u16>),
     /// With a fraction.
     Seconds(At<Duration>),
     WholeSeconds(At<Duration>),
@@ -122,6 +125,7 @@ const WANTS_PERIOD: &str = "a whole number of seconds, 1 or more";
 const WANTS_FILE_MODE: &str = "an octal file mode with a leading 0, such as 0770";
 const WANTS_SWITCH: &str = "0 or 1";
 const WANTS_PORT: &str = "a port, 0 to 65535";
+const WANTS_PEER_ID: &str = "a peer id, 1 to 16383, or 0";
 const WANTS_POOL_MODE: &str = "session, transaction or statement";
 const WANTS_AUTH: &str = "any, trust, plain, md5, scram-sha-256, cert, hba, key, jwt, oauth, ldap or pam";
 const WANTS_SSL_MODE: &str = "disable, allow, prefer, require, verify-ca or verify-full";
@@ -184,6 +188,12 @@ impl Field {
                 let number = number.ok_or(Fault::Invalid(WANTS_PORT))?;
                 put(at(general), number, number)
             }
+            Field::PeerId(at) => {
+                let number =
+                    value::count(text).and_then(|n| u16::try_from(n).ok()).filter(|n| *n <= peer::ID_MAX);
+                let number = number.ok_or(Fault::Invalid(WANTS_PEER_ID))?;
+                put(at(general), number, number)
+            }
             Field::Seconds(at) => {
                 let time = value::seconds(text).ok_or(Fault::Invalid(WANTS_SECONDS))?;
                 put(at(general), time, value::seconds_text(time))
@@ -235,7 +245,7 @@ impl Field {
             Field::Path(_) => "path",
             Field::Names(_) => "names, commas",
             Field::Switch(_) => "0, 1",
-            Field::Count(_) | Field::Port(_) => "whole number",
+            Field::Count(_) | Field::Port(_) | Field::PeerId(_) => "whole number",
             Field::Seconds(_) => "seconds",
             Field::WholeSeconds(_) => "whole seconds",
             Field::Period(_) => "whole seconds, 1 or more",
@@ -259,7 +269,8 @@ impl Field {
             Field::Text(_) | Field::OptionalText(_) | Field::Path(_) | Field::Names(_) | Field::Switch(_) => {
                 None
             }
-            Field::Count(_) | Field::Port(_) | Field::Seconds(_) | Field::WholeSeconds(_) => None,
+            Field::Count(_) | Field::Port(_) | Field::PeerId(_) => None,
+            Field::Seconds(_) | Field::WholeSeconds(_) => None,
             Field::Period(_) | Field::FileMode(_) | Field::PoolMode(_) | Field::CheckQuery(_) => None,
             Field::AuthDbname(_) | Field::SslMode(_) | Field::Facility(_) | Field::Kept(_) => None,
         }

@@ -13,6 +13,7 @@ use crate::directory::PoolEntry;
 use crate::entry::{ClientEntry, ServerEntry};
 use crate::hub::Hub;
 use crate::login::CONSOLE;
+use crate::peers;
 use crate::socket::Stream;
 
 /// Sends the server's own key to the server, on a connection of its own, and waits until the server has dealt with it.
@@ -40,8 +41,12 @@ async fn reach(hub: &Arc<Hub>, pool: &PoolEntry, server: &ServerEntry) -> std::i
 
 /// Carries out a client's CancelRequest; the caller closes the requester's socket afterwards, for the reason given.
 pub(crate) async fn handle(hub: &Arc<Hub>, key: &[u8]) -> Cause {
-    let found = <[u8; 8]>::try_from(key).ok().and_then(|key| hub.clients.lock().get(&key).cloned());
-    let Some(client) = found else { return Cause::CancelFailed };
+    let Ok(key) = peers::Key::try_from(key) else { return Cause::CancelFailed };
+    let Some(client) = client(hub, key) else {
+        return tokio::time::timeout(limit(hub), hub.peers.pass_on(hub, key))
+            .await
+            .unwrap_or(Cause::CancelUndelivered);
+    };
     let Some((slot, hold)) = client.held() else {
         if &*client.database == CONSOLE {
             client.post(|mail| mail.cancelled = true);
@@ -55,10 +60,7 @@ pub(crate) async fn handle(hub: &Arc<Hub>, key: &[u8]) -> Cause {
         server.zip(core.pools.slot(slot).and_then(|view| core.pool(view.pool).cloned()))
     };
     let Some((server, pool)) = server else { return Cause::CancelTooLate };
-    let limit = match hub.plan().general.cancel_wait_timeout {
-        Duration::ZERO => Duration::from_secs(3600),
-        limit => limit,
-    };
+    let limit = limit(hub);
     pool.cancels_waiting.fetch_add(1, Ordering::Relaxed);
     let turn = wait_for_turn(hub, |pools| pools.handle_cancel(slot, hold));
     let go = tokio::time::timeout(limit, turn).await;
@@ -77,6 +79,22 @@ pub(crate) async fn handle(hub: &Arc<Hub>, key: &[u8]) -> Cause {
             tracing::warn!("{}cancel request could not be delivered", client.log_prefix());
             Cause::CancelUndelivered
         }
+    }
+}
+
+/// Whose key it is, also if a peer has passed the request on to us.
+fn client(hub: &Hub, key: peers::Key) -> Option<Arc<ClientEntry>> {
+    let has_peers = hub.plan().general.peer_id != 0;
+    let clients = hub.clients.lock();
+    let passed = || clients.get(&peers::as_given_out(key)).filter(|_| has_peers);
+    clients.get(&key).or_else(passed).cloned()
+}
+
+/// How long a request may wait for its turn, and then for its end.
+fn limit(hub: &Hub) -> Duration {
+    match hub.plan().general.cancel_wait_timeout {
+        Duration::ZERO => Duration::from_secs(3600),
+        limit => limit,
     }
 }
 

@@ -25,6 +25,7 @@ use crate::console::{
 use crate::directory::{DatabaseEntry, Directory, Found, database_client_limit, pool_mode, pool_size};
 use crate::entry::ClientEntry;
 use crate::hub::{Core, Hub, Phase};
+use crate::peers::PeerView;
 use crate::security::Security;
 use crate::stats::Totals;
 pub use figures::{ApplicationFigures, Figures, HoldFigures, PoolFigures, SiteFigures};
@@ -252,6 +253,11 @@ impl Control {
             dns_names: directory.asked.len() as u64,
             dns_pending: directory.asked.values().filter(|at| at.is_none()).count() as u64,
         }
+    }
+
+    /// `SHOW PEERS` and `SHOW PEER_POOLS`, by id.
+    pub fn peers(&self) -> Vec<PeerView> {
+        self.hub.peers.views(&self.hub.plan())
     }
 
     /// `SHOW DNS_HOSTS`, by name.

@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 
 pub(crate) use averages::Averages;
 pub(crate) use console_client::ConsoleClient;
+pub(crate) use names::addresses;
 
 use crate::control::Control;
 use crate::hub::{Hub, Phase};

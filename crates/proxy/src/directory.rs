@@ -376,7 +376,7 @@ impl Directory {
         for host in &config.hosts {
             match host {
                 Host::Unix { dir, port } => {
-                    out.push(TargetAddr::Unix(dir.join(format!(".s.PGSQL.{port}")), *port));
+                    out.push(TargetAddr::unix(dir, *port));
                 }
                 Host::Tcp { host, port } => match host.parse::<IpAddr>() {
                     Ok(ip) => out.push(TargetAddr::Tcp(SocketAddr::new(ip, *port))),

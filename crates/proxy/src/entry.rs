@@ -2,7 +2,7 @@
 //! that own the sockets.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
@@ -85,6 +85,11 @@ pub(crate) enum TargetAddr {
 }
 
 impl TargetAddr {
+    /// The socket of a port in a folder, as PostgreSQL names it.
+    pub(crate) fn unix(dir: &Path, port: u16) -> TargetAddr {
+        TargetAddr::Unix(dir.join(format!(".s.PGSQL.{port}")), port)
+    }
+
     /// As in the log and `SHOW SERVERS`.
     pub(crate) fn peer(&self) -> Peer {
         match self {
@@ -171,7 +176,7 @@ pub(crate) struct ClientEntry {
     /// Site of its last hold that was heard of; 0 for none.
     pub(crate) site: AtomicU64,
     uses: AtomicU64,
-    /// What it has of temporary caps.
+    /// What it has of caps.
     pub(crate) standing: Standing,
 }
 

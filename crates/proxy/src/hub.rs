@@ -38,6 +38,7 @@ use crate::liveness::Found;
 use crate::login::Entrance;
 use crate::map::Map;
 use crate::needed::NeededNames;
+use crate::peers::Peers;
 use crate::security::Security;
 use crate::server::ServerConn;
 use crate::spill::Store;
@@ -186,7 +187,9 @@ pub(crate) struct Hub {
     /// Whether any timeout is configured that only a scan of the clients sees.
     pub(crate) timed: AtomicBool,
     collect_memory: AtomicUsize,
-    /// Temporary caps.
+    /// Other poolers behind the same address.
+    pub(crate) peers: Peers,
+    /// Caps.
     pub(crate) gate: gate::Gatekeeper,
     /// Bytes of batches that are held back.
     pub(crate) held_back: AtomicUsize,
@@ -257,6 +260,7 @@ impl Hub {
             collected: AtomicUsize::new(0),
             timed: AtomicBool::new(false),
             collect_memory: AtomicUsize::new(0),
+            peers: Peers::default(),
             gate: gate::Gatekeeper::default(),
             held_back: AtomicUsize::new(0),
             hold_memory: AtomicUsize::new(0),

@@ -31,6 +31,7 @@ mod needed;
 mod options;
 mod order;
 mod outlet;
+mod peers;
 mod proxy_protocol;
 mod random;
 mod relay;
@@ -61,6 +62,7 @@ pub use control::{
 pub use credentials::{Credentials, Given, Giving, NoCredentials, Wanted};
 pub use keeper::{GrantLimits, Keeper, Proof, Proved, ProvedView, Proving, Refused};
 pub use liveness::{FoundView, LifeView};
+pub use peers::{PeerTraffic, PeerView};
 pub use plimsoll_auth::Bearer;
 pub use plimsoll_ledger::Rate;
 pub use security::tls_settings;

@@ -179,6 +179,10 @@ causes! {
     CancelTooLate => Client, PROTOCOL_VIOLATION, "cancel request came too late", "";
     /// Silent: a cancel request that did not reach the server.
     CancelUndelivered => Server, UNABLE_TO_CONNECT, "cancel request could not be delivered", "";
+    /// Silent: a cancel request for a peer that `[peers]` does not name.
+    CancelNoPeer => Client, PROTOCOL_VIOLATION, "could not find peer to forward request to", "";
+    /// Silent: a cancel request that has gone from peer to peer.
+    CancelHops => Client, PROTOCOL_VIOLATION, "failed to forward cancel request because its TTL was exhausted", "";
     /// Silent: a cancel request that the server has dealt with.
     CancelSent => Client, PROTOCOL_VIOLATION, "successfully sent cancel request", "";
 

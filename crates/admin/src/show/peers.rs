@@ -1,7 +1,7 @@
 //! `SHOW PEERS` and `SHOW PEER_POOLS`.
 
 use super::Scene;
-use crate::table::{Column, Row, int, text};
+use crate::table::{Column, Row, cell, int, text};
 
 pub(super) const PEERS: &[Column] = &[int("peer_id"), text("host"), int("port"), int("pool_size")];
 
@@ -13,7 +13,13 @@ pub(super) const POOLS: &[Column] = &[
     int("sv_login"),
 ];
 
-/// A configuration with peers is refused, so there is none.
-pub(super) fn rows(_: &Scene<'_>) -> Vec<Row> {
-    Vec::new()
+pub(super) fn rows(scene: &Scene<'_>) -> Vec<Row> {
+    let peers = scene.pooler.peers().into_iter();
+    peers.map(|peer| vec![cell(peer.id), cell(peer.host), cell(peer.port), cell(peer.pool_size)]).collect()
+}
+
+/// Those to which something has been passed on. Nobody logs in at a peer: a cancel request is all that it is sent.
+pub(super) fn pool_rows(scene: &Scene<'_>) -> Vec<Row> {
+    let used = scene.pooler.peers().into_iter().filter_map(|peer| Some((peer.id, peer.traffic?)));
+    used.map(|(id, it)| vec![cell(id), cell(it.active), cell(it.waiting), cell(it.active), cell(0)]).collect()
 }

@@ -183,10 +183,16 @@ fn our_own_columns_stand_behind_pgbouncers() {
 fn every_row_has_as_many_values_as_there_are_columns() {
     for (what, expected) in GOLDEN {
         let rows = rows(what);
-        let nothing_there = ["fds", "peers", "peer_pools"].contains(what);
+        let nothing_there = *what == "fds";
         assert_eq!(rows.is_empty(), nothing_there, "{what}");
         assert!(rows.iter().all(|row| row.len() == expected.split(',').count()), "{what}: {rows:?}");
     }
+}
+
+#[test]
+fn peers_are_shown_with_what_is_on_its_way_to_them() {
+    assert_eq!(rows("peers"), [["1", "/run/p1", "6432", "20"], ["2", "/run/p2", "6432", "20"]]);
+    assert_eq!(rows("peer_pools"), [["2", "3", "4", "3", "0"]], "as soon as something was passed on");
 }
 
 #[test]
@@ -351,7 +357,7 @@ fn lists_have_all_lines() {
     let lists: Vec<String> = rows("lists").iter().map(|row| row.join("=")).collect();
     assert_eq!(
         lists.join(" "),
-        "databases=2 users=4 peers=0 pools=4 peer_pools=0 free_clients=0 used_clients=5 login_clients=6 \
+        "databases=2 users=4 peers=2 pools=4 peer_pools=1 free_clients=0 used_clients=5 login_clients=6 \
          free_servers=0 used_servers=8 dns_names=9 dns_zones=0 dns_queries=1 dns_pending=1"
     );
 }

@@ -10,9 +10,9 @@ use plimsoll_ledger::snapshot::{Head, Reason, Recorded, SiteState, Snapshot, Wal
 use plimsoll_pool::{Admission, CapOf, CapView, Obstacle, PoolCounts, SlotState};
 use plimsoll_proxy::{
     AdmissionView, ClientState, ClientView, ControlError, DatabaseView, DeedView, Figures, FoundView,
-    HoldView, HouseView, KeyView, LifeView, ListsView, NeedView, PoolView, ProvedView, ReleaseAsk, Released,
-    Reloaded, ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView, TargetView, Totals, TrendView,
-    VisitorView, WaiterView,
+    HoldView, HouseView, KeyView, LifeView, ListsView, NeedView, PeerTraffic, PeerView, PoolView, ProvedView,
+    ReleaseAsk, Released, Reloaded, ServerView, Shutdown, SiteView, SpillView, StatsView, StoreView,
+    TargetView, Totals, TrendView, VisitorView, WaiterView,
 };
 use plimsoll_types::{Cause, PoolMode, Secret};
 
@@ -301,6 +301,12 @@ impl Pooler for Still {
             dns_names: 9,
             dns_pending: 1,
         }
+    }
+
+    fn peers(&self) -> Vec<PeerView> {
+        let peer =
+            |id, traffic| PeerView { id, host: format!("/run/p{id}"), port: 6432, pool_size: 20, traffic };
+        vec![peer(1, None), peer(2, Some(PeerTraffic { active: 3, waiting: 4 }))]
     }
 
     fn identities(&self) -> Vec<ProvedView> {

@@ -97,6 +97,20 @@ impl Net {
         });
     }
 
+    /// From now on connections to a port of the database's machine go to these ports of it by turns.
+    #[track_caller]
+    pub(crate) fn balance(&self, port: u16, to: &[u16]) {
+        let turns: Vec<String> =
+            to.iter().enumerate().map(|(turn, port)| format!("{turn} : {DATABASE} . {port}")).collect();
+        let rules = format!(
+            "add table ip turns; add chain ip turns way {{ type nat hook prerouting priority -100; }}; \
+             add rule ip turns way tcp dport {port} dnat ip addr . port to numgen inc mod {} map {{ {} }}",
+            to.len(),
+            turns.join(", ")
+        );
+        self.inside(Machine::Balancer, || run_with("nft", &[&rules]).expect("rules"));
+    }
+
     /// The test goes on on this machine: what it starts runs there. (Programs are ended with the thread that has started
     /// them, so that must be the test's own.)
     #[track_caller]

@@ -245,7 +245,11 @@ async fn look_up(name: String, plan: Arc<Plan>) -> Found {
     Found::Addresses(name, addresses)
 }
 
-async fn addresses(name: &str, plan: &Plan) -> Result<(Vec<IpAddr>, Duration), String> {
+/// What a name resolves to now, and for how long. Cancel safe.
+///
+/// # Errors
+/// Nothing; why.
+pub(crate) async fn addresses(name: &str, plan: &Plan) -> Result<(Vec<IpAddr>, Duration), String> {
     let found = resolver(plan)?.lookup_ip(name).await.map_err(|e| e.to_string())?;
     let ips = in_order(found.iter().collect());
     let ttl = found.valid_until().saturating_duration_since(Instant::now());

@@ -15,8 +15,10 @@ pub(crate) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {
-        // The top bit of a key's first byte is always clear: it must not be among the low bits, which choose the place.
-        self.0.rotate_right(8)
+        // Some bits of a key are the same in all of them: our peer_id, the top bit of the first byte. Multiplied by an
+        // odd number without a pattern (2^64 divided by the golden ratio) all others count in the upper half, which
+        // goes where the low bits are: those choose the place.
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
     }
 
     fn write(&mut self, bytes: &[u8]) {

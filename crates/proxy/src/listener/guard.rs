@@ -8,7 +8,7 @@ use plimsoll_types::{Cause, ClientId, Moment, WorkerId};
 use crate::directory::{DatabaseEntry, PoolEntry};
 use crate::entry::{ClientEntry, Identity};
 use crate::hub::{Hub, Phase};
-use crate::random;
+use crate::{peers, random};
 
 /// Everything a client is counted in. Dropped, it counts the client out.
 pub(crate) struct ClientGuard {
@@ -92,8 +92,8 @@ impl ClientGuard {
     /// # Errors
     /// That user has as many clients as it may; 0 is no limit.
     pub(crate) fn rename(&mut self, user: &str, user_max: u32) -> Result<Arc<str>, Cause> {
+        let Stage::Named(named) = &mut self.stage else { return Ok(user.into()) };
         let (user, clients) = count_user(&self.hub, user);
-        let Stage::Named(named) = &mut self.stage else { return Ok(user) };
         let before = std::mem::replace(&mut named.user, user.clone());
         discount_user(&self.hub, &before);
         if user_max > 0 && clients > user_max {
@@ -217,9 +217,10 @@ fn discount_user(hub: &Hub, user: &Arc<str>) {
 
 /// Puts a client among those who can be cancelled, under a key that nobody else has.
 fn register(hub: &Hub, id: ClientId, identity: Identity, connected: Moment) -> Arc<ClientEntry> {
+    let own = hub.plan().general.peer_id;
     let mut clients = hub.clients.lock();
     let key = loop {
-        let key = new_key();
+        let key = new_key(own);
         if !clients.contains_key(&key) {
             break key;
         }
@@ -229,9 +230,10 @@ fn register(hub: &Hub, id: ClientId, identity: Identity, connected: Moment) -> A
     entry
 }
 
-/// Random, but with a process id that is positive for clients that read it as a signed number.
-fn new_key() -> [u8; 8] {
+/// Random, but with a process id that is positive for clients that read it as a signed number, and with our own
+/// `peer_id`.
+fn new_key(own: u16) -> peers::Key {
     let mut key = random::bytes::<8>();
     key[0] &= 0x7f;
-    key
+    peers::marked(key, own)
 }

@@ -43,7 +43,6 @@ fn every_warning_has_its_rule() {
         ("auth_type = pam", ("auth-not-there-yet", 3)),
         ("pkt_buf = 1", ("key-without-effect", 3)),
         ("auth_file = no.txt", ("auth-file-unreadable", 3)),
-        ("[peers]\n1 = host=h", ("peers-not-there-yet", 4)),
     ];
     for (line, expected) in cases {
         let text = format!("[pgbouncer]\nlisten_addr = *\n{line}\n");
