@@ -38,17 +38,24 @@ impl Peer {
 
 /// A line while it is read.
 #[derive(Default)]
-struct Draft {
+pub(crate) struct Draft {
     host: Option<String>,
-    port: Option<u32>,
+    port: Option<u16>,
     pool_size: Option<u32>,
 }
 
-static KEYS: &[Row<Draft>] = &[
+/// The keys of a line of `[peers]`.
+pub(crate) static KEYS: &[Row<Draft>] = &[
     ("host", Slot::Text(|p| &mut p.host)),
-    ("port", Slot::Range(|p| &mut p.port, 1, 65_535)),
+    ("port", Slot::Own(take_port)),
     ("pool_size", Slot::Count(|p| &mut p.pool_size)),
 ];
+
+fn take_port(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    let port = text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+    draft.port = Some(port.ok_or_else(|| Fault::Said(format!("invalid port: {text}")))?);
+    Ok(())
+}
 
 /// Reads what stands behind `id =`.
 pub(crate) fn parse(id: &str, text: &str, place: &Place) -> Result<Peer, Vec<Mistake>> {
@@ -66,7 +73,7 @@ pub(crate) fn parse(id: &str, text: &str, place: &Place) -> Result<Peer, Vec<Mis
     }
     match (number, host) {
         (Some(id), Some(host)) if mistakes.is_empty() => {
-            let port = draft.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(PORT);
+            let port = draft.port.unwrap_or(PORT);
             Ok(Peer { id, at: one_host(&host, port), host, pool_size: draft.pool_size })
         }
         _ => Err(mistakes),

@@ -1,7 +1,7 @@
 //! The tables of keys as text, for `docs/configuration.md`: the page cannot say anything else than the code.
 
 use crate::table::{Support, When};
-use crate::{database, keys, own, slot, target, user};
+use crate::{database, keys, own, peer, slot, target, user};
 
 /// The tables of `docs/configuration.md`, in Markdown. A test compares the page with them.
 pub fn reference() -> String {
@@ -34,6 +34,8 @@ pub fn reference() -> String {
     page.push_str(&slot::reference(user::KEYS));
     page.push_str("\n### A line of `[targets]`\n\n| key | here |\n|---|---|\n");
     page.push_str(&slot::reference(target::KEYS));
+    page.push_str("\n### A line of `[peers]`\n\n| key | here |\n|---|---|\n");
+    page.push_str(&slot::reference(peer::KEYS));
     page
 }
 
@@ -46,10 +48,20 @@ fn changed_by(when: When) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    /// What the tables begin with.
+    const FIRST: &str = "### `[pgbouncer]`";
+
     #[test]
     fn the_page_says_what_the_tables_say() {
-        let page = include_str!("../../../docs/configuration.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        let page = std::fs::read_to_string(path).expect("the page");
         let tables = super::reference();
-        assert!(page.contains(&tables), "put this into docs/configuration.md:\n\n{tables}");
+        if std::env::var_os("PLIMSOLL_WRITE_DOCS").is_some() {
+            let (before, rest) = page.split_once(FIRST).expect("the tables begin somewhere");
+            let after = rest.find("\n## ").map_or("", |at| &rest[at..]);
+            std::fs::write(path, format!("{before}{tables}{after}")).expect("the page can be written");
+            return;
+        }
+        assert!(page.contains(&tables), "PLIMSOLL_WRITE_DOCS=1 puts this into docs/configuration.md:\n\n{tables}");
     }
 }

@@ -29,6 +29,10 @@ fn compare(kind: &str, actual_of: fn(Result<Plan, Vec<Mistake>>) -> String) {
         assert!(!actual.contains("hunter2"), "{name} tells a secret:\n{actual}");
         let expected_file = folder.join(&name).with_extension("expected");
         let expected = std::fs::read_to_string(&expected_file).unwrap_or_default();
+        if std::env::var_os("PLIMSOLL_WRITE_DOCS").is_some() {
+            std::fs::write(&expected_file, &actual).expect("the expected text can be written");
+            continue;
+        }
         if actual != expected {
             let beside = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{kind}_{name}.actual"));
             std::fs::write(&beside, &actual).expect("a file for the actual text");

@@ -115,7 +115,7 @@ fn caps_change_end_and_go() {
     assert_eq!(caps.set(app("a"), 2, Some(Moment(100)), "ann", []), ids(&[2]));
     assert_eq!(caps.expire(Moment(99)), (vec![], vec![]));
     assert_eq!(caps.expire(Moment(100)), (vec![app("a")], ids(&[3, 4])));
-    assert!(caps.is_empty());
+    assert_eq!(caps.reach(), Reach::Nobody);
     assert_eq!(caps.remove(&app("a")), None);
     // A place under a cap that is gone is none under the next of its name.
     caps.set(app("a"), 0, None, "root", []);
