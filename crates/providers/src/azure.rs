@@ -1,10 +1,7 @@
 //! Azure Database for PostgreSQL: an access token of Microsoft Entra, which is the password. Of the machine's identity
 //! (the Instance Metadata Service), or of an application (RFC 6749, section 4.4).
 
-use plimsoll_types::Secret;
-use serde::Deserialize;
-
-use crate::expiry::Written;
+use crate::expiry::Token;
 use crate::fetch::Failure;
 use crate::file;
 use crate::http::{self, Ask};
@@ -16,21 +13,13 @@ const AUTHORITY: &str = "https://login.microsoftonline.com";
 /// What a token for Azure Database for PostgreSQL is for.
 const RESOURCE: &str = "https://ossrdbms-aad.database.windows.net";
 
-#[derive(Deserialize)]
-struct Token {
-    access_token: String,
-    /// A text where the metadata service writes it, a number where the authority does.
-    expires_in: Written,
-}
-
 /// Asks for a token.
 pub(crate) async fn fetch(settings: &AzureEntra) -> Result<Fetched, Failure> {
     let token = match &settings.secret {
         None => of_machine(settings).await?,
         Some(secret) => of_application(settings, secret).await?,
     };
-    let life = token.expires_in.as_seconds().map_err(|_| Failure("expires_in is no number".to_string()))?;
-    Ok(Fetched { secret: Secret::new(token.access_token.into_bytes()), life: Some(life) })
+    token.fetched()
 }
 
 async fn of_machine(settings: &AzureEntra) -> Result<Token, Failure> {
@@ -40,7 +29,8 @@ async fn of_machine(settings: &AzureEntra) -> Result<Token, Failure> {
     let client = client.unwrap_or_default();
     let query = format!("api-version=2018-02-01&resource={resource}{client}");
     let url = format!("{endpoint}/metadata/identity/oauth2/token?{query}");
-    http::json(Ask::get(&url).header("metadata", "true")).await
+    let ask = Ask { ca_file: settings.ca_file.as_ref(), ..Ask::get(&url) };
+    http::json(ask.header("metadata", "true")).await
 }
 
 async fn of_application(settings: &AzureEntra, secret: &ClientSecret) -> Result<Token, Failure> {

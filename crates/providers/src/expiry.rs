@@ -1,8 +1,30 @@
-//! When a secret ends, as providers write it: RFC 3339, or seconds since 1970, as a number or as a text.
+//! When a secret ends, as providers write it: RFC 3339, or seconds since 1970, as a number or as a text. And the answer of
+//! those that give a token and its seconds.
 
 use std::time::{Duration, SystemTime};
 
+use plimsoll_types::Secret;
 use serde::Deserialize;
+
+use crate::fetch::Failure;
+use crate::lease::Fetched;
+
+/// An access token, as Microsoft and Google answer it.
+#[derive(Deserialize)]
+pub(crate) struct Token {
+    access_token: String,
+    /// A text where Microsoft's metadata service writes it, a number elsewhere.
+    expires_in: Written,
+}
+
+impl Token {
+    /// What is done with it: it is a password with an end.
+    pub(crate) fn fetched(self) -> Result<Fetched, Failure> {
+        let life = self.expires_in.as_seconds();
+        let life = life.map_err(|_| Failure("expires_in is no number".to_string()))?;
+        Ok(Fetched { secret: Secret::new(self.access_token.into_bytes()), life: Some(life) })
+    }
+}
 
 /// What a provider may write.
 #[derive(Debug, Deserialize)]

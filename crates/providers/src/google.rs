@@ -1,22 +1,13 @@
 //! Cloud SQL: an access token of the machine's service account (Google Cloud, "Access tokens" of the metadata server,
 //! and "Cloud SQL IAM database authentication": the token is the password).
 
-use plimsoll_types::Secret;
-use serde::Deserialize;
-
-use crate::expiry::Written;
+use crate::expiry::Token;
 use crate::fetch::Failure;
 use crate::http::{self, Ask};
 use crate::lease::Fetched;
 use crate::source::GoogleMetadata;
 
 const ENDPOINT: &str = "http://169.254.169.254";
-
-#[derive(Deserialize)]
-struct Token {
-    access_token: String,
-    expires_in: Written,
-}
 
 /// Asks for a token.
 pub(crate) async fn fetch(settings: &GoogleMetadata) -> Result<Fetched, Failure> {
@@ -25,7 +16,5 @@ pub(crate) async fn fetch(settings: &GoogleMetadata) -> Result<Fetched, Failure>
     let scopes = settings.scopes.as_deref().map(|scopes| format!("?scopes={}", http::encoded(scopes)));
     let scopes = scopes.unwrap_or_default();
     let url = format!("{endpoint}/computeMetadata/v1/instance/service-accounts/{account}/token{scopes}");
-    let token: Token = http::json(Ask::get(&url).header("metadata-flavor", "Google")).await?;
-    let life = token.expires_in.as_seconds().map_err(|_| Failure("expires_in is no number".to_string()))?;
-    Ok(Fetched { secret: Secret::new(token.access_token.into_bytes()), life: Some(life) })
+    http::json::<Token>(Ask::get(&url).header("metadata-flavor", "Google")).await?.fetched()
 }

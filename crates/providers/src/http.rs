@@ -1,12 +1,13 @@
 //! One HTTP request: bounded in time and size, never redirected, never through a proxy.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
-use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
@@ -23,6 +24,12 @@ use crate::fetch::Failure;
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest body of an answer, bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Where clouds have their metadata without TLS: of a machine (EC2, Azure, Google), of a container (ECS, EKS).
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(169, 254, 169, 254), Ipv4Addr::new(169, 254, 170, 2), Ipv4Addr::new(169, 254, 170, 23)];
+/// The same of machines and containers that have IPv6 only.
+const METADATA_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)];
 /// What a value in a form or a query carries as it is (RFC 3986, section 2.3).
 const UNRESERVED: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -59,6 +66,11 @@ impl<'a> Ask<'a> {
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Ask<'a> {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// Whether something goes out that lets whoever reads it be us: what a form holds, or an authorization.
+    fn carries_secret(&self) -> bool {
+        self.method == Method::POST || self.headers.iter().any(|(name, _)| *name == AUTHORIZATION.as_str())
     }
 }
 
@@ -114,16 +126,32 @@ async fn call(ask: Ask<'_>) -> Result<(u16, Vec<u8>), String> {
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_string();
     let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
     let ca_file = ask.ca_file.cloned();
+    let carries_secret = ask.carries_secret();
     let request = request(ask, &uri, authority.as_str())?;
     let stream = TcpStream::connect((host.as_str(), port)).await;
     let stream = stream.map_err(|error| format!("cannot connect: {error}"))?;
     if !tls {
+        // Of the address that answers, not of the name: that may be anybody's.
+        let peer = stream.peer_addr().map_err(|error| format!("the connection broke: {error}"))?.ip();
+        if carries_secret && !is_near(peer) {
+            return Err(format!(
+                "a secret is not sent to {peer} without TLS: the address has to begin with https://"
+            ));
+        }
         return exchange(stream, request).await;
     }
     let name = ServerName::try_from(host).map_err(|_| "not a host name".to_string())?;
     let connector = TlsConnector::from(Arc::new(tls_config(ca_file)?));
     let stream = connector.connect(name, stream).await;
     exchange(stream.map_err(|error| format!("TLS handshake failed: {error}"))?, request).await
+}
+
+/// Whether what is sent to an address does not leave the machine, as its cloud prescribes it.
+fn is_near(peer: IpAddr) -> bool {
+    match peer.to_canonical() {
+        IpAddr::V4(peer) => peer.is_loopback() || METADATA_V4.contains(&peer),
+        IpAddr::V6(peer) => peer.is_loopback() || METADATA_V6.contains(&peer),
+    }
 }
 
 fn request(ask: Ask<'_>, uri: &Uri, authority: &str) -> Result<Request<Full<Bytes>>, String> {

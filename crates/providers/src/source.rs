@@ -54,7 +54,7 @@ pub struct AzureEntra {
     pub resource: Option<String>,
     /// The metadata service or the authority; `None`: the usual one.
     pub endpoint: Option<String>,
-    /// Who may certify the authority; `None`: whom the system trusts.
+    /// Who may certify it; `None`: whom the system trusts.
     pub ca_file: Option<PathBuf>,
 }
 

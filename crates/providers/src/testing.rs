@@ -1,5 +1,6 @@
 //! For tests: an HTTP server that answers what a function says, over TCP or TLS, and what runs a future.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,7 +26,15 @@ pub(crate) struct Fake {
 impl Fake {
     /// `answer` is given the request line, the headers in lower case, and the body; it gives the bytes to send.
     pub(crate) async fn start(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Fake {
-        Fake::listen(None, answer).await
+        Fake::start_at([127, 0, 0, 1].into(), answer).await
+    }
+
+    /// The same at another address of this machine.
+    pub(crate) async fn start_at(
+        address: IpAddr,
+        answer: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> Fake {
+        Fake::listen(address, None, answer).await
     }
 
     /// The same over TLS, with a certificate and its key.
@@ -42,14 +51,15 @@ impl Fake {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .expect("they belong together");
-        Fake::listen(Some(TlsAcceptor::from(Arc::new(config))), answer).await
+        Fake::listen([127, 0, 0, 1].into(), Some(TlsAcceptor::from(Arc::new(config))), answer).await
     }
 
     async fn listen(
+        address: IpAddr,
         tls: Option<TlsAcceptor>,
         answer: impl Fn(&str) -> String + Send + Sync + 'static,
     ) -> Fake {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = TcpListener::bind((address, 0)).await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let heard = asked.clone();

@@ -61,6 +61,48 @@ fn what_comes_back_is_bounded_and_told() {
 }
 
 #[test]
+fn a_secret_goes_in_the_clear_to_this_machine_and_its_cloud_only() {
+    for (peer, near) in [
+        ("127.0.0.1", true),
+        ("127.8.0.1", true),
+        ("::1", true),
+        ("::ffff:127.0.0.1", true),
+        ("169.254.169.254", true),
+        ("169.254.170.2", true),
+        ("169.254.170.23", true),
+        ("fd00:ec2::254", true),
+        ("fd00:ec2::23", true),
+        ("169.254.169.253", false),
+        ("10.0.0.1", false),
+        ("192.168.1.1", false),
+        ("fe80::1", false),
+        ("::ffff:10.0.0.1", false),
+    ] {
+        assert_eq!(is_near(peer.parse().expect("an address")), near, "{peer}");
+    }
+    block_on(async {
+        let Some(outer) = outer_address() else { return };
+        let fake = Fake::start_at(outer, |_| ok("heard")).await;
+        let url = format!("http://{outer}:{}/", fake.port);
+        let form = Ask::form(&url, &[("client_secret", "hunter2")]);
+        let refused = why(text(form).await);
+        assert!(refused.contains("is not sent to") && !refused.contains("hunter2"), "{refused}");
+        assert!(why(text(Ask::get(&url).header("authorization", "hunter2")).await).contains("without TLS"));
+        assert!(fake.asked().iter().all(String::is_empty), "nothing of it was sent");
+        // What holds no secret goes anywhere.
+        assert_eq!(text(Ask::get(&url).header("metadata", "true")).await, Ok("heard".to_string()));
+    });
+}
+
+/// An address of this machine that is not loopback; `None`: it has none. Nothing is sent.
+fn outer_address() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+    socket.connect(("192.0.2.1", 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified() && !address.is_loopback()).then_some(address)
+}
+
+#[test]
 fn whoever_does_not_answer_is_left() {
     block_on(async {
         // Accepts, as the kernel does for whoever listens, and says nothing.
