@@ -15,7 +15,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use libfuzzer_sys::fuzz_target;
 use plimsoll_identity::token::{
     Accepts, Alg, AssertionRules, Claims, Expected, Family, KeySet, PublicKey, SKEW_S, SigningKey,
-    TokenFault, Verifier, assertion_client, challenge_is_well_formed, peek, verify_assertion,
+    TokenFault, Verifier, challenge_is_well_formed, peek, peek_assertion, verify_assertion,
     verify_challenge,
 };
 
@@ -56,7 +56,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(assertion) = verify_assertion(&token, &WORLD.public, &rules) {
         assert_eq!(assertion.once.len(), 43);
         assert!(assertion.ends_ms > NOW_S * 1000 && assertion.ends_ms <= (NOW_S + 600) * 1000);
-        assert_eq!(assertion_client(&token).as_deref(), Ok("i"));
+        assert_eq!(peek_assertion(&token).map(|says| says.client).as_deref(), Ok("i"));
     }
 });
 
@@ -67,7 +67,7 @@ fn unsigned(text: &str) {
     }
     let _ = (
         peek(text),
-        assertion_client(text),
+        peek_assertion(text),
         PublicKey::read(text),
         Family::read(text),
         SigningKey::read(text),

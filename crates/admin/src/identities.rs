@@ -35,8 +35,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often everybody is looked at, whether something was heard or not.
 const RECHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a store that cannot be opened is left alone before the next try.
-const RETRY_EVERY: Duration = Duration::from_secs(2);
+/// How long a store that cannot be opened is left alone before the next try, at first, and after many.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(8);
 
 /// Identities of a running pooler.
 #[derive(Clone)]
@@ -74,7 +75,8 @@ impl Identities {
                 );
                 runtime.spawn(identities.clone().keep_opening(url, setup));
             }
-            Err(ServiceFault::Unusable(why)) => {
+            // A mistake, most likely, and somebody is there who can see it.
+            Err(ServiceFault::Absent(why) | ServiceFault::Unusable(why)) => {
                 return Err(format!("identity_store = {}: {why}", plan.own.identity.store));
             }
         }
@@ -96,14 +98,23 @@ impl Identities {
     }
 
     async fn keep_opening(self, url: String, setup: ServiceSetup) {
+        let (mut wait, mut said) = (RETRY_MIN, String::new());
         loop {
-            tokio::time::sleep(RETRY_EVERY).await;
+            tokio::time::sleep(wait).await;
+            wait = wait.saturating_mul(2).min(RETRY_MAX);
             match Service::open(&url, &setup).await {
                 Ok(service) => {
                     tracing::info!("the identity store answers");
                     return self.opened(service);
                 }
                 Err(ServiceFault::Down(_)) => {}
+                // A database that is just being restored answers before its tables are there.
+                Err(ServiceFault::Absent(why)) => {
+                    if why != said {
+                        tracing::warn!("identity store: {why}; it is tried again");
+                        said = why;
+                    }
+                }
                 Err(ServiceFault::Unusable(why)) => {
                     tracing::error!("identity store: {why}; nobody gets in by a key or a token");
                     return;

@@ -61,21 +61,20 @@ impl IdentityStore {
     /// # Errors
     /// It is none.
     pub(crate) fn parse(text: &str) -> Result<IdentityStore, Fault> {
+        IdentityStore::read(text).ok_or(Fault::Invalid(EXPECTED))
+    }
+
+    /// The same outside a file; `None`: it is none.
+    pub fn read(text: &str) -> Option<IdentityStore> {
         if text == "off" {
-            return Ok(IdentityStore::Off);
+            return Some(IdentityStore::Off);
         }
         if let Some(path) = text.strip_prefix("sqlite:") {
             let path = Path::new(path);
-            return if path.is_absolute() {
-                Ok(IdentityStore::Sqlite(path.to_path_buf()))
-            } else {
-                Err(Fault::Invalid(EXPECTED))
-            };
+            return path.is_absolute().then(|| IdentityStore::Sqlite(path.to_path_buf()));
         }
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(IdentityStore::Postgres(Secret::from_text(text)));
-        }
-        Err(Fault::Invalid(EXPECTED))
+        let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        is_url.then(|| IdentityStore::Postgres(Secret::from_text(text)))
     }
 
     /// As the store is opened; it may hold a password.

@@ -40,7 +40,7 @@ async fn main() {
         ("of it, active", CredentialFilter { org: org.clone(), state: busy, ..none.clone() }),
         ("of it, revoked (none)", CredentialFilter { org: org.clone(), state: revoked, ..none.clone() }),
         ("of an application", CredentialFilter { app: every.clone(), ..none.clone() }),
-        ("of both, active", CredentialFilter { app: every, org, state: busy }),
+        ("of both, active", CredentialFilter { app: every, org, state: busy, ..none.clone() }),
         ("revoked (none)", CredentialFilter { state: revoked, ..none }),
     ] {
         measure(name, async |round| {

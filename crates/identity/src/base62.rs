@@ -26,8 +26,19 @@ pub(crate) fn is_all(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
+/// A text with its checksum behind it.
+pub(crate) fn with_checksum(text: &str) -> String {
+    format!("{text}{}", checksum(text))
+}
+
+/// Whether a text ends with the checksum of what is before it.
+pub(crate) fn has_checksum(text: &str) -> bool {
+    let split = text.len().checked_sub(CHECKSUM_CHARS).and_then(|at| text.split_at_checked(at));
+    split.is_some_and(|(body, sum)| sum == checksum(body))
+}
+
 /// The CRC32 of a text in 6 digits (62^6 is more than 2^32).
-pub(crate) fn checksum(text: &str) -> String {
+fn checksum(text: &str) -> String {
     write(&crc32fast::hash(text.as_bytes()).to_be_bytes(), CHECKSUM_CHARS)
 }
 
@@ -61,6 +72,10 @@ mod tests {
     fn a_checksum_is_the_usual_crc32() {
         // The check value of CRC-32/ISO-HDLC.
         assert_eq!(crc32fast::hash(b"123456789"), 0xcbf4_3926);
-        assert_eq!(checksum("123456789"), write(&0xcbf4_3926_u32.to_be_bytes(), 6));
+        let whole = with_checksum("123456789");
+        assert_eq!(whole, format!("123456789{}", write(&0xcbf4_3926_u32.to_be_bytes(), 6)));
+        assert!(
+            has_checksum(&whole) && !has_checksum("123456789") && !has_checksum("1é345") && !has_checksum("")
+        );
     }
 }

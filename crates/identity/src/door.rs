@@ -19,13 +19,14 @@ use parking_lot::Mutex;
 use plimsoll_types::Secret;
 use tokio::sync::Semaphore;
 
+use crate::http::UseLog;
 use crate::id::Id;
-use crate::key::{Key, NO_SECRET};
+use crate::key::{Key, NO_SECRET, ParsedKey};
 use crate::model::Audit;
 use crate::rules::{Allowed, credential_good};
 use crate::signer::Signer;
 use crate::store::{KeyFacts, Store, StoreFault, SubjectFacts};
-use crate::token::{Claims, Expected, Seen, TokenFault};
+use crate::token::{Claims, Expected, REVOKED_MAX, Seen, TokenFault};
 use judge::{About, Facts, judge, judge_live, judge_token};
 use known::Known;
 
@@ -46,12 +47,6 @@ pub const USED_EVERY_MS: i64 = 60_000;
 
 /// Most keys whose use is remembered between two writes.
 const USED_MAX: usize = 100_000;
-
-/// Where the store keeps tokens that were revoked, by their number (`jti`), until they would have ended.
-pub const REVOKED_TOKENS: &str = "revoked_token";
-
-/// Most of them that are read at the start.
-const REVOKED_READ_MAX: u32 = 100_000;
 
 /// How the door works.
 #[derive(Clone, Debug)]
@@ -161,6 +156,19 @@ pub enum Followed {
     Stale,
 }
 
+/// What the store's log says.
+enum Changes {
+    /// This was written since the last time.
+    Since(Vec<Audit>),
+    /// What was followed last is not there any more.
+    GoneBack {
+        /// The number of that.
+        followed: i64,
+        /// The number of the last entry that there is.
+        last: i64,
+    },
+}
+
 /// See the module.
 pub struct Door {
     store: Store,
@@ -181,7 +189,7 @@ pub struct Door {
 }
 
 impl Door {
-    /// Begins to follow the store.
+    /// Begins to follow the store, over connections of its own: whoever floods the API keeps nobody out here.
     ///
     /// # Errors
     /// The store does not answer.
@@ -191,9 +199,12 @@ impl Door {
         options: DoorOptions,
         now_ms: i64,
     ) -> Result<Door, StoreFault> {
+        let store = store.apart();
         let followed = store.last_change().await?;
         let mut seen = Seen::default();
-        for revoked in store.things(REVOKED_TOKENS, now_ms, REVOKED_READ_MAX).await? {
+        // One more than fits: by that it is noticed that there are more.
+        let limit = u32::try_from(REVOKED_MAX + 1).unwrap_or(u32::MAX);
+        for revoked in store.revoked_tokens(now_ms, limit).await? {
             seen.revoke_token(&revoked.key, revoked.ends_ms / 1000, now_ms / 1000);
         }
         Ok(Door {
@@ -270,7 +281,7 @@ impl Door {
     /// Whether the right of somebody who is here still holds, as far as that is known without the store; `None`: it has
     /// to be looked up ([`Door::recheck`]). Told is why it does not.
     pub fn recheck_known(&self, live: &Live, now_ms: i64) -> Option<Result<(), String>> {
-        if self.is_revoked(live) {
+        if self.is_revoked(live, now_ms)? {
             return Some(Err("its token has been revoked".to_owned()));
         }
         let about = About::live(live);
@@ -280,7 +291,13 @@ impl Door {
 
     /// The same with a look into the store; `None`: it does not answer, and it has to be asked again.
     pub async fn recheck(&self, live: &Live, now_ms: i64) -> Option<Result<(), String>> {
-        if self.is_revoked(live) {
+        let revoked = match (self.is_revoked(live, now_ms), &live.token_id) {
+            (None, Some(token_id)) => {
+                self.ask(Asker::Ourselves, self.store.is_token_revoked(token_id, now_ms)).await.ok()?
+            }
+            (known, _) => known.unwrap_or(false),
+        };
+        if revoked {
             return Some(Err("its token has been revoked".to_owned()));
         }
         match self.facts(&About::live(live), now_ms, Asker::Ourselves).await {
@@ -290,8 +307,10 @@ impl Door {
         }
     }
 
-    fn is_revoked(&self, live: &Live) -> bool {
-        live.token_id.as_ref().is_some_and(|token_id| self.seen.lock().is_token_revoked(token_id))
+    /// `None`: more was revoked than fits into memory, so the store has to be asked.
+    fn is_revoked(&self, live: &Live, now_ms: i64) -> Option<bool> {
+        let Some(token_id) = &live.token_id else { return Some(false) };
+        self.seen.lock().is_token_revoked(token_id, now_ms / 1000)
     }
 
     /// All that a right depends on, looked up where it is not known. The inner fault: something of it is not there.
@@ -302,16 +321,18 @@ impl Door {
         asker: Asker,
     ) -> Result<Result<Facts, Refusal>, Refusal> {
         let gone = |what: &dyn std::fmt::Display| Ok(Err(Refusal::Bad(format!("{what} has been removed"))));
-        let Some(subject) = self.subject_facts(&about.subject, now_ms, asker).await? else {
-            return gone(&about.subject);
-        };
-        let mut facts = Facts { subject, key: None, client: None };
+        let mut key = None;
+        // With a key its application becomes known.
         if let Some(key_id) = &about.key_id {
-            facts.key = self.key_facts(key_id, now_ms, asker).await?;
-            if facts.key.is_none() {
+            key = self.key_facts(key_id, now_ms, asker).await?;
+            if key.is_none() {
                 return gone(&format_args!("key {key_id}"));
             }
         }
+        let Some(subject) = self.subject_facts(&about.subject, now_ms, asker).await? else {
+            return gone(&about.subject);
+        };
+        let mut facts = Facts { subject, key, client: None };
         if let Some(client) = &about.client {
             facts.client = self.subject_facts(client, now_ms, asker).await?;
             if facts.client.is_none() {
@@ -324,24 +345,26 @@ impl Door {
     /// Hears what has changed. Called a few times a second, and whenever something is known to have changed.
     pub async fn follow(&self, now_ms: i64) -> Followed {
         match within(self.changes()).await {
-            Ok((changes, last)) => {
+            Ok(changes) => {
                 self.heard_ms.store(now_ms, Ordering::Release);
                 if self.silent.swap(false, Ordering::AcqRel) {
                     tracing::info!("the identity store answers again");
                 }
-                let followed = self.followed.swap(last, Ordering::AcqRel);
-                if last < followed {
-                    tracing::warn!(
-                        "the identity store has gone back, from change {followed} to {last}: nothing that was known is \
-                         believed any more"
-                    );
-                    self.known.lock().clear();
-                } else if changes.is_empty() {
-                    return Followed::Unchanged;
-                } else {
-                    self.note(&changes, now_ms);
+                match changes {
+                    Changes::GoneBack { followed, last } => {
+                        tracing::warn!(
+                            "the identity store has gone back, from change {followed} to {last}: nothing that was \
+                             known is believed any more"
+                        );
+                        self.known.lock().clear();
+                        Followed::Changed(Vec::new())
+                    }
+                    Changes::Since(changes) if changes.is_empty() => Followed::Unchanged,
+                    Changes::Since(changes) => {
+                        self.note(&changes, now_ms);
+                        Followed::Changed(changes)
+                    }
                 }
-                Followed::Changed(changes)
             }
             Err(fault) => {
                 if !self.silent.swap(true, Ordering::AcqRel) {
@@ -360,16 +383,21 @@ impl Door {
         }
     }
 
-    /// What was written since the last time, and the number of the last entry there is.
-    async fn changes(&self) -> Result<(Vec<Audit>, i64), StoreFault> {
-        let seq = self.followed.load(Ordering::Acquire);
-        let changes = self.store.changes_since(seq).await?;
-        let last = match changes.last() {
-            Some(change) => change.seq,
-            // A store that was put back, or a server that took over without the last writes, has fewer.
-            None => self.store.last_change().await?.min(seq),
+    /// What was written since the last time.
+    async fn changes(&self) -> Result<Changes, StoreFault> {
+        let followed = self.followed.load(Ordering::Acquire);
+        let (changes, last) = match self.store.changes_after_seen(followed).await? {
+            Some(changes) => {
+                let last = changes.last().map_or(followed, |change| change.seq);
+                (Changes::Since(changes), last)
+            }
+            None => {
+                let last = self.store.last_change().await?;
+                (Changes::GoneBack { followed, last }, last)
+            }
         };
-        Ok((changes, last))
+        self.followed.store(last, Ordering::Release);
+        Ok(changes)
     }
 
     /// Waits until something may have changed, also by another instance's word. Cancel safe.
@@ -506,22 +534,13 @@ impl Door {
         within(question).await.map_err(Refusal::Unavailable)
     }
 
-    fn judge_key(
-        &self,
-        visitor: &Visitor,
-        key: &crate::key::ParsedKey,
-        facts: &KeyFacts,
-    ) -> Result<Welcome, Refusal> {
+    fn judge_key(&self, visitor: &Visitor, key: &ParsedKey, facts: &KeyFacts) -> Result<Welcome, Refusal> {
         let key_id = &facts.credential.key_id;
-        // A credential without a secret is not one that can be shown as a key.
-        if !key.matches(&facts.secret_sha256.unwrap_or_default()) || facts.secret_sha256.is_none() {
-            return Err(Refusal::Bad(format!("wrong secret for key {key_id}")));
+        if !facts.is_shown_by(key) {
+            return Err(Refusal::Bad(format!("wrong secret or environment for key {key_id}")));
         }
         credential_good(&facts.credential, visitor.now_ms)
             .map_err(|why| Refusal::Bad(format!("key {key_id}: {why}")))?;
-        if *key.env != *facts.credential.data.env {
-            return Err(Refusal::Bad(format!("key {key_id} is not of environment {}", key.env)));
-        }
         let mut welcome = judge(visitor, &facts.subject, facts.credential.data.expires_ms)?;
         welcome.key_id = Some(key_id.clone());
         self.note_use(key_id, visitor.now_ms, &visitor.from);
@@ -537,11 +556,17 @@ impl Door {
     }
 }
 
+impl UseLog for Door {
+    fn used(&self, key_id: &str, now_ms: i64, from: &str) {
+        self.note_use(key_id, now_ms, &from.into());
+    }
+}
+
 fn bad_token(fault: TokenFault) -> Refusal {
     Refusal::Bad(fault.to_string())
 }
 
-fn parse_key(secret: &Secret) -> Result<crate::key::ParsedKey, Refusal> {
+fn parse_key(secret: &Secret) -> Result<ParsedKey, Refusal> {
     let text = secret.expose_text().ok_or_else(|| Refusal::Bad("no key: it is not UTF-8".to_owned()))?;
     Key::parse(text).map_err(|fault| Refusal::Bad(fault.to_string()))
 }

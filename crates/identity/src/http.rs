@@ -45,7 +45,7 @@ use axum::response::Response;
 
 use crate::password::Passwords;
 use crate::store::Store;
-use crate::token::{Claims, TokenFault};
+use crate::token::{Claims, Expected, TokenFault};
 
 /// Where a request comes from (`Peer(SocketAddr)`): who listens puts it into the request's extensions.
 pub use axum::extract::ConnectInfo as Peer;
@@ -72,15 +72,6 @@ pub trait Nature: Send + Sync {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), getrandom::Error>;
 }
 
-/// Verifies access tokens of our own that are for this API.
-pub trait TokenDoor: Send + Sync {
-    /// What a token says, if it is good. Whether its subject and key still are, is asked of the store afterwards.
-    ///
-    /// # Errors
-    /// It is not good.
-    fn verify(&self, token: &str, now_s: i64) -> Result<Arc<Claims>, TokenFault>;
-}
-
 /// Hears that a key was used.
 pub trait UseLog: Send + Sync {
     /// The key with that id was used, at a time (milliseconds since 1970) and from an address.
@@ -93,15 +84,13 @@ pub struct HttpSetup {
     pub store: Store,
     /// Computes hashes of passwords.
     pub passwords: Passwords,
-    /// Verifies access tokens.
-    pub tokens: Arc<dyn TokenDoor>,
     /// Hears of used keys.
     pub uses: Arc<dyn UseLog>,
     /// Time and chance.
     pub nature: Arc<dyn Nature>,
     /// Rate limits.
     pub rates: Rates,
-    /// Issues tokens; `None`: nobody said under which URL, so there are none.
+    /// Issues tokens and verifies them; `None`: nobody said under which URL, so there are none.
     pub oauth: Option<OAuthSetup>,
 }
 
@@ -131,8 +120,11 @@ impl HttpState {
         &self.0.setup.passwords
     }
 
-    pub(crate) fn tokens(&self) -> &dyn TokenDoor {
-        self.0.setup.tokens.as_ref()
+    /// What an access token of ours says, if it is good as far as it says itself. Whether its subject and key still are,
+    /// is asked of the store afterwards.
+    pub(crate) fn verify(&self, token: &str, now_s: i64) -> Result<Claims, TokenFault> {
+        let oauth = self.oauth().ok_or(TokenFault::Issuer)?;
+        oauth.signer.verifier().verify(token, &Expected { audience: &oauth.audience, now_s })
     }
 
     pub(crate) fn uses(&self) -> &dyn UseLog {

@@ -27,9 +27,6 @@ pub const KEY_CHANCE_BYTES: usize = KEY_ID_BYTES + 32;
 
 const KEY_ID_BYTES: usize = 12;
 
-/// A pattern for scanners of secrets (a regular expression): whatever fits it and has a right checksum is a key.
-pub const KEY_PATTERN: &str = "plim_[a-z0-9]{1,8}_[0-9A-Za-z]{16}_[0-9A-Za-z]{49}";
-
 /// What is wrong with the text of a key. The words never contain a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
@@ -83,7 +80,7 @@ impl Key {
         let key_id = base62::write(id, KEY_ID_CHARS);
         let secret = Secret::from_text(&base62::write(secret, BITS_256_CHARS));
         let body = format!("{KEY_PREFIX}{env}_{key_id}_{}", secret.expose_text().unwrap_or_default());
-        let text = Secret::from_text(&format!("{body}{}", base62::checksum(&body)));
+        let text = Secret::from_text(&base62::with_checksum(&body));
         Ok(Key { text, parsed: ParsedKey { env: env.into(), key_id: key_id.into(), secret } })
     }
 
@@ -106,8 +103,7 @@ impl Key {
         if !base62::is_all(behind) {
             return Err(KeyFault::Characters);
         }
-        let (body, sum) = text.split_at(text.len() - CHECKSUM_CHARS);
-        if sum != base62::checksum(body) {
+        if !base62::has_checksum(text) {
             return Err(KeyFault::Checksum);
         }
         let secret = Secret::from_text(&behind[..BITS_256_CHARS]);
@@ -122,11 +118,6 @@ impl Key {
     /// The public part.
     pub fn key_id(&self) -> &str {
         &self.parsed.key_id
-    }
-
-    /// Where it is used.
-    pub fn env(&self) -> &str {
-        &self.parsed.env
     }
 
     /// What the store keeps.

@@ -14,6 +14,7 @@
 //! | `key` | the text of keys: minted, read, compared |
 //! | `password` | passwords of people |
 //! | `signer` | our signing keys at work |
+//! | `whole` | whole numbers, as JSON Schema has them |
 //! | `token` | tokens of our own and of others: signed, verified, revoked; what OAuth has around them |
 //!
 //! What decides (`model`, `id`, `rules`) reads no clock and draws no number: both come in as arguments.
@@ -36,11 +37,10 @@ mod signer;
 #[cfg(feature = "service")]
 mod store;
 pub mod token;
+mod whole;
 
 #[cfg(feature = "service")]
-pub use door::{
-    Bearing, Door, DoorOptions, Followed, Live, REVOKED_TOKENS, Refusal, USED_EVERY_MS, Visitor, Welcome,
-};
+pub use door::{Bearing, Door, DoorOptions, Followed, Live, Refusal, USED_EVERY_MS, Visitor, Welcome};
 pub use id::{Id, IdFault, Kind};
 pub use key::{Key, KeyFault, ParsedKey};
 pub use model::{
@@ -59,6 +59,6 @@ pub use signer::{Signer, SignerFault};
 #[cfg(feature = "service")]
 pub use store::{
     AppFilter, AuditFilter, Create, CredentialFilter, DataSetFilter, GrantFact, GrantFilter, Holder,
-    KeyFacts, Listed, Listener, OrgFilter, Page, Put, RevokedToken, Rotated, Rotation, Store, StoreFault,
-    StoreOptions, SubjectFacts, Thing, UserFilter, Who,
+    KeyFacts, Listed, OrgFilter, Page, Put, RevokedToken, Rotated, Rotation, Store, StoreFault, StoreOptions,
+    SubjectFacts, Thing, UserFilter, Who,
 };

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::Id;
+use crate::whole;
 
 /// What the store knows of everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,7 +224,7 @@ pub struct CredentialData {
     #[serde(default)]
     pub scopes: Vec<Scope>,
     /// When it ends, milliseconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::maybe", skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<i64>,
     /// Whether it may be used.
     #[serde(default)]
@@ -254,19 +255,19 @@ pub struct Credential {
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Client connections at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::maybe", skip_serializing_if = "Option::is_none")]
     pub clients: Option<u32>,
     /// Server connections held at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::maybe", skip_serializing_if = "Option::is_none")]
     pub holds: Option<u32>,
     /// Weight in the queue; 1 is usual.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::maybe", skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
     /// Longest statement, milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::maybe", skip_serializing_if = "Option::is_none")]
     pub statement_ms: Option<u64>,
     /// Longest hold, milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::maybe", skip_serializing_if = "Option::is_none")]
     pub hold_ms: Option<u64>,
 }
 
@@ -294,7 +295,7 @@ pub struct GrantData {
     #[serde(default)]
     pub shared: bool,
     /// When it ends, milliseconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::maybe", skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<i64>,
     /// Whether it may be used.
     #[serde(default)]

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::id::Id;
 use crate::model::{Credential, Grant, Limits, State};
-use crate::store::{GrantFact, SubjectFacts};
+use crate::store::{GrantFact, KeyFacts, SubjectFacts};
 
 /// The action of entering a database.
 const CONNECT: &str = "connect";
@@ -204,9 +204,30 @@ pub fn subject_good(facts: &SubjectFacts) -> Result<(), Reason> {
     }
 }
 
+/// Whether what a token depends on beside its subject is good at a time: the key it was had with, and the application it
+/// was issued to (`None`: it is its subject's own).
+///
+/// # Errors
+/// It is not; why, for people.
+pub(crate) fn around_good(
+    subject: &SubjectFacts,
+    key: Option<&KeyFacts>,
+    client: Option<&SubjectFacts>,
+    now_ms: i64,
+) -> Result<(), String> {
+    if let Some(key) = key {
+        let (key_id, app) = (&key.credential.key_id, client.unwrap_or(subject).holder.id());
+        credential_good(&key.credential, now_ms).map_err(|why| format!("key {key_id}: {why}"))?;
+        if key.subject.holder.id() != app {
+            return Err(format!("key {key_id} is not of {app}"));
+        }
+    }
+    client.map_or(Ok(()), subject_good).map_err(|why| why.to_string())
+}
+
 /// Whether a grant is one to enter its database.
 pub(crate) fn allows_connect(grant: &Grant) -> bool {
-    grant.data.actions.iter().any(|granted| granted == CONNECT || granted == EVERYTHING)
+    allows(grant, CONNECT)
 }
 
 /// Whether a grant is of use at a time, as far as it does not depend on its subject.

@@ -7,11 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 
 use crate::door::{Door, DoorOptions};
-use crate::http::{HttpSetup, HttpState, Nature, OAuthSetup, Rates, TokenDoor, UseLog, router};
+use crate::http::{HttpSetup, HttpState, Nature, OAuthSetup, Rates, router};
 use crate::password::Passwords;
 use crate::signer::{Signer, SignerFault};
 use crate::store::{Create, Store, StoreFault, StoreOptions};
-use crate::token::{Claims, Expected, TokenFault};
 
 /// How often what has ended is removed from the store.
 const TIDY_EVERY: Duration = Duration::from_mins(10);
@@ -35,6 +34,9 @@ pub enum ServiceFault {
     /// The store does not answer; a second try may help.
     #[error("{0}")]
     Down(StoreFault),
+    /// There is no store, or not yet; it may be made or come back.
+    #[error("{0}")]
+    Absent(String),
     /// It can never work so.
     #[error("{0}")]
     Unusable(String),
@@ -44,6 +46,7 @@ impl From<StoreFault> for ServiceFault {
     fn from(fault: StoreFault) -> ServiceFault {
         match fault {
             StoreFault::Down(_) => ServiceFault::Down(fault),
+            StoreFault::Absent { why } => ServiceFault::Absent(why),
             other => ServiceFault::Unusable(other.to_string()),
         }
     }
@@ -84,13 +87,12 @@ impl Service {
         let api = router(HttpState::new(HttpSetup {
             store: store.clone(),
             passwords,
-            tokens: Arc::new(OwnTokens { signer: signer.clone(), audience: setup.audience.clone() }),
-            uses: Arc::new(Uses(door.clone())),
+            uses: door.clone(),
             nature: Arc::new(System),
             rates: Rates::default(),
             oauth: signer
                 .clone()
-                .map(|signer| OAuthSetup { signer, audiences: vec![setup.audience.clone()].into() }),
+                .map(|signer| OAuthSetup { signer, audience: setup.audience.as_str().into() }),
         }));
         Ok(Service { store, door, signer, api })
     }
@@ -146,26 +148,5 @@ impl Nature for System {
 
     fn fill(&self, bytes: &mut [u8]) -> Result<(), getrandom::Error> {
         getrandom::fill(bytes)
-    }
-}
-
-struct OwnTokens {
-    signer: Option<Arc<Signer>>,
-    audience: String,
-}
-
-impl TokenDoor for OwnTokens {
-    fn verify(&self, token: &str, now_s: i64) -> Result<Arc<Claims>, TokenFault> {
-        let signer = self.signer.as_ref().ok_or(TokenFault::Issuer)?;
-        let expected = Expected { audience: &self.audience, now_s };
-        signer.verifier().verify(token, &expected).map(Arc::new)
-    }
-}
-
-struct Uses(Arc<Door>);
-
-impl UseLog for Uses {
-    fn used(&self, key_id: &str, now_ms: i64, from: &str) {
-        self.0.note_use(key_id, now_ms, &from.into());
     }
 }

@@ -164,12 +164,13 @@ async fn make_next(store: &Store, now_ms: i64) -> Result<SigningKeys, SignerFaul
 }
 
 async fn read(store: &Store, now_ms: i64) -> Result<SigningKeys, StoreFault> {
-    let mut keys = SigningKeys::default();
-    for thing in store.things(SPACE, now_ms, KEYS_MAX).await? {
-        match SigningKey::read(&thing.value) {
-            Ok(key) => keys.add(key),
-            Err(fault) => tracing::warn!(kid = thing.key, fault = %fault, "a signing key is left out"),
+    let things = store.things(SPACE, now_ms, KEYS_MAX).await?;
+    let read = things.iter().filter_map(|thing| match SigningKey::read(&thing.value) {
+        Ok(key) => Some(key),
+        Err(fault) => {
+            tracing::warn!(kid = thing.key, fault = %fault, "a signing key is left out");
+            None
         }
-    }
-    Ok(keys)
+    });
+    Ok(SigningKeys::new(read))
 }

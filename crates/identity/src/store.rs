@@ -37,7 +37,6 @@ pub use credentials::{CredentialFilter, Rotated, Rotation};
 pub use datasets::DataSetFilter;
 pub use facts::{GrantFact, Holder, KeyFacts, SubjectFacts};
 pub use grants::GrantFilter;
-pub use listen::Listener;
 pub use open::{Create, StoreOptions};
 pub use orgs::OrgFilter;
 pub use things::{Put, Thing};
@@ -88,6 +87,12 @@ pub enum StoreFault {
         /// Which part of it.
         field: &'static str,
         /// Why not.
+        why: String,
+    },
+    /// There is no store, or nothing can be reached where it should be: it may be made or come back.
+    #[error("{why}")]
+    Absent {
+        /// What is not there.
         why: String,
     },
     /// This is no store that this program can use; a second try does not help.

@@ -37,7 +37,7 @@ mod testing;
 mod verify;
 
 pub use alg::Alg;
-pub use assertion::{Assertion, AssertionRules, assertion_client, verify_assertion};
+pub use assertion::{Assertion, AssertionRules, AssertionSays, peek_assertion, verify_assertion};
 pub use claims::{Claims, SKEW_S};
 pub use fault::TokenFault;
 pub use fetch::{FetchFault, Fetcher};
@@ -46,6 +46,8 @@ pub use jwk::{JwkFault, JwksFault, KeySet, PublicKey};
 pub use outside::{ClaimRule, JwksCache, Look, OutsideFault, OutsideIssuer, OutsideKeys, Renewal, Untyped};
 pub use pkce::{PkceFault, challenge_is_well_formed, verify_challenge};
 pub use refresh::{Family, NewFamily, RefreshFault, RefreshToken, Refreshed};
-pub use seen::{Seen, TOKENS_MAX};
+#[cfg(feature = "service")]
+pub(crate) use seen::REVOKED_MAX;
+pub use seen::Seen;
 pub use signing::{Due, SigningFault, SigningKey, SigningKeys};
-pub use verify::{Accepts, Expected, Peek, TOKEN_BYTES_MAX, Verifier, looks_like_token, peek};
+pub use verify::{Accepts, Expected, Peek, TOKEN_BYTES_MAX, Verifier, peek};

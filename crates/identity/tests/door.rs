@@ -192,7 +192,7 @@ async fn the_environment_is_part_of_a_key() {
     let other = Key::mint("test", &[7; 44]).unwrap();
     assert_eq!(other.key_id(), house.key.key_id());
     let refused = house.door.admit(house.visitor(Bearing::Key, other.text().clone())).await;
-    assert!(matches!(refused, Err(Refusal::Bad(why)) if why.contains("not of environment test")));
+    assert!(matches!(refused, Err(Refusal::Bad(why)) if why.contains("secret or environment")));
 }
 
 #[tokio::test(flavor = "current_thread")]

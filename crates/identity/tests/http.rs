@@ -352,6 +352,77 @@ async fn the_same_request_is_done_once() {
 }
 
 #[tokio::test]
+async fn whoever_may_not_leaves_no_trace() {
+    let api = Api::new().await;
+    let other = dataset(&api).await;
+    let (_, key) = api.key_in(&api.org, "little", &[]).await;
+    let mut behind = api.behind().await;
+    let before = api::writes(&mut behind).await;
+    let rotate = format!("keys/{}/rotate", api::key_id(&api.admin));
+    let rotation = (rotate.as_str(), json!({"overlap_seconds": 60}));
+    for (path, body) in bodies(&api, &other).into_iter().chain([rotation]) {
+        let answer = api.as_key(&key).with("idempotency-key", "k").post(&format!("/v1/{path}"), body).await;
+        answer.is_problem(403, "forbidden");
+    }
+    assert_eq!(api::writes(&mut behind).await, before, "nothing was written");
+    api.admin().with("idempotency-key", "k").post("/v1/orgs", json!({"name": "X"})).await.is(201);
+    assert_ne!(api::writes(&mut behind).await, before, "a write would have been seen");
+}
+
+#[tokio::test]
+async fn something_is_found_by_its_name() {
+    let api = Api::new().await;
+    let other = dataset(&api).await;
+    let second = api.other_org().await;
+    for (plural, body) in bodies(&api, &other).into_iter().filter(|(plural, _)| *plural != "grants") {
+        let (field, name) = if plural == "users" { ("login", "a.name") } else { ("name", "A name") };
+        let body = if plural == "keys" { merged(&body, "name", json!(name)) } else { body };
+        let made = api.admin().post(&format!("/v1/{plural}"), body.clone()).await.is(201);
+        let found = async |query: &str| {
+            let answer = api.admin().get(&format!("/v1/{plural}?{query}")).await.is(200).json();
+            answer["items"].as_array().unwrap().len()
+        };
+        let named = format!("{field}={}", name.replace(' ', "%20"));
+        assert_eq!(found(&named).await, 1, "{plural}");
+        assert_eq!(found(&format!("{named}&state=active")).await, 1, "{plural}");
+        assert_eq!(found(&format!("{named}&state=revoked")).await, 0, "{plural}");
+        assert_eq!(found(&format!("{field}=A%20nam")).await, 0, "{plural}: names are whole");
+        if plural != "orgs" {
+            assert_eq!(found(&format!("{named}&org={}", api.org)).await, 1, "{plural}");
+            assert_eq!(found(&format!("{named}&org={second}")).await, 0, "{plural}");
+        }
+        let listed = api.admin().get(&format!("/v1/{plural}?{named}")).await.json();
+        let id = if plural == "keys" { "key_id" } else { "id" };
+        assert_eq!(listed["items"][0][id], made.json()[id]);
+        for odd in ["", "%00", "a%0Ab"] {
+            api.admin().get(&format!("/v1/{plural}?{field}={odd}")).await.is_problem(422, "invalid");
+        }
+    }
+}
+
+#[tokio::test]
+async fn numbers_are_whole_however_they_are_written_and_null_names_nobody() {
+    let api = Api::new().await;
+    let post = async |path: &str, body: &str| {
+        let body = Body::from(body.to_owned());
+        api.admin().send("POST", path, body, Some("application/json")).await
+    };
+    let key = |expires: &str| {
+        format!(
+            "{{\"app\": \"{}\", \"kind\": \"key\", \"env\": \"live\", \"expires_ms\": {expires}}}",
+            api.app
+        )
+    };
+    assert_eq!(post("/v1/keys", &key("2.84e3")).await.is(201).json()["expires_ms"], 2840);
+    post("/v1/keys", &key("284.5")).await.is_problem(422, "invalid");
+    let ask = |more: &str| format!("{{\"dataset\": \"dst_{0}\", \"action\": \"x\"{more}}}", "0".repeat(26));
+    let app = format!(", \"application\": \"{}\"", api.app);
+    post("/v1/authorize", &ask(&app)).await.is(200);
+    post("/v1/authorize", &ask(&format!("{app}, \"user\": null"))).await.is_problem(422, "invalid");
+    post("/v1/authorize", &ask(", \"key\": null")).await.is_problem(422, "invalid");
+}
+
+#[tokio::test]
 async fn a_store_that_is_down_is_told_and_writes_are_announced() {
     let api = Api::new().await;
     api.admin().get("/v1/orgs").await.is(200);

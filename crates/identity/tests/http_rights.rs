@@ -6,7 +6,8 @@ mod api;
 
 use api::{Api, ParseId, START, key_id};
 use plimsoll_identity::http::{Rate, Rates};
-use plimsoll_identity::{Id, Put, Scope};
+use plimsoll_identity::token::Expected;
+use plimsoll_identity::{Id, RevokedToken, Scope, Who};
 use serde_json::{Value, json};
 
 /// An API with a data set and a grant of each of two organisations.
@@ -345,8 +346,11 @@ async fn a_token_may_what_it_says_and_its_subject_still_may() {
 
     // A token that is revoked, or whose user, client or key is, is of no use.
     let again = api.token(&user_id, &third, "org_admin", None);
-    let named = format!("id-{}", 6);
-    api.store.put_thing("revoked_token", &named, "", START + 600_000, Put::IfAbsent, START).await.unwrap();
+    let expected = Expected { audience: "plimsoll", now_s: START / 1000 };
+    let named = api.signer.verifier().verify(&again, &expected).unwrap().token_id.unwrap();
+    let ended = RevokedToken { token_id: &named, subject: "", client: "", ends_ms: START + 600_000 };
+    let who = Who { actor: "init", from: "local", now_ms: START };
+    api.store.revoke_token(&ended, who).await.unwrap();
     assert_eq!([get(&again, "/v1/apps").await, get(&of_user, "/v1/apps").await], [401, 200]);
     let off = json!({"org": api.org, "name": "third", "state": "disabled"});
     api.admin().with("if-match", "*").put(&format!("/v1/apps/{third}"), off).await.is(200);

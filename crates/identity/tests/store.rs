@@ -328,7 +328,7 @@ fn facts_are_everything_that_a_decision_needs() {
             .collect();
         let expected = [(&a.grant, &a.dataset, State::Active), (&third, &b.dataset, State::Disabled)];
         assert!(expected.iter().all(|fact| seen.contains(fact)) && seen.len() == 2, "{seen:?}");
-        assert_eq!(store.facts_of_subject(&a.app.id).await.unwrap().unwrap(), facts.subject);
+        assert_eq!(store.facts_of_subject(&a.app.id).await.unwrap().unwrap(), *facts.subject);
 
         let user = store.facts_of_subject(&b.user.id).await.unwrap().unwrap();
         assert_eq!((user.holder, user.org.data.state), (Holder::User(b.user), State::Disabled));
@@ -407,9 +407,9 @@ fn a_subject_has_no_more_grants_than_a_decision_looks_at() {
         }
         assert!(conflict(store.create_grant(data, WHO).await).contains("1000"));
         assert_eq!(store.facts_of_subject(&house.app.id).await.unwrap().unwrap().grants.len(), 1000);
-        // All of them go with the application, each with its entry.
+        // All of them go with the application, each with its entry. They are many, so it is revoked first.
         let known = store.last_change().await.unwrap();
         store.delete_app(&house.app.id, None, WHO).await.unwrap();
-        assert_eq!(store.last_change().await.unwrap() - known, 1 + 1000 + 1);
+        assert_eq!(store.last_change().await.unwrap() - known, 1 + 1000 + 1 + 1);
     });
 }

@@ -23,7 +23,7 @@ fn lists_come_in_parts_that_miss_and_repeat_nothing() {
         let mut seen = Vec::new();
         let mut after = None;
         loop {
-            let filter = AppFilter { org: Some(house.org.id.clone()), state: None };
+            let filter = AppFilter { org: Some(house.org.id.clone()), ..AppFilter::default() };
             let part = store.apps(filter, Page { after, limit: 7 }).await.unwrap();
             assert!(part.items.len() <= 7);
             seen.extend(part.items.into_iter().map(|app| app.id));
@@ -34,7 +34,11 @@ fn lists_come_in_parts_that_miss_and_repeat_nothing() {
         }
         assert_eq!(seen.len(), 26);
         assert!(seen.is_sorted() && !seen.contains(&other.app.id));
-        let filter = AppFilter { org: Some(house.org.id.clone()), state: Some(State::Disabled) };
+        let filter = AppFilter {
+            org: Some(house.org.id.clone()),
+            state: Some(State::Disabled),
+            ..AppFilter::default()
+        };
         let part = store.apps(filter, page(5)).await.unwrap();
         assert_eq!((part.items.len(), part.next), (5, None), "exactly full is the end");
         let all = store.apps(AppFilter::default(), page(200)).await.unwrap();
@@ -59,19 +63,26 @@ fn filters_choose() {
         let b = House::build(&store, "b", 2).await;
         let org = Some(a.org.id.clone());
         let active = Some(State::Active);
-        let orgs = store.orgs(OrgFilter { state: active }, page(9)).await.unwrap();
+        let orgs = store.orgs(OrgFilter { name: None, state: active }, page(9)).await.unwrap();
         assert_eq!(orgs.items.len(), 2);
         assert!(
-            store.orgs(OrgFilter { state: Some(State::Revoked) }, page(9)).await.unwrap().items.is_empty()
+            store
+                .orgs(OrgFilter { name: None, state: Some(State::Revoked) }, page(9))
+                .await
+                .unwrap()
+                .items
+                .is_empty()
         );
-        let datasets = store.datasets(DataSetFilter { org: org.clone(), state: active }, page(9)).await;
+        let datasets =
+            store.datasets(DataSetFilter { name: None, org: org.clone(), state: active }, page(9)).await;
         assert_eq!(datasets.unwrap().items, std::slice::from_ref(&a.dataset));
-        let users = store.users(UserFilter { org: org.clone(), state: active }, page(9)).await;
+        let users = store.users(UserFilter { login: None, org: org.clone(), state: active }, page(9)).await;
         assert_eq!(users.unwrap().items, std::slice::from_ref(&a.user));
         let keys = |filter| store.credentials(filter, page(9));
         let by_org = CredentialFilter { org: org.clone(), ..CredentialFilter::default() };
         assert_eq!(keys(by_org).await.unwrap().items, std::slice::from_ref(&a.credential));
-        let by_app = CredentialFilter { app: Some(b.app.id.clone()), state: active, org: None };
+        let by_app =
+            CredentialFilter { app: Some(b.app.id.clone()), state: active, ..CredentialFilter::default() };
         assert_eq!(keys(by_app.clone()).await.unwrap().items, std::slice::from_ref(&b.credential));
         assert!(keys(CredentialFilter { org: org.clone(), ..by_app }).await.unwrap().items.is_empty());
         let grants = |filter| store.grants(filter, page(9));

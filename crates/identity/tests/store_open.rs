@@ -22,6 +22,14 @@ async fn refused(url: &str, options: StoreOptions) -> String {
     }
 }
 
+/// What is not there may be there later.
+async fn absent(url: &str, options: StoreOptions) -> String {
+    match Store::open(url, options).await {
+        Err(StoreFault::Absent { why }) => why,
+        other => panic!("absent, not {other:?}"),
+    }
+}
+
 fn mode_of(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
@@ -56,13 +64,13 @@ fn only_its_owner_can_read_the_file_and_those_beside_it() {
 fn a_store_that_is_not_there_is_made_only_if_asked_for() {
     let dir = TempDir::new("identity");
     runtime().block_on(async {
-        assert!(refused(&sqlite_url(&dir), KNOWN).await.contains("plimsoll identity init"));
+        assert!(absent(&sqlite_url(&dir), KNOWN).await.contains("plimsoll identity init"));
         assert!(!file_in(&dir).exists());
         // An empty file is no store.
         fs::write(file_in(&dir), "").unwrap();
-        assert!(refused(&sqlite_url(&dir), KNOWN).await.contains("plimsoll identity init"));
+        assert!(absent(&sqlite_url(&dir), KNOWN).await.contains("plimsoll identity init"));
         let nowhere = format!("sqlite:{}/nowhere/store.db", dir.path().display());
-        assert!(refused(&nowhere, FRESH).await.contains("nowhere"));
+        assert!(absent(&nowhere, FRESH).await.contains("nowhere"));
         for none in ["sqlite::memory:", "sqlite:", "sqlite:/", "mysql://x", "store.db", ""] {
             refused(none, FRESH).await;
         }
@@ -70,8 +78,7 @@ fn a_store_that_is_not_there_is_made_only_if_asked_for() {
         assert!(!why.contains("hunter2"), "{why}");
         fs::write(file_in(&dir), "This is the letter of somebody to somebody else, and no database.")
             .unwrap();
-        let letter = Store::open(&sqlite_url(&dir), FRESH).await;
-        assert!(matches!(letter, Err(StoreFault::Down(_))), "{letter:?}");
+        assert!(refused(&sqlite_url(&dir), FRESH).await.contains("not a database of SQLite"));
     });
 }
 
@@ -112,7 +119,10 @@ fn the_store_of_a_newer_program_is_refused_and_left_alone() {
                 assert!(why.contains("version 1000") && why.contains("newer"), "{why}");
             }
         }
-        assert!(refused(&postgres_url(&postgres, "p1"), KNOWN).await.contains("plimsoll identity init"));
+        assert!(absent(&postgres_url(&postgres, "p1"), KNOWN).await.contains("plimsoll identity init"));
+        // What passes by itself: nobody listens there, or not yet.
+        let nobody = Store::open("postgres://postgres@127.0.0.1:1/p0", KNOWN).await;
+        assert!(matches!(nobody, Err(StoreFault::Down(_))), "{nobody:?}");
     });
 }
 
@@ -172,21 +182,27 @@ fn other_instances_hear_of_a_change_also_after_their_connection_was_lost() {
     let dir = TempDir::new("identity");
     runtime().block_on(async {
         let file = Store::open(&sqlite_url(&dir), FRESH).await.unwrap();
-        assert!(file.listen().await.unwrap().is_none());
+        file.follow().await.unwrap();
         let store = Store::open(&postgres_url(&postgres, "p0"), FRESH).await.unwrap();
-        let mut listener = store.listen().await.unwrap().unwrap();
+        let listening = store.clone();
+        let listening = tokio::spawn(async move { listening.follow().await });
+        // It is said once when it begins to listen.
+        store.changed().await;
         let other = Store::open(&postgres_url(&postgres, "p0"), KNOWN).await.unwrap();
         House::build(&other, "a", 1).await;
-        listener.heard().await.unwrap();
-        assert_eq!(store.changes_since(0).await.unwrap().len(), 6);
+        while store.changes_since(0).await.unwrap().len() < 6 {
+            store.changed().await;
+        }
         assert_eq!(postgres.count_sessions("query LIKE 'LISTEN%'"), 1);
         postgres.terminate_sessions("query LIKE 'LISTEN%'");
         // To have lost the connection is heard as well; then the new one hears.
         while store.changes_since(8).await.unwrap().is_empty() {
             let name = format!("b{}", other.last_change().await.unwrap());
             other.create_org(org_data(&name), WHO).await.unwrap();
-            listener.heard().await.unwrap();
+            store.changed().await;
         }
+        assert!(!listening.is_finished());
+        listening.abort();
         store.close().await;
         other.close().await;
     });

@@ -11,8 +11,8 @@ use plimsoll_cli::harmless;
 use plimsoll_config::IdentityStore;
 use plimsoll_identity::key::KEY_CHANCE_BYTES;
 use plimsoll_identity::{
-    AppData, AppFilter, Application, Create, CredentialData, CredentialKind, Id, Key, Listed, OrgData,
-    OrgFilter, Organisation, Page, Party, Scope, State, Store, StoreFault, StoreOptions, Who,
+    AppData, AppFilter, Application, Create, CredentialData, CredentialKind, Id, Key, OrgData, OrgFilter,
+    Organisation, Page, Party, Scope, State, Store, StoreFault, StoreOptions, Who,
 };
 use plimsoll_types::Secret;
 pub(crate) use tls::api_tls;
@@ -30,8 +30,6 @@ const ACTOR: &str = "init";
 const FROM: &str = "local";
 /// So many applications are tried when those of the name before are out of use.
 const APPS_MAX: u32 = 20;
-/// Most of a list in one answer of the store.
-const PAGE_ITEMS: u32 = 200;
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +45,9 @@ enum InitFault {
         /// The first mistake.
         first: String,
     },
+    /// As in the configuration, where a pooler may be started anywhere.
+    #[error("a store in SQLite is sqlite:PATH with an absolute path")]
+    Relative,
     /// The configuration names no store.
     #[error("{}: identity_store in [plimsoll] is off", .0.display())]
     Off(PathBuf),
@@ -89,7 +90,11 @@ impl InitFault {
                 Some("--organisation NAME takes another one, or makes it")
             }
             InitFault::Output(_) => Some("the key is lost; --again makes another one"),
-            InitFault::Ini { .. } | InitFault::NoKey(_) | InitFault::Store(_) | InitFault::Start(_) => None,
+            InitFault::Ini { .. }
+            | InitFault::Relative
+            | InitFault::NoKey(_)
+            | InitFault::Store(_)
+            | InitFault::Start(_) => None,
         }
     }
 }
@@ -134,16 +139,20 @@ fn run(args: &InitArgs) -> Result<(Made, Place), InitFault> {
     Ok((made, place))
 }
 
+impl Place {
+    /// `None`: there is none.
+    fn of(store: &IdentityStore) -> Option<Place> {
+        Some(Place { url: store.url()?, shown: store.to_string() })
+    }
+}
+
+/// The store that is named, or the one of the configuration that is named.
 fn place(text: &str) -> Result<Place, InitFault> {
-    if let Some(path) = text.strip_prefix("sqlite:") {
-        return Ok(Place { url: Secret::from_text(text), shown: format!("sqlite:{path}") });
+    match IdentityStore::read(text).as_ref().and_then(Place::of) {
+        Some(place) => Ok(place),
+        None if text.starts_with("sqlite:") => Err(InitFault::Relative),
+        None => of_file(Path::new(text)),
     }
-    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        let url = Secret::from_text(text);
-        let shown = IdentityStore::Postgres(url.clone()).to_string();
-        return Ok(Place { url, shown });
-    }
-    of_file(Path::new(text))
 }
 
 fn of_file(path: &Path) -> Result<Place, InitFault> {
@@ -152,12 +161,7 @@ fn of_file(path: &Path) -> Result<Place, InitFault> {
         path: path.to_path_buf(),
         first: mistakes.first().map(ToString::to_string).unwrap_or_default(),
     })?;
-    let shown = plan.own.identity.store.to_string();
-    match plan.own.identity.store {
-        IdentityStore::Off => Err(InitFault::Off(path.to_path_buf())),
-        IdentityStore::Sqlite(_) => Ok(Place { url: Secret::from_text(&shown), shown }),
-        IdentityStore::Postgres(url) => Ok(Place { url, shown }),
-    }
+    Place::of(&plan.own.identity.store).ok_or_else(|| InitFault::Off(path.to_path_buf()))
 }
 
 async fn make(args: &InitArgs, place: &Place) -> Result<Made, InitFault> {
@@ -200,21 +204,14 @@ fn now_ms() -> i64 {
 
 /// The organisation of that name, which is made if there is none.
 async fn organisation(store: &Store, name: &str, who: Who<'_>) -> Result<Organisation, InitFault> {
-    let mut after = None;
-    loop {
-        let page = Page { after, limit: PAGE_ITEMS };
-        let Listed { items, next } = store.orgs(OrgFilter::default(), page).await?;
-        if let Some(found) = items.into_iter().find(|org| org.data.name == name) {
-            return match found.data.state {
-                State::Active => Ok(found),
-                State::Disabled => Err(InitFault::OutOfUse { name: name.to_owned(), state: "disabled" }),
-                State::Revoked => Err(InitFault::OutOfUse { name: name.to_owned(), state: "revoked" }),
-            };
-        }
-        match next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
+    let filter = OrgFilter { name: Some(name.to_owned()), ..OrgFilter::default() };
+    let found = store.orgs(filter, Page { after: None, limit: 1 }).await?.items.into_iter().next();
+    if let Some(found) = found {
+        return match found.data.state {
+            State::Active => Ok(found),
+            State::Disabled => Err(InitFault::OutOfUse { name: name.to_owned(), state: "disabled" }),
+            State::Revoked => Err(InitFault::OutOfUse { name: name.to_owned(), state: "revoked" }),
+        };
     }
     let data = OrgData { name: name.to_owned(), state: State::Active };
     Ok(store.create_org(data, who).await?)
@@ -222,21 +219,12 @@ async fn organisation(store: &Store, name: &str, who: Who<'_>) -> Result<Organis
 
 /// The application that administrator keys belong to. One that was taken out of use stays so: another is made beside it.
 async fn application(store: &Store, org: &Id, who: Who<'_>) -> Result<Application, InitFault> {
-    let mut apps = Vec::new();
-    let mut after = None;
-    loop {
-        let filter = AppFilter { org: Some(org.clone()), ..AppFilter::default() };
-        let listed = store.apps(filter, Page { after, limit: PAGE_ITEMS }).await?;
-        apps.extend(listed.items);
-        match listed.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
     for number in 1..=APPS_MAX {
         let name = if number == 1 { APP.to_owned() } else { format!("{APP}-{number}") };
-        match apps.iter().find(|app| app.data.name == name) {
-            Some(app) if app.data.state == State::Active => return Ok(app.clone()),
+        let filter = AppFilter { name: Some(name.clone()), org: Some(org.clone()), ..AppFilter::default() };
+        let found = store.apps(filter, Page { after: None, limit: 1 }).await?.items.into_iter().next();
+        match found {
+            Some(app) if app.data.state == State::Active => return Ok(app),
             Some(_) => {}
             None => {
                 let data = AppData {

@@ -8,7 +8,7 @@ mod identity_house;
 use common::SOON;
 use common::lost::{new, send};
 use identity_house::{IdentityHouse, house_with_store, identity_house, now_ms, who};
-use plimsoll_identity::{GrantData, Limits, State};
+use plimsoll_identity::{Create, GrantData, Limits, State, Store, StoreOptions};
 use plimsoll_testkit::{Client, Ini, Plimsoll, Postgres, StopMode, TempDir, eventually, tags};
 
 fn by_key(house: &IdentityHouse, user: &str, key: &str) -> Client {
@@ -191,6 +191,22 @@ fn without_a_store_nobody_gets_in_and_a_store_that_is_not_there_is_named() {
     let (status, log) = Plimsoll::start_and_fail(common::BINARY, &ini);
     assert!(!status.success() && log.contains("identity_store = sqlite:/nowhere/identity.db: "), "{log}");
     assert!(log.contains("(identity_store at "), "{log}");
+}
+
+#[test]
+fn a_store_that_comes_back_before_its_tables_is_waited_for() {
+    let mut store = Postgres::start();
+    let url = format!("postgres://boss@127.0.0.1:{}/p0", store.port());
+    store.stop(StopMode::Fast);
+    let (_postgres, plimsoll) = common::house(|ini| ini.set("auth_type", "key").own("identity_store", &url));
+    plimsoll.wait_for_log("does not answer: ", SOON);
+    // As after a restore that has just begun.
+    store.start_again();
+    plimsoll.wait_for_log("there is no identity store yet", SOON);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let made = runtime.block_on(Store::open(&url, StoreOptions { create: Create::IfMissing })).unwrap();
+    plimsoll.wait_for_log("the identity store answers", SOON);
+    runtime.block_on(made.close());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::known::Known;
 use super::{Live, Refusal, Visitor, Welcome};
 use crate::id::{Id, Kind};
-use crate::rules::{Ask, Decision, allows_connect, credential_good, decide, grant_good, subject_good};
+use crate::rules::{Ask, Decision, allows_connect, around_good, decide, grant_good, subject_good};
 use crate::store::{KeyFacts, SubjectFacts};
 use crate::token::Claims;
 
@@ -53,20 +53,8 @@ impl About {
     }
 }
 
-/// What a token depends on beside its subject: the key it was had with, and the application it was issued to.
 fn check_around(facts: &Facts, now_ms: i64) -> Result<(), String> {
-    let client = facts.client.as_ref().unwrap_or(&facts.subject);
-    if let Some(key) = &facts.key {
-        let key_id = &key.credential.key_id;
-        credential_good(&key.credential, now_ms).map_err(|why| format!("key {key_id}: {why}"))?;
-        if key.subject.holder.id() != client.holder.id() {
-            return Err(format!("key {key_id} is not of {}", client.holder.id()));
-        }
-    }
-    match &facts.client {
-        Some(client) => subject_good(client).map_err(|why| why.to_string()),
-        None => Ok(()),
-    }
+    around_good(&facts.subject, facts.key.as_deref(), facts.client.as_deref(), now_ms)
 }
 
 pub(super) fn judge_token(

@@ -70,11 +70,12 @@ impl Known {
         self.subjects.get(subject).cloned()
     }
 
-    /// Keeps what was read when `generation` was in force.
+    /// Keeps what was read when `generation` was in force, of the key's application as well.
     pub(super) fn put_key(&mut self, key_id: &str, facts: Arc<KeyFacts>, generation: u64) {
         if generation != self.generation {
             return;
         }
+        self.put_subject(facts.subject.holder.id(), facts.subject.clone(), generation);
         if self.keys.len() >= KNOWN_MAX {
             self.keys.clear();
         }

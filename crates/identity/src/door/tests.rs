@@ -66,7 +66,7 @@ fn facts(number: u8) -> KeyFacts {
             meta: meta(),
         },
         secret_sha256: Some([number; 32]),
-        subject: SubjectFacts {
+        subject: Arc::new(SubjectFacts {
             holder: Holder::App(Application { id: app, data: app_data, meta: meta() }),
             org: Organisation {
                 id: org,
@@ -74,7 +74,7 @@ fn facts(number: u8) -> KeyFacts {
                 meta: meta(),
             },
             grants: vec![GrantFact { grant, dataset, dataset_org_state: State::Active }],
-        },
+        }),
     }
 }
 
@@ -86,10 +86,7 @@ fn change(action: &str, object: &str, detail: serde_json::Value) -> Audit {
 fn known() -> Known {
     let mut known = Known::default();
     for number in 1..=2 {
-        let facts = Arc::new(facts(number));
-        let subject = facts.subject.clone();
-        known.put_key(&format!("key{number}"), facts, 0);
-        known.put_subject(&id(Kind::App, number), Arc::new(subject), 0);
+        known.put_key(&format!("key{number}"), Arc::new(facts(number)), 0);
     }
     known
 }

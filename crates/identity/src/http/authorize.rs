@@ -1,8 +1,10 @@
 //! Authorisation as a question of other components: may this application, this user or the holder of this key do that
 //! with a data set?
 
+use std::sync::Arc;
+
 use axum::extract::State as Shared;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::HttpState;
 use super::answer::Answer;
@@ -15,22 +17,27 @@ use crate::key::Key;
 use crate::rules::{Ask, Decision, credential_good, decide};
 use crate::store::{Store, SubjectFacts};
 
-/// Longest action, bytes; longer ones are granted to nobody.
-const ACTION_BYTES_MAX: usize = 256;
+/// Longest action, characters; longer ones are granted to nobody.
+const ACTION_CHARS_MAX: usize = 64;
 
 /// The question. One of the first three is there.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Question {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named")]
     application: Option<Id>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named")]
     user: Option<Id>,
     /// A whole key, as somebody presented it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named")]
     key: Option<String>,
     dataset: Id,
     action: String,
+}
+
+/// What is not there is not named; null names nobody.
+fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Yes or no.
@@ -77,8 +84,9 @@ async fn authorize(
     if question.dataset.kind() != Kind::DataSet {
         return Err(Problem::invalid("dataset", format!("its id begins with {}", Kind::DataSet.prefix())));
     }
-    if question.action.is_empty() || question.action.len() > ACTION_BYTES_MAX {
-        return Err(Problem::invalid("action", format!("it has 1 to {ACTION_BYTES_MAX} bytes")));
+    // Counting ends early: what comes in may be long.
+    if !(1..=ACTION_CHARS_MAX).contains(&question.action.chars().take(ACTION_CHARS_MAX + 1).count()) {
+        return Err(Problem::invalid("action", format!("it has 1 to {ACTION_CHARS_MAX} characters")));
     }
     let verdict = match subject(state.store(), &question, caller.now_ms).await? {
         Ok(facts) => judge(&facts, &question, caller.now_ms),
@@ -112,7 +120,7 @@ async fn subject(
     store: &Store,
     question: &Question,
     now_ms: i64,
-) -> Result<Result<SubjectFacts, String>, Problem> {
+) -> Result<Result<Arc<SubjectFacts>, String>, Problem> {
     match (&question.application, &question.user, &question.key) {
         (Some(id), None, None) => of_id(store, id, Kind::App, "application").await,
         (None, Some(id), None) => of_id(store, id, Kind::User, "user").await,
@@ -126,18 +134,19 @@ async fn of_id(
     id: &Id,
     kind: Kind,
     field: &'static str,
-) -> Result<Result<SubjectFacts, String>, Problem> {
+) -> Result<Result<Arc<SubjectFacts>, String>, Problem> {
     if id.kind() != kind {
         return Err(Problem::invalid(field, format!("its id begins with {}", kind.prefix())));
     }
-    Ok(store.facts_of_subject(id).await?.ok_or_else(|| format!("there is no such {field}")))
+    let facts = store.facts_of_subject(id).await?.map(Arc::new);
+    Ok(facts.ok_or_else(|| format!("there is no such {field}")))
 }
 
 async fn of_key(
     store: &Store,
     presented: &str,
     now_ms: i64,
-) -> Result<Result<SubjectFacts, String>, Problem> {
+) -> Result<Result<Arc<SubjectFacts>, String>, Problem> {
     let parsed = match Key::parse(presented) {
         Ok(parsed) => parsed,
         Err(fault) => return Ok(Err(fault.to_string())),

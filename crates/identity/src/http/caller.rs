@@ -1,6 +1,7 @@
 //! Who asks, and what they may.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -11,11 +12,10 @@ use sha2::{Digest, Sha256};
 use super::gate::{Count, TooOften};
 use super::problem::Problem;
 use super::{HttpState, Peer};
-pub(crate) use crate::door::REVOKED_TOKENS;
 use crate::id::{Id, Kind};
 use crate::key::{Key, NO_SECRET, ParsedKey, looks_like_key};
-use crate::model::{CredentialKind, Scope};
-use crate::rules::{credential_good, subject_good};
+use crate::model::Scope;
+use crate::rules::{around_good, credential_good, subject_good};
 use crate::store::{Holder, KeyFacts, Store, StoreFault, SubjectFacts, Who};
 use crate::token::Claims;
 
@@ -126,7 +126,7 @@ impl Caller {
         state.gate().take(Count::Requests(key_id), now_ms).map_err(too_often)?;
         Ok(Caller {
             subject: subject.holder.id().clone(),
-            org: subject.org.id,
+            org: subject.org.id.clone(),
             scopes: credential.data.scopes,
             actor: format!("key {key_id}"),
             from: from.to_string(),
@@ -144,7 +144,7 @@ impl Caller {
         check_failures(state, from, now_ms)?;
         let refuse =
             |why: &str| failed(state, from, None, now_ms, format!("the access token is not good: {why}"));
-        let claims = match state.tokens().verify(presented, now_ms.div_euclid(1_000)) {
+        let claims = match state.verify(presented, now_ms.div_euclid(1_000)) {
             Ok(claims) => claims,
             Err(fault) => return Err(refuse(&fault.to_string())),
         };
@@ -161,7 +161,7 @@ impl Caller {
         };
         Ok(Caller {
             subject: facts.holder.id().clone(),
-            org: facts.org.id,
+            org: facts.org.id.clone(),
             scopes,
             actor,
             from: from.to_string(),
@@ -202,14 +202,12 @@ pub(crate) async fn known_key(
 }
 
 /// What is known of a key if its secret is right. It takes as long if it is wrong, or the key id unknown.
-pub(super) async fn right_key(store: &Store, parsed: &ParsedKey) -> Result<Option<KeyFacts>, StoreFault> {
+pub(crate) async fn right_key(store: &Store, parsed: &ParsedKey) -> Result<Option<KeyFacts>, StoreFault> {
     let facts = store.facts_of_key(&parsed.key_id).await?;
-    let stored = facts.as_ref().and_then(|facts| facts.secret_sha256).unwrap_or(NO_SECRET);
-    let right = parsed.matches(&stored);
-    Ok(facts.filter(|facts| {
-        let data = &facts.credential.data;
-        right && data.kind == CredentialKind::Key && *data.env == *parsed.env
-    }))
+    if facts.is_none() {
+        let _ = parsed.matches(&NO_SECRET);
+    }
+    Ok(facts.filter(|facts| facts.is_shown_by(parsed)))
 }
 
 /// From where a request comes.
@@ -252,7 +250,7 @@ pub(crate) fn too_often(TooOften { retry_s }: TooOften) -> Problem {
 /// What stands behind a token now.
 pub(crate) struct Standing {
     /// Its subject.
-    pub(crate) facts: SubjectFacts,
+    pub(crate) facts: Arc<SubjectFacts>,
     /// What it may do over the API.
     pub(crate) scopes: Vec<Scope>,
 }
@@ -266,7 +264,7 @@ pub(crate) async fn standing(
 ) -> Result<Result<Standing, String>, Problem> {
     let store = state.store();
     if let Some(token_id) = &claims.token_id
-        && store.thing(REVOKED_TOKENS, token_id, now_ms).await?.is_some()
+        && store.is_token_revoked(token_id, now_ms).await?
     {
         return Ok(Err("it was revoked".to_owned()));
     }
@@ -278,26 +276,22 @@ pub(crate) async fn standing(
     let key = match &claims.kid_used {
         None => None,
         Some(key_id) => match store.facts_of_key(key_id).await? {
-            Some(facts) if *facts.subject.holder.id() == client => Some(facts),
-            Some(_) | None => return Ok(Err("the key it was fetched with is gone".to_owned())),
+            Some(facts) => Some(facts),
+            None => return Ok(Err("the key it was fetched with is gone".to_owned())),
         },
     };
-    if let Some(key) = &key
-        && let Err(reason) = credential_good(&key.credential, now_ms)
-    {
-        return Ok(Err(reason.to_string()));
-    }
-    let client_facts = match &key {
-        Some(key) => Some(key.subject.clone()),
-        None => store.facts_of_subject(&client).await?,
-    };
-    let facts =
-        if subject == client { client_facts.clone() } else { store.facts_of_subject(&subject).await? };
-    let (Some(facts), Some(client_facts)) = (facts, client_facts) else {
+    let Some(facts) = subject_facts(store, &subject, key.as_ref()).await? else {
         return Ok(Err("its subject is gone".to_owned()));
     };
-    if let Err(reason) = subject_good(&client_facts).and_then(|()| subject_good(&facts)) {
-        return Ok(Err(reason.to_string()));
+    let client_facts =
+        if subject == client { None } else { Some(subject_facts(store, &client, key.as_ref()).await?) };
+    if client_facts.as_ref().is_some_and(Option::is_none) {
+        return Ok(Err("its client is gone".to_owned()));
+    }
+    let around = around_good(&facts, key.as_ref(), client_facts.flatten().as_deref(), now_ms);
+    let good = around.and_then(|()| subject_good(&facts).map_err(|reason| reason.to_string()));
+    if let Err(why) = good {
+        return Ok(Err(why));
     }
     let now_may: &[Scope] = match (&facts.holder, &key) {
         (Holder::User(user), _) => &user.data.scopes,
@@ -307,6 +301,18 @@ pub(crate) async fn standing(
     let said = claims.scope.as_deref().unwrap_or_default();
     let scopes = said.split(' ').filter_map(Scope::parse).filter(|scope| now_may.contains(scope)).collect();
     Ok(Ok(Standing { facts, scopes }))
+}
+
+/// What is known of a subject, which may be whose key it is.
+async fn subject_facts(
+    store: &Store,
+    id: &Id,
+    key: Option<&KeyFacts>,
+) -> Result<Option<Arc<SubjectFacts>>, StoreFault> {
+    match key {
+        Some(key) if key.subject.holder.id() == id => Ok(Some(key.subject.clone())),
+        Some(_) | None => Ok(store.facts_of_subject(id).await?.map(Arc::new)),
+    }
 }
 
 /// What stands behind `Bearer` in the one `Authorization` header.

@@ -16,6 +16,7 @@ use crate::key::{Key, KeyFault, new_key_id};
 use crate::model::{Credential, CredentialData, CredentialKind, Scope, State};
 use crate::store::{Rotation, Store, StoreFault};
 use crate::token::PublicKey;
+use crate::whole;
 
 /// Where all of them are.
 const PATH: &str = "/v1/keys";
@@ -31,9 +32,10 @@ const TRIES: u32 = 5;
 #[serde(deny_unknown_fields)]
 struct Overlap {
     /// How long the old one stays good.
+    #[serde(deserialize_with = "whole::one")]
     overlap_seconds: u32,
     /// When the new one ends, milliseconds since 1970.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole::maybe")]
     expires_ms: Option<i64>,
 }
 
@@ -60,7 +62,7 @@ pub(super) fn routes() -> Vec<Route> {
             ),
         Route::new(Verb::Get, PATH, list)
             .called("listKeys", "Keys")
-            .parameters(&["app", "org", "state", "limit", "after"])
+            .parameters(&["name", "app", "org", "state", "limit", "after"])
             .gives(200, "A part of the list.", "KeyPage", &[]),
         Route::new(Verb::Get, "/v1/keys/{id}", read)
             .called("readKey", "A key, without its secret")
@@ -94,10 +96,11 @@ async fn create(
     once: Once,
     Json { value: data, sha256 }: Json<CredentialData>,
 ) -> Result<Answer, Problem> {
+    // Before anything is written: whoever may not leaves no trace.
+    need_credential(&caller, state.store(), &data).await?;
     let work = {
         let (state, caller) = (state.clone(), caller.clone());
         async move {
-            need_credential(&caller, state.store(), &data).await?;
             let new = New::of(&state, &data)?;
             let created = state
                 .store()
@@ -180,9 +183,11 @@ async fn rotate(
     once: Once,
     Json { value: overlap, sha256 }: Json<Overlap>,
 ) -> Result<Answer, Problem> {
+    let old = state.store().credential(&key_id).await?;
+    need_credential(&caller, state.store(), &old.data).await?;
     let work = {
         let (state, caller) = (state.clone(), caller.clone());
-        async move { rotate_once(&state, &caller, &key_id, expected, &overlap).await }
+        async move { rotate_once(&state, &caller, &old, expected, &overlap).await }
     };
     once.run(&state, &caller, sha256, Keep::Sealed, work).await
 }
@@ -190,7 +195,7 @@ async fn rotate(
 async fn rotate_once(
     state: &HttpState,
     caller: &Caller,
-    key_id: &str,
+    old: &Credential,
     expected: IfMatch,
     overlap: &Overlap,
 ) -> Result<Answer, Problem> {
@@ -204,8 +209,6 @@ async fn rotate_once(
             "the new key would have ended before it is made".to_owned(),
         ));
     }
-    let old = state.store().credential(key_id).await?;
-    need_credential(caller, state.store(), &old.data).await?;
     expected.check(old.meta.version)?;
     let new = New::of(state, &old.data)?;
     let New::Key(key) = &new else {
@@ -218,7 +221,7 @@ async fn rotate_once(
         old_ends_ms: caller.now_ms.saturating_add(i64::from(overlap.overlap_seconds) * 1_000),
     };
     let version = Some(old.meta.version);
-    let rotated = state.store().rotate_credential(key_id, version, rotation, caller.who()).await?;
+    let rotated = state.store().rotate_credential(&old.key_id, version, rotation, caller.who()).await?;
     Ok(shown(&rotated.fresh, &new))
 }
 

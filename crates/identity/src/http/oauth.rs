@@ -42,7 +42,7 @@ use super::gate::Count;
 use super::problem::Problem;
 use super::route::{Gives, Media, Proof, Route, Verb};
 use crate::signer::Signer;
-use crate::token::{Claims, Expected};
+use crate::token::Claims;
 use fault::{OAuthError, OAuthFault};
 
 /// What OAuth is made of.
@@ -50,8 +50,8 @@ use fault::{OAuthError, OAuthFault};
 pub struct OAuthSetup {
     /// Signs the tokens. Its URL is that of this API as browsers and applications reach it, without a `/` at the end.
     pub signer: Arc<Signer>,
-    /// For whom tokens are issued; the first is what is issued when nobody asks for one.
-    pub audiences: Arc<[String]>,
+    /// For whom tokens are issued.
+    pub audience: Arc<str>,
 }
 
 /// What every handler has.
@@ -59,7 +59,7 @@ pub struct OAuthSetup {
 pub(super) struct OAuth {
     http: HttpState,
     signer: Arc<Signer>,
-    audiences: Arc<[String]>,
+    audience: Arc<str>,
 }
 
 impl FromRequestParts<HttpState> for OAuth {
@@ -67,8 +67,8 @@ impl FromRequestParts<HttpState> for OAuth {
 
     async fn from_request_parts(_: &mut Parts, state: &HttpState) -> Result<OAuth, Problem> {
         let setup = state.oauth().ok_or_else(|| Problem::missing("path: no issuer of tokens is set up"))?;
-        let OAuthSetup { signer, audiences } = setup.clone();
-        Ok(OAuth { http: state.clone(), signer, audiences })
+        let OAuthSetup { signer, audience } = setup.clone();
+        Ok(OAuth { http: state.clone(), signer, audience })
     }
 }
 
@@ -107,14 +107,30 @@ impl OAuth {
 
     /// The claims of a token of ours that is good as far as it says itself; `None` of any other.
     fn read(&self, token: &str) -> Option<Claims> {
-        let (verifier, now_s) = (self.signer.verifier(), self.now_s());
-        self.audiences.iter().find_map(|audience| verifier.verify(token, &Expected { audience, now_s }).ok())
+        self.http.verify(token, self.now_s()).ok()
     }
 }
 
-const FORM: Media = Media { kind: "application/x-www-form-urlencoded", schema: None };
 const PAGE: Media = Media { kind: "text/html", schema: None };
-const JSON: Media = Media { kind: "application/json", schema: None };
+
+const fn form(schema: &'static str) -> Media {
+    Media { kind: "application/x-www-form-urlencoded", schema: Some(schema) }
+}
+
+/// What the page is asked for by.
+const SIGN_IN: [&str; 11] = [
+    "responseType",
+    "responseMode",
+    "clientId",
+    "redirectUri",
+    "scope",
+    "oauthState",
+    "codeChallenge",
+    "codeChallengeMethod",
+    "resource",
+    "audience",
+    "prompt",
+];
 
 /// All routes, in the order of the description.
 pub(super) fn routes() -> Vec<Route> {
@@ -123,36 +139,37 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(Verb::Post, "/oauth/token", token::token)
             .called("token", "Issue tokens (RFC 6749)")
             .proof(Proof::Client)
-            .takes_media(FORM)
-            .gives_media(gives(200, "An access token, and for people a refresh token.", Some(JSON))),
+            .takes_media(form("TokenForm"))
+            .gives(200, "An access token, and for people a refresh token.", "Tokens", &[]),
         Route::new(Verb::Get, "/oauth/authorize", authorize::show)
             .called("signIn", "Show the page at which people sign in (RFC 6749, 4.1)")
             .proof(Proof::Nothing)
+            .parameters(&SIGN_IN)
             .gives_media(gives(200, "The page.", Some(PAGE)))
             .gives_media(gives(303, "Back to the application, with an error.", None)),
         Route::new(Verb::Post, "/oauth/authorize", authorize::submit)
             .called("submitSignIn", "Take what was entered at that page")
             .proof(Proof::Nothing)
-            .takes_media(FORM)
+            .takes_media(form("SignInForm"))
             .gives_media(gives(200, "The next page.", Some(PAGE)))
             .gives_media(gives(303, "Back to the application, with a code or an error.", None)),
         Route::new(Verb::Post, "/oauth/introspect", introspect::introspect)
             .called("introspect", "Tell whose a token is (RFC 7662)")
             .proof(Proof::Client)
-            .takes_media(FORM)
-            .gives_media(gives(200, "What is known of it.", Some(JSON))),
+            .takes_media(form("AboutTokenForm"))
+            .gives(200, "What is known of it.", "TokenState", &[]),
         Route::new(Verb::Post, "/oauth/revoke", revoke::revoke)
             .called("revoke", "End a token (RFC 7009)")
             .proof(Proof::Client)
-            .takes_media(FORM)
-            .gives_media(gives(200, "It has ended, or was none.", Some(JSON))),
+            .takes_media(form("AboutTokenForm"))
+            .gives(200, "It has ended, or was none.", "Nothing", &[]),
         Route::new(Verb::Get, "/oauth/jwks", metadata::jwks)
             .called("jwks", "The public keys of tokens (RFC 7517)")
             .proof(Proof::Nothing)
-            .gives_media(gives(200, "A set of keys.", Some(JSON))),
+            .gives(200, "A set of keys.", "KeySet", &[]),
         Route::new(Verb::Get, "/.well-known/oauth-authorization-server", metadata::metadata)
             .called("metadata", "Where everything of OAuth is (RFC 8414)")
             .proof(Proof::Nothing)
-            .gives_media(gives(200, "Addresses and abilities.", Some(JSON))),
+            .gives(200, "Addresses and abilities.", "ServerMetadata", &[]),
     ]
 }

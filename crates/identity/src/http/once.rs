@@ -82,7 +82,8 @@ impl FromRequestParts<HttpState> for Once {
 }
 
 impl Once {
-    /// Does the work, or answers what was answered before. Not cancel safe towards the store, but the work goes on to its
+    /// Does the work, or answers what was answered before. Whether the caller may is asked before: from here on there are
+    /// traces of it in the store. Not cancel safe towards the store, but the work goes on to its
     /// end when nobody waits for the answer any more.
     pub(super) async fn run(
         self,

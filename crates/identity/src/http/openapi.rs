@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::route::{Gives, Media, Proof, Route, Verb};
 use super::{HttpState, audit, authorize, keys, oauth, passwords, resource};
 
-/// Schemas, parameters, headers.
-const COMPONENTS: &str = include_str!("openapi/components.json");
+/// Schemas, parameters, headers: of the API, and of OAuth.
+const COMPONENTS: [&str; 2] = [include_str!("openapi/components.json"), include_str!("openapi/oauth.json")];
 
 /// Path of the description itself.
 const PATH: &str = "/openapi.json";
@@ -21,7 +21,7 @@ pub fn document() -> Value {
         let item = paths.entry(route.path).or_insert_with(|| json!({}));
         item[route.verb.as_str()] = operation(&route);
     }
-    let mut components: Value = serde_json::from_str(COMPONENTS).unwrap_or_default();
+    let mut components = components();
     add_wholes(&mut components["schemas"]);
     components["securitySchemes"] = json!({
         "bearer": {
@@ -45,6 +45,20 @@ pub fn document() -> Value {
         "paths": paths,
         "components": components
     })
+}
+
+fn components() -> Value {
+    let mut all = json!({});
+    for text in COMPONENTS {
+        let part: Map<String, Value> = serde_json::from_str(text).expect("our own files are JSON");
+        for (section, items) in part {
+            match (all[&section].as_object_mut(), items) {
+                (Some(known), Value::Object(items)) => known.extend(items),
+                (_, items) => all[&section] = items,
+            }
+        }
+    }
+    all
 }
 
 /// Adds the schemas of what is answered: what was chosen, with an id and what the store knows of it, and pages of that.
@@ -142,11 +156,9 @@ fn operation(route: &Route) -> Value {
     }
     let mut answers: Map<String, Value> =
         route.gives.iter().map(|gives| (gives.status.to_string(), answer(gives))).collect();
-    let problem = if route.path.starts_with("/oauth/") {
-        json!({ "description": "What is wrong: JSON (RFC 6749, 5.2), or a page that says so." })
-    } else {
-        json!({ "$ref": "#/components/responses/Problem" })
-    };
+    let of_oauth = route.path.starts_with("/oauth/");
+    let problem = if of_oauth { "OAuthProblem" } else { "Problem" };
+    let problem = json!({ "$ref": format!("#/components/responses/{problem}") });
     answers.insert("4XX".to_owned(), problem.clone());
     answers.insert("503".to_owned(), problem);
     let mut operation = json!({

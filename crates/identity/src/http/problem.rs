@@ -137,7 +137,7 @@ impl From<StoreFault> for Problem {
             StoreFault::Conflict { why } => Problem::conflict(why),
             StoreFault::Stale { version } => Problem::stale(version),
             StoreFault::Invalid { field, why } => Problem::invalid(field, why),
-            fault @ (StoreFault::Unusable { .. } | StoreFault::Down(_)) => {
+            fault @ (StoreFault::Absent { .. } | StoreFault::Unusable { .. } | StoreFault::Down(_)) => {
                 tracing::warn!("identity API: {fault}");
                 Problem::unavailable()
             }

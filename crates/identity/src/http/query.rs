@@ -53,6 +53,7 @@ fn narrow_org(org: Option<Id>, caller: &Caller) -> Result<Option<Id>, Problem> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OrgQuery {
+    name: Option<String>,
     state: Option<State>,
     #[serde(default = "limit")]
     limit: u32,
@@ -69,17 +70,18 @@ impl Narrow for OrgQuery {
 
 impl From<OrgQuery> for (OrgFilter, Page) {
     fn from(query: OrgQuery) -> (OrgFilter, Page) {
-        (OrgFilter { state: query.state }, Page { after: query.after, limit: query.limit })
+        (OrgFilter { name: query.name, state: query.state }, Page { after: query.after, limit: query.limit })
     }
 }
 
 /// What belongs to an organisation is asked for in the same way.
 macro_rules! of_org {
-    ($(#[$doc:meta])* $query:ident, $filter:ident) => {
+    ($(#[$doc:meta])* $query:ident, $filter:ident, $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub(super) struct $query {
+            $name: Option<String>,
             org: Option<Id>,
             state: Option<State>,
             #[serde(default = "limit")]
@@ -96,7 +98,7 @@ macro_rules! of_org {
 
         impl From<$query> for ($filter, Page) {
             fn from(query: $query) -> ($filter, Page) {
-                let filter = $filter { org: query.org, state: query.state };
+                let filter = $filter { $name: query.$name, org: query.org, state: query.state };
                 (filter, Page { after: query.after, limit: query.limit })
             }
         }
@@ -106,17 +108,20 @@ macro_rules! of_org {
 of_org!(
     /// Which data sets.
     DataSetQuery,
-    DataSetFilter
+    DataSetFilter,
+    name
 );
 of_org!(
     /// Which users.
     UserQuery,
-    UserFilter
+    UserFilter,
+    login
 );
 of_org!(
     /// Which applications.
     AppQuery,
-    AppFilter
+    AppFilter,
+    name
 );
 
 /// Which grants.
@@ -160,6 +165,7 @@ impl From<GrantQuery> for (GrantFilter, Page) {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeyQuery {
+    name: Option<String>,
     app: Option<Id>,
     org: Option<Id>,
     state: Option<State>,
@@ -177,8 +183,8 @@ impl Narrow for KeyQuery {
 
 impl From<KeyQuery> for (CredentialFilter, Page) {
     fn from(query: KeyQuery) -> (CredentialFilter, Page) {
-        let KeyQuery { app, org, state, limit, after } = query;
-        (CredentialFilter { app, org, state }, Page { after, limit })
+        let KeyQuery { name, app, org, state, limit, after } = query;
+        (CredentialFilter { app, org, name, kind: None, state }, Page { after, limit })
     }
 }
 

@@ -228,7 +228,7 @@ pub(super) fn routes() -> Vec<Route> {
             "Change an organisation",
             "Remove an organisation that has nothing",
         ],
-        filters: &["state", "limit", "after"],
+        filters: &["name", "state", "limit", "after"],
     });
     all.extend(noun_routes::<DataSet>(Words {
         paths: [DataSet::PATH, "/v1/datasets/{id}"],
@@ -241,14 +241,14 @@ pub(super) fn routes() -> Vec<Route> {
             "Change a data set",
             "Remove a data set on which nothing is granted",
         ],
-        filters: &["org", "state", "limit", "after"],
+        filters: &["name", "org", "state", "limit", "after"],
     }));
     all.extend(noun_routes::<User>(Words {
         paths: [User::PATH, "/v1/users/{id}"],
         schemas: ["UserData", "User", "UserPage", "UserId"],
         operations: ["createUser", "listUsers", "readUser", "replaceUser", "removeUser"],
         summaries: ["Make a user", "Users", "A user", "Change a user", "Remove a user with its grants"],
-        filters: &["org", "state", "limit", "after"],
+        filters: &["login", "org", "state", "limit", "after"],
     }));
     all.extend(noun_routes::<Application>(Words {
         paths: [Application::PATH, "/v1/apps/{id}"],
@@ -261,7 +261,7 @@ pub(super) fn routes() -> Vec<Route> {
             "Change an application",
             "Remove an application with its keys and grants",
         ],
-        filters: &["org", "state", "limit", "after"],
+        filters: &["name", "org", "state", "limit", "after"],
     }));
     all.extend(noun_routes::<Grant>(Words {
         paths: [Grant::PATH, "/v1/grants/{id}"],
@@ -316,10 +316,11 @@ async fn create<R: Guarded>(
     once: Once,
     Json { value: data, sha256 }: Json<R::Data>,
 ) -> Result<Answer, Problem> {
+    // Before anything is written: whoever may not leaves no trace.
+    R::may_create(&caller, state.store(), &data).await?;
     let work = {
         let (state, caller) = (state.clone(), caller.clone());
         async move {
-            R::may_create(&caller, state.store(), &data).await?;
             let noun = R::create(state.store(), data, caller.who()).await?;
             let location = format!("{}/{}", R::PATH, noun.id());
             Ok(Answer::created(&noun, location).version(noun.version()))
@@ -376,7 +377,14 @@ async fn remove<R: Guarded>(
         old.may_change(&caller, state.store(), None).await?;
         expected.check(old.version())?;
         tries -= 1;
-        match (R::remove(state.store(), old.id(), old.version(), caller.who()).await, expected) {
+        let removed = {
+            let (state, caller) = (state.clone(), caller.clone());
+            // What goes in steps comes to its end, also when nobody waits for the answer any more.
+            tokio::spawn(async move { R::remove(state.store(), old.id(), old.version(), caller.who()).await })
+        };
+        // It panics nowhere; if it did, what was done is unknown.
+        let Ok(removed) = removed.await else { return Err(Problem::unavailable()) };
+        match (removed, expected) {
             (Ok(()), _) => return Ok(Answer::done()),
             (Err(StoreFault::Stale { .. }), IfMatch::Unsaid | IfMatch::Any) if tries > 0 => {}
             (Err(fault), _) => return Err(fault.into()),

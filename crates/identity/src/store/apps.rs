@@ -5,11 +5,13 @@ use super::noun::{Noun, Words, stays};
 use super::read::Conditions;
 use super::{Listed, Page, Store, StoreFault, Who, check, orgs};
 use crate::id::{Id, Kind};
-use crate::model::{AppData, Application, Credential, Grant, Meta, State};
+use crate::model::{AppData, Application, Meta, State};
 
 /// Which applications.
 #[derive(Clone, Debug, Default)]
 pub struct AppFilter {
+    /// Of this name.
+    pub name: Option<String>,
     /// Of this organisation.
     pub org: Option<Id>,
     /// In this state.
@@ -114,27 +116,22 @@ impl Store {
         Ok(app)
     }
 
-    /// Removes an application with its credentials and grants; each of them has its own entry in the audit log.
+    /// Removes an application with its credentials and grants; each of them has its own entry in the audit log. One with
+    /// very many is revoked first and then removed in steps; when it was interrupted, to ask again goes on.
     ///
     /// # Errors
     /// `Missing`, `Stale`, `Down`.
     pub async fn delete_app(&self, id: &Id, expect: Option<i64>, who: Who<'_>) -> Result<(), StoreFault> {
-        let mut write = self.write(who).await?;
-        let old: Application = write.current(id.as_str(), expect).await?;
-        write.remove_all::<Credential>("app", id.as_str()).await?;
-        write.remove_all::<Grant>("subject", id.as_str()).await?;
-        write.remove(&old).await?;
-        write.commit().await
+        let revoked = |data: &AppData| AppData { state: State::Revoked, ..data.clone() };
+        self.delete_in_steps::<Application>(id, expect, revoked, who).await
     }
 
     /// Applications, in the order in which they were made.
     ///
     /// # Errors
-    /// `Invalid` (the page), `Down`.
+    /// `Invalid` (the page, the name), `Down`.
     pub async fn apps(&self, filter: AppFilter, page: Page) -> Result<Listed<Application>, StoreFault> {
-        let conditions = Conditions::default()
-            .equals("org", filter.org.as_ref().map(Value::id))
-            .equals("state", filter.state.map(Value::state));
+        let conditions = Conditions::of_org(("name", filter.name), filter.org.as_ref(), filter.state)?;
         self.list(conditions, page).await
     }
 }

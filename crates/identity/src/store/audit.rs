@@ -85,6 +85,23 @@ impl Store {
         Ok(entries(&rows)?)
     }
 
+    /// The same for who has seen entry `seq`; `None`: that is not there, so the store is another one than it was, as
+    /// after a failover to a server without the last writes, or from a backup.
+    ///
+    /// # Errors
+    /// `Down`.
+    pub async fn changes_after_seen(&self, seq: i64) -> Result<Option<Vec<Audit>>, StoreFault> {
+        // The seen one comes with the others, so that it costs no question of its own.
+        let mut changes = self.changes_since(seq.saturating_sub(1)).await?;
+        if seq <= 0 {
+            return Ok(Some(changes));
+        }
+        match changes.first() {
+            Some(seen) if seen.seq == seq => Ok(Some(changes.split_off(1))),
+            Some(_) | None => Ok(None),
+        }
+    }
+
     /// The number of the newest entry; 0: there is none.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::StoreFault;
 use crate::id::{Id, Kind};
+use crate::key::{KEY_ID_CHARS, check_env, check_key_id};
 use crate::model::{
     AppData, CredentialData, CredentialKind, DataSetData, GrantData, OrgData, Scope, UserData,
 };
@@ -17,7 +18,6 @@ const REDIRECTS_MAX: usize = 16;
 const REDIRECT_BYTES_MAX: usize = 2000;
 const PUBLIC_BYTES_MAX: usize = 8192;
 const PHC_BYTES_MAX: usize = 512;
-const KEY_ID_CHARS: usize = 16;
 const SPACE_BYTES_MAX: usize = 32;
 const THING_KEY_BYTES_MAX: usize = 512;
 const THING_BYTES_MAX: usize = 256 * 1024;
@@ -98,11 +98,7 @@ pub(super) fn credential(key_id: &str, data: &CredentialData, hash: Option<&[u8;
 
 pub(super) fn credential_data(data: &CredentialData) -> Checked {
     kind("app", &data.app, &[Kind::App])?;
-    if !(1..=8).contains(&data.env.len())
-        || !data.env.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    {
-        return Err(invalid("env", "1 to 8 of a-z and 0-9"));
-    }
+    check_env(&data.env).map_err(|_| invalid("env", "1 to 8 of a-z and 0-9"))?;
     if !data.name.is_empty() {
         name("name", &data.name)?;
     }
@@ -134,9 +130,9 @@ pub(super) fn thing(space: &str, key: &str, value: &str) -> Checked {
     whole("value", value, THING_BYTES_MAX)
 }
 
-/// The public part of a key: 16 characters of base62.
+/// The public part of a key.
 pub(super) fn is_key_id(text: &str) -> bool {
-    text.len() == KEY_ID_CHARS && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    check_key_id(text).is_ok()
 }
 
 pub(super) fn is_name(text: &str) -> Checked {

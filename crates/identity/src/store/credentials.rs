@@ -6,7 +6,7 @@ use super::read::Conditions;
 use super::write::Write;
 use super::{Listed, Page, Store, StoreFault, Who, check};
 use crate::id::{Id, Kind};
-use crate::model::{Application, Credential, CredentialData, Meta, State};
+use crate::model::{Application, Credential, CredentialData, CredentialKind, Meta, State};
 
 /// Which credentials.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,10 @@ pub struct CredentialFilter {
     pub app: Option<Id>,
     /// Of applications of this organisation.
     pub org: Option<Id>,
+    /// Of this name.
+    pub name: Option<String>,
+    /// Of this kind.
+    pub kind: Option<CredentialKind>,
     /// In this state.
     pub state: Option<State>,
 }
@@ -197,20 +201,27 @@ impl Store {
     /// Credentials, in the order of their key ids.
     ///
     /// # Errors
-    /// `Invalid` (the page), `Down`.
+    /// `Invalid` (the page, the name), `Down`.
     pub async fn credentials(
         &self,
         filter: CredentialFilter,
         page: Page,
     ) -> Result<Listed<Credential>, StoreFault> {
-        let app = filter.app.as_ref().map(Value::id);
-        let org = filter.org.as_ref().map(Value::id);
-        let start = Conditions::default();
+        let CredentialFilter { app, org, name, kind, state } = filter;
+        let kind = kind.as_ref().map(Value::json);
         let conditions = match app {
-            Some(_) => start.equals("app", app).also_equals("org", org),
-            None => start.equals("org", org),
+            Some(app) => {
+                name.as_deref().map_or(Ok(()), check::is_name)?;
+                Conditions::default()
+                    .equals("app", Some(Value::id(&app)))
+                    .equals("kind", kind)
+                    .equals("state", state.map(Value::state))
+                    .also_equals("name", name.map(Value::Text))
+                    .also_equals("org", org.as_ref().map(Value::id))
+            }
+            None => Conditions::of_org(("name", name), org.as_ref(), state)?.also_equals("kind", kind),
         };
-        self.list(conditions.equals("state", filter.state.map(Value::state)), page).await
+        self.list(conditions, page).await
     }
 
     /// Notes when and from where credentials were used last: key id, milliseconds since 1970, address. One

@@ -10,6 +10,8 @@ use crate::model::{DataSet, DataSetData, Grant, Meta, State};
 /// Which data sets.
 #[derive(Clone, Debug, Default)]
 pub struct DataSetFilter {
+    /// Of this name.
+    pub name: Option<String>,
     /// Of this organisation.
     pub org: Option<Id>,
     /// In this state.
@@ -135,11 +137,9 @@ impl Store {
     /// Data sets, in the order in which they were made.
     ///
     /// # Errors
-    /// `Invalid` (the page), `Down`.
+    /// `Invalid` (the page, the name), `Down`.
     pub async fn datasets(&self, filter: DataSetFilter, page: Page) -> Result<Listed<DataSet>, StoreFault> {
-        let conditions = Conditions::default()
-            .equals("org", filter.org.as_ref().map(Value::id))
-            .equals("state", filter.state.map(Value::state));
+        let conditions = Conditions::of_org(("name", filter.name), filter.org.as_ref(), filter.state)?;
         self.list(conditions, page).await
     }
 }

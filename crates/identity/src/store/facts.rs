@@ -1,5 +1,7 @@
 //! Everything that a decision needs, in two questions.
 
+use std::sync::Arc;
+
 use sqlx::{Any, pool::PoolConnection};
 
 use super::cells::{Cells, Value};
@@ -7,7 +9,8 @@ use super::noun::{Noun, select_list};
 use super::write::statement;
 use super::{Store, StoreFault, check};
 use crate::id::{Id, Kind};
-use crate::model::{Application, Credential, DataSet, Grant, Organisation, State, User};
+use crate::key::{NO_SECRET, ParsedKey};
+use crate::model::{Application, Credential, CredentialKind, DataSet, Grant, Organisation, State, User};
 
 /// What is known of a credential and who holds it.
 #[derive(Clone, Debug)]
@@ -17,7 +20,18 @@ pub struct KeyFacts {
     /// SHA-256 of the secret of a key.
     pub secret_sha256: Option<[u8; 32]>,
     /// The application and what it may do.
-    pub subject: SubjectFacts,
+    pub subject: Arc<SubjectFacts>,
+}
+
+impl KeyFacts {
+    /// Whether what somebody presents is this key: the secret is right, and the environment, if it is told. A credential
+    /// that is no key has no secret, and nobody shows it.
+    pub fn is_shown_by(&self, key: &ParsedKey) -> bool {
+        let right = key.matches(&self.secret_sha256.unwrap_or(NO_SECRET));
+        let data = &self.credential.data;
+        let right_env = key.env.is_empty() || *key.env == *data.env;
+        right && right_env && self.secret_sha256.is_some() && data.kind == CredentialKind::Key
+    }
 }
 
 /// Who may be granted something.
@@ -104,7 +118,8 @@ impl Store {
         let holder = Holder::App(Application::read(&mut cells)?);
         let org = Organisation::read(&mut cells)?;
         let grants = grants_of(&mut connection, holder.id()).await?;
-        Ok(Some(KeyFacts { credential, secret_sha256, subject: SubjectFacts { holder, org, grants } }))
+        let subject = Arc::new(SubjectFacts { holder, org, grants });
+        Ok(Some(KeyFacts { credential, secret_sha256, subject }))
     }
 
     /// What is known of an application or a user; `None`: there is no such one.

@@ -6,8 +6,7 @@ use super::write::CHANNEL;
 use super::{Backend, Store, StoreFault};
 
 /// A session that hears when the audit log has grown.
-#[derive(Debug)]
-pub struct Listener(PgListener);
+struct Listener(PgListener);
 
 impl Store {
     /// Begins to listen, on one more connection. `None`: the store is a file, and nobody else writes to it who could be
@@ -15,7 +14,7 @@ impl Store {
     ///
     /// # Errors
     /// `Down`.
-    pub async fn listen(&self) -> Result<Option<Listener>, StoreFault> {
+    async fn listen(&self) -> Result<Option<Listener>, StoreFault> {
         match self.backend {
             Backend::Sqlite => Ok(None),
             Backend::Postgres => {
@@ -29,9 +28,7 @@ impl Store {
             }
         }
     }
-}
 
-impl Store {
     /// Waits until the audit log may have grown: by this process, or by another one whose word [`Store::follow`] hears.
     /// One waits at a time. Cancel safe.
     pub async fn changed(&self) {
@@ -60,7 +57,7 @@ impl Listener {
     ///
     /// # Errors
     /// `Down`.
-    pub async fn heard(&mut self) -> Result<(), StoreFault> {
+    async fn heard(&mut self) -> Result<(), StoreFault> {
         self.0.try_recv().await?;
         while self.0.next_buffered().is_some() {}
         Ok(())

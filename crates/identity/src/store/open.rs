@@ -15,6 +15,8 @@ use super::{Backend, Store, StoreFault};
 
 /// Connections that read: to SQLite beside the one that writes, to PostgreSQL for both, beside the one that listens.
 const CONNECTIONS_MAX: u32 = 3;
+/// The same of [`Store::apart`].
+const APART_CONNECTIONS_MAX: u32 = 2;
 /// How long one waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
@@ -43,8 +45,8 @@ impl Store {
     /// Opens the store at `sqlite:PATH` or `postgres://…`, and brings its tables to what this program knows.
     ///
     /// # Errors
-    /// `Unusable`: there is none and none shall be made, it is of a newer program, or the URL is of neither kind.
-    /// `Down`: the database does not answer.
+    /// `Absent`: there is none and none shall be made, or its folder cannot be reached. `Unusable`: it is of a newer
+    /// program or no store, or the URL is of neither kind. `Down`: the database does not answer.
     pub async fn open(url: &str, options: StoreOptions) -> Result<Store, StoreFault> {
         sqlx::any::install_default_drivers();
         let store = match url.strip_prefix("sqlite:") {
@@ -52,12 +54,27 @@ impl Store {
             None if url.starts_with("postgres://") || url.starts_with("postgresql://") => open_postgres(url)?,
             None => return Err(unusable("an identity store is sqlite:PATH or postgres://…")),
         };
-        store.greet().await?;
+        store.greet().await.map_err(never_usable)?;
         if options.create == Create::Never && !store.has_tables().await? {
-            return Err(unusable("there is no identity store yet: `plimsoll identity init` makes one"));
+            return Err(absent("there is no identity store yet: `plimsoll identity init` makes one"));
         }
         store.migrate(unix_ms()).await?;
         Ok(store)
+    }
+
+    /// The same store over connections of its own, which nobody else can have all of: what a file is written with is the
+    /// one thing that stays shared.
+    pub(crate) fn apart(&self) -> Store {
+        let options = self.reads.connect_options();
+        let reads = match self.backend {
+            Backend::Sqlite => sqlite_pool(&options, APART_CONNECTIONS_MAX, SQLITE_READER),
+            Backend::Postgres => postgres_pool(&options, APART_CONNECTIONS_MAX),
+        };
+        let writes = match self.backend {
+            Backend::Sqlite => self.writes.clone(),
+            Backend::Postgres => reads.clone(),
+        };
+        Store { reads, writes, backend: self.backend, changed: self.changed.clone() }
     }
 
     /// Connects once beside the pools: these try again and again until their time is over, and then say no more than that.
@@ -83,6 +100,26 @@ impl Store {
 fn unusable(why: impl Into<String>) -> StoreFault {
     StoreFault::Unusable { why: why.into() }
 }
+
+fn absent(why: impl Into<String>) -> StoreFault {
+    StoreFault::Absent { why: why.into() }
+}
+
+/// Tells what no second try changes from what may pass.
+fn never_usable(fault: StoreFault) -> StoreFault {
+    match fault {
+        StoreFault::Down(sqlx::Error::Database(error)) if error.code().as_deref() == Some(SQLITE_NOTADB) => {
+            unusable("the file of the identity store is not a database of SQLite")
+        }
+        StoreFault::Down(sqlx::Error::Configuration(_)) => {
+            unusable("the URL of the identity store says what cannot be")
+        }
+        other => other,
+    }
+}
+
+/// `SQLITE_NOTADB` (SQLite, "Result and Error Codes"); PostgreSQL's codes have five characters.
+const SQLITE_NOTADB: &str = "26";
 
 /// For the table of migrations only; what is decided by time has it from the caller.
 fn unix_ms() -> i64 {
@@ -110,12 +147,16 @@ fn open_postgres(url: &str) -> Result<Store, StoreFault> {
     // The fault of a URL that cannot be read may quote it, and with it the password.
     let options: AnyConnectOptions =
         url.parse().map_err(|_| unusable("the URL of the identity store cannot be read"))?;
-    let pool = pool_options(CONNECTIONS_MAX)
+    let pool = postgres_pool(&options.disable_statement_logging(), CONNECTIONS_MAX);
+    Ok(Store { reads: pool.clone(), writes: pool, backend: Backend::Postgres, changed: Arc::default() })
+}
+
+fn postgres_pool(options: &AnyConnectOptions, connections_max: u32) -> AnyPool {
+    pool_options(connections_max)
         .after_connect(|connection, _| {
             Box::pin(async move { connection.execute(POSTGRES_SESSION).await.map(drop) })
         })
-        .connect_lazy_with(options.disable_statement_logging());
-    Ok(Store { reads: pool.clone(), writes: pool, backend: Backend::Postgres, changed: Arc::default() })
+        .connect_lazy_with(options.clone())
 }
 
 /// A session that gives up by itself, so that nothing of ours stays in the way.
@@ -162,7 +203,7 @@ fn whole_path(path: &str) -> Result<PathBuf, StoreFault> {
     };
     let folder = folder
         .canonicalize()
-        .map_err(|fault| unusable(format!("the folder of the identity store {path}: {fault}")))?;
+        .map_err(|fault| absent(format!("the folder of the identity store {path}: {fault}")))?;
     Ok(folder.join(name))
 }
 
@@ -177,7 +218,7 @@ fn prepare_file(path: &Path, create: Create) -> Result<(), StoreFault> {
             (std::io::ErrorKind::NotFound, Create::Never) => ": `plimsoll identity init` makes one",
             _ => "",
         };
-        unusable(format!("the identity store {}: {fault}{hint}", path.display()))
+        absent(format!("the identity store {}: {fault}{hint}", path.display()))
     })?;
     let tighten = |found: &Path, mode: u32| {
         if mode & 0o777 == MODE {

@@ -11,6 +11,8 @@ use crate::model::{Application, DataSet, Meta, OrgData, Organisation, State, Use
 /// Which organisations.
 #[derive(Clone, Debug, Default)]
 pub struct OrgFilter {
+    /// Of this name: one at most.
+    pub name: Option<String>,
     /// In this state.
     pub state: Option<State>,
 }
@@ -116,9 +118,9 @@ impl Store {
     /// Organisations, in the order in which they were made.
     ///
     /// # Errors
-    /// `Invalid` (the page), `Down`.
+    /// `Invalid` (the page, the name), `Down`.
     pub async fn orgs(&self, filter: OrgFilter, page: Page) -> Result<Listed<Organisation>, StoreFault> {
-        self.list(Conditions::default().equals("state", filter.state.map(Value::state)), page).await
+        self.list(Conditions::of_org(("name", filter.name), None, filter.state)?, page).await
     }
 }
 

@@ -3,7 +3,9 @@
 use super::cells::{Cells, Value};
 use super::noun::{Noun, select_list};
 use super::write::statement;
-use super::{Listed, Page, Store, StoreFault};
+use super::{Listed, Page, Store, StoreFault, check};
+use crate::id::Id;
+use crate::model::State;
 
 /// Most items of a part.
 const LIMIT_MAX: u32 = 200;
@@ -18,6 +20,21 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
+    /// Of what belongs to an organisation. A name that is told chooses: few have the same.
+    pub(super) fn of_org(
+        (column, name): (&'static str, Option<String>),
+        org: Option<&Id>,
+        state: Option<State>,
+    ) -> Result<Conditions, StoreFault> {
+        let (org, state) = (org.map(Value::id), state.map(Value::state));
+        let Some(name) = name else {
+            return Ok(Conditions::default().equals("org", org).equals("state", state));
+        };
+        check::is_name(&name)?;
+        let named = Conditions::default().equals(column, Some(Value::Text(name)));
+        Ok(named.also_equals("org", org).also_equals("state", state))
+    }
+
     /// `column = value`, if there is one; it may choose the index.
     pub(super) fn equals(self, column: &'static str, value: Option<Value>) -> Conditions {
         self.with(&format!("x.{column} ="), value)

@@ -12,7 +12,7 @@ const MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS plimsoll_migrations \
                           (number BIGINT NOT NULL PRIMARY KEY, at_ms BIGINT NOT NULL)";
 
 /// All migrations, in order. One that has been released is never changed: another one is added.
-const STEPS: &[&[&str]] = &[FIRST];
+const STEPS: &[&[&str]] = &[FIRST, SECOND];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE plimsoll_orgs (id {text} NOT NULL PRIMARY KEY, created_ms BIGINT NOT NULL, \
@@ -79,6 +79,14 @@ const FIRST: &[&str] = &[
     "CREATE TABLE plimsoll_things (space {text} NOT NULL, thing {text} NOT NULL, value {text} NOT NULL, \
      ends_ms BIGINT NOT NULL, PRIMARY KEY (space, thing))",
     "CREATE INDEX plimsoll_things_end ON plimsoll_things (ends_ms)",
+];
+
+/// What is asked for by its name, and the public keys of an application.
+const SECOND: &[&str] = &[
+    "CREATE INDEX plimsoll_datasets_by_name ON plimsoll_datasets (name, id)",
+    "CREATE INDEX plimsoll_apps_by_name ON plimsoll_apps (name, id)",
+    "CREATE INDEX plimsoll_credentials_by_name ON plimsoll_credentials (name, key_id)",
+    "CREATE INDEX plimsoll_credentials_app_kind ON plimsoll_credentials (app, kind, state, key_id)",
 ];
 
 /// What this program knows.

@@ -61,6 +61,26 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Puts something in the place of what was read, if that is still there; whether it was. Who loses reads again.
+    ///
+    /// # Errors
+    /// `Invalid` (too long), `Down`.
+    pub async fn swap_thing(&self, space: &str, old: &Thing, new: &Thing) -> Result<bool, StoreFault> {
+        check::thing(space, &old.key, &new.value)?;
+        let sql = "UPDATE plimsoll_things SET value = $1, ends_ms = $2 \
+                   WHERE space = $3 AND thing = $4 AND value = $5 AND ends_ms = $6";
+        let values = vec![
+            Value::Text(new.value.clone()),
+            Value::Number(new.ends_ms),
+            Value::Text(space.to_owned()),
+            Value::Text(old.key.clone()),
+            Value::Text(old.value.clone()),
+            Value::Number(old.ends_ms),
+        ];
+        let done = statement(sql.to_owned(), values).execute(&self.writes).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
     /// Takes something out: of several that try, one gets it.
     ///
     /// # Errors

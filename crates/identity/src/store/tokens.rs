@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::cells::Value;
-use super::{Store, StoreFault, Who, check};
+use super::{Store, StoreFault, Thing, Who, check};
 
 /// The space of things in which revoked tokens are, each under its `jti`.
 const SPACE: &str = "revoked_token";
@@ -54,6 +54,14 @@ impl Store {
     /// `Down`.
     pub async fn is_token_revoked(&self, token_id: &str, now_ms: i64) -> Result<bool, StoreFault> {
         Ok(self.thing(SPACE, token_id, now_ms).await?.is_some())
+    }
+
+    /// Access tokens that were revoked and have not ended, each a [`Thing`] by its `jti`; at most so many.
+    ///
+    /// # Errors
+    /// `Down`.
+    pub async fn revoked_tokens(&self, now_ms: i64, limit: u32) -> Result<Vec<Thing>, StoreFault> {
+        self.things(SPACE, now_ms, limit).await
     }
 
     /// Writes into the audit log that somebody signed in to an application.

@@ -8,11 +8,13 @@ use super::read::Conditions;
 use super::write::statement;
 use super::{Listed, Page, Store, StoreFault, Who, check, orgs};
 use crate::id::{Id, Kind};
-use crate::model::{Grant, Meta, State, User, UserData};
+use crate::model::{Meta, State, User, UserData};
 
 /// Which users.
 #[derive(Clone, Debug, Default)]
 pub struct UserFilter {
+    /// With this login: one at most.
+    pub login: Option<String>,
     /// Of this organisation.
     pub org: Option<Id>,
     /// In this state.
@@ -115,26 +117,21 @@ impl Store {
         Ok(user)
     }
 
-    /// Removes a user with its grants; each of them has its own entry in the audit log.
+    /// Removes a user with its grants, as [`Store::delete_app`] does; each of them has its own entry in the audit log.
     ///
     /// # Errors
     /// `Missing`, `Stale`, `Down`.
     pub async fn delete_user(&self, id: &Id, expect: Option<i64>, who: Who<'_>) -> Result<(), StoreFault> {
-        let mut write = self.write(who).await?;
-        let old: User = write.current(id.as_str(), expect).await?;
-        write.remove_all::<Grant>("subject", id.as_str()).await?;
-        write.remove(&old).await?;
-        write.commit().await
+        let revoked = |data: &UserData| UserData { state: State::Revoked, ..data.clone() };
+        self.delete_in_steps::<User>(id, expect, revoked, who).await
     }
 
     /// Users, in the order in which they were made.
     ///
     /// # Errors
-    /// `Invalid` (the page), `Down`.
+    /// `Invalid` (the page, the login), `Down`.
     pub async fn users(&self, filter: UserFilter, page: Page) -> Result<Listed<User>, StoreFault> {
-        let conditions = Conditions::default()
-            .equals("org", filter.org.as_ref().map(Value::id))
-            .equals("state", filter.state.map(Value::state));
+        let conditions = Conditions::of_org(("login", filter.login), filter.org.as_ref(), filter.state)?;
         self.list(conditions, page).await
     }
 

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use super::cells::{Cells, Column, Statement, Value, bind};
 use super::noun::{Noun, select_list};
 use super::{Backend, Store, StoreFault, Who, check};
-use crate::model::State;
+use crate::id::Id;
+use crate::model::{Credential, Grant, State};
 
 /// The advisory lock of all audited writes on PostgreSQL ("plimsoll" in ASCII).
 const WRITERS_LOCK: i64 = 0x706c_696d_736f_6c6c;
@@ -18,8 +19,8 @@ const WRITERS_LOCK: i64 = 0x706c_696d_736f_6c6c;
 /// The channel of `NOTIFY` on which other instances hear that the audit log has grown.
 pub(super) const CHANNEL: &str = "plimsoll_identity";
 
-/// How many rows are in memory while many are removed.
-const AT_ONCE: u32 = 500;
+/// How many things one transaction removes at most: others wait behind it.
+const STEP: u32 = 200;
 
 /// A transaction that nobody else's audited write runs beside. Dropped: nothing was written.
 pub(super) struct Write<'a> {
@@ -27,6 +28,15 @@ pub(super) struct Write<'a> {
     backend: Backend,
     who: Who<'a>,
     changed: Arc<Notify>,
+    /// Whether there are entries of the audit log in it.
+    noted: Noted,
+}
+
+/// Whether something was written into the audit log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    Nothing,
+    Something,
 }
 
 impl Store {
@@ -37,7 +47,39 @@ impl Store {
             let lock = sqlx::query("SELECT CAST(pg_advisory_xact_lock($1) AS TEXT)").bind(WRITERS_LOCK);
             lock.execute(&mut *transaction).await?;
         }
-        Ok(Write { transaction, backend: self.backend, who, changed: self.changed.clone() })
+        let changed = self.changed.clone();
+        Ok(Write { transaction, backend: self.backend, who, changed, noted: Noted::Nothing })
+    }
+
+    /// Removes an application or a user with all that is its own, in transactions of a bounded size, so that nobody's
+    /// write waits behind a hundred thousand keys. What is not removed whole in the first of them is revoked with it, and
+    /// thus dead at once, whatever becomes of the rest; to ask again goes on.
+    pub(super) async fn delete_in_steps<N: Noun>(
+        &self,
+        id: &Id,
+        expect: Option<i64>,
+        revoked: impl Fn(&N::Data) -> N::Data,
+        who: Who<'_>,
+    ) -> Result<(), StoreFault> {
+        let mut write = self.write(who).await?;
+        let mut noun: N = write.current(id.as_str(), expect).await?;
+        loop {
+            let keys = write.remove_some::<Credential>("app", id.as_str(), STEP).await?;
+            let grants = write.remove_some::<Grant>("subject", id.as_str(), STEP - keys).await?;
+            if keys + grants < STEP {
+                write.remove(&noun).await?;
+                return write.commit().await;
+            }
+            let dead = revoked(noun.data());
+            write.replace(noun, &dead).await?;
+            write.commit().await?;
+            write = self.write(who).await?;
+            match write.find(id.as_str()).await? {
+                Some(rest) => noun = rest,
+                // Somebody else was at it as well, and has come to the end.
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Begins a write that is told to nobody.
@@ -52,7 +94,11 @@ impl Store {
 }
 
 impl Write<'_> {
-    pub(super) async fn commit(self) -> Result<(), StoreFault> {
+    pub(super) async fn commit(mut self) -> Result<(), StoreFault> {
+        if self.noted == Noted::Something && self.backend == Backend::Postgres {
+            let sql = "SELECT CAST(pg_notify($1, '') AS TEXT)";
+            self.run(sql.to_owned(), vec![Value::Text(CHANNEL.to_owned())]).await?;
+        }
         self.transaction.commit().await?;
         self.changed.notify_one();
         Ok(())
@@ -173,27 +219,26 @@ impl Write<'_> {
         self.note(&format!("{}.delete", words.audit), old.key(), &json_of::<N>(old.data())).await
     }
 
-    /// Takes all out whose `column` is `value`.
-    pub(super) async fn remove_all<N: Noun>(
+    /// Takes out whose `column` is `value`, no more than so many; how many.
+    async fn remove_some<N: Noun>(
         &mut self,
         column: &'static str,
         value: &str,
-    ) -> Result<(), StoreFault> {
+        limit: u32,
+    ) -> Result<u32, StoreFault> {
         let sql = format!(
-            "SELECT {} FROM {} AS x WHERE x.{column} = $1 ORDER BY x.{} LIMIT {AT_ONCE}",
+            "SELECT {} FROM {} AS x WHERE x.{column} = $1 ORDER BY x.{} LIMIT $2",
             select_list::<N>("x"),
             N::WORDS.table,
             N::WORDS.key
         );
-        loop {
-            let rows = self.rows(sql.clone(), vec![Value::Text(value.to_owned())]).await?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            for row in rows {
-                self.remove(&N::read(&mut Cells::of(&row))?).await?;
-            }
+        let values = vec![Value::Text(value.to_owned()), Value::Number(i64::from(limit))];
+        let mut removed = 0;
+        for row in self.rows(sql, values).await? {
+            self.remove(&N::read(&mut Cells::of(&row))?).await?;
+            removed += 1;
         }
+        Ok(removed)
     }
 
     /// Refuses if something has `value` in `column`.
@@ -226,10 +271,7 @@ impl Write<'_> {
             Value::Text(detail.to_string()),
         ];
         self.run(sql.to_owned(), values).await?;
-        if self.backend == Backend::Postgres {
-            let sql = "SELECT CAST(pg_notify($1, '') AS TEXT)";
-            self.run(sql.to_owned(), vec![Value::Text(CHANNEL.to_owned())]).await?;
-        }
+        self.noted = Noted::Something;
         Ok(())
     }
 }

@@ -31,13 +31,24 @@ pub struct Assertion {
     pub ends_ms: i64,
 }
 
-/// Says which application an assertion claims to be from, so that its public keys can be looked up.
+/// What an assertion says of itself before anything is verified: good for looking up public keys, and for nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssertionSays {
+    /// The application it claims to be from.
+    pub client: String,
+    /// By which of its keys.
+    pub kid: Option<String>,
+}
+
+/// Looks at an assertion to find what it has to be verified with.
 ///
 /// # Errors
 /// It is not even the shape of one.
-pub fn assertion_client(assertion: &str) -> Result<String, TokenFault> {
-    let claims = Parts::split(assertion)?.claims()?;
-    json::text(&claims, "sub").map(str::to_owned).ok_or(TokenFault::NoClaim("sub"))
+pub fn peek_assertion(assertion: &str) -> Result<AssertionSays, TokenFault> {
+    let parts = Parts::split(assertion)?;
+    let claims = parts.claims()?;
+    let client = json::text(&claims, "sub").ok_or(TokenFault::NoClaim("sub"))?;
+    Ok(AssertionSays { client: client.to_owned(), kid: Header::read(&parts)?.kid })
 }
 
 /// Verifies an assertion with the public key of one credential. Afterwards the caller has to make sure that it is used
@@ -54,10 +65,7 @@ pub fn verify_assertion(
     let header = Header::read(&parts)?;
     check_typ(&header)?;
     // The key is the credential's own; a name, if there is one, has to be its name or its thumbprint.
-    if let Some(kid) = &header.kid
-        && key.kid() != Some(kid)
-        && key.thumbprint() != kid
-    {
+    if header.kid.as_ref().is_some_and(|kid| !key.is_called(kid)) {
         return Err(TokenFault::UnknownKid);
     }
     key.verify(header.alg, parts.signed, parts.signature)?;

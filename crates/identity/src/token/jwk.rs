@@ -165,6 +165,11 @@ impl PublicKey {
         &self.thumbprint
     }
 
+    /// Whether that is its name, or its thumbprint.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.kid() == Some(name) || self.thumbprint == name
+    }
+
     /// Whether it may verify that algorithm.
     pub fn fits(&self, alg: Alg) -> bool {
         self.shape.fits(alg) && self.alg.is_none_or(|only| only == alg)

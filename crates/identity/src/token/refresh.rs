@@ -3,9 +3,9 @@
 //! and the family ends.
 //!
 //! `plimr_<family><secret><checksum>`. The store keeps one record for a family, by its name, with the hash of the one
-//! token that is good. A caller takes the record out (which the store does once only), asks [`Family::refresh`], and puts
-//! back what comes out; a record that is not put back is a family that ended. Two uses of one token at the same time thus
-//! have one winner, and the other finds no family.
+//! token that is good. A caller reads the record, asks [`Family::refresh`], and puts what comes out in the place of what it
+//! read, if that is still there. Of two uses of one token at the same time thus one is second, which ends the family; and a
+//! family that was ended meanwhile stays so.
 
 use std::fmt;
 
@@ -66,8 +66,7 @@ impl fmt::Debug for RefreshToken {
 impl RefreshToken {
     fn mint(family: &str, chance: &[u8; CHANCE_BYTES]) -> RefreshToken {
         let body = format!("{PREFIX}{family}{}", base62::write(chance, BITS_256_CHARS));
-        let text = Secret::from_text(&format!("{body}{}", base62::checksum(&body)));
-        RefreshToken { family: family.into(), text }
+        RefreshToken { family: family.into(), text: Secret::from_text(&base62::with_checksum(&body)) }
     }
 
     /// Reads one.
@@ -76,11 +75,8 @@ impl RefreshToken {
     /// [`RefreshFault::Text`].
     pub fn parse(text: &str) -> Result<RefreshToken, RefreshFault> {
         let behind = text.strip_prefix(PREFIX).ok_or(RefreshFault::Text)?;
-        if behind.len() != FAMILY_CHARS + BITS_256_CHARS + CHECKSUM_CHARS || !base62::is_all(behind) {
-            return Err(RefreshFault::Text);
-        }
-        let (body, sum) = text.split_at(text.len() - CHECKSUM_CHARS);
-        if sum != base62::checksum(body) {
+        let fits = behind.len() == FAMILY_CHARS + BITS_256_CHARS + CHECKSUM_CHARS && base62::is_all(behind);
+        if !fits || !base62::has_checksum(text) {
             return Err(RefreshFault::Text);
         }
         Ok(RefreshToken { family: behind[..FAMILY_CHARS].into(), text: Secret::from_text(text) })
@@ -144,9 +140,9 @@ impl fmt::Debug for Family {
 /// What becomes of a family.
 #[derive(Clone, Debug)]
 pub enum Refreshed {
-    /// A new token; put the record back.
+    /// A new token; the record takes the place of the old one.
     Rotated(Family, RefreshToken),
-    /// It ends: nothing is put back.
+    /// It ends: the record is removed.
     Ended(RefreshFault),
 }
 

@@ -11,13 +11,16 @@ use sha2::{Digest, Sha256};
 use super::{Claims, SKEW_S, TokenFault};
 
 /// Most tokens that are kept.
-pub const TOKENS_MAX: usize = 10_000;
+const TOKENS_MAX: usize = 10_000;
 
 /// Most bytes of tokens whose claims are kept: tokens may be long.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Most revocations that are kept, of token ids and of key ids each.
-const REVOKED_MAX: usize = 100_000;
+/// Most revocations that are kept.
+pub(crate) const REVOKED_MAX: usize = 100_000;
+
+/// No token of ours that is revoked lives longer, seconds.
+const LIFE_MAX_S: i64 = 86_400;
 
 type Hash = [u8; 32];
 
@@ -34,8 +37,7 @@ pub struct Seen {
     /// When each ends: what ends first goes first.
     ends: BTreeSet<(i64, Hash)>,
     bytes: usize,
-    revoked_tokens: Revoked,
-    revoked_keys: Revoked,
+    revoked: Revoked,
     /// What was issued up to then is refused: the answer to more revocations than fit.
     refused_until_s: Option<i64>,
 }
@@ -50,16 +52,6 @@ impl std::fmt::Debug for Seen {
 }
 
 impl Seen {
-    /// How many tokens are kept.
-    pub fn len(&self) -> usize {
-        self.tokens.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
-    }
-
     /// A token's claims and the thumbprint of the key that signed it. Whether they are good for who asks is asked of the
     /// claims again.
     pub(super) fn find(&mut self, hash: &Hash, now_s: i64) -> Option<(Arc<Claims>, Arc<str>)> {
@@ -90,19 +82,14 @@ impl Seen {
 
     /// Revokes one token by its id (`jti`), which is asked until its end.
     pub fn revoke_token(&mut self, token_id: &str, ends_s: i64, now_s: i64) {
-        let fits = self.revoked_tokens.add(token_id, ends_s, now_s);
-        self.after_revoking(fits, now_s, |claims| claims.token_id.as_deref() == Some(token_id));
-    }
-
-    /// Revokes every token that was fetched with a key, until the last of them has ended.
-    pub fn revoke_key(&mut self, key_id: &str, ends_s: i64, now_s: i64) {
-        let fits = self.revoked_keys.add(key_id, ends_s, now_s);
-        self.after_revoking(fits, now_s, |claims| claims.kid_used.as_deref() == Some(key_id));
-    }
-
-    /// Forgets the tokens of a subject, so that the next question about it is answered anew.
-    pub fn forget_subject(&mut self, subject: &str) {
-        self.forget_where(|claims| claims.subject == subject);
+        match self.revoked.add(token_id, ends_s, now_s) {
+            Fits::Kept => self.forget_where(|claims| claims.token_id.as_deref() == Some(token_id)),
+            // A revocation may not be lost, and memory has an end: whoever holds a token fetches a new one.
+            Fits::Full => {
+                self.refused_until_s = self.refused_until_s.max(Some(now_s));
+                self.forget_where(|_| true);
+            }
+        }
     }
 
     /// Whether a token with such claims was revoked.
@@ -110,33 +97,18 @@ impl Seen {
     /// # Errors
     /// [`TokenFault::Revoked`].
     pub fn check_revoked(&self, claims: &Claims) -> Result<(), TokenFault> {
-        let has = |set: &Revoked, name: &Option<String>| name.as_ref().is_some_and(|name| set.has(name));
-        // What has neither of the two names cannot have been revoked by them.
-        let has_name = claims.token_id.is_some() || claims.kid_used.is_some();
-        let too_old = has_name
-            && self.refused_until_s.is_some_and(|until_s| claims.issued_s.is_none_or(|at_s| at_s <= until_s));
-        if too_old || has(&self.revoked_tokens, &claims.token_id) || has(&self.revoked_keys, &claims.kid_used)
-        {
-            Err(TokenFault::Revoked)
-        } else {
-            Ok(())
-        }
+        // What has no id cannot have been revoked by it.
+        let Some(token_id) = &claims.token_id else { return Ok(()) };
+        let too_old =
+            self.refused_until_s.is_some_and(|until_s| claims.issued_s.is_none_or(|at_s| at_s <= until_s));
+        if too_old || self.revoked.has(token_id) { Err(TokenFault::Revoked) } else { Ok(()) }
     }
 
-    /// Whether a token was revoked by its id.
-    pub fn is_token_revoked(&self, token_id: &str) -> bool {
-        self.revoked_tokens.has(token_id)
-    }
-
-    fn after_revoking(&mut self, fits: Fits, now_s: i64, hit: impl Fn(&Claims) -> bool) {
-        match fits {
-            Fits::Kept => self.forget_where(hit),
-            // A revocation may not be lost, and memory has an end: whoever holds a token fetches a new one.
-            Fits::Full => {
-                self.refused_until_s = self.refused_until_s.max(Some(now_s));
-                self.forget_where(|_| true);
-            }
-        }
+    /// Whether a token was revoked by its id; `None`: more was revoked than fits, and it may be one of those.
+    pub fn is_token_revoked(&self, token_id: &str, now_s: i64) -> Option<bool> {
+        let known = self.revoked.has(token_id);
+        let lost = self.refused_until_s.is_some_and(|until_s| now_s < until_s.saturating_add(LIFE_MAX_S));
+        if lost && !known { None } else { Some(known) }
     }
 
     fn forget_where(&mut self, hit: impl Fn(&Claims) -> bool) {

@@ -175,7 +175,7 @@ pub struct SigningKeys {
 
 impl SigningKeys {
     /// Of what the store has.
-    pub fn new(keys: Vec<SigningKey>) -> SigningKeys {
+    pub fn new(keys: impl IntoIterator<Item = SigningKey>) -> SigningKeys {
         let mut all = SigningKeys::default();
         for key in keys {
             all.add(key);
@@ -189,12 +189,6 @@ impl SigningKeys {
             self.keys.push(key);
             self.keys.sort_by(|a, b| (a.created_ms, &a.kid).cmp(&(b.created_ms, &b.kid)));
         }
-    }
-
-    /// Takes one out, for example because it was stolen: what it signed is refused from now on.
-    pub fn remove(&mut self, kid: &str) -> Option<SigningKey> {
-        let at = self.keys.iter().position(|key| key.kid == kid)?;
-        Some(self.keys.remove(at))
     }
 
     /// Which signs now: the youngest of those that are known long enough, else the oldest. `None`: make one first.
@@ -224,11 +218,6 @@ impl SigningKeys {
         let moments =
             |key: &SigningKey| [key.created_ms.saturating_add(SETTLE_MS), key.retire_ms, key.ends_ms()];
         self.keys.iter().flat_map(moments).filter(|at_ms| *at_ms > now_ms).min().unwrap_or(now_ms)
-    }
-
-    /// Drops those whose last token has ended.
-    pub fn forget_ended(&mut self, now_ms: i64) {
-        self.keys.retain(|key| now_ms < key.ends_ms());
     }
 }
 

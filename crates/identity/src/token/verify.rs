@@ -67,16 +67,6 @@ impl Verifier {
         Verifier { issuer: issuer.into(), accepts, algorithms: algorithms.into(), keys }
     }
 
-    /// Whose tokens it verifies.
-    pub fn issuer(&self) -> &str {
-        &self.issuer
-    }
-
-    /// Its keys.
-    pub fn keys(&self) -> &KeySet {
-        &self.keys
-    }
-
     /// Verifies a token.
     ///
     /// # Errors
@@ -167,11 +157,6 @@ pub fn peek(token: &str) -> Result<Peek, TokenFault> {
     let claims = parts.claims()?;
     let issuer = json::text(&claims, "iss").ok_or(TokenFault::NoClaim("iss"))?;
     Ok(Peek { issuer: issuer.to_owned(), kid: header.kid })
-}
-
-/// Whether a text means to be a token, good or bad: it begins as the base64url of `{"` does, and has dots in it.
-pub fn looks_like_token(text: &str) -> bool {
-    text.starts_with("ey") && text.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
 /// The parts of a token.

@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 #![allow(clippy::unwrap_used, reason = "a test ends where it goes wrong")]
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,17 +12,16 @@ use axum::body::{Body, to_bytes};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Request, StatusCode};
 use parking_lot::Mutex;
-use plimsoll_identity::http::{
-    HttpSetup, HttpState, Nature, OAuthSetup, Peer, Rates, TokenDoor, UseLog, router,
-};
+use plimsoll_identity::http::{HttpSetup, HttpState, Nature, OAuthSetup, Peer, Rates, UseLog, router};
 use plimsoll_identity::password::Passwords;
-use plimsoll_identity::token::{Claims, TokenFault};
+use plimsoll_identity::token::NewToken;
 use plimsoll_identity::{
     AppData, Create, CredentialData, CredentialKind, Id, Key, OrgData, Party, Scope, Signer, State, Store,
     StoreOptions, Who,
 };
 use plimsoll_testkit::TempDir;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tower::ServiceExt;
 
 /// When each test begins, milliseconds since 1970.
@@ -48,16 +46,6 @@ impl Nature for Still {
     }
 }
 
-/// Tokens that a test has said are good.
-#[derive(Default)]
-pub(crate) struct Tokens(Mutex<HashMap<String, Arc<Claims>>>);
-
-impl TokenDoor for Tokens {
-    fn verify(&self, token: &str, _now_s: i64) -> Result<Arc<Claims>, TokenFault> {
-        self.0.lock().get(token).cloned().ok_or(TokenFault::Signature)
-    }
-}
-
 /// Keys that were used.
 #[derive(Default)]
 pub(crate) struct Uses(Mutex<Vec<String>>);
@@ -73,7 +61,7 @@ pub(crate) struct Api {
     pub(crate) router: Router,
     pub(crate) store: Store,
     pub(crate) clock: Arc<Still>,
-    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) signer: Arc<Signer>,
     pub(crate) uses: Arc<Uses>,
     /// An organisation, an application of it, and a key with the scope admin.
     pub(crate) org: Id,
@@ -179,11 +167,6 @@ impl Asks<'_> {
     }
 }
 
-async fn issuing(store: &Store) -> OAuthSetup {
-    let signer = Signer::open(store, "https://id.example", 600, START).await.unwrap();
-    OAuthSetup { signer: Arc::new(signer), audiences: ["plimsoll".to_owned()].into() }
-}
-
 impl Api {
     pub(crate) async fn new() -> Api {
         Api::with_rates(Rates::default()).await
@@ -194,15 +177,15 @@ impl Api {
         let url = format!("sqlite:{}", dir.path().join("identity.db").display());
         let store = Store::open(&url, StoreOptions { create: Create::IfMissing }).await.unwrap();
         let clock = Arc::new(Still(AtomicI64::new(START)));
-        let (tokens, uses) = (Arc::new(Tokens::default()), Arc::new(Uses::default()));
+        let uses = Arc::new(Uses::default());
+        let signer = Arc::new(Signer::open(&store, "https://id.example", 600, START).await.unwrap());
         let setup = HttpSetup {
             store: store.clone(),
             passwords: Passwords::new(&[7; 32]).unwrap(),
-            tokens: tokens.clone(),
             uses: uses.clone(),
             nature: clock.clone(),
             rates,
-            oauth: Some(issuing(&store).await),
+            oauth: Some(OAuthSetup { signer: signer.clone(), audience: "plimsoll".into() }),
         };
         let router = router(HttpState::new(setup));
         let who = Who { actor: "init", from: "local", now_ms: START };
@@ -210,7 +193,7 @@ impl Api {
         let org = store.create_org(data, who).await.unwrap().id;
         let app = new_app(&store, &org, "admin").await;
         let admin = new_key(&store, &app, &[Scope::Admin]).await;
-        Api { router, store, clock, tokens, uses, org, app, admin, dir }
+        Api { router, store, clock, signer, uses, org, app, admin, dir }
     }
 
     /// Whoever has the scope admin.
@@ -242,25 +225,12 @@ impl Api {
     }
 
     /// A token that is good, and says this.
-    pub(crate) fn token(&self, subject: &Id, client: &Id, scope: &str, key_id: Option<&str>) -> String {
-        let mut all = self.tokens.0.lock();
-        let token = format!("ey.token.{}", all.len());
-        let claims = Claims {
-            issuer: "https://here".to_owned(),
-            subject: subject.to_string(),
-            audience: vec!["api".to_owned()],
-            expires_s: START / 1000 + 600,
-            not_before_s: None,
-            issued_s: Some(START / 1000),
-            token_id: Some(format!("id-{}", all.len())),
-            client_id: Some(client.to_string()),
-            scope: Some(scope.to_owned()),
-            org: Some(self.org.to_string()),
-            kid_used: key_id.map(str::to_owned),
-            all: serde_json::Map::new(),
-        };
-        all.insert(token.clone(), Arc::new(claims));
-        token
+    pub(crate) fn token(&self, subject: &Id, client: &Id, scope: &str, kid_used: Option<&str>) -> String {
+        let new = NewToken { subject, client, org: &self.org, audience: "plimsoll", scope, kid_used };
+        let mut chance = [0; 16];
+        getrandom::fill(&mut chance).unwrap();
+        let issued = self.signer.issue(&new, START / 1000, &chance).unwrap();
+        issued.token.expose_text().unwrap().to_owned()
     }
 
     /// Keys that were used, with the addresses.
@@ -268,11 +238,22 @@ impl Api {
         self.uses.0.lock().clone()
     }
 
+    /// A connection to the store's file that is none of the store's.
+    pub(crate) async fn behind(&self) -> sqlx::SqliteConnection {
+        let url = format!("sqlite://{}", self.dir.path().join("identity.db").display());
+        sqlx::SqliteConnection::connect(&url).await.unwrap()
+    }
+
     /// All bytes of the store's files.
     pub(crate) fn stored_bytes(&self) -> Vec<u8> {
         let files = std::fs::read_dir(self.dir.path()).unwrap();
         files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
     }
+}
+
+/// Counts what others write, as a connection sees it.
+pub(crate) async fn writes(behind: &mut sqlx::SqliteConnection) -> i64 {
+    sqlx::query_scalar("PRAGMA data_version").fetch_one(behind).await.unwrap()
 }
 
 /// Reading ids where a test knows that they are right.

@@ -6,10 +6,11 @@ use axum::http::{Method, StatusCode};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use plimsoll_identity::http::Nature as _;
+use plimsoll_identity::token::PublicKey;
 use plimsoll_identity::{Application, CredentialData, CredentialKind, Party, Scope, State};
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, ISSUER, basic, form, who, with_desk};
+use crate::desk::{AUDIENCE, Desk, ISSUER, basic, form, who, with_desk};
 
 const ITSELF: (&str, &str) = ("grant_type", "client_credentials");
 
@@ -61,9 +62,9 @@ fn a_token_is_for_what_was_asked_and_may_be() {
             params.extend(more);
             desk.token(&params, &[key.basic()]).await
         };
-        let answer = ask(&[("scope", "authorize"), ("resource", "https://reports.example")]).await;
+        let answer = ask(&[("scope", "authorize"), ("resource", AUDIENCE)]).await;
         assert_eq!(answer.text("scope"), "authorize");
-        let claims = desk.claims(&answer.text("access_token"), "https://reports.example");
+        let claims = desk.claims(&answer.text("access_token"), AUDIENCE);
         assert_eq!(claims.scope.as_deref(), Some("authorize"));
         for (more, error) in [
             ([("scope", "admin")], "invalid_scope"),
@@ -201,13 +202,24 @@ impl Pair {
     }
 
     fn jwk(&self) -> String {
+        self.jwk_named("one")
+    }
+
+    fn jwk_named(&self, kid: &str) -> String {
         let point = self.0.public_key().as_ref();
-        json!({"kty": "EC", "crv": "P-256", "kid": "one", "x": BASE64URL.encode(&point[1..33]), "y": BASE64URL.encode(&point[33..])})
+        json!({"kty": "EC", "crv": "P-256", "kid": kid, "x": BASE64URL.encode(&point[1..33]), "y": BASE64URL.encode(&point[33..])})
             .to_string()
     }
 
+    fn thumbprint(&self) -> String {
+        PublicKey::read(&self.jwk()).expect("a key").thumbprint().to_owned()
+    }
+
     fn sign(&self, claims: &Value) -> String {
-        let header = json!({"alg": "ES256", "typ": "JWT", "kid": "one"});
+        self.sign_as(&json!({"alg": "ES256", "typ": "JWT", "kid": "one"}), claims)
+    }
+
+    fn sign_as(&self, header: &Value, claims: &Value) -> String {
         let text =
             format!("{}.{}", BASE64URL.encode(header.to_string()), BASE64URL.encode(claims.to_string()));
         let signature = self.0.sign(&SystemRandom::new(), text.as_bytes()).expect("a signature");
@@ -216,17 +228,62 @@ impl Pair {
 }
 
 async fn add_public_key(desk: &Desk, app: &Application, pair: &Pair) {
+    add_jwk(desk, app, "PublicKey0000001", pair.jwk()).await;
+}
+
+async fn add_jwk(desk: &Desk, app: &Application, key_id: &str, public: String) {
     let data = CredentialData {
         app: app.id.clone(),
         kind: CredentialKind::PublicKey,
         env: "test".to_owned(),
         name: String::new(),
-        public: pair.jwk(),
+        public,
         scopes: vec![Scope::Authorize],
         expires_ms: None,
         state: State::Active,
     };
-    desk.store.create_credential("PublicKey0000001", data, None, who()).await.expect("a credential");
+    desk.store.create_credential(key_id, data, None, who()).await.expect("a credential");
+}
+
+/// An application with very many credentials: its public key is found behind all others, and if it has many of these, the
+/// assertion says which.
+#[test]
+fn a_public_key_is_found_among_many() {
+    with_desk(async |desk| {
+        let app = desk.app("reports", Party::First).await;
+        for _ in 0..201 {
+            desk.key(&app, &[]).await;
+        }
+        let pair = Pair::new();
+        add_jwk(&desk, &app, "zzzzzzzzzzzzzzzz", pair.jwk_named("mine")).await;
+        let ask = async |header: Value, jti: &str| {
+            let exp = desk.nature.now_ms() / 1000 + 60;
+            let claims = json!({"iss": app.id, "sub": app.id, "aud": ISSUER, "exp": exp, "jti": jti});
+            let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+            let assertion = pair.sign_as(&header, &claims);
+            let params = [ITSELF, ("client_assertion_type", kind), ("client_assertion", assertion.as_str())];
+            desk.token(&params, &[]).await
+        };
+        let unnamed = json!({"alg": "ES256"});
+        let by_name = json!({"alg": "ES256", "kid": "mine"});
+        let by_thumbprint = json!({"alg": "ES256", "kid": pair.thumbprint()});
+        for (header, jti) in [(&unnamed, "a"), (&by_name, "b"), (&by_thumbprint, "c")] {
+            let answer = ask(header.clone(), jti).await;
+            assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        }
+        for number in 0..16 {
+            let jwk = Pair::new().jwk_named(&format!("key {number}"));
+            add_jwk(&desk, &app, &format!("PublicKey{number:07}"), jwk).await;
+        }
+        let refused = ask(unnamed, "d").await;
+        assert_eq!(refused.error(), (401, "invalid_client".to_owned()));
+        assert!(refused.text("error_description").contains("thumbprint, in kid"), "{refused:?}");
+        for (header, jti) in [(by_name, "e"), (by_thumbprint, "f")] {
+            let answer = ask(header, jti).await;
+            assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        }
+        assert_eq!(ask(json!({"alg": "ES256", "kid": "key 3"}), "g").await.status, StatusCode::UNAUTHORIZED);
+    });
 }
 
 #[test]

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use plimsoll_identity::{Party, Scope, State};
+use plimsoll_identity::http::Nature as _;
+use plimsoll_identity::{Application, Party, Scope, State};
+use plimsoll_testkit::{Postgres, TempDir};
 
-use crate::desk::{VERIFIER, basic, exchange, who, with_desk};
+use crate::desk::{
+    Desk, Issuing, VERIFIER, basic, exchange, form, post_elsewhere, who, with_desk, with_desk_at,
+};
 
 fn bad_grant() -> (u16, String) {
     (400, "invalid_grant".to_owned())
@@ -231,4 +235,63 @@ fn what_ends_a_person_ends_their_sign_ins() {
         assert_eq!(desk.refresh(&app, &refresh).await.error(), bad_grant());
         assert_eq!(desk.exchange(&app, &code).await.error(), bad_grant());
     });
+}
+
+/// A sign-in: the application, and its refresh token.
+async fn begun(desk: &Desk, name: &str) -> (Application, String) {
+    let app = desk.app(name, Party::First).await;
+    let code = desk.code(&app, &[]).await;
+    let refresh = desk.exchange(&app, &code).await.text("refresh_token");
+    (app, refresh)
+}
+
+/// In both orders, between two instances on one store.
+async fn a_revocation_beside_a_refresh_is_not_survived(desk: Desk) {
+    let teller = desk.key(&desk.app("teller", Party::First).await, &[Scope::Authorize]).await;
+    let now_ms = desk.nature.now_ms();
+    let revocation = |app: &Application, token: &str| {
+        let (url, body) = (desk.url.clone(), form(&[("token", token), ("client_id", app.id.as_str())]));
+        move || assert_eq!(post_elsewhere(&url, now_ms, "/oauth/revoke", body), 200)
+    };
+    // The refresh has read the sign-in, and draws the number of the new token: now it is revoked elsewhere.
+    let (app, refresh) = begun(&desk, "first").await;
+    desk.nature.meanwhile(2, revocation(&app, &refresh));
+    assert_eq!(desk.refresh(&app, &refresh).await.error(), bad_grant());
+    assert!(desk.nature.has_happened());
+    assert_eq!(desk.refresh(&app, &refresh).await.error(), bad_grant());
+    assert!(desk.store.things("refresh", now_ms, 9).await.unwrap().is_empty(), "nothing was put back");
+    // It is revoked by the token of before, when the refresh has just been done.
+    let (app, refresh) = begun(&desk, "second").await;
+    let next = desk.refresh(&app, &refresh).await;
+    let (access, next) = (next.text("access_token"), next.text("refresh_token"));
+    revocation(&app, &refresh)();
+    assert_eq!(desk.refresh(&app, &next).await.error(), bad_grant());
+    assert!(!desk.is_active(&teller, &access).await && !desk.is_active(&teller, &next).await);
+    // The same token is used elsewhere beside it: two have it.
+    let (app, refresh) = begun(&desk, "third").await;
+    let (url, body) = (
+        desk.url.clone(),
+        form(&[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh.as_str()),
+            ("client_id", app.id.as_str()),
+        ]),
+    );
+    desk.nature.meanwhile(2, move || assert_eq!(post_elsewhere(&url, now_ms, "/oauth/token", body), 200));
+    assert_eq!(desk.refresh(&app, &refresh).await.error(), bad_grant());
+    assert!(desk.store.things("refresh", now_ms, 9).await.unwrap().is_empty(), "it has ended for both");
+}
+
+#[test]
+fn a_revocation_beside_a_refresh_is_not_survived_on_sqlite() {
+    let dir = TempDir::new("oauth");
+    let url = format!("sqlite:{}", dir.path().join("identity.db").display());
+    with_desk_at(url, Issuing::On, a_revocation_beside_a_refresh_is_not_survived);
+}
+
+#[test]
+fn a_revocation_beside_a_refresh_is_not_survived_on_postgresql() {
+    let postgres = Postgres::start();
+    let url = format!("postgres://postgres@127.0.0.1:{}/p0", postgres.port());
+    with_desk_at(url, Issuing::On, a_revocation_beside_a_refresh_is_not_survived);
 }

@@ -10,11 +10,10 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD as BASE64, BASE64_URL_SAFE_NO_PAD as BASE64URL};
-use plimsoll_identity::http::{
-    HttpSetup, HttpState, Nature, OAuthSetup, Peer, Rate, Rates, TokenDoor, UseLog, router,
-};
+use parking_lot::Mutex;
+use plimsoll_identity::http::{HttpSetup, HttpState, Nature, OAuthSetup, Peer, Rate, Rates, UseLog, router};
 use plimsoll_identity::password::Passwords;
-use plimsoll_identity::token::{Claims, Expected, TokenFault};
+use plimsoll_identity::token::{Claims, Expected};
 use plimsoll_identity::{
     AppData, Application, Create, CredentialData, CredentialKind, Key, OrgData, Organisation, Party, Scope,
     Signer, State, Store, StoreOptions, User, UserData, Who,
@@ -26,6 +25,7 @@ use sha2::{Digest, Sha256};
 use tower::ServiceExt as _;
 
 pub(crate) const ISSUER: &str = "https://id.example";
+pub(crate) const AUDIENCE: &str = "plimsoll";
 pub(crate) const BACK: &str = "https://app.example/cb?keep=1";
 pub(crate) const LOGIN: &str = "mary@example.org";
 pub(crate) const PASSWORD: &str = "correct horse & battery";
@@ -35,35 +35,52 @@ pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const BEGIN_MS: i64 = 1_800_000_000_000;
 
 /// A clock that stands until it is moved, and real chance.
-pub(crate) struct TestNature(AtomicI64);
+pub(crate) struct TestNature {
+    now_ms: AtomicI64,
+    meanwhile: Mutex<Option<(u32, Meanwhile)>>,
+}
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 impl TestNature {
+    fn new(now_ms: i64) -> TestNature {
+        TestNature { now_ms: AtomicI64::new(now_ms), meanwhile: Mutex::default() }
+    }
+
     pub(crate) fn pass(&self, time: Duration) {
         let ms = i64::try_from(time.as_millis()).expect("a short time");
-        self.0.fetch_add(ms, Ordering::SeqCst);
+        self.now_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Something happens beside the next request, when that wants chance for the so manieth time.
+    pub(crate) fn meanwhile(&self, draw: u32, happens: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock() = Some((draw, Box::new(happens)));
+    }
+
+    /// Whether nothing is left to happen.
+    pub(crate) fn has_happened(&self) -> bool {
+        self.meanwhile.lock().is_none()
     }
 }
 
 impl Nature for TestNature {
     fn now_ms(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
+        self.now_ms.load(Ordering::SeqCst)
     }
 
     fn fill(&self, bytes: &mut [u8]) -> Result<(), getrandom::Error> {
+        let mut meanwhile = self.meanwhile.lock();
+        match meanwhile.take() {
+            Some((1, happens)) => happens(),
+            Some((draw, happens)) => *meanwhile = Some((draw - 1, happens)),
+            None => {}
+        }
         getrandom::fill(bytes)
     }
 }
 
-struct Door(Arc<Signer>);
-
-impl TokenDoor for Door {
-    fn verify(&self, token: &str, now_s: i64) -> Result<Arc<Claims>, TokenFault> {
-        self.0.verifier().verify(token, &Expected { audience: "plimsoll", now_s }).map(Arc::new)
-    }
-}
-
 #[derive(Default)]
-pub(crate) struct Uses(parking_lot::Mutex<Vec<(String, String)>>);
+pub(crate) struct Uses(Mutex<Vec<(String, String)>>);
 
 impl Uses {
     pub(crate) fn seen(&self) -> Vec<(String, String)> {
@@ -87,7 +104,8 @@ pub(crate) struct Desk {
     pub(crate) passwords: Passwords,
     pub(crate) org: Organisation,
     pub(crate) user: User,
-    _dir: TempDir,
+    /// Where its store is.
+    pub(crate) url: String,
 }
 
 /// A key of an application.
@@ -157,43 +175,91 @@ pub(crate) enum Issuing {
 
 /// The same with or without an issuer.
 pub(crate) fn with_desk_that(issuing: Issuing, test: impl AsyncFnOnce(Desk)) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        let desk = Desk::open(issuing).await;
+    let dir = TempDir::new("oauth");
+    let url = format!("sqlite:{}", dir.path().join("identity.db").display());
+    with_desk_at(url, issuing, test);
+}
+
+/// The same with a store of that kind.
+pub(crate) fn with_desk_at(url: String, issuing: Issuing, test: impl AsyncFnOnce(Desk)) {
+    runtime().block_on(async {
+        let desk = Desk::open(url, issuing).await;
         let store = desk.store.clone();
         test(desk).await;
         store.close().await;
     });
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// Posts a form to another instance on a store, and waits for it; its status.
+pub(crate) fn post_elsewhere(url: &str, now_ms: i64, path: &str, body: String) -> u16 {
+    std::thread::scope(|scope| {
+        let posting = scope.spawn(|| {
+            runtime().block_on(async {
+                let store = Store::open(url, StoreOptions { create: Create::Never }).await.expect("a store");
+                let signer = Arc::new(Signer::open(&store, ISSUER, 600, now_ms).await.expect("a signer"));
+                let nature = Arc::new(TestNature::new(now_ms));
+                let setup = Desk::setup(&store, &signer, nature, Arc::default(), Issuing::On);
+                let form = [("content-type", "application/x-www-form-urlencoded".to_owned())];
+                let answer = ask(router(HttpState::new(setup)), Method::POST, path, body, &form).await;
+                store.close().await;
+                answer.status.as_u16()
+            })
+        });
+        posting.join().expect("an answer")
+    })
+}
+
+async fn ask(router: Router, method: Method, path: &str, body: String, headers: &[(&str, String)]) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let mut request = request.body(Body::from(body)).expect("a request");
+    let peer: SocketAddr = "192.0.2.7:5000".parse().expect("an address");
+    request.extensions_mut().insert(Peer(peer));
+    let response = router.oneshot(request).await.expect("an answer");
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.expect("a body");
+    let body = String::from_utf8(body.to_vec()).expect("a text");
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
 impl Desk {
-    async fn open(issuing: Issuing) -> Desk {
-        let dir = TempDir::new("oauth");
-        let url = format!("sqlite:{}", dir.path().join("identity.db").display());
-        let store = Store::open(&url, StoreOptions { create: Create::IfMissing }).await.expect("a store");
-        let nature = Arc::new(TestNature(AtomicI64::new(BEGIN_MS)));
-        let signer = Arc::new(Signer::open(&store, ISSUER, 600, BEGIN_MS).await.expect("a signer"));
-        let passwords = Passwords::new(&[9; 32]).expect("memory");
-        let uses = Arc::new(Uses::default());
-        let setup = HttpSetup {
+    fn setup(
+        store: &Store,
+        signer: &Arc<Signer>,
+        nature: Arc<TestNature>,
+        uses: Arc<Uses>,
+        issuing: Issuing,
+    ) -> HttpSetup {
+        HttpSetup {
             store: store.clone(),
-            passwords: passwords.clone(),
-            tokens: Arc::new(Door(Arc::clone(&signer))),
-            uses: uses.clone(),
-            nature: nature.clone(),
+            passwords: Passwords::new(&[9; 32]).expect("memory"),
+            uses,
+            nature,
             rates: Rates {
                 failures: Rate { per_second: 1, burst: 12 },
                 passwords: Rate { per_second: 1, burst: 4 },
                 ..Rates::default()
             },
             oauth: match issuing {
-                Issuing::On => Some(OAuthSetup {
-                    signer: Arc::clone(&signer),
-                    audiences: ["plimsoll".to_owned(), "https://reports.example".to_owned()].into(),
-                }),
+                Issuing::On => Some(OAuthSetup { signer: Arc::clone(signer), audience: AUDIENCE.into() }),
                 Issuing::Off => None,
             },
-        };
+        }
+    }
+
+    async fn open(url: String, issuing: Issuing) -> Desk {
+        let store = Store::open(&url, StoreOptions { create: Create::IfMissing }).await.expect("a store");
+        let nature = Arc::new(TestNature::new(BEGIN_MS));
+        let signer = Arc::new(Signer::open(&store, ISSUER, 600, BEGIN_MS).await.expect("a signer"));
+        let uses = Arc::new(Uses::default());
+        let setup = Desk::setup(&store, &signer, nature.clone(), uses.clone(), issuing);
+        let passwords = setup.passwords.clone();
         let org = store.create_org(org_data("acme"), who()).await.expect("an organisation");
         let user = UserData {
             org: org.id.clone(),
@@ -211,7 +277,7 @@ impl Desk {
             passwords,
             org,
             user,
-            _dir: dir,
+            url,
         };
         desk.set_password(PASSWORD).await;
         desk
@@ -269,18 +335,7 @@ impl Desk {
         body: String,
         headers: &[(&str, String)],
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        let mut request = request.body(Body::from(body)).expect("a request");
-        let peer: SocketAddr = "192.0.2.7:5000".parse().expect("an address");
-        request.extensions_mut().insert(Peer(peer));
-        let response = self.router.clone().oneshot(request).await.expect("an answer");
-        let (parts, body) = response.into_parts();
-        let body = to_bytes(body, usize::MAX).await.expect("a body");
-        let body = String::from_utf8(body.to_vec()).expect("a text");
-        Answer { status: parts.status, headers: parts.headers, body }
+        ask(self.router.clone(), method, path, body, headers).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

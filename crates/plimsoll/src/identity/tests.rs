@@ -120,6 +120,9 @@ fn the_store_may_be_that_of_a_configuration() {
     assert!(matches!(refused, InitFault::Off(_)), "{refused}");
     let refused = run(&args("/no/such/file.ini".to_owned())).err().expect("no file");
     assert!(matches!(refused, InitFault::Ini { .. }), "{refused}");
+    // What no configuration could name, either.
+    let refused = run(&args("sqlite:identity.db".to_owned())).err().expect("no store");
+    assert!(matches!(refused, InitFault::Relative), "{refused}");
 }
 
 #[test]

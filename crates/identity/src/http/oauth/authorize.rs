@@ -84,7 +84,7 @@ pub(super) async fn show(oauth: OAuth, ask: Result<Ask, OAuthFault>) -> Sent {
     let ask = ask?;
     let asking = Asking::find(&oauth, &ask.params).await?;
     let back = Return::find(&ask.params, &asking.app.data, oauth.signer.url())?;
-    if let Err(fault) = Request::read(&ask.params, &oauth.audiences) {
+    if let Err(fault) = Request::read(&ask.params, &oauth.audience) {
         return leave(&back.with_fault(&fault));
     }
     let (browser, is_new) = match Browser::find(&ask.headers, oauth.signer.url()) {
@@ -123,7 +123,7 @@ pub(super) async fn submit(oauth: OAuth, ask: Result<Ask, OAuthFault>) -> Sent {
 async fn sign_in(oauth: &OAuth, ask: &Ask, browser: &Browser) -> Sent {
     let asking = Asking::find(oauth, &ask.params).await?;
     let back = Return::find(&ask.params, &asking.app.data, oauth.signer.url())?;
-    let request = match Request::read(&ask.params, &oauth.audiences) {
+    let request = match Request::read(&ask.params, &oauth.audience) {
         Ok(request) => request,
         Err(fault) => return leave(&back.with_fault(&fault)),
     };
@@ -216,7 +216,7 @@ async fn decide(oauth: &OAuth, ask: &Ask, browser: &Browser) -> Sent {
         let fault = OAuthFault::new(OAuthError::AccessDenied, "it was not allowed");
         return leave(&back.with_fault(&fault));
     }
-    let request = match Request::read(&params, &oauth.audiences) {
+    let request = match Request::read(&params, &oauth.audience) {
         Ok(request) => request,
         Err(fault) => return leave(&back.with_fault(&fault)),
     };

@@ -13,13 +13,15 @@ use super::OAuth;
 use super::ask::Ask;
 use super::fault::{OAuthError, OAuthFault};
 use super::params::{Params, decode};
+use crate::base62::{self, BITS_256_CHARS, CHECKSUM_CHARS};
+use crate::http::caller::right_key;
 use crate::http::gate::Count;
 use crate::id::{Id, Kind};
-use crate::key::{Key, NO_SECRET, ParsedKey, check_key_id, looks_like_key};
-use crate::model::{Application, Credential, CredentialKind, Organisation, Scope};
+use crate::key::{Key, ParsedKey, check_key_id, looks_like_key};
+use crate::model::{Application, Credential, CredentialKind, Organisation, Scope, State};
 use crate::rules::{credential_good, subject_good};
 use crate::store::{CredentialFilter, Holder, Page, Put, SubjectFacts};
-use crate::token::{AssertionRules, PublicKey, assertion_client, verify_assertion};
+use crate::token::{AssertionRules, AssertionSays, PublicKey, peek_assertion, verify_assertion};
 
 /// `client_assertion_type` of RFC 7523, 2.2.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -30,12 +32,12 @@ const ASSERTIONS: &str = "assertion";
 /// Most public keys of an application that an assertion is compared with: each costs a signature check.
 const PUBLIC_KEYS_MAX: usize = 16;
 
-/// Credentials of an application that are looked at to find its public keys.
-const CREDENTIALS_LOOKED_AT: u32 = 200;
+/// Public keys of an application among which those of a name are sought: so many pages of a list, of so many each.
+const PUBLIC_KEY_PAGES_MAX: u32 = 5;
+const PUBLIC_KEY_PAGE: u32 = 200;
 
-/// Characters of the secret of a key, without and with the checksum behind it.
-const SECRET_CHARS: usize = 43;
-const SECRET_AND_SUM_CHARS: usize = 49;
+/// Characters of the secret of a key with the checksum behind it.
+const SECRET_AND_SUM_CHARS: usize = BITS_256_CHARS + CHECKSUM_CHARS;
 
 /// An application that asks.
 #[derive(Clone, Debug)]
@@ -155,22 +157,13 @@ async fn by_key(oauth: &OAuth, ask: &Ask, user: &str, password: &Secret) -> Resu
     if oauth.http.gate().has_taken(Count::FailuresFrom(ask.from), oauth.http.now_ms()) {
         oauth.look(Count::FailuresOf(&key.key_id))?;
     }
-    let facts = oauth.http.store().facts_of_key(&key.key_id).await?;
-    // For a key that is not there as much is computed.
-    let stored = facts.as_ref().and_then(|facts| facts.secret_sha256).unwrap_or(NO_SECRET);
-    let right = key.matches(&stored);
-    let facts = facts.filter(|facts| {
-        let data = &facts.credential.data;
-        let right_env = key.env.is_empty() || *key.env == *data.env;
-        right && right_env && data.kind == CredentialKind::Key
-    });
-    let Some(facts) = facts else {
+    let Some(facts) = right_key(oauth.http.store(), &key).await? else {
         oauth.count(Count::FailuresOf(&key.key_id));
         return Err(refused(WRONG));
     };
     let now_ms = oauth.http.now_ms();
     credential_good(&facts.credential, now_ms).map_err(|reason| refused(reason.to_string()))?;
-    let client = client_of(facts.subject, Some(facts.credential))?;
+    let client = client_of(&facts.subject, Some(facts.credential))?;
     if user != &*key.key_id && user != client.app.id.as_str() {
         return Err(refused(
             "the key is good, but the name beside it is neither its id nor its application's",
@@ -186,21 +179,20 @@ fn key_of(user: &str, password: &Secret) -> Result<ParsedKey, OAuthFault> {
     if looks_like_key(text) {
         return Key::parse(text).map_err(|fault| refused(fault.to_string()));
     }
-    let is_secret = matches!(text.len(), SECRET_CHARS | SECRET_AND_SUM_CHARS)
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_secret = matches!(text.len(), BITS_256_CHARS | SECRET_AND_SUM_CHARS) && base62::is_all(text);
     if check_key_id(user).is_err() || !is_secret {
         return Err(refused("Authorization has to be Basic with a key id and a key"));
     }
     Ok(ParsedKey {
         env: Box::default(),
         key_id: user.into(),
-        secret: Secret::from_text(&text[..SECRET_CHARS]),
+        secret: Secret::from_text(&text[..BITS_256_CHARS]),
     })
 }
 
 async fn by_assertion(oauth: &OAuth, from: IpAddr, text: &str) -> Result<Client, OAuthFault> {
     let wrong = |fault: crate::token::TokenFault| refused(format!("client_assertion: {fault}"));
-    let named = assertion_client(text).map_err(wrong)?;
+    let AssertionSays { client: named, kid } = peek_assertion(text).map_err(wrong)?;
     let app = Id::parse(Kind::App, &named).map_err(|_| refused(WRONG))?;
     let now_ms = oauth.http.now_ms();
     let token_endpoint = oauth.address("/oauth/token");
@@ -208,8 +200,7 @@ async fn by_assertion(oauth: &OAuth, from: IpAddr, text: &str) -> Result<Client,
     let rules = AssertionRules { client: &named, audiences: &audiences, now_s: now_ms.div_euclid(1000) };
     let mut fault = refused(WRONG);
     let mut found = None;
-    for credential in public_keys(oauth, &app, now_ms).await? {
-        let Ok(key) = PublicKey::read(&credential.data.public) else { continue };
+    for (credential, key) in public_keys(oauth, &app, kid.as_deref(), now_ms).await? {
         match verify_assertion(text, &key, &rules) {
             Ok(assertion) => {
                 found = Some((credential, assertion));
@@ -227,19 +218,44 @@ async fn by_assertion(oauth: &OAuth, from: IpAddr, text: &str) -> Result<Client,
     }
     let facts = store.facts_of_subject(&app).await?.ok_or_else(|| refused(WRONG))?;
     oauth.http.uses().used(&credential.key_id, now_ms, &from.to_string());
-    client_of(facts, Some(credential))
+    client_of(&facts, Some(credential))
 }
 
-/// The public keys of an application that are good now.
-async fn public_keys(oauth: &OAuth, app: &Id, now_ms: i64) -> Result<Vec<Credential>, OAuthFault> {
-    let filter = CredentialFilter { app: Some(app.clone()), ..CredentialFilter::default() };
-    let page = Page { after: None, limit: CREDENTIALS_LOOKED_AT };
-    let credentials = oauth.http.store().credentials(filter, page).await?.items.into_iter();
-    Ok(credentials
-        .filter(|credential| credential.data.kind == CredentialKind::PublicKey)
-        .filter(|credential| credential_good(credential, now_ms).is_ok())
-        .take(PUBLIC_KEYS_MAX)
-        .collect())
+/// The public keys of an application that are good now: those of a name, if an assertion has one, else all.
+async fn public_keys(
+    oauth: &OAuth,
+    app: &Id,
+    kid: Option<&str>,
+    now_ms: i64,
+) -> Result<Vec<(Credential, PublicKey)>, OAuthFault> {
+    let (mut fitting, mut after) = (Vec::new(), None);
+    for _ in 0..PUBLIC_KEY_PAGES_MAX {
+        let filter = CredentialFilter {
+            app: Some(app.clone()),
+            kind: Some(CredentialKind::PublicKey),
+            state: Some(State::Active),
+            ..CredentialFilter::default()
+        };
+        let page = Page { after, limit: PUBLIC_KEY_PAGE };
+        let listed = oauth.http.store().credentials(filter, page).await?;
+        let good = listed.items.into_iter().filter(|credential| credential_good(credential, now_ms).is_ok());
+        let read = good.filter_map(|credential| {
+            let key = PublicKey::read(&credential.data.public).ok()?;
+            Some((credential, key))
+        });
+        fitting.extend(read.filter(|(_, key)| kid.is_none_or(|kid| key.is_called(kid))));
+        if fitting.len() > PUBLIC_KEYS_MAX {
+            return Err(refused(
+                "client_assertion: more than 16 public keys of this application may be meant: say which by its \
+                 thumbprint, in kid",
+            ));
+        }
+        match listed.next {
+            None => return Ok(fitting),
+            next @ Some(_) => after = next,
+        }
+    }
+    Err(refused("client_assertion: this application has more than 1,000 public keys: revoke some"))
 }
 
 /// An application that has, or ever had, a credential shows one; it does not become anybody's when its last one is
@@ -253,13 +269,13 @@ async fn by_name(oauth: &OAuth, name: &str) -> Result<Client, OAuthFault> {
     if !any.items.is_empty() {
         return Err(refused("this application has credentials, so it has to show one"));
     }
-    client_of(facts, None)
+    client_of(&facts, None)
 }
 
-fn client_of(facts: SubjectFacts, credential: Option<Credential>) -> Result<Client, OAuthFault> {
-    subject_good(&facts).map_err(|reason| refused(reason.to_string()))?;
-    match facts.holder {
-        Holder::App(app) => Ok(Client { app, org: facts.org, credential }),
+fn client_of(facts: &SubjectFacts, credential: Option<Credential>) -> Result<Client, OAuthFault> {
+    subject_good(facts).map_err(|reason| refused(reason.to_string()))?;
+    match &facts.holder {
+        Holder::App(app) => Ok(Client { app: app.clone(), org: facts.org.clone(), credential }),
         Holder::User(_) => Err(refused(WRONG)),
     }
 }

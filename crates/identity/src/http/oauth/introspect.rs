@@ -60,7 +60,7 @@ async fn of_refresh(
 ) -> Result<Option<Value>, Refusal> {
     let (store, now_ms) = (oauth.http.store(), oauth.http.now_ms());
     let sign_in = kept::sign_in(store, presented.family(), now_ms).await.map_err(OAuthFault::from)?;
-    let Some(sign_in) = sign_in else { return Ok(None) };
+    let Some(kept::FoundSignIn { sign_in, .. }) = sign_in else { return Ok(None) };
     let about = sign_in.family.about.clone();
     if !asker.may_read(about.client.as_str(), about.org.as_str()) {
         return Ok(None);

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base62::{self, BITS_256_CHARS};
 use crate::id::Id;
-use crate::store::{Put, Store, StoreFault};
+use crate::store::{Put, Store, StoreFault, Thing};
 use crate::token::Family;
 
 /// How long a code is good, milliseconds (RFC 6749, 4.1.2, allows ten minutes).
@@ -58,6 +58,12 @@ pub(super) struct SignIn {
     pub(super) password: String,
     /// The access token that was issued last. It ends with the sign-in.
     pub(super) token: LastToken,
+}
+
+/// A sign-in with what stands for it in the store, so that this one is replaced and no other.
+pub(super) struct FoundSignIn {
+    pub(super) sign_in: SignIn,
+    thing: Thing,
 }
 
 /// An access token, as far as it is known after it was given out.
@@ -123,7 +129,19 @@ pub(super) async fn put_sign_in(
     put(store, SIGN_INS, family, sign_in, sign_in.family.ends_ms(), now_ms).await
 }
 
-/// Takes a sign-in out: it has ended, unless it is put back.
+/// Puts a sign-in in the place of the one that was found, if that is still there; whether it was. Somebody else may have
+/// ended it meanwhile, or used it.
+pub(super) async fn swap_sign_in(
+    store: &Store,
+    found: &FoundSignIn,
+    next: &SignIn,
+) -> Result<bool, StoreFault> {
+    let old = &found.thing;
+    let new = Thing { key: old.key.clone(), value: write(next), ends_ms: next.family.ends_ms() };
+    store.swap_thing(SIGN_INS, old, &new).await
+}
+
+/// Takes a sign-in out: it has ended.
 pub(super) async fn take_sign_in(
     store: &Store,
     family: &str,
@@ -133,9 +151,13 @@ pub(super) async fn take_sign_in(
 }
 
 /// A sign-in, for looking.
-pub(super) async fn sign_in(store: &Store, family: &str, now_ms: i64) -> Result<Option<SignIn>, StoreFault> {
+pub(super) async fn sign_in(
+    store: &Store,
+    family: &str,
+    now_ms: i64,
+) -> Result<Option<FoundSignIn>, StoreFault> {
     let thing = store.thing(SIGN_INS, family, now_ms).await?;
-    Ok(thing.and_then(|thing| read(&thing.value)))
+    Ok(thing.and_then(|thing| Some(FoundSignIn { sign_in: read(&thing.value)?, thing })))
 }
 
 /// Keeps something under a name; whoever comes second with the same name finds it taken, which nobody does who draws
@@ -148,8 +170,11 @@ pub(super) async fn put(
     ends_ms: i64,
     now_ms: i64,
 ) -> Result<(), StoreFault> {
-    let text = serde_json::to_string(about).expect("our own types have text keys and no failing Serialize");
-    store.put_thing(space, key, &text, ends_ms, Put::Replace, now_ms).await.map(drop)
+    store.put_thing(space, key, &write(about), ends_ms, Put::Replace, now_ms).await.map(drop)
+}
+
+fn write(about: &impl Serialize) -> String {
+    serde_json::to_string(about).expect("our own types have text keys and no failing Serialize")
 }
 
 /// What this program did not write, or an older one, has ended.

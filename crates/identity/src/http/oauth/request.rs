@@ -107,7 +107,7 @@ impl Request {
     ///
     /// # Errors
     /// It is not understood, or not granted this way. It is told to the application.
-    pub(super) fn read(params: &Params, audiences: &[String]) -> Result<Request, OAuthFault> {
+    pub(super) fn read(params: &Params, audience: &str) -> Result<Request, OAuthFault> {
         let fault = |error, why: &'static str| Err(OAuthFault::new(error, why));
         if params.find("state").is_some_and(|state| state.len() > STATE_BYTES_MAX) {
             return Err(invalid("state is longer than 2048 bytes"));
@@ -136,7 +136,8 @@ impl Request {
             return Err(invalid("code_challenge is not a SHA-256 in base64url (43 characters)"));
         }
         let scopes = wanted::scopes(params.find("scope"))?;
-        let audience = wanted::audience(params, audiences)?.to_owned();
+        wanted::check_audience(params, audience)?;
+        let audience = audience.to_owned();
         if params.find("prompt").is_some_and(|prompt| prompt.split(' ').any(|word| word == "none")) {
             return fault(OAuthError::LoginRequired, "nobody is signed in without being asked");
         }

@@ -38,8 +38,8 @@ async fn end_sign_in(
     presented: &RefreshToken,
 ) -> Result<(), OAuthFault> {
     let (store, now_ms) = (oauth.http.store(), oauth.http.now_ms());
-    let Some(sign_in) = kept::sign_in(store, presented.family(), now_ms).await? else { return Ok(()) };
-    let about = &sign_in.family.about;
+    let Some(found) = kept::sign_in(store, presented.family(), now_ms).await? else { return Ok(()) };
+    let about = &found.sign_in.family.about;
     if !asker.may_revoke(about.client.as_str(), about.org.as_str()) {
         return Err(not_theirs());
     }

@@ -56,7 +56,8 @@ async fn for_itself(oauth: &OAuth, ask: &Ask) -> Result<Response, OAuthFault> {
         ));
     }
     let scopes = wanted::allowed_scopes(ask.params.find("scope"), client.scopes())?;
-    let audience = wanted::audience(&ask.params, &oauth.audiences)?;
+    wanted::check_audience(&ask.params, &oauth.audience)?;
+    let audience = &oauth.audience;
     let grant = Granted { subject: &client.app.id, org: &client.org, client: &client, audience, scopes };
     let issued = grant.issue(oauth)?;
     Ok(grant.answer(&issued, None))
@@ -114,12 +115,7 @@ async fn for_code(oauth: &OAuth, ask: &Ask) -> Result<Response, OAuthFault> {
         return Err(code_again(oauth, ask, text).await?);
     };
     check_code(&code, &client, redirect_uri, verifier)?;
-    if wanted::audience(&ask.params, std::slice::from_ref(&code.audience)).is_err() {
-        return Err(OAuthFault::new(
-            OAuthError::InvalidTarget,
-            "resource: the sign-in was for another audience",
-        ));
-    }
+    wanted::check_audience(&ask.params, &code.audience)?;
     let person = Person::find(oauth, &code.subject).await?;
     let scopes = wanted::within(&wanted::scopes(Some(&code.scope))?, &person.user.data.scopes);
     let grant = Granted {
@@ -184,38 +180,53 @@ async fn for_refresh(oauth: &OAuth, ask: &Ask) -> Result<Response, OAuthFault> {
     let presented = RefreshToken::parse(text).map_err(grant_fault)?;
     let (store, now_ms) = (oauth.http.store(), oauth.http.now_ms());
     let chance = oauth.chance()?;
-    let gone = || bad_grant("the refresh token is not known, or the sign-in has ended");
-    // What has to be asked is asked before the record is taken out: while the store does not answer nothing is lost.
-    let seen = kept::sign_in(store, presented.family(), now_ms).await?.ok_or_else(gone)?;
-    let person = match Person::find(oauth, &seen.family.about.subject).await {
-        Err(fault) if fault.error == OAuthError::TemporarilyUnavailable => return Err(fault),
-        found => found,
-    };
-    let sign_in = kept::take_sign_in(store, presented.family(), now_ms).await?.ok_or_else(gone)?;
+    let found = kept::sign_in(store, presented.family(), now_ms).await?.ok_or_else(gone)?;
+    let sign_in = &found.sign_in;
     let (family, refresh) = match sign_in.family.clone().refresh(&presented, &client.app.id, now_ms, &chance)
     {
         Refreshed::Rotated(family, refresh) => (family, refresh),
-        Refreshed::Ended(fault) => {
-            tracing::warn!(client = %client.app.id, from = %ask.from, "a sign-in has ended: {fault}");
-            oauth.end_last_token(&sign_in, "oauth refresh reuse", ask.from).await?;
-            return Err(grant_fault(fault));
+        Refreshed::Ended(fault) => return Err(end(oauth, ask, &client, presented.family(), fault).await?),
+    };
+    let person = match Person::find(oauth, &family.about.subject).await {
+        Ok(person) if person.password == sign_in.password => person,
+        // While the store does not answer nothing is lost.
+        Err(fault) if fault.error == OAuthError::TemporarilyUnavailable => return Err(fault),
+        not_as_then => {
+            kept::take_sign_in(store, presented.family(), now_ms).await?;
+            let changed = || bad_grant("the password was changed since: sign in again");
+            return Err(not_as_then.err().unwrap_or_else(changed));
         }
     };
-    let person = person?;
-    if person.password != sign_in.password {
-        return Err(bad_grant("the password was changed since: sign in again"));
-    }
     let about = family.about.clone();
-    // From here on, what is wrong with the request is no reason to end the sign-in: the record goes back as it was.
-    let (sign_in, answer) = match refreshed(oauth, ask, &client, &person, &about) {
-        Ok((grant, issued)) => {
-            let answer = grant.answer(&issued, Some(&refresh));
-            (SignIn { family, token: last_token(&issued), ..sign_in }, Ok(answer))
-        }
-        Err(fault) => (sign_in, Err(fault)),
+    // What is wrong with the request is no reason to end the sign-in: it stays as it was.
+    let (grant, issued) = refreshed(oauth, ask, &client, &person, &about)?;
+    let answer = grant.answer(&issued, Some(&refresh));
+    let next = SignIn { family, password: sign_in.password.clone(), token: last_token(&issued) };
+    if kept::swap_sign_in(store, &found, &next).await? {
+        return Ok(answer);
+    }
+    // Somebody was quicker, and nobody gets what was issued here: the sign-in was ended, or the same token came twice.
+    Err(end(oauth, ask, &client, presented.family(), RefreshFault::Reused).await?)
+}
+
+fn gone() -> OAuthFault {
+    bad_grant("the refresh token is not known, or the sign-in has ended")
+}
+
+/// Ends a sign-in with the access token that came last of it; what the application hears.
+async fn end(
+    oauth: &OAuth,
+    ask: &Ask,
+    client: &Client,
+    family: &str,
+    fault: RefreshFault,
+) -> Result<OAuthFault, OAuthFault> {
+    let Some(ended) = kept::take_sign_in(oauth.http.store(), family, oauth.http.now_ms()).await? else {
+        return Ok(gone());
     };
-    kept::put_sign_in(store, presented.family(), &sign_in, now_ms).await?;
-    answer
+    tracing::warn!(client = %client.app.id, from = %ask.from, "a sign-in has ended: {fault}");
+    oauth.end_last_token(&ended, "oauth refresh reuse", ask.from).await?;
+    Ok(grant_fault(fault))
 }
 
 /// The token of a sign-in that goes on, possibly with fewer scopes this time (RFC 6749, 6).
@@ -231,9 +242,9 @@ fn refreshed<'a>(
         None => had,
         Some(text) => wanted::allowed_scopes(Some(text), &had)?,
     };
-    let audience = wanted::audience(&ask.params, std::slice::from_ref(&about.audience))
-        .map(|_| about.audience.as_str())?;
+    wanted::check_audience(&ask.params, &about.audience)?;
     let scopes = wanted::within(&scopes, &person.user.data.scopes);
+    let audience = &about.audience;
     let grant = Granted { subject: &about.subject, org: &person.org, client, audience, scopes };
     let issued = grant.issue(oauth)?;
     Ok((grant, issued))

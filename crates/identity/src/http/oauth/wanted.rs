@@ -45,28 +45,22 @@ pub(super) fn words(scopes: &[Scope]) -> String {
     scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-/// For whom the token is: `resource` (RFC 8707) or `audience`, one of those that there are; without them the first.
+/// Whether the token may be for `audience`: `resource` (RFC 8707) or `audience` say the same, or nothing.
 ///
 /// # Errors
-/// `invalid_target`: it is none of them; `invalid_request`: the two differ.
-pub(super) fn audience<'a>(params: &Params, audiences: &'a [String]) -> Result<&'a str, OAuthFault> {
-    let asked = match (params.find("resource"), params.find("audience")) {
-        (Some(resource), Some(audience)) if resource != audience => {
-            return Err(OAuthFault::new(
-                OAuthError::InvalidRequest,
-                "resource and audience are two names of the same, and differ",
-            ));
-        }
-        (Some(asked), _) | (None, Some(asked)) => Some(asked),
-        (None, None) => None,
-    };
-    let found = match asked {
-        Some(asked) => audiences.iter().find(|audience| *audience == asked),
-        None => audiences.first(),
-    };
-    found.map(String::as_str).ok_or_else(|| {
-        OAuthFault::new(OAuthError::InvalidTarget, "resource: no tokens are issued for that audience")
-    })
+/// `invalid_target`: it is wanted for another one; `invalid_request`: the two differ.
+pub(super) fn check_audience(params: &Params, audience: &str) -> Result<(), OAuthFault> {
+    match (params.find("resource"), params.find("audience")) {
+        (Some(resource), Some(asked)) if resource != asked => Err(OAuthFault::new(
+            OAuthError::InvalidRequest,
+            "resource and audience are two names of the same, and differ",
+        )),
+        (Some(asked), _) | (None, Some(asked)) if asked != audience => Err(OAuthFault::new(
+            OAuthError::InvalidTarget,
+            "resource: no tokens are issued for that audience",
+        )),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -89,15 +83,17 @@ mod tests {
 
     #[test]
     fn an_audience_is_one_that_there_is() {
-        let audiences = ["plimsoll".to_owned(), "https://reports.example".to_owned()];
-        let audience = |text: &str| {
-            audience(&Params::parse(text).expect("good parameters"), &audiences).map_err(|fault| fault.error)
+        let check = |text: &str| {
+            let params = Params::parse(text).expect("good parameters");
+            check_audience(&params, "https://reports.example").map_err(|fault| fault.error)
         };
-        assert_eq!(audience(""), Ok("plimsoll"));
-        assert_eq!(audience("audience=plimsoll"), Ok("plimsoll"));
-        assert_eq!(audience("resource=https://reports.example"), Ok("https://reports.example"));
-        assert_eq!(audience("resource=plimsoll&audience=plimsoll"), Ok("plimsoll"));
-        assert_eq!(audience("resource=plimsoll&audience=other"), Err(OAuthError::InvalidRequest));
-        assert_eq!(audience("resource=https://reports.example/"), Err(OAuthError::InvalidTarget));
+        assert_eq!(check(""), Ok(()));
+        assert_eq!(check("audience=https://reports.example"), Ok(()));
+        assert_eq!(check("resource=https://reports.example"), Ok(()));
+        let both = "resource=https://reports.example&audience=";
+        assert_eq!(check(&format!("{both}https://reports.example")), Ok(()));
+        assert_eq!(check(&format!("{both}other")), Err(OAuthError::InvalidRequest));
+        assert_eq!(check("resource=https://reports.example/"), Err(OAuthError::InvalidTarget));
+        assert_eq!(check("audience=plimsoll"), Err(OAuthError::InvalidTarget));
     }
 }

@@ -105,10 +105,9 @@ fn our_own_tokens_are_verified() {
     assert_eq!(read.kid_used.as_deref(), Some("0123456789abcdef"));
     assert_eq!(read.client_id.as_deref(), Some(read.subject.as_str()));
     assert!(read.all.is_empty());
-    assert!(looks_like_token(&token));
     let peeked = peek(&token).expect("a token");
     assert_eq!(peeked.issuer, OURS);
-    assert!(peeked.kid.is_some_and(|kid| issuer.verifier().keys().has(&kid)));
+    assert!(peeked.kid.is_some_and(|kid| issuer.verifier().keys.has(&kid)));
 }
 
 #[test]

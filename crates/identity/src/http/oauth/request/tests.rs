@@ -65,9 +65,8 @@ fn what_goes_back_is_in_its_place() {
 
 #[test]
 fn a_request_without_a_good_proof_key_is_refused() {
-    let audiences = ["plimsoll".to_owned()];
     let good = format!("response_type=code&code_challenge={CHALLENGE}&code_challenge_method=S256");
-    let read = |text: &str| Request::read(&params(text), &audiences).map_err(|fault| fault.error);
+    let read = |text: &str| Request::read(&params(text), "plimsoll").map_err(|fault| fault.error);
     assert_eq!(
         read(&format!("{good}&scope=authorize")),
         Ok(Request {
