@@ -17,7 +17,7 @@ pub(crate) use fields::{
     AppFields, AppMade, DatasetFields, DatasetMade, GrantFields, GrantMade, KeyFields, KeyMade, LimitFields,
     OrgFields, OrgMade, Party, Scope, UserFields, UserMade, YesNo,
 };
-pub(crate) use filters::{GrantFilter, KeyFilter, OfOrg, OrgFilter, State};
+pub(crate) use filters::{AuditFilter, GrantFilter, KeyFilter, OfOrg, OrgFilter, State};
 pub(crate) use values::Expires;
 use values::{overlap, parse_expires};
 
@@ -234,29 +234,11 @@ pub struct RotateArgs {
 /// Of `audit`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct AuditArgs {
-    /// Of the last so long: 90s, 15min, 1h, 2d
-    #[arg(long, value_name = "TIME", value_parser = crate::args::lasting)]
-    pub(crate) since: Option<Duration>,
-    /// About this: an id, or a key id
-    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) object: Option<String>,
-    /// By this: an id, "key KEYID", or init
-    #[arg(long, value_name = "ACTOR", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) actor: Option<String>,
+    #[command(flatten)]
+    pub(crate) list: ListArgs<AuditFilter>,
     /// Go on with what comes
     #[arg(long)]
     pub(crate) follow: bool,
-    /// At most so many
-    #[arg(long, value_name = "N", default_value = LIST_LIMIT, conflicts_with = "all")]
-    pub(crate) limit: NonZeroUsize,
-    /// All of them
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// With what was changed, nothing cut
-    #[arg(long)]
-    pub(crate) wide: bool,
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
 }
 
 /// Of `authorize`.

@@ -23,19 +23,17 @@ pub(crate) enum Verdict {
 /// There is no decision.
 pub(crate) fn authorize(args: &AuthorizeArgs, ways: Ways<'_>) -> Result<Verdict, Fault> {
     let mut desk = ways.desk(&args.api)?;
-    let (field, whom) = match (&args.app, &args.user) {
-        (Some(app), _) => ("application", desk.id(Noun::App, app)?),
-        (None, Some(user)) => ("user", desk.id(Noun::User, user)?),
-        (None, None) => {
-            return Err(Fault::Usage("name who is asked about: --app or --user".to_string()));
+    let mut body = Map::new();
+    for (field, noun, which) in [
+        ("application", Noun::App, args.app.as_ref()),
+        ("user", Noun::User, args.user.as_ref()),
+        ("dataset", Noun::Dataset, Some(&args.dataset)),
+    ] {
+        if let Some(which) = which {
+            body.insert(field.to_string(), Value::from(desk.id(noun, which)?));
         }
-    };
-    let dataset = desk.id(Noun::Dataset, &args.dataset)?;
-    let body = Map::from_iter([
-        (field.to_string(), Value::from(whom.as_str())),
-        ("dataset".to_string(), Value::from(dataset.as_str())),
-        ("action".to_string(), Value::from(args.action.as_str())),
-    ]);
+    }
+    body.insert("action".to_string(), Value::from(args.action.as_str()));
     let answer = desk.post("/v1/authorize", &Value::Object(body))?;
     let verdict = match answer.get("decision").and_then(Value::as_str) {
         Some("allow") => Verdict::Allowed,

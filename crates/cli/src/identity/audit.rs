@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::args::AuditArgs;
+use super::args::{AuditArgs, AuditFilter};
 use super::desk::{Desk, More, Query};
 use super::fault::Fault;
 use super::noun::{AUDIT, AUDIT_WIDE, Noun};
-use super::tend::{Ways, objects, print, table, tell};
+use super::tend::{Narrow, Ways, objects, print, table, tell};
 use crate::question::Width;
 use crate::text::harmless;
 
@@ -25,25 +25,21 @@ const PAGE_ITEMS: usize = 200;
 /// # Errors
 /// The API cannot be asked at first, or nothing can be written.
 pub(crate) fn audit(args: &AuditArgs, ways: Ways<'_>) -> Result<(), Fault> {
-    let mut desk = ways.desk(&args.api)?;
-    let mut query = query(args);
-    if let Some(since) = args.since {
-        let from =
-            desk.now.checked_sub(since).map_err(|_| Fault::Usage("--since: too long ago".to_string()))?;
-        query.push(("since_ms", from.as_millisecond().max(0).to_string()));
-    }
-    let limit = if args.all { None } else { Some(args.limit) };
+    let list = &args.list;
+    let mut desk = ways.desk(&list.api)?;
+    let query = list.filter.query(&mut desk)?;
+    let limit = if list.all { None } else { Some(list.limit) };
     // Asked before: what comes while the list is read is told then, and again by nobody.
     let last = if args.follow { newest(&desk.page(PATH, &Query::new(), None, 1)?.0) } else { None };
     // The API has the newest first.
     let mut listed = desk.list(PATH, &query, limit)?;
     listed.items.reverse();
     let last = newest(&listed.items).max(last).unwrap_or(0);
-    if listed.more == More::Yes && !args.api.json {
+    if listed.more == More::Yes && !list.api.json {
         tell("plimsoll: there is more before; --all shows all of it, --limit N that much");
     }
     match (listed.items.is_empty(), args.follow) {
-        (true, false) if args.api.json => Ok(()),
+        (true, false) if list.api.json => Ok(()),
         (true, false) => print(&["nothing in the audit log fits".to_string()]),
         (false, false) => print(&shown(&listed.items, args, &mut desk, ways, Head::With)),
         (true, true) => follow(&mut desk, args, ways, last),
@@ -54,13 +50,28 @@ pub(crate) fn audit(args: &AuditArgs, ways: Ways<'_>) -> Result<(), Fault> {
     }
 }
 
-fn query(args: &AuditArgs) -> Query {
-    let object = args.object.as_deref().map(|object| {
-        // Of a key that is given whole, its public part.
-        Noun::Key.id_in(object).unwrap_or(object).to_string()
-    });
-    let object = object.map(|object| ("object", object));
-    object.into_iter().chain(args.actor.clone().map(|actor| ("actor", actor))).collect()
+impl Narrow for AuditFilter {
+    fn query(&self, desk: &mut Desk) -> Result<Query, Fault> {
+        let mut query = self.who_and_what();
+        if let Some(since) = self.since {
+            let from = desk.now.checked_sub(since);
+            let from = from.map_err(|_| Fault::Usage("--since: too long ago".to_string()))?;
+            query.push(("since_ms", from.as_millisecond().max(0).to_string()));
+        }
+        Ok(query)
+    }
+}
+
+impl AuditFilter {
+    /// What stays the same while the log is followed.
+    fn who_and_what(&self) -> Query {
+        let object = self.object.as_deref().map(|object| {
+            // Of a key that is given whole, its public part.
+            Noun::Key.id_in(object).unwrap_or(object).to_string()
+        });
+        let object = object.map(|object| ("object", object));
+        object.into_iter().chain(self.actor.clone().map(|actor| ("actor", actor))).collect()
+    }
 }
 
 /// Whether the columns are named above them.
@@ -71,10 +82,10 @@ enum Head {
 }
 
 fn shown(items: &[Value], args: &AuditArgs, desk: &mut Desk, ways: Ways<'_>, head: Head) -> Vec<String> {
-    if args.api.json {
+    if args.list.api.json {
         return objects(items);
     }
-    let (columns, width) = if args.wide { (AUDIT_WIDE, Width::Whole) } else { (AUDIT, Width::Fitted) };
+    let (columns, width) = if args.list.wide { (AUDIT_WIDE, Width::Whole) } else { (AUDIT, Width::Fitted) };
     let mut lines = table(items, columns, desk, width, ways);
     match head {
         Head::With => {}
@@ -92,7 +103,7 @@ fn seq(item: &Value) -> Option<i64> {
 }
 
 fn follow(desk: &mut Desk, args: &AuditArgs, ways: Ways<'_>, mut last: i64) -> Result<(), Fault> {
-    let query = query(args);
+    let query = args.list.filter.who_and_what();
     let mut away = false;
     loop {
         thread::sleep(LOOK);

@@ -22,8 +22,6 @@ use crate::text::harmless;
 const API: &str = "http://127.0.0.1:6433";
 /// Most of a list in one answer.
 const PAGE_ITEMS: usize = 200;
-/// So many are looked at for a name.
-const LOOKED_MAX: usize = 200_000;
 /// So many names are asked for one table; where there are more, the ids are shown.
 const NAMES_MAX: usize = 100;
 /// What is not escaped in a path or a query (RFC 3986, section 2.3).
@@ -213,7 +211,8 @@ impl Desk {
         }
         let unknown = || Fault::Unknown { noun: noun.one(), name: which.to_string() };
         let field = noun.name_field().ok_or_else(unknown)?;
-        let found = self.named(noun, field, which)?;
+        let query = vec![(field, which.to_string())];
+        let (found, _) = self.page(noun.path(), &query, None, PAGE_ITEMS)?;
         match found.as_slice() {
             [] => Err(unknown()),
             [one] => Ok(id_of(noun, one)),
@@ -222,22 +221,6 @@ impl Desk {
                 Err(Fault::Several { noun: noun.many(), name: which.to_string(), found })
             }
         }
-    }
-
-    fn named(&mut self, noun: Noun, field: &str, which: &str) -> Result<Vec<Value>, Fault> {
-        let mut found = Vec::new();
-        let (mut looked, mut after) = (0, None);
-        while looked < LOOKED_MAX {
-            let (items, next) = self.page(noun.path(), &Vec::new(), after.as_deref(), PAGE_ITEMS)?;
-            looked += items.len();
-            let is_it = |item: &Value| item.get(field).and_then(Value::as_str) == Some(which);
-            found.extend(items.into_iter().filter(is_it));
-            match next {
-                Some(next) => after = Some(next),
-                None => return Ok(found),
-            }
-        }
-        Err(Fault::TooMany { noun: noun.many(), looked })
     }
 
     /// The id, and whose it is.

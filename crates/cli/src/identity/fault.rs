@@ -145,14 +145,6 @@ pub(crate) enum Fault {
         /// Their ids, and whose they are.
         found: Vec<String>,
     },
-    /// A list is too long to look for a name in it.
-    #[error("there are more than {looked} {noun}: too many to look for a name among them")]
-    TooMany {
-        /// What they are, in the plural.
-        noun: &'static str,
-        /// How many have been looked at.
-        looked: usize,
-    },
     /// Somebody was asked, and it was not yes.
     #[error("nothing was done")]
     Declined,
@@ -199,7 +191,6 @@ impl Fault {
             }
             Fault::Problem(problem) => return problem.hint(),
             Fault::Several { .. } => "give the id instead of the name",
-            Fault::TooMany { .. } => "give the id instead of the name",
             Fault::NobodyToAsk(_) => "--yes says yes beforehand",
             Fault::Usage(_)
             | Fault::KeyFile { .. }

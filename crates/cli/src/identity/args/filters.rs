@@ -1,5 +1,8 @@
 //! Which of a list are wanted.
 
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 
 /// Whether something may be used.
@@ -75,4 +78,18 @@ pub struct GrantFilter {
     /// Only those in this state
     #[arg(long, value_name = "STATE")]
     pub(crate) state: Option<State>,
+}
+
+/// Of entries of the audit log.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AuditFilter {
+    /// Of the last so long: 90s, 15min, 1h, 2d
+    #[arg(long, value_name = "TIME", value_parser = crate::args::lasting)]
+    pub(crate) since: Option<Duration>,
+    /// About this: an id, or a key id
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) object: Option<String>,
+    /// By this: an id, "key KEYID", or init
+    #[arg(long, value_name = "ACTOR", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) actor: Option<String>,
 }
