@@ -198,7 +198,11 @@ pub(crate) static KEYS: &[Key] = &[
     reload("snapshot_keep", "96", Field::Count(|own| &mut own.snapshot_keep, 1, SNAPSHOTS_MAX)),
     reload("log_spill_over", "16MiB", Field::Size(|own| &mut own.log_spill_over, 0, 1 << 46)),
     restart("identity_store", "off", Field::IdentityStore),
-    restart("identity_issuer", "http://ADDRESS of http_listen", Field::Text(|own| &mut own.identity.issuer)),
+    restart(
+        "identity_issuer",
+        "https://ADDRESS of http_listen with http_tls_cert_file, else http://ADDRESS",
+        Field::Text(|own| &mut own.identity.issuer),
+    ),
     restart("identity_audience", "plimsoll", Field::Text(|own| &mut own.identity.audience)),
     reload("identity_stale", "5min", Field::Time(|own| &mut own.identity.stale, SECOND, DAY)),
     reload("revoke_grace", "2s", Field::Time(|own| &mut own.identity.revoke_grace, Duration::ZERO, DAY)),

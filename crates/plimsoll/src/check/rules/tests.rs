@@ -436,11 +436,32 @@ fn a_folder_that_takes_no_temporary_file_is_told() {
 }
 
 #[test]
+fn tokens_do_not_say_that_they_are_from_everywhere() {
+    let own = |lines: &str| {
+        let tls = "http_tls_cert_file = /etc/x.crt\nhttp_tls_key_file = /etc/x.key\n";
+        let ini = format!("{CALM}{LOCAL}{tls}{lines}\n");
+        found(&ini, &Facts::default()).iter().any(|(id, _)| *id == "identity-issuer-nowhere")
+    };
+    for (lines, is_found) in [
+        ("http_listen = *:6433\n", true),
+        ("http_listen = 10.0.0.1:6433\n", false),
+        ("http_listen = *:6433\nidentity_issuer = https://id.example\n", false),
+        ("http_listen = off\n", false),
+        ("", false),
+    ] {
+        let store = "identity_store = sqlite:/var/lib/x/identity.db";
+        assert_eq!(own(&format!("{lines}{store}")), is_found, "{lines}");
+        assert!(!own(lines), "there are no tokens");
+    }
+}
+
+#[test]
 fn every_rule_is_explained() {
     let page = include_str!("../../../../../docs/check.md");
     let sources = [
         include_str!("auth.rs"),
         include_str!("files.rs"),
+        include_str!("identity.rs"),
         include_str!("limits.rs"),
         include_str!("servers.rs"),
         include_str!("sessions.rs"),
