@@ -18,13 +18,17 @@ use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use plimsoll_config::Plan;
 use plimsoll_identity::{
-    Bearing, Door, Followed, Id, Live, Refusal, Service, ServiceFault, ServiceSetup, USED_EVERY_MS, Visitor,
-    Welcome,
+    Bearing, Door, Evidence, Followed, Id, Live, Refusal, Service, ServiceFault, ServiceSetup, USED_EVERY_MS,
+    Visitor, Welcome,
 };
-use plimsoll_proxy::{Bearer, Control, GrantLimits, Keeper, Proof, Proved, ProvedView, Proving, Refused};
+use plimsoll_proxy::{
+    Bearer, Control, Discovery, GrantLimits, Keeper, Kept, Proof, Proved, ProvedView, Proving, Refused,
+};
 use plimsoll_types::Cause;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+use crate::issuers::Issuers;
 
 /// How long access tokens are good, seconds.
 const TOKEN_LIFE_S: i64 = 600;
@@ -43,7 +47,9 @@ const RETRY_EVERY: Duration = Duration::from_secs(2);
 pub struct Identities {
     service: Arc<OnceLock<Service>>,
     runtime: Handle,
-    discovery: Option<String>,
+    issuers: Issuers,
+    /// Where our own tokens are to be had.
+    own: Option<Discovery>,
 }
 
 impl Identities {
@@ -52,17 +58,17 @@ impl Identities {
     ///
     /// # Errors
     /// The store can never be used, or there can be no thread; why, and what to do.
-    pub fn open(plan: &Plan) -> Result<Option<Identities>, String> {
+    pub fn open(plan: &Plan, issuers: Issuers) -> Result<Option<Identities>, String> {
         let Some(url) = plan.own.identity.store.url() else { return Ok(None) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("cannot make an event loop: {error}"))?;
-        let setup = setup(plan);
-        let discovery = setup.issuer.as_ref();
-        let identities = Identities {
-            service: Arc::default(),
-            runtime: runtime.handle().clone(),
-            discovery: discovery.map(|issuer| format!("{issuer}/.well-known/oauth-authorization-server")),
-        };
+        let setup = setup(plan, &issuers);
+        let own = setup.issuer.as_ref().map(|issuer| Discovery {
+            url: format!("{issuer}/.well-known/oauth-authorization-server"),
+            scope: String::new(),
+        });
+        let identities =
+            Identities { service: Arc::default(), runtime: runtime.handle().clone(), issuers, own };
         let url = url.expose_text().unwrap_or_default().to_owned();
         match runtime.block_on(Service::open(&url, &setup)) {
             Ok(service) => identities.opened(service),
@@ -149,7 +155,7 @@ impl Identities {
     }
 }
 
-fn setup(plan: &Plan) -> ServiceSetup {
+fn setup(plan: &Plan, issuers: &Issuers) -> ServiceSetup {
     let identity = &plan.own.identity;
     let scheme = if plan.own.http_tls_cert_file.is_some() { "https" } else { "http" };
     let usual = || Some(format!("{scheme}://{}", plan.own.http_listen().addresses().first()?));
@@ -159,6 +165,7 @@ fn setup(plan: &Plan) -> ServiceSetup {
         audience: identity.audience().to_owned(),
         stale_ms: millis(identity.stale()),
         token_life_s: TOKEN_LIFE_S,
+        outside: issuers.outside(),
     }
 }
 
@@ -207,8 +214,8 @@ impl Keeper for Identities {
         })
     }
 
-    fn discovery(&self) -> Option<String> {
-        self.discovery.clone()
+    fn discovery(&self) -> Option<Discovery> {
+        self.issuers.discovery().or_else(|| self.own.clone())
     }
 }
 
@@ -224,11 +231,16 @@ fn refused(refusal: Refusal, method: &'static str) -> Refused {
             let why = "the identity store does not answer, and this identity is not known from before".into();
             Refused { cause: Cause::IdentityUnavailable { why }, log }
         }
+        Refusal::NoIssuerKeys { issuer, told, log } => {
+            let cause = Cause::IssuerUnavailable { issuer: issuer.into(), why: told.into() };
+            Refused { cause, log: Some(log) }
+        }
     }
 }
 
 fn proved(welcome: Welcome) -> Proved {
-    let Welcome { allowed, organisation, subject, name, key_id, token_id, client, until_ms } = welcome;
+    let Welcome { allowed, organisation, subject, name, key_id, token_id, client, evidence, until_ms } =
+        welcome;
     let limits = &allowed.limits;
     Proved {
         organisation: organisation.into(),
@@ -237,6 +249,8 @@ fn proved(welcome: Welcome) -> Proved {
         subject_id: subject.as_str().into(),
         key_id: key_id.map(Into::into),
         token_id: token_id.map(Into::into),
+        issuer: evidence.as_ref().map(|evidence| evidence.issuer().into()),
+        kept: evidence.map(|evidence| Kept::new(evidence)),
         client_id: client.map(|client| client.as_str().into()),
         dataset_id: allowed.dataset.as_str().into(),
         grant_id: allowed.grant.as_str().into(),
@@ -382,6 +396,7 @@ fn live(view: &ProvedView) -> Option<Live> {
         key_id: proved.key_id.as_deref().map(str::to_owned),
         token_id: proved.token_id.as_deref().map(str::to_owned),
         client: proved.client_id.as_deref().and_then(Id::parse_any),
+        evidence: proved.kept.as_ref().and_then(Kept::get::<Evidence>),
         grant: Id::parse_any(&proved.grant_id)?,
         database: view.database.clone(),
         role: proved.role.clone(),

@@ -9,6 +9,7 @@ mod judge;
 mod known;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,9 +26,11 @@ use crate::model::Audit;
 use crate::rules::{Allowed, credential_good};
 use crate::signer::Signer;
 use crate::store::{KeyFacts, Store, StoreFault, SubjectFacts};
-use crate::token::{Claims, Expected, Seen, TokenFault};
+use crate::token::{OutsideIssuers, Seen};
 use judge::{About, Facts, judge, judge_live, judge_token};
 use known::Known;
+
+pub use tokens::Evidence;
 
 /// How many look something up in the store at a time: whoever invents keys waits in a short line.
 const LOOKUPS_MAX: usize = 16;
@@ -60,6 +63,8 @@ pub struct DoorOptions {
     pub audience: String,
     /// How long known identities go on while the store does not answer, milliseconds.
     pub stale_ms: i64,
+    /// Whose tokens are taken besides our own.
+    pub outside: Arc<OutsideIssuers>,
 }
 
 /// What was handed over.
@@ -89,7 +94,7 @@ pub struct Visitor {
 }
 
 /// Who may come in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Welcome {
     /// By which grant, as which role, within which limits.
     pub allowed: Allowed,
@@ -105,6 +110,8 @@ pub struct Welcome {
     pub token_id: Option<String>,
     /// The application that a person's token was issued to.
     pub client: Option<Id>,
+    /// What it has shown, if that is a token of an issuer outside.
+    pub evidence: Option<Arc<Evidence>>,
     /// When key, token or grant ends by itself, milliseconds since 1970.
     pub until_ms: Option<i64>,
 }
@@ -118,6 +125,15 @@ pub enum Refusal {
     NotGranted(String),
     /// The store does not answer, and nothing is known from before.
     Unavailable(String),
+    /// The keys of the token's issuer cannot be had.
+    NoIssuerKeys {
+        /// What people call the issuer.
+        issuer: String,
+        /// Why, for the client.
+        told: &'static str,
+        /// Why, for the log.
+        log: String,
+    },
 }
 
 /// Somebody who is here.
@@ -131,6 +147,8 @@ pub struct Live {
     pub token_id: Option<String>,
     /// The application that a person's token was issued to.
     pub client: Option<Id>,
+    /// By which token of an issuer outside.
+    pub evidence: Option<Arc<Evidence>>,
     /// By which grant.
     pub grant: Id,
     /// In which database.
@@ -169,6 +187,7 @@ pub struct Door {
     known: Mutex<Known>,
     /// Issues and verifies our own tokens; `None`: there are none.
     signer: Option<Arc<Signer>>,
+    outside: Arc<OutsideIssuers>,
     seen: Mutex<Seen>,
     used: Mutex<HashMap<String, (i64, Arc<str>)>>,
     /// Number of the last entry of the audit log that was followed.
@@ -202,6 +221,7 @@ impl Door {
             stale_ms: AtomicI64::new(options.stale_ms),
             known: Mutex::default(),
             signer,
+            outside: options.outside,
             seen: Mutex::new(seen),
             used: Mutex::default(),
             followed: AtomicI64::new(followed),
@@ -231,16 +251,16 @@ impl Door {
                 Some(self.judge_key(visitor, &key, &facts))
             }
             Bearing::Token => {
-                let claims = match self.verify(visitor) {
-                    Ok(claims) => claims,
+                let verified = match self.verify_known(visitor)? {
+                    Ok(verified) => verified,
                     Err(refusal) => return Some(Err(refusal)),
                 };
-                let about = match About::of(&claims) {
+                let about = match self.about_known(&verified)? {
                     Ok(about) => about,
                     Err(refusal) => return Some(Err(refusal)),
                 };
                 let facts = about.known(&self.known.lock())?;
-                Some(judge_token(visitor, &claims, &about, &facts))
+                Some(judge_token(visitor, &verified, &about, &facts))
             }
         }
     }
@@ -259,10 +279,10 @@ impl Door {
                 self.judge_key(&visitor, &key, &facts)
             }
             Bearing::Token => {
-                let claims = self.verify(&visitor)?;
-                let about = About::of(&claims)?;
+                let verified = self.verify(&visitor).await?;
+                let about = self.about(&verified, visitor.now_ms).await?;
                 let facts = self.facts(&about, visitor.now_ms, Asker::Visitor).await?;
-                judge_token(&visitor, &claims, &about, &facts?)
+                judge_token(&visitor, &verified, &about, &facts?)
             }
         }
     }
@@ -270,8 +290,8 @@ impl Door {
     /// Whether the right of somebody who is here still holds, as far as that is known without the store; `None`: it has
     /// to be looked up ([`Door::recheck`]). Told is why it does not.
     pub fn recheck_known(&self, live: &Live, now_ms: i64) -> Option<Result<(), String>> {
-        if self.is_revoked(live) {
-            return Some(Err("its token has been revoked".to_owned()));
+        if let Err(why) = self.check_shown(live) {
+            return Some(Err(why));
         }
         let about = About::live(live);
         let facts = about.known(&self.known.lock())?;
@@ -280,18 +300,22 @@ impl Door {
 
     /// The same with a look into the store; `None`: it does not answer, and it has to be asked again.
     pub async fn recheck(&self, live: &Live, now_ms: i64) -> Option<Result<(), String>> {
-        if self.is_revoked(live) {
-            return Some(Err("its token has been revoked".to_owned()));
+        if let Err(why) = self.check_shown(live) {
+            return Some(Err(why));
         }
         match self.facts(&About::live(live), now_ms, Asker::Ourselves).await {
             Ok(Ok(facts)) => Some(judge_live(live, &facts, now_ms)),
             Ok(Err(Refusal::Bad(why) | Refusal::NotGranted(why))) => Some(Err(why)),
-            Ok(Err(Refusal::Unavailable(_))) | Err(_) => None,
+            Ok(Err(Refusal::Unavailable(_) | Refusal::NoIssuerKeys { .. })) | Err(_) => None,
         }
     }
 
-    fn is_revoked(&self, live: &Live) -> bool {
-        live.token_id.as_ref().is_some_and(|token_id| self.seen.lock().is_token_revoked(token_id))
+    /// Whether what it has shown is still taken, as far as that does not depend on the store.
+    fn check_shown(&self, live: &Live) -> Result<(), String> {
+        if live.token_id.as_ref().is_some_and(|token_id| self.seen.lock().is_token_revoked(token_id)) {
+            return Err("its token has been revoked".to_owned());
+        }
+        live.evidence.as_ref().map_or(Ok(()), |evidence| self.check_evidence(evidence))
     }
 
     /// All that a right depends on, looked up where it is not known. The inner fault: something of it is not there.
@@ -527,18 +551,6 @@ impl Door {
         self.note_use(key_id, visitor.now_ms, &visitor.from);
         Ok(welcome)
     }
-
-    fn verify(&self, visitor: &Visitor) -> Result<Arc<Claims>, Refusal> {
-        let text = visitor.secret.expose_text().ok_or_else(|| Refusal::Bad("no token".to_owned()))?;
-        let signer = self.signer.as_ref();
-        let signer = signer.ok_or_else(|| Refusal::Bad("no issuer of tokens is set up".to_owned()))?;
-        let expected = Expected { audience: &self.audience, now_s: visitor.now_ms / 1000 };
-        signer.verifier().verify_seen(text, &expected, &self.seen).map_err(bad_token)
-    }
-}
-
-fn bad_token(fault: TokenFault) -> Refusal {
-    Refusal::Bad(fault.to_string())
 }
 
 fn parse_key(secret: &Secret) -> Result<crate::key::ParsedKey, Refusal> {

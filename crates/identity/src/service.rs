@@ -11,7 +11,7 @@ use crate::http::{HttpSetup, HttpState, Nature, OAuthSetup, Rates, TokenDoor, Us
 use crate::password::Passwords;
 use crate::signer::{Signer, SignerFault};
 use crate::store::{Create, Store, StoreFault, StoreOptions};
-use crate::token::{Claims, Expected, TokenFault};
+use crate::token::{Claims, Expected, OutsideIssuers, TokenFault};
 
 /// How often what has ended is removed from the store.
 const TIDY_EVERY: Duration = Duration::from_mins(10);
@@ -27,6 +27,8 @@ pub struct ServiceSetup {
     pub stale_ms: i64,
     /// How long access tokens are good, seconds.
     pub token_life_s: i64,
+    /// Whose tokens the door takes besides our own.
+    pub outside: Arc<OutsideIssuers>,
 }
 
 /// Why there is no service.
@@ -63,6 +65,7 @@ pub struct Service {
     store: Store,
     door: Arc<Door>,
     signer: Option<Arc<Signer>>,
+    outside: Arc<OutsideIssuers>,
     api: Router,
 }
 
@@ -78,7 +81,11 @@ impl Service {
             None => None,
             Some(issuer) => Some(Arc::new(Signer::open(&store, issuer, setup.token_life_s, now_ms).await?)),
         };
-        let options = DoorOptions { audience: setup.audience.clone(), stale_ms: setup.stale_ms };
+        let options = DoorOptions {
+            audience: setup.audience.clone(),
+            stale_ms: setup.stale_ms,
+            outside: setup.outside.clone(),
+        };
         let door = Arc::new(Door::open(store.clone(), signer.clone(), options, now_ms).await?);
         let passwords = passwords()?;
         let api = router(HttpState::new(HttpSetup {
@@ -92,7 +99,7 @@ impl Service {
                 .clone()
                 .map(|signer| OAuthSetup { signer, audiences: vec![setup.audience.clone()].into() }),
         }));
-        Ok(Service { store, door, signer, api })
+        Ok(Service { store, door, signer, outside: setup.outside.clone(), api })
     }
 
     /// What the pooler asks.
@@ -120,7 +127,7 @@ impl Service {
                 }
             }
         };
-        tokio::join!(keys, tidy, self.door.listen());
+        tokio::join!(keys, tidy, self.outside.keep(unix_ms), self.door.listen());
     }
 }
 

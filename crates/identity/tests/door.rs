@@ -68,7 +68,8 @@ impl House {
         let credential =
             store.create_credential(key.key_id(), data, Some(key.secret_sha256()), who()).await.unwrap();
         let signer = Arc::new(Signer::open(&store, "https://id.example", 600, NOW).await.unwrap());
-        let options = DoorOptions { audience: "plimsoll".to_owned(), stale_ms: 300_000 };
+        let options =
+            DoorOptions { audience: "plimsoll".to_owned(), stale_ms: 300_000, outside: Arc::default() };
         let door = Door::open(store.clone(), Some(signer.clone()), options, NOW).await.unwrap();
         House { store, door, signer, org, dataset, app, key, credential, _folder: folder }
     }
@@ -111,6 +112,7 @@ fn live(welcome: &Welcome) -> Live {
         key_id: welcome.key_id.clone(),
         token_id: welcome.token_id.clone(),
         client: welcome.client.clone(),
+        evidence: welcome.evidence.clone(),
         grant: welcome.allowed.grant.clone(),
         database: "shop".into(),
         role: "web".into(),

@@ -34,6 +34,8 @@ fn depends(facts: &SubjectFacts, change: &Audit) -> bool {
 pub(super) struct Known {
     keys: HashMap<Box<str>, Arc<KeyFacts>>,
     subjects: HashMap<Id, Arc<SubjectFacts>>,
+    /// Users by their logins.
+    logins: HashMap<Box<str>, Id>,
     generation: u64,
 }
 
@@ -52,6 +54,7 @@ impl Known {
         for change in changes {
             self.keys.retain(|key_id, facts| **key_id != *change.object && !depends(&facts.subject, change));
             self.subjects.retain(|_, facts| !depends(facts, change));
+            self.logins.retain(|_, user| user.as_str() != change.object);
         }
     }
 
@@ -60,6 +63,11 @@ impl Known {
         self.generation += 1;
         self.keys.clear();
         self.subjects.clear();
+        self.logins.clear();
+    }
+
+    pub(super) fn login(&self, login: &str) -> Option<Id> {
+        self.logins.get(login).cloned()
     }
 
     pub(super) fn key(&self, key_id: &str) -> Option<Arc<KeyFacts>> {
@@ -79,6 +87,17 @@ impl Known {
             self.keys.clear();
         }
         self.keys.insert(key_id.into(), facts);
+    }
+
+    /// The same for a user's login.
+    pub(super) fn put_login(&mut self, login: &str, user: Id, generation: u64) {
+        if generation != self.generation {
+            return;
+        }
+        if self.logins.len() >= KNOWN_MAX {
+            self.logins.clear();
+        }
+        self.logins.insert(login.into(), user);
     }
 
     /// The same for a subject.

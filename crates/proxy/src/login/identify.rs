@@ -38,10 +38,10 @@ impl Login {
                 }
                 BearerReply::Present(secret) => match self.judge(&*keeper, bearer, secret).await {
                     Ok(counted) => return Ok(counted),
-                    Err(cause) => dialogue.handle_refused(cause, keeper.discovery().as_deref()),
+                    Err(cause) => dialogue.handle_refused(cause, keeper.discovery().as_ref()),
                 },
                 BearerReply::Discover => {
-                    dialogue.handle_refused(Cause::SaslFailed, keeper.discovery().as_deref())
+                    dialogue.handle_refused(Cause::SaslFailed, keeper.discovery().as_ref())
                 }
                 BearerReply::Refuse { cause, log } => {
                     if let Some(log) = log {
