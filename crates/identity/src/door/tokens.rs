@@ -223,9 +223,10 @@ fn token_text(visitor: &Visitor) -> Result<&str, Refusal> {
 /// A good token that no rule speaks of is told so: nobody can do anything about it who does not know.
 fn bad(keys: &OutsideKeys, fault: &TokenFault) -> Refusal {
     let why = format!("issuer {}: {fault}", keys.issuer().name);
-    match fault {
-        TokenFault::NoRule | TokenFault::Unverified => Refusal::NotGranted(why),
-        _ => Refusal::Bad(why),
+    if matches!(fault, TokenFault::NoRule | TokenFault::Unverified) {
+        Refusal::NotGranted(why)
+    } else {
+        Refusal::Bad(why)
     }
 }
 

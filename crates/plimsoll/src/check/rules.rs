@@ -3,6 +3,7 @@
 
 mod auth;
 mod files;
+mod issuers;
 mod limits;
 mod servers;
 mod sessions;
@@ -41,6 +42,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     let rules = [
         auth::judge,
         files::judge,
+        issuers::judge,
         limits::judge,
         servers::judge,
         sessions::judge,
