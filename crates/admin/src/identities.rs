@@ -4,6 +4,8 @@
 //! All of it runs on a thread of its own. A worker waits only for what it cannot know without the store.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,11 +20,12 @@ use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use plimsoll_config::Plan;
 use plimsoll_identity::{
-    Bearing, Door, Evidence, Followed, Id, Live, Refusal, Service, ServiceFault, ServiceSetup, USED_EVERY_MS,
-    Visitor, Welcome,
+    Bearing, Certificate, Door, Evidence, Followed, Id, Live, Refusal, Service, ServiceFault, ServiceSetup,
+    USED_EVERY_MS, Visitor, Welcome,
 };
 use plimsoll_proxy::{
-    Bearer, Control, Discovery, GrantLimits, Keeper, Kept, Proof, Proved, ProvedView, Proving, Refused,
+    Bearer, Control, Discovery, GrantLimits, Keeper, Kept, NotByCertificate, Proof, Proved, ProvedView,
+    Proving, Recognising, Refused, ShownCertificate,
 };
 use plimsoll_types::Cause;
 use tokio::runtime::Handle;
@@ -150,6 +153,30 @@ impl Identities {
         let _ = written.recv_timeout(within);
     }
 
+    /// Asks the door: at once what it knows, else on the thread of the store.
+    fn ask<E: Send + 'static>(
+        &self,
+        door: Arc<Door>,
+        visitor: Visitor,
+        told: impl FnOnce(Result<Arc<Proved>, Refusal>) -> Result<Arc<Proved>, E> + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<Proved>, E>> + Send>> {
+        let answered =
+            |answer: Result<Welcome, Refusal>| told(answer.map(|welcome| Arc::new(proved(welcome))));
+        if let Some(answer) = door.admit_known(&visitor) {
+            return Box::pin(std::future::ready(answered(answer)));
+        }
+        // Connections of the store belong to its own event loop.
+        let (tell, heard) = oneshot::channel();
+        self.runtime.spawn(async move {
+            // Who asked may have left.
+            let _ = tell.send(door.admit(visitor).await);
+        });
+        Box::pin(async move {
+            let gone = |_| Err(Refusal::Unavailable("the thread of the identity store has ended".to_owned()));
+            answered(heard.await.unwrap_or_else(gone))
+        })
+    }
+
     fn door(&self) -> Option<Arc<Door>> {
         self.service.get().map(|service| service.door().clone())
     }
@@ -186,31 +213,38 @@ impl Keeper for Identities {
         };
         let visitor = Visitor {
             bearing: match proof.bearer {
-                Bearer::Key => Bearing::Key,
-                Bearer::Jwt | Bearer::OAuth => Bearing::Token,
+                Bearer::Key => Bearing::Key(proof.secret),
+                Bearer::Jwt | Bearer::OAuth => Bearing::Token(proof.secret),
             },
-            secret: proof.secret,
             database: proof.database,
             user: proof.user,
-            from: proof.from.map_or_else(|| "unix".into(), |from| from.to_string().into()),
+            from: address(proof.from),
             now_ms: now_ms(),
         };
-        let answered = move |answer: Result<Welcome, Refusal>| match answer {
-            Ok(welcome) => Ok(Arc::new(proved(welcome))),
-            Err(refusal) => Err(refused(refusal, method)),
+        self.ask(door, visitor, move |answer| answer.map_err(|refusal| refused(refusal, method)))
+    }
+
+    fn recognise(&self, shown: ShownCertificate) -> Recognising {
+        let Some(door) = self.door() else {
+            // Asked for a key, it hears the same.
+            return Box::pin(std::future::ready(Err(NotByCertificate::Unknown)));
         };
-        if let Some(answer) = door.admit_known(&visitor) {
-            return Box::pin(std::future::ready(answered(answer)));
-        }
-        // Connections of the store belong to its own event loop.
-        let (tell, told) = oneshot::channel();
-        self.runtime.spawn(async move {
-            // Who asked may have left.
-            let _ = tell.send(door.admit(visitor).await);
-        });
-        Box::pin(async move {
-            let gone = |_| Err(Refusal::Unavailable("the thread of the identity store has ended".to_owned()));
-            answered(told.await.unwrap_or_else(gone))
+        let ends_ms = shown.ends.and_then(|ends| ends.duration_since(UNIX_EPOCH).ok()).map(millis);
+        let visitor = Visitor {
+            bearing: Bearing::Certificate(Certificate { sha256: shown.sha256, ends_ms }),
+            database: shown.database,
+            user: shown.user,
+            from: address(shown.from),
+            now_ms: now_ms(),
+        };
+        self.ask(door, visitor, |answer| {
+            answer.map_err(|refusal| match refusal {
+                Refusal::Unknown => NotByCertificate::Unknown,
+                Refusal::Bad(why) | Refusal::NotGranted(why) | Refusal::Unavailable(why) => {
+                    NotByCertificate::Refused(why)
+                }
+                Refusal::NoIssuerKeys { log, .. } => NotByCertificate::Refused(log),
+            })
         })
     }
 
@@ -219,8 +253,14 @@ impl Keeper for Identities {
     }
 }
 
+/// As the store has it, for last use.
+fn address(from: Option<IpAddr>) -> Arc<str> {
+    from.map_or_else(|| "unix".into(), |from| from.to_string().into())
+}
+
 fn refused(refusal: Refusal, method: &'static str) -> Refused {
     match refusal {
+        Refusal::Unknown => Refused { cause: Cause::BearerFailed { method }, log: None },
         Refusal::Bad(why) => Refused { cause: Cause::BearerFailed { method }, log: Some(why) },
         Refusal::NotGranted(why) => {
             Refused { cause: Cause::NotGranted { why: why.as_str().into() }, log: Some(why) }
@@ -250,7 +290,7 @@ fn proved(welcome: Welcome) -> Proved {
         key_id: key_id.map(Into::into),
         token_id: token_id.map(Into::into),
         issuer: evidence.as_ref().map(|evidence| evidence.issuer().into()),
-        kept: evidence.map(|evidence| Kept::new(evidence)),
+        kept: evidence.map(Kept::new),
         client_id: client.map(|client| client.as_str().into()),
         dataset_id: allowed.dataset.as_str().into(),
         grant_id: allowed.grant.as_str().into(),

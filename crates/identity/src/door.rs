@@ -5,6 +5,7 @@
 //! all the time. While the store does not answer, what is known goes on for [`DoorOptions::stale_ms`], and no longer:
 //! by so much a revocation can be late.
 
+mod certificates;
 mod judge;
 mod known;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::token::{OutsideIssuers, Seen};
 use judge::{About, Facts, judge, judge_live, judge_token};
 use known::Known;
 
+pub use certificates::Certificate;
 pub use tokens::Evidence;
 
 /// How many look something up in the store at a time: whoever invents keys waits in a short line.
@@ -68,12 +70,14 @@ pub struct DoorOptions {
 }
 
 /// What was handed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Bearing {
     /// A key.
-    Key,
+    Key(Secret),
     /// A token.
-    Token,
+    Token(Secret),
+    /// A certificate, in the handshake of TLS.
+    Certificate(Certificate),
 }
 
 /// Who wants to come in.
@@ -81,8 +85,6 @@ pub enum Bearing {
 pub struct Visitor {
     /// What it handed over.
     pub bearing: Bearing,
-    /// The key or token.
-    pub secret: Secret,
     /// The database it asks for.
     pub database: Arc<str>,
     /// The user it names.
@@ -121,6 +123,8 @@ pub struct Welcome {
 pub enum Refusal {
     /// What it handed over is not good; why is for the log.
     Bad(String),
+    /// It is nobody's: a certificate that is no credential.
+    Unknown,
     /// It is, but gives no right to what it asked for; why is for the client as well.
     NotGranted(String),
     /// The store does not answer, and nothing is known from before.
@@ -241,16 +245,17 @@ impl Door {
         if !self.is_fresh(visitor.now_ms) {
             return None;
         }
-        match visitor.bearing {
-            Bearing::Key => {
-                let key = match parse_key(&visitor.secret) {
+        match &visitor.bearing {
+            Bearing::Certificate(certificate) => self.certificate_known(visitor, certificate),
+            Bearing::Key(secret) => {
+                let key = match parse_key(secret) {
                     Ok(key) => key,
                     Err(refusal) => return Some(Err(refusal)),
                 };
                 let facts = self.known.lock().key(&key.key_id)?;
                 Some(self.judge_key(visitor, &key, &facts))
             }
-            Bearing::Token => {
+            Bearing::Token(_) => {
                 let verified = match self.verify_known(visitor)? {
                     Ok(verified) => verified,
                     Err(refusal) => return Some(Err(refusal)),
@@ -267,9 +272,10 @@ impl Door {
 
     /// The answer, with a look into the store.
     pub async fn admit(&self, visitor: Visitor) -> Result<Welcome, Refusal> {
-        match visitor.bearing {
-            Bearing::Key => {
-                let key = parse_key(&visitor.secret)?;
+        match &visitor.bearing {
+            Bearing::Certificate(certificate) => self.certificate(&visitor, certificate).await,
+            Bearing::Key(secret) => {
+                let key = parse_key(secret)?;
                 let facts = self.key_facts(&key.key_id, visitor.now_ms, Asker::Visitor).await?;
                 let facts = facts.ok_or_else(|| {
                     // As long as for one that there is.
@@ -278,7 +284,7 @@ impl Door {
                 })?;
                 self.judge_key(&visitor, &key, &facts)
             }
-            Bearing::Token => {
+            Bearing::Token(_) => {
                 let verified = self.verify(&visitor).await?;
                 let about = self.about(&verified, visitor.now_ms).await?;
                 let facts = self.facts(&about, visitor.now_ms, Asker::Visitor).await?;
@@ -306,7 +312,9 @@ impl Door {
         match self.facts(&About::live(live), now_ms, Asker::Ourselves).await {
             Ok(Ok(facts)) => Some(judge_live(live, &facts, now_ms)),
             Ok(Err(Refusal::Bad(why) | Refusal::NotGranted(why))) => Some(Err(why)),
-            Ok(Err(Refusal::Unavailable(_) | Refusal::NoIssuerKeys { .. })) | Err(_) => None,
+            Ok(Err(Refusal::Unknown | Refusal::Unavailable(_) | Refusal::NoIssuerKeys { .. })) | Err(_) => {
+                None
+            }
         }
     }
 

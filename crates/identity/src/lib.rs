@@ -39,8 +39,8 @@ pub mod token;
 
 #[cfg(feature = "service")]
 pub use door::{
-    Bearing, Door, DoorOptions, Evidence, Followed, Live, REVOKED_TOKENS, Refusal, USED_EVERY_MS, Visitor,
-    Welcome,
+    Bearing, Certificate, Door, DoorOptions, Evidence, Followed, Live, REVOKED_TOKENS, Refusal,
+    USED_EVERY_MS, Visitor, Welcome,
 };
 pub use id::{Id, IdFault, Kind};
 pub use key::{Key, KeyFault, ParsedKey};

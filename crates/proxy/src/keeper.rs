@@ -134,6 +134,32 @@ pub struct Refused {
     pub log: Option<String>,
 }
 
+/// A certificate that a client has shown in its handshake, where it was verified.
+pub struct ShownCertificate {
+    /// Its SHA-256 in hexadecimal digits.
+    pub sha256: String,
+    /// When it ends by itself.
+    pub ends: Option<SystemTime>,
+    /// The database asked for.
+    pub database: Arc<str>,
+    /// The user named in the startup packet.
+    pub user: Arc<str>,
+    /// Where the client is; `None` for a Unix socket.
+    pub from: Option<IpAddr>,
+}
+
+/// Why nobody gets in by a certificate: then it is asked for a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotByCertificate {
+    /// It is nobody's credential.
+    Unknown,
+    /// It is somebody's, but does not do; why is for the log.
+    Refused(String),
+}
+
+/// What comes of a certificate.
+pub type Recognising = Pin<Box<dyn Future<Output = Result<Arc<Proved>, NotByCertificate>> + Send>>;
+
 /// What comes of a proof.
 pub type Proving = Pin<Box<dyn Future<Output = Result<Arc<Proved>, Refused>> + Send>>;
 
@@ -141,6 +167,9 @@ pub type Proving = Pin<Box<dyn Future<Output = Result<Arc<Proved>, Refused>> + S
 pub trait Keeper: Send + Sync {
     /// Whether a client may enter, and as whom.
     fn admit(&self, proof: Proof) -> Proving;
+
+    /// Whether a client may enter by its certificate, and as whom.
+    fn recognise(&self, shown: ShownCertificate) -> Recognising;
 
     /// Where tokens are to be had.
     fn discovery(&self) -> Option<Discovery>;

@@ -36,6 +36,8 @@ pub(super) struct Known {
     subjects: HashMap<Id, Arc<SubjectFacts>>,
     /// Users by their logins.
     logins: HashMap<Box<str>, Id>,
+    /// Active credentials by the SHA-256 of their certificates; none: it is known that there is none.
+    certificates: HashMap<Box<str>, Arc<[String]>>,
     generation: u64,
 }
 
@@ -55,6 +57,10 @@ impl Known {
             self.keys.retain(|key_id, facts| **key_id != *change.object && !depends(&facts.subject, change));
             self.subjects.retain(|_, facts| !depends(facts, change));
             self.logins.retain(|_, user| user.as_str() != change.object);
+            // Also one that is new.
+            if change.action.starts_with("key.") {
+                self.certificates.clear();
+            }
         }
     }
 
@@ -64,6 +70,12 @@ impl Known {
         self.keys.clear();
         self.subjects.clear();
         self.logins.clear();
+        self.certificates.clear();
+    }
+
+    /// Key ids of a certificate.
+    pub(super) fn certificate(&self, sha256: &str) -> Option<Arc<[String]>> {
+        self.certificates.get(sha256).cloned()
     }
 
     pub(super) fn login(&self, login: &str) -> Option<Id> {
@@ -98,6 +110,18 @@ impl Known {
             self.logins.clear();
         }
         self.logins.insert(login.into(), user);
+    }
+
+    /// The same for a certificate. Those that are shown are signed by an authority of ours, so nobody fills it with
+    /// inventions.
+    pub(super) fn put_certificate(&mut self, sha256: &str, key_ids: Arc<[String]>, generation: u64) {
+        if generation != self.generation {
+            return;
+        }
+        if self.certificates.len() >= KNOWN_MAX {
+            self.certificates.clear();
+        }
+        self.certificates.insert(sha256.into(), key_ids);
     }
 
     /// The same for a subject.

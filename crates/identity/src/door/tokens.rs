@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::judge::About;
-use super::{Asker, Door, Refusal, Visitor};
+use super::{Asker, Bearing, Door, Refusal, Visitor};
 use crate::id::Id;
 use crate::token::{
     Claims, Expected, KeysFault, OutsideIssuer, OutsideKeys, Renewal, Speaks, TokenFault, Verifier, peek,
@@ -217,7 +217,11 @@ impl Door {
 }
 
 fn token_text(visitor: &Visitor) -> Result<&str, Refusal> {
-    visitor.secret.expose_text().ok_or_else(|| Refusal::Bad("no token".to_owned()))
+    let text = match &visitor.bearing {
+        Bearing::Token(secret) => secret.expose_text(),
+        Bearing::Key(_) | Bearing::Certificate(_) => None,
+    };
+    text.ok_or_else(|| Refusal::Bad("no token".to_owned()))
 }
 
 /// A good token that no rule speaks of is told so: nobody can do anything about it who does not know.

@@ -12,7 +12,7 @@ const MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS plimsoll_migrations \
                           (number BIGINT NOT NULL PRIMARY KEY, at_ms BIGINT NOT NULL)";
 
 /// All migrations, in order. One that has been released is never changed: another one is added.
-const STEPS: &[&[&str]] = &[FIRST];
+const STEPS: &[&[&str]] = &[FIRST, CERTIFICATES];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE plimsoll_orgs (id {text} NOT NULL PRIMARY KEY, created_ms BIGINT NOT NULL, \
@@ -79,6 +79,11 @@ const FIRST: &[&str] = &[
     "CREATE TABLE plimsoll_things (space {text} NOT NULL, thing {text} NOT NULL, value {text} NOT NULL, \
      ends_ms BIGINT NOT NULL, PRIMARY KEY (space, thing))",
     "CREATE INDEX plimsoll_things_end ON plimsoll_things (ends_ms)",
+];
+
+/// Credentials are found by the certificate that a client shows.
+const CERTIFICATES: &[&str] = &[
+    "CREATE INDEX plimsoll_credentials_public ON plimsoll_credentials (public_part) WHERE public_part <> ''",
 ];
 
 /// What this program knows.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::door::{Bearing, DoorOptions, Followed, Live, Welcome};
+use crate::door::{DoorOptions, Followed, Live, Welcome};
 use crate::id::Kind;
 use crate::model::{AppData, Application, DataSetData, GrantData, Limits, OrgData, Party, State, UserData};
 use crate::signer::Signer;
@@ -120,8 +120,7 @@ impl House {
     /// As the pooler asks: by what is known, else with a look.
     async fn at(&self, token: &str, now_ms: i64) -> Result<Welcome, Refusal> {
         let visitor = Visitor {
-            bearing: Bearing::Token,
-            secret: Secret::from_text(token),
+            bearing: Bearing::Token(Secret::from_text(token)),
             database: "shop".into(),
             user: "web".into(),
             from: "127.0.0.1".into(),
