@@ -22,7 +22,7 @@ fn some(text: &str) -> Cell {
     (!text.is_empty()).then(|| text.to_string())
 }
 
-const WHO: usize = 12;
+const WHO: usize = 13;
 
 /// The columns of [`who`].
 pub(super) const C: [Column; WHO] = [
