@@ -15,7 +15,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use libfuzzer_sys::fuzz_target;
 use plimsoll_identity::token::{
     Accepts, Alg, AssertionRules, Claims, Expected, Family, KeySet, PublicKey, SKEW_S, SigningKey,
-    TokenFault, Verifier, challenge_is_well_formed, peek, peek_assertion, verify_assertion,
+    TokenFault, Typ, Types, Verifier, challenge_is_well_formed, peek, peek_assertion, verify_assertion,
     verify_challenge,
 };
 
@@ -34,7 +34,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let x = BASE64URL.encode(pair.public_key().as_ref());
     let jwk = format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{x}"}}"#);
     let public = PublicKey::read(&jwk).expect("a key");
-    let verifiers = [Accepts::Own, Accepts::Outside, Accepts::OutsideUntyped]
+    let verifiers = [Accepts::Own, Accepts::Outside(Types::USUAL), Accepts::Outside(Types::of(&[Typ::Jwt, Typ::Missing]))]
         .map(|accepts| Verifier::new("i", accepts, &Alg::ALL, KeySet::new(vec![public.clone()])));
     World { pair, public, verifiers }
 });

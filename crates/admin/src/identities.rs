@@ -4,6 +4,8 @@
 //! All of it runs on a thread of its own. A worker waits only for what it cannot know without the store.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,13 +20,18 @@ use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use plimsoll_config::Plan;
 use plimsoll_identity::{
-    Bearing, Door, Followed, Id, Live, Refusal, Service, ServiceFault, ServiceSetup, USED_EVERY_MS, Visitor,
-    Welcome,
+    Bearing, Certificate, Door, Evidence, Followed, Id, Live, Refusal, Service, ServiceFault, ServiceSetup,
+    USED_EVERY_MS, Visitor, Welcome,
 };
-use plimsoll_proxy::{Bearer, Control, GrantLimits, Keeper, Proof, Proved, ProvedView, Proving, Refused};
+use plimsoll_proxy::{
+    Bearer, Control, Discovery, GrantLimits, Keeper, Kept, NotByCertificate, Proof, Proved, ProvedView,
+    Proving, Recognising, Refused, ShownCertificate,
+};
 use plimsoll_types::Cause;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+use crate::issuers::Issuers;
 
 /// How long access tokens are good, seconds.
 const TOKEN_LIFE_S: i64 = 600;
@@ -44,7 +51,9 @@ const RETRY_MAX: Duration = Duration::from_secs(8);
 pub struct Identities {
     service: Arc<OnceLock<Service>>,
     runtime: Handle,
-    discovery: Option<String>,
+    issuers: Issuers,
+    /// Where our own tokens are to be had.
+    own: Option<Discovery>,
 }
 
 impl Identities {
@@ -53,17 +62,17 @@ impl Identities {
     ///
     /// # Errors
     /// The store can never be used, or there can be no thread; why, and what to do.
-    pub fn open(plan: &Plan) -> Result<Option<Identities>, String> {
+    pub fn open(plan: &Plan, issuers: Issuers) -> Result<Option<Identities>, String> {
         let Some(url) = plan.own.identity.store.url() else { return Ok(None) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("cannot make an event loop: {error}"))?;
-        let setup = setup(plan);
-        let discovery = setup.issuer.as_ref();
-        let identities = Identities {
-            service: Arc::default(),
-            runtime: runtime.handle().clone(),
-            discovery: discovery.map(|issuer| format!("{issuer}/.well-known/oauth-authorization-server")),
-        };
+        let setup = setup(plan, &issuers);
+        let own = setup.issuer.as_ref().map(|issuer| Discovery {
+            url: format!("{issuer}/.well-known/oauth-authorization-server"),
+            scope: String::new(),
+        });
+        let identities =
+            Identities { service: Arc::default(), runtime: runtime.handle().clone(), issuers, own };
         let url = url.expose_text().unwrap_or_default().to_owned();
         match runtime.block_on(Service::open(&url, &setup)) {
             Ok(service) => identities.opened(service),
@@ -155,12 +164,36 @@ impl Identities {
         let _ = written.recv_timeout(within);
     }
 
+    /// Asks the door: at once what it knows, else on the thread of the store.
+    fn ask<E: Send + 'static>(
+        &self,
+        door: Arc<Door>,
+        visitor: Visitor,
+        told: impl FnOnce(Result<Arc<Proved>, Refusal>) -> Result<Arc<Proved>, E> + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<Proved>, E>> + Send>> {
+        let answered =
+            |answer: Result<Welcome, Refusal>| told(answer.map(|welcome| Arc::new(proved(welcome))));
+        if let Some(answer) = door.admit_known(&visitor) {
+            return Box::pin(std::future::ready(answered(answer)));
+        }
+        // Connections of the store belong to its own event loop.
+        let (tell, heard) = oneshot::channel();
+        self.runtime.spawn(async move {
+            // Who asked may have left.
+            let _ = tell.send(door.admit(visitor).await);
+        });
+        Box::pin(async move {
+            let gone = |_| Err(Refusal::Unavailable("the thread of the identity store has ended".to_owned()));
+            answered(heard.await.unwrap_or_else(gone))
+        })
+    }
+
     fn door(&self) -> Option<Arc<Door>> {
         self.service.get().map(|service| service.door().clone())
     }
 }
 
-fn setup(plan: &Plan) -> ServiceSetup {
+fn setup(plan: &Plan, issuers: &Issuers) -> ServiceSetup {
     let identity = &plan.own.identity;
     let scheme = if plan.own.http_tls_cert_file.is_some() { "https" } else { "http" };
     let usual = || Some(format!("{scheme}://{}", plan.own.http_listen().addresses().first()?));
@@ -170,6 +203,7 @@ fn setup(plan: &Plan) -> ServiceSetup {
         audience: identity.audience().to_owned(),
         stale_ms: millis(identity.stale()),
         token_life_s: TOKEN_LIFE_S,
+        outside: issuers.outside(),
     }
 }
 
@@ -190,41 +224,54 @@ impl Keeper for Identities {
         };
         let visitor = Visitor {
             bearing: match proof.bearer {
-                Bearer::Key => Bearing::Key,
-                Bearer::Jwt | Bearer::OAuth => Bearing::Token,
+                Bearer::Key => Bearing::Key(proof.secret),
+                Bearer::Jwt | Bearer::OAuth => Bearing::Token(proof.secret),
             },
-            secret: proof.secret,
             database: proof.database,
             user: proof.user,
-            from: proof.from.map_or_else(|| "unix".into(), |from| from.to_string().into()),
+            from: address(proof.from),
             now_ms: now_ms(),
         };
-        let answered = move |answer: Result<Welcome, Refusal>| match answer {
-            Ok(welcome) => Ok(Arc::new(proved(welcome))),
-            Err(refusal) => Err(refused(refusal, method)),
+        self.ask(door, visitor, move |answer| answer.map_err(|refusal| refused(refusal, method)))
+    }
+
+    fn recognise(&self, shown: ShownCertificate) -> Recognising {
+        let Some(door) = self.door() else {
+            // Asked for a key, it hears the same.
+            return Box::pin(std::future::ready(Err(NotByCertificate::Unknown)));
         };
-        if let Some(answer) = door.admit_known(&visitor) {
-            return Box::pin(std::future::ready(answered(answer)));
-        }
-        // Connections of the store belong to its own event loop.
-        let (tell, told) = oneshot::channel();
-        self.runtime.spawn(async move {
-            // Who asked may have left.
-            let _ = tell.send(door.admit(visitor).await);
-        });
-        Box::pin(async move {
-            let gone = |_| Err(Refusal::Unavailable("the thread of the identity store has ended".to_owned()));
-            answered(told.await.unwrap_or_else(gone))
+        let ends_ms = shown.ends.and_then(|ends| ends.duration_since(UNIX_EPOCH).ok()).map(millis);
+        let visitor = Visitor {
+            bearing: Bearing::Certificate(Certificate { sha256: shown.sha256, ends_ms }),
+            database: shown.database,
+            user: shown.user,
+            from: address(shown.from),
+            now_ms: now_ms(),
+        };
+        self.ask(door, visitor, |answer| {
+            answer.map_err(|refusal| match refusal {
+                Refusal::Unknown => NotByCertificate::Unknown,
+                Refusal::Bad(why) | Refusal::NotGranted(why) | Refusal::Unavailable(why) => {
+                    NotByCertificate::Refused(why)
+                }
+                Refusal::NoIssuerKeys { log, .. } => NotByCertificate::Refused(log),
+            })
         })
     }
 
-    fn discovery(&self) -> Option<String> {
-        self.discovery.clone()
+    fn discovery(&self) -> Option<Discovery> {
+        self.issuers.discovery().or_else(|| self.own.clone())
     }
+}
+
+/// As the store has it, for last use.
+fn address(from: Option<IpAddr>) -> Arc<str> {
+    from.map_or_else(|| "unix".into(), |from| from.to_string().into())
 }
 
 fn refused(refusal: Refusal, method: &'static str) -> Refused {
     match refusal {
+        Refusal::Unknown => Refused { cause: Cause::BearerFailed { method }, log: None },
         Refusal::Bad(why) => Refused { cause: Cause::BearerFailed { method }, log: Some(why) },
         Refusal::NotGranted(why) => {
             Refused { cause: Cause::NotGranted { why: why.as_str().into() }, log: Some(why) }
@@ -235,11 +282,16 @@ fn refused(refusal: Refusal, method: &'static str) -> Refused {
             let why = "the identity store does not answer, and this identity is not known from before".into();
             Refused { cause: Cause::IdentityUnavailable { why }, log }
         }
+        Refusal::NoIssuerKeys { issuer, told, log } => {
+            let cause = Cause::IssuerUnavailable { issuer: issuer.into(), why: told.into() };
+            Refused { cause, log: Some(log) }
+        }
     }
 }
 
 fn proved(welcome: Welcome) -> Proved {
-    let Welcome { allowed, organisation, subject, name, key_id, token_id, client, until_ms } = welcome;
+    let Welcome { allowed, organisation, subject, name, key_id, token_id, client, evidence, until_ms } =
+        welcome;
     let limits = &allowed.limits;
     Proved {
         organisation: organisation.into(),
@@ -248,6 +300,8 @@ fn proved(welcome: Welcome) -> Proved {
         subject_id: subject.as_str().into(),
         key_id: key_id.map(Into::into),
         token_id: token_id.map(Into::into),
+        issuer: evidence.as_ref().map(|evidence| evidence.issuer().into()),
+        kept: evidence.map(Kept::new),
         client_id: client.map(|client| client.as_str().into()),
         dataset_id: allowed.dataset.as_str().into(),
         grant_id: allowed.grant.as_str().into(),
@@ -393,6 +447,7 @@ fn live(view: &ProvedView) -> Option<Live> {
         key_id: proved.key_id.as_deref().map(str::to_owned),
         token_id: proved.token_id.as_deref().map(str::to_owned),
         client: proved.client_id.as_deref().and_then(Id::parse_any),
+        evidence: proved.kept.as_ref().and_then(Kept::get::<Evidence>),
         grant: Id::parse_any(&proved.grant_id)?,
         database: view.database.clone(),
         role: proved.role.clone(),

@@ -56,8 +56,22 @@ impl Settings {
     /// Puts a freshly loaded plan into force, as far as a running program can take it.
     fn put(&self, pooler: &dyn Pooler, old: &Plan, mut new: Plan) {
         for change in plimsoll_config::diff(old, &new) {
-            if let Change::NeedsRestart(key) = change {
-                tracing::warn!("{key} has a new value in the file, which counts after a restart");
+            match change {
+                Change::NeedsRestart(key) => {
+                    tracing::warn!("{key} has a new value in the file, which counts after a restart");
+                }
+                Change::IssuerAdded(name) => tracing::info!("issuer {name} is new: its tokens are taken"),
+                Change::IssuerRemoved(name) => {
+                    tracing::info!(
+                        "issuer {name} is gone: its tokens are taken no more, and who came by them goes"
+                    );
+                }
+                Change::IssuerChanged(name) => tracing::info!("issuer {name} has changed"),
+                Change::DatabaseAdded(_)
+                | Change::DatabaseRemoved(_)
+                | Change::DatabaseReconnect(_)
+                | Change::DatabaseLimits(_)
+                | Change::Settings => {}
             }
         }
         plimsoll_config::carry(old, &mut new);

@@ -74,6 +74,16 @@ pub enum BearerReply {
     },
 }
 
+/// Where tokens are to be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// The URL of an issuer's metadata (RFC 8414, or OpenID Connect Discovery 1.0). libpq makes the issuer's name of it,
+    /// and goes there only if the user has named that issuer.
+    pub url: String,
+    /// What to ask it for, words with blanks between them; empty: what is usual there.
+    pub scope: String,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct BearerLogin {
@@ -134,9 +144,8 @@ impl BearerLogin {
         }
     }
 
-    /// What the client handed over is not good, or it had nothing. `discovery`: where tokens are to be had, the URL of
-    /// an issuer's metadata (RFC 8414).
-    pub fn handle_refused(&mut self, cause: Cause, discovery: Option<&str>) -> BearerReply {
+    /// What the client handed over is not good, or it had nothing. `discovery`: where tokens are to be had.
+    pub fn handle_refused(&mut self, cause: Cause, discovery: Option<&Discovery>) -> BearerReply {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Presented => {
                 self.state = State::Failing(Box::new(cause));
@@ -210,19 +219,26 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// The error of RFC 7628, 3.2.2.
-fn failure(discovery: Option<&str>) -> Vec<u8> {
-    let mut json = String::from(r#"{"status":"invalid_token","scope":"""#);
-    if let Some(url) = discovery {
-        json.push_str(r#","openid-configuration":""#);
-        for letter in url.chars() {
-            match letter {
-                '"' | '\\' => json.extend(['\\', letter]),
-                letter if letter.is_control() => {}
-                letter => json.push(letter),
-            }
-        }
-        json.push('"');
+fn failure(discovery: Option<&Discovery>) -> Vec<u8> {
+    let mut json = String::from(r#"{"status":"invalid_token","scope":"#);
+    push_quoted(&mut json, discovery.map_or("", |discovery| &discovery.scope));
+    if let Some(discovery) = discovery {
+        json.push_str(r#","openid-configuration":"#);
+        push_quoted(&mut json, &discovery.url);
     }
     json.push('}');
     json.into_bytes()
+}
+
+/// A text of JSON; what would have to be written as a number is left out.
+fn push_quoted(json: &mut String, text: &str) {
+    json.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => json.extend(['\\', letter]),
+            letter if letter.is_control() => {}
+            letter => json.push(letter),
+        }
+    }
+    json.push('"');
 }

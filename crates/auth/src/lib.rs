@@ -22,7 +22,7 @@ mod scram;
 mod server_login;
 mod stored;
 
-pub use bearer::{Bearer, BearerAsk, BearerLogin, BearerReply};
+pub use bearer::{Bearer, BearerAsk, BearerLogin, BearerReply, Discovery};
 pub use client_login::{Ask, CLIENT_MESSAGE_BYTES_MAX, ClientLogin, ClientReply, Method};
 pub use job::{Done, Job};
 pub use lines::{Effect, LineFault, RULES_BYTES_MAX};

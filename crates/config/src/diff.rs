@@ -14,6 +14,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Vec<Change> {
     let mut taken = new.clone();
     carry(old, &mut taken);
     let mut changes = database_changes(old, &taken);
+    changes.extend(issuer_changes(old, &taken));
     if settings_differ(old, &taken) {
         changes.push(Change::Settings);
     }
@@ -80,6 +81,20 @@ fn database_changes(old: &Plan, new: &Plan) -> Vec<Change> {
                 changes.push(Change::DatabaseReconnect(name()))
             }
             Some(before) if !limits_alike(&before, after) => changes.push(Change::DatabaseLimits(name())),
+            Some(_) => {}
+        }
+    }
+    changes
+}
+
+fn issuer_changes(old: &Plan, new: &Plan) -> Vec<Change> {
+    let find = |plan: &Plan, name: &str| plan.issuers.iter().find(|line| line.name == name).cloned();
+    let removed = old.issuers.iter().filter(|line| find(new, &line.name).is_none());
+    let mut changes: Vec<Change> = removed.map(|line| Change::IssuerRemoved(line.name.clone())).collect();
+    for line in &new.issuers {
+        match find(old, &line.name) {
+            None => changes.push(Change::IssuerAdded(line.name.clone())),
+            Some(before) if before != *line => changes.push(Change::IssuerChanged(line.name.clone())),
             Some(_) => {}
         }
     }

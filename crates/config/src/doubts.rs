@@ -1,5 +1,6 @@
 //! What a configuration says that cannot be meant: it is taken, and the safe value counts.
 
+mod issuers;
 mod peers;
 
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// Everything doubtful about budgets, guaranteed places, spills, peers and who watches the servers, as far as the text alone tells:
+/// Everything doubtful about budgets, guaranteed places, spills, issuers, peers and who watches the servers, as far as the text alone tells:
 /// each is worth a WARNING at start and at every reload.
 pub fn doubts(plan: &Plan) -> Vec<Doubt> {
     let mut found = Vec::new();
@@ -47,6 +48,7 @@ pub fn doubts(plan: &Plan) -> Vec<Doubt> {
     found.extend(targets_named_twice(plan));
     found.extend(spills(plan));
     found.extend(peers::peers(plan));
+    found.extend(issuers::doubts(plan));
     found
 }
 

@@ -8,7 +8,7 @@ use crate::ini::{Keys, Line, Lines};
 use crate::mistake::Mistake;
 use crate::place::{Place, SECTIONS, Section};
 use crate::plan::{Database, Plan, SetAt};
-use crate::{database, keepalive, keys, near, own, peer, target, user, userlist};
+use crate::{database, issuer, keepalive, keys, near, own, peer, target, user, userlist};
 
 /// Reads a file for the parser.
 pub type ReadFile<'a> = dyn FnMut(&Path) -> std::io::Result<String> + 'a;
@@ -88,6 +88,7 @@ impl Loader<'_, '_> {
             | Section::Databases
             | Section::Users
             | Section::Peers
+            | Section::Issuers
             | Section::Unknown => Keys::Names,
         }
     }
@@ -128,7 +129,8 @@ impl Loader<'_, '_> {
             | Section::Databases
             | Section::Users
             | Section::Peers
-            | Section::Targets => {}
+            | Section::Targets
+            | Section::Issuers => {}
         }
     }
 
@@ -140,8 +142,9 @@ impl Loader<'_, '_> {
             Section::Databases => self.database(key, value, &place),
             Section::Users => self.user(key, value, &place),
             Section::Peers => self.peer(key, value, &place),
-            // Has a name of its own, and may not be there twice.
+            // May not be there twice.
             Section::Targets => return self.target(key, value, place),
+            Section::Issuers => return self.issuer(key, value, place),
             Section::Unknown => return,
         };
         match taken {
@@ -227,6 +230,37 @@ impl Loader<'_, '_> {
         }
     }
 
+    fn issuer(&mut self, name: &str, value: &str, place: Place) {
+        let line = match issuer::parse(name, value, &place) {
+            Ok(line) => line,
+            Err(mistakes) => return self.mistakes.extend(mistakes),
+        };
+        // Which of two is to be believed is not ours to guess.
+        let twice = self.plan.places.find(Section::Issuers, name);
+        let wrong = match twice {
+            Some(before) => Some(format!("issuer {name} was set before at {before}: one line for each")),
+            None => issuer::conflict(&line, &self.plan.issuers),
+        };
+        match wrong {
+            Some(message) => self.mistakes.push(place.mistake(message)),
+            None => {
+                self.plan.places.note(Section::Issuers, name, place);
+                self.plan.issuers.push(line);
+            }
+        }
+    }
+
+    /// Our own tokens are verified by our own keys, whatever a line says.
+    fn check_own_issuer(&mut self, whole: &Place) {
+        let Some(own) = self.plan.own.identity.issuer.as_deref() else { return };
+        let same = |url: &str| url.trim_end_matches('/') == own.trim_end_matches('/');
+        if let Some(line) = self.plan.issuers.iter().find(|line| same(&line.url)) {
+            let message = format!("issuer {} is our own (identity_issuer): it needs no line", line.name);
+            let place = self.place_of(Section::Issuers, &line.name, whole);
+            self.mistakes.push(place.mistake(message));
+        }
+    }
+
     fn user(&mut self, name: &str, value: &str, place: &Place) -> Result<(), Vec<Mistake>> {
         let settings = user::parse(value, place)?;
         self.plan.users.insert(name.to_string(), settings);
@@ -250,7 +284,9 @@ impl Loader<'_, '_> {
             let place = self.place_of(Section::Plimsoll, key, &whole);
             self.mistakes.push(place.mistake(message));
         }
+        self.check_own_issuer(&whole);
         // Their order says nothing, and a line that was moved is no change.
+        self.plan.issuers.sort_by(|a, b| a.name.cmp(&b.name));
         self.plan.targets.sort_by(|a, b| (&a.host, a.port).cmp(&(&b.host, b.port)));
         self.plan.warnings.extend(keepalive::warnings(&self.plan));
         if let Some(line) = self.plan.shown.iter_mut().find(|line| line.key == "conffile") {

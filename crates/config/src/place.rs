@@ -44,18 +44,20 @@ pub(crate) enum Section {
     Users,
     Peers,
     Targets,
+    Issuers,
     /// One that nobody knows: told once, its lines are left alone.
     Unknown,
 }
 
 /// The sections by their names.
-pub(crate) const SECTIONS: [(&str, Section); 6] = [
+pub(crate) const SECTIONS: [(&str, Section); 7] = [
     ("pgbouncer", Section::Pgbouncer),
     ("plimsoll", Section::Plimsoll),
     ("databases", Section::Databases),
     ("users", Section::Users),
     ("peers", Section::Peers),
     ("targets", Section::Targets),
+    ("issuers", Section::Issuers),
 ];
 
 /// Where each name of each section was set last. It is no part of what a plan means: two plans that differ in nothing
@@ -75,7 +77,7 @@ impl Places {
         self.by_section.get(&section)?.get(name)
     }
 
-    /// Where a name of a section is set: a key of `pgbouncer` or `plimsoll`, a name of `databases`, `users` or `peers`, a
+    /// Where a name of a section is set: a key of `pgbouncer` or `plimsoll`, a name of `databases`, `users`, `peers` or `issuers`, a
     /// `HOST:PORT` of `targets`.
     pub fn of(&self, section: &str, name: &str) -> Option<&Place> {
         let (_, section) = SECTIONS.into_iter().find(|(known, _)| *known == section)?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use plimsoll_types::{PoolMode, Secret, SslMode};
 
 use crate::credential::{CredentialSource, SessionNotAfter};
+use crate::issuer::IssuerLine;
 use crate::leak::LeakKeys;
 use crate::peer::Peer;
 use crate::place::{Place, Places, Section};
@@ -49,7 +50,9 @@ pub struct Plan {
     pub peers: BTreeMap<u16, Peer>,
     /// `[targets]`, in the order of host and port.
     pub targets: Vec<TargetLine>,
-    /// The line of each key, database, user and target.
+    /// `[issuers]`, in the order of their names.
+    pub issuers: Vec<IssuerLine>,
+    /// The line of each key, database, user, target and issuer.
     pub places: Places,
 }
 
@@ -73,6 +76,11 @@ impl Plan {
     /// The line of a target of `[targets]`.
     pub fn place_of_target(&self, target: &TargetLine) -> Option<&Place> {
         self.places.find(Section::Targets, &target.to_string())
+    }
+
+    /// The line of an issuer of `[issuers]`.
+    pub fn place_of_issuer(&self, name: &str) -> Option<&Place> {
+        self.places.find(Section::Issuers, name)
     }
 
     /// The line of `[targets]` that names this host of a database in so many words.
@@ -578,6 +586,12 @@ pub enum Change {
     DatabaseReconnect(String),
     /// Only limits or modes of a database changed.
     DatabaseLimits(String),
+    /// A new issuer: its tokens are taken from now on.
+    IssuerAdded(String),
+    /// An issuer left the file: its tokens are taken no more, and who came by them goes.
+    IssuerRemoved(String),
+    /// What an issuer's tokens have to be, or for whom they speak, changed.
+    IssuerChanged(String),
     /// Settings, users or secrets changed.
     Settings,
     /// Keys that only a restart changes; they keep their old value.

@@ -1,7 +1,7 @@
 //! The tables of keys as text, for `docs/configuration.md`: the page cannot say anything else than the code.
 
 use crate::table::{Support, When};
-use crate::{database, keys, own, peer, slot, target, user};
+use crate::{database, issuer, keys, own, peer, slot, target, user};
 
 /// The tables of `docs/configuration.md`, in Markdown. A test compares the page with them.
 pub fn reference() -> String {
@@ -36,6 +36,8 @@ pub fn reference() -> String {
     page.push_str(&slot::reference(target::KEYS));
     page.push_str("\n### A line of `[peers]`\n\n| key | here |\n|---|---|\n");
     page.push_str(&slot::reference(peer::KEYS));
+    page.push_str("\n### A line of `[issuers]`\n\n| key | here |\n|---|---|\n");
+    page.push_str(&slot::reference(issuer::KEYS));
     page
 }
 

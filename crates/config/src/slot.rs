@@ -40,6 +40,8 @@ pub(crate) enum Slot<T> {
     Credential(At<T, CredentialSource>),
     /// A key of our own: `on` or `off`.
     SessionNotAfter(At<T, SessionNotAfter>),
+    /// A key of our own: what this function makes of it, and what it is in words.
+    Ours(fn(&mut T, &str) -> Result<(), Fault>, &'static str),
     /// Whatever this function makes of it.
     Own(fn(&mut T, &str) -> Result<(), Fault>),
 }
@@ -117,7 +119,7 @@ impl<T> Slot<T> {
             Slot::LeakAct(at) => *at(into) = Some(own::leak_act(text)?),
             Slot::Credential(at) => *at(into) = Some(credential::parse(text)?),
             Slot::SessionNotAfter(at) => *at(into) = Some(credential::session_not_after(text)?),
-            Slot::Own(take) => take(into, text)?,
+            Slot::Ours(take, _) | Slot::Own(take) => take(into, text)?,
         }
         Ok(())
     }
@@ -138,6 +140,7 @@ pub(crate) fn reference<T>(rows: &[Row<T>]) -> String {
         }
         Slot::LeakAct(_) => format!("ours; {}", own::LEAK_ACT.expected),
         Slot::Credential(_) => format!("ours; {}", credential::EXPECTED),
+        Slot::Ours(_, what) => format!("ours; {what}"),
         Slot::SessionNotAfter(_) => "ours; on, off".to_string(),
     };
     rows.iter().map(|(name, slot)| format!("| `{name}` | {} |\n", here(slot))).collect()

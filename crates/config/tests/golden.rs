@@ -55,6 +55,9 @@ fn describe(plan: Result<Plan, Vec<Mistake>>) -> String {
     for target in &plan.targets {
         let _ = writeln!(text, "{target:?}");
     }
+    for issuer in &plan.issuers {
+        let _ = writeln!(text, "{issuer:?}");
+    }
     for database in plan.databases.iter().chain(&plan.auto_database) {
         let _ = writeln!(text, "{database:?}");
     }

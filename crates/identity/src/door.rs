@@ -5,10 +5,12 @@
 //! all the time. While the store does not answer, what is known goes on for [`DoorOptions::stale_ms`], and no longer:
 //! by so much a revocation can be late.
 
+mod certificates;
 mod judge;
 mod known;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,9 +28,12 @@ use crate::model::Audit;
 use crate::rules::{Allowed, credential_good};
 use crate::signer::Signer;
 use crate::store::{KeyFacts, Store, StoreFault, SubjectFacts};
-use crate::token::{Claims, Expected, REVOKED_MAX, Seen, TokenFault};
+use crate::token::{OutsideIssuers, REVOKED_MAX, Seen};
 use judge::{About, Facts, judge, judge_live, judge_token};
 use known::Known;
+
+pub use certificates::Certificate;
+pub use tokens::Evidence;
 
 /// How many look something up in the store at a time: whoever invents keys waits in a short line.
 const LOOKUPS_MAX: usize = 16;
@@ -55,15 +60,19 @@ pub struct DoorOptions {
     pub audience: String,
     /// How long known identities go on while the store does not answer, milliseconds.
     pub stale_ms: i64,
+    /// Whose tokens are taken besides our own.
+    pub outside: Arc<OutsideIssuers>,
 }
 
 /// What was handed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Bearing {
     /// A key.
-    Key,
+    Key(Secret),
     /// A token.
-    Token,
+    Token(Secret),
+    /// A certificate, in the handshake of TLS.
+    Certificate(Certificate),
 }
 
 /// Who wants to come in.
@@ -71,8 +80,6 @@ pub enum Bearing {
 pub struct Visitor {
     /// What it handed over.
     pub bearing: Bearing,
-    /// The key or token.
-    pub secret: Secret,
     /// The database it asks for.
     pub database: Arc<str>,
     /// The user it names.
@@ -84,7 +91,7 @@ pub struct Visitor {
 }
 
 /// Who may come in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Welcome {
     /// By which grant, as which role, within which limits.
     pub allowed: Allowed,
@@ -100,6 +107,8 @@ pub struct Welcome {
     pub token_id: Option<String>,
     /// The application that a person's token was issued to.
     pub client: Option<Id>,
+    /// What it has shown, if that is a token of an issuer outside.
+    pub evidence: Option<Arc<Evidence>>,
     /// When key, token or grant ends by itself, milliseconds since 1970.
     pub until_ms: Option<i64>,
 }
@@ -109,10 +118,21 @@ pub struct Welcome {
 pub enum Refusal {
     /// What it handed over is not good; why is for the log.
     Bad(String),
+    /// It is nobody's: a certificate that is no credential.
+    Unknown,
     /// It is, but gives no right to what it asked for; why is for the client as well.
     NotGranted(String),
     /// The store does not answer, and nothing is known from before.
     Unavailable(String),
+    /// The keys of the token's issuer cannot be had.
+    NoIssuerKeys {
+        /// What people call the issuer.
+        issuer: String,
+        /// Why, for the client.
+        told: &'static str,
+        /// Why, for the log.
+        log: String,
+    },
 }
 
 /// Somebody who is here.
@@ -126,6 +146,8 @@ pub struct Live {
     pub token_id: Option<String>,
     /// The application that a person's token was issued to.
     pub client: Option<Id>,
+    /// By which token of an issuer outside.
+    pub evidence: Option<Arc<Evidence>>,
     /// By which grant.
     pub grant: Id,
     /// In which database.
@@ -177,6 +199,7 @@ pub struct Door {
     known: Mutex<Known>,
     /// Issues and verifies our own tokens; `None`: there are none.
     signer: Option<Arc<Signer>>,
+    outside: Arc<OutsideIssuers>,
     seen: Mutex<Seen>,
     used: Mutex<HashMap<String, (i64, Arc<str>)>>,
     /// Number of the last entry of the audit log that was followed.
@@ -213,6 +236,7 @@ impl Door {
             stale_ms: AtomicI64::new(options.stale_ms),
             known: Mutex::default(),
             signer,
+            outside: options.outside,
             seen: Mutex::new(seen),
             used: Mutex::default(),
             followed: AtomicI64::new(followed),
@@ -232,35 +256,37 @@ impl Door {
         if !self.is_fresh(visitor.now_ms) {
             return None;
         }
-        match visitor.bearing {
-            Bearing::Key => {
-                let key = match parse_key(&visitor.secret) {
+        match &visitor.bearing {
+            Bearing::Certificate(certificate) => self.certificate_known(visitor, certificate),
+            Bearing::Key(secret) => {
+                let key = match parse_key(secret) {
                     Ok(key) => key,
                     Err(refusal) => return Some(Err(refusal)),
                 };
                 let facts = self.known.lock().key(&key.key_id)?;
                 Some(self.judge_key(visitor, &key, &facts))
             }
-            Bearing::Token => {
-                let claims = match self.verify(visitor) {
-                    Ok(claims) => claims,
+            Bearing::Token(_) => {
+                let verified = match self.verify_known(visitor)? {
+                    Ok(verified) => verified,
                     Err(refusal) => return Some(Err(refusal)),
                 };
-                let about = match About::of(&claims) {
+                let about = match self.about_known(&verified)? {
                     Ok(about) => about,
                     Err(refusal) => return Some(Err(refusal)),
                 };
                 let facts = about.known(&self.known.lock())?;
-                Some(judge_token(visitor, &claims, &about, &facts))
+                Some(judge_token(visitor, &verified, &about, &facts))
             }
         }
     }
 
     /// The answer, with a look into the store.
     pub async fn admit(&self, visitor: Visitor) -> Result<Welcome, Refusal> {
-        match visitor.bearing {
-            Bearing::Key => {
-                let key = parse_key(&visitor.secret)?;
+        match &visitor.bearing {
+            Bearing::Certificate(certificate) => self.certificate(&visitor, certificate).await,
+            Bearing::Key(secret) => {
+                let key = parse_key(secret)?;
                 let facts = self.key_facts(&key.key_id, visitor.now_ms, Asker::Visitor).await?;
                 let facts = facts.ok_or_else(|| {
                     // As long as for one that there is.
@@ -269,11 +295,11 @@ impl Door {
                 })?;
                 self.judge_key(&visitor, &key, &facts)
             }
-            Bearing::Token => {
-                let claims = self.verify(&visitor)?;
-                let about = About::of(&claims)?;
+            Bearing::Token(_) => {
+                let verified = self.verify(&visitor).await?;
+                let about = self.about(&verified, visitor.now_ms).await?;
                 let facts = self.facts(&about, visitor.now_ms, Asker::Visitor).await?;
-                judge_token(&visitor, &claims, &about, &facts?)
+                judge_token(&visitor, &verified, &about, &facts?)
             }
         }
     }
@@ -283,6 +309,9 @@ impl Door {
     pub fn recheck_known(&self, live: &Live, now_ms: i64) -> Option<Result<(), String>> {
         if self.is_revoked(live, now_ms)? {
             return Some(Err("its token has been revoked".to_owned()));
+        }
+        if let Err(why) = self.check_evidence_of(live) {
+            return Some(Err(why));
         }
         let about = About::live(live);
         let facts = about.known(&self.known.lock())?;
@@ -300,10 +329,15 @@ impl Door {
         if revoked {
             return Some(Err("its token has been revoked".to_owned()));
         }
+        if let Err(why) = self.check_evidence_of(live) {
+            return Some(Err(why));
+        }
         match self.facts(&About::live(live), now_ms, Asker::Ourselves).await {
             Ok(Ok(facts)) => Some(judge_live(live, &facts, now_ms)),
             Ok(Err(Refusal::Bad(why) | Refusal::NotGranted(why))) => Some(Err(why)),
-            Ok(Err(Refusal::Unavailable(_))) | Err(_) => None,
+            Ok(Err(Refusal::Unknown | Refusal::Unavailable(_) | Refusal::NoIssuerKeys { .. })) | Err(_) => {
+                None
+            }
         }
     }
 
@@ -311,6 +345,11 @@ impl Door {
     fn is_revoked(&self, live: &Live, now_ms: i64) -> Option<bool> {
         let Some(token_id) = &live.token_id else { return Some(false) };
         self.seen.lock().is_token_revoked(token_id, now_ms / 1000)
+    }
+
+    /// Whether what it has shown is still taken, as far as that does not depend on the store.
+    fn check_evidence_of(&self, live: &Live) -> Result<(), String> {
+        live.evidence.as_ref().map_or(Ok(()), |evidence| self.check_evidence(evidence))
     }
 
     /// All that a right depends on, looked up where it is not known. The inner fault: something of it is not there.
@@ -546,24 +585,12 @@ impl Door {
         self.note_use(key_id, visitor.now_ms, &visitor.from);
         Ok(welcome)
     }
-
-    fn verify(&self, visitor: &Visitor) -> Result<Arc<Claims>, Refusal> {
-        let text = visitor.secret.expose_text().ok_or_else(|| Refusal::Bad("no token".to_owned()))?;
-        let signer = self.signer.as_ref();
-        let signer = signer.ok_or_else(|| Refusal::Bad("no issuer of tokens is set up".to_owned()))?;
-        let expected = Expected { audience: &self.audience, now_s: visitor.now_ms / 1000 };
-        signer.verifier().verify_seen(text, &expected, &self.seen).map_err(bad_token)
-    }
 }
 
 impl UseLog for Door {
     fn used(&self, key_id: &str, now_ms: i64, from: &str) {
         self.note_use(key_id, now_ms, &from.into());
     }
-}
-
-fn bad_token(fault: TokenFault) -> Refusal {
-    Refusal::Bad(fault.to_string())
 }
 
 fn parse_key(secret: &Secret) -> Result<ParsedKey, Refusal> {

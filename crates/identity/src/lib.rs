@@ -40,7 +40,9 @@ pub mod token;
 mod whole;
 
 #[cfg(feature = "service")]
-pub use door::{Bearing, Door, DoorOptions, Followed, Live, Refusal, USED_EVERY_MS, Visitor, Welcome};
+pub use door::{
+    Bearing, Certificate, Door, DoorOptions, Evidence, Followed, Live, Refusal, USED_EVERY_MS, Visitor, Welcome,
+};
 pub use id::{Id, IdFault, Kind};
 pub use key::{Key, KeyFault, ParsedKey};
 pub use model::{

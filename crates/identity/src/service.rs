@@ -11,6 +11,7 @@ use crate::http::{HttpSetup, HttpState, Nature, OAuthSetup, Rates, router};
 use crate::password::Passwords;
 use crate::signer::{Signer, SignerFault};
 use crate::store::{Create, Store, StoreFault, StoreOptions};
+use crate::token::OutsideIssuers;
 
 /// How often what has ended is removed from the store.
 const TIDY_EVERY: Duration = Duration::from_mins(10);
@@ -26,6 +27,8 @@ pub struct ServiceSetup {
     pub stale_ms: i64,
     /// How long access tokens are good, seconds.
     pub token_life_s: i64,
+    /// Whose tokens the door takes besides our own.
+    pub outside: Arc<OutsideIssuers>,
 }
 
 /// Why there is no service.
@@ -66,6 +69,7 @@ pub struct Service {
     store: Store,
     door: Arc<Door>,
     signer: Option<Arc<Signer>>,
+    outside: Arc<OutsideIssuers>,
     api: Router,
 }
 
@@ -81,7 +85,11 @@ impl Service {
             None => None,
             Some(issuer) => Some(Arc::new(Signer::open(&store, issuer, setup.token_life_s, now_ms).await?)),
         };
-        let options = DoorOptions { audience: setup.audience.clone(), stale_ms: setup.stale_ms };
+        let options = DoorOptions {
+            audience: setup.audience.clone(),
+            stale_ms: setup.stale_ms,
+            outside: setup.outside.clone(),
+        };
         let door = Arc::new(Door::open(store.clone(), signer.clone(), options, now_ms).await?);
         let passwords = passwords()?;
         let api = router(HttpState::new(HttpSetup {
@@ -94,7 +102,7 @@ impl Service {
                 .clone()
                 .map(|signer| OAuthSetup { signer, audience: setup.audience.as_str().into() }),
         }));
-        Ok(Service { store, door, signer, api })
+        Ok(Service { store, door, signer, outside: setup.outside.clone(), api })
     }
 
     /// What the pooler asks.
@@ -122,7 +130,7 @@ impl Service {
                 }
             }
         };
-        tokio::join!(keys, tidy, self.door.listen());
+        tokio::join!(keys, tidy, self.outside.keep(unix_ms), self.door.listen());
     }
 }
 

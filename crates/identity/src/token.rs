@@ -33,7 +33,7 @@ mod refresh;
 mod seen;
 mod signing;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod verify;
 
 pub use alg::Alg;
@@ -43,11 +43,14 @@ pub use fault::TokenFault;
 pub use fetch::{FetchFault, Fetcher};
 pub use issue::{Issued, Issuer, NewToken};
 pub use jwk::{JwkFault, JwksFault, KeySet, PublicKey};
-pub use outside::{ClaimRule, JwksCache, Look, OutsideFault, OutsideIssuer, OutsideKeys, Renewal, Untyped};
+pub use outside::{
+    ClaimRule, JwksCache, KeysFault, Look, OutsideFault, OutsideIssuer, OutsideIssuers, OutsideKeys, Renewal,
+    Speaks, Turn,
+};
 pub use pkce::{PkceFault, challenge_is_well_formed, verify_challenge};
 pub use refresh::{Family, NewFamily, RefreshFault, RefreshToken, Refreshed};
 #[cfg(feature = "service")]
 pub(crate) use seen::REVOKED_MAX;
 pub use seen::Seen;
 pub use signing::{Due, SigningFault, SigningKey, SigningKeys};
-pub use verify::{Accepts, Expected, Peek, TOKEN_BYTES_MAX, Verifier, peek};
+pub use verify::{Accepts, Expected, Peek, TOKEN_BYTES_MAX, Typ, Types, Verifier, peek};

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll_admin::{AdminConsole, BlackBox, HttpDoor, HttpError, Identities, Surroundings, version};
+use plimsoll_admin::{
+    AdminConsole, BlackBox, HttpDoor, HttpError, Identities, Issuers, Surroundings, version,
+};
 use plimsoll_config::{Compat, Mistake, Plan};
 use plimsoll_proxy::{Keeper, Options, StartError, start};
 use plimsoll_types::Secret;
@@ -143,18 +145,21 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     let surroundings =
         Surroundings { state_directory: state_directory.as_deref(), config: config.as_deref() };
     let black_box = BlackBox::new(&plan, surroundings);
-    let follower = black_box.clone();
+    let issuers = Issuers::new(&plan).map_err(&fatal)?;
+    let (follower, issuers_follower) = (black_box.clone(), issuers.clone());
     let console = AdminConsole::new(
         Box::new(move || source.load()),
         Box::new(move |plan, applied| {
             log.follow(plan, applied);
             follower.follow(plan);
+            issuers_follower.follow(plan);
         }),
     );
     let console = Arc::new(console.with_black_box(black_box.clone()));
     let http = http_door(&plan).map_err(|error| fatal(refused(&plan, &error)))?;
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
-    let identities = Identities::open(&plan).map_err(|why| fatal(placed(&plan, "identity_store", &why)))?;
+    let identities =
+        Identities::open(&plan, issuers).map_err(|why| fatal(placed(&plan, "identity_store", &why)))?;
     let keeper = identities.clone().map(|identities| Arc::new(identities) as Arc<dyn Keeper>);
     let options =
         Options { console: console.clone(), keeper, credentials: Arc::new(Lender::new()), mock_secret };

@@ -37,6 +37,7 @@ impl Api {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 let setup = ServiceSetup {
+                    outside: Arc::default(),
                     issuer: None,
                     audience: "plimsoll".to_owned(),
                     stale_ms: 300_000,

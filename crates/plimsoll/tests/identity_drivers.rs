@@ -4,6 +4,7 @@
 
 mod common;
 mod identity_house;
+mod identity_idp;
 mod scrape;
 
 use std::process::Command;
@@ -11,12 +12,16 @@ use std::process::Command;
 use common::certificates::Maker;
 use common::{SOON, drivers};
 use identity_house::{IdentityHouse, identity_house};
-use plimsoll_testkit::free_port;
+use identity_idp::Idp;
+use plimsoll_testkit::{Ini, free_port};
+use serde_json::json;
 
 struct House {
     house: IdentityHouse,
     maker: Maker,
     http: u16,
+    ini: Ini,
+    app: String,
     key: String,
     token: String,
 }
@@ -26,18 +31,22 @@ fn house(auth_type: &str) -> House {
     let maker = Maker::new();
     maker.named("server", "localhost");
     let http = free_port();
+    let mut kept = Ini::empty();
     let house = identity_house(|ini| {
-        ini.set("auth_type", auth_type)
+        let ini = ini
+            .set("auth_type", auth_type)
             .set("ignore_startup_parameters", "extra_float_digits")
             .set("client_tls_sslmode", "require")
             .set("client_tls_cert_file", &maker.text("server.crt"))
             .set("client_tls_key_file", &maker.text("server.key"))
-            .own("http_listen", &http.to_string())
+            .own("http_listen", &http.to_string());
+        kept = ini.clone();
+        ini
     });
     house.plimsoll.wait_for_log(&format!("listening on http://127.0.0.1:{http}/metrics"), SOON);
-    let (_, key, ..) = house.usual();
+    let (app, key, ..) = house.usual();
     let token = scrape::token(http, &key);
-    House { house, maker, http, key, token }
+    House { house, maker, http, ini: kept, app: app.id.to_string(), key, token }
 }
 
 impl House {
@@ -85,6 +94,27 @@ fn every_driver_logs_in_by_a_key() {
 fn every_driver_logs_in_by_a_token() {
     let house = house("jwt");
     house.all_drivers("app", &house.token);
+}
+
+#[test]
+fn every_driver_logs_in_by_a_token_of_an_issuer_outside() {
+    let house = house("jwt");
+    let idp = Idp::new();
+    let issuers = idp.line("keys", &format!("map='azp=shop -> {}'", house.app));
+    house.house.plimsoll.reload(&house.ini.clone().extra(&issuers));
+    house.all_drivers("app", &idp.token(&json!({})));
+}
+
+#[test]
+fn libpq_18_is_sent_to_an_issuer_outside() {
+    let house = house("oauth");
+    let idp = Idp::new();
+    let more = format!("map='azp=shop -> {}' discovery=openid scope=door", house.app);
+    house.house.plimsoll.reload(&house.ini.clone().extra(&idp.line("keys", &more)));
+    let user = format!("app@{}", idp.url());
+    if let Some(said) = house.says(drivers::python("identity.py"), "oauth", &user, &idp.token(&json!({}))) {
+        assert_eq!(said, format!("wanted by {}/.well-known/openid-configuration\napp", idp.url()));
+    }
 }
 
 #[test]

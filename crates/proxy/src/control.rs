@@ -475,6 +475,10 @@ impl Control {
                 plimsoll_config::Change::DatabaseAdded(_)
                 | plimsoll_config::Change::DatabaseRemoved(_)
                 | plimsoll_config::Change::DatabaseLimits(_)
+                // Issuers are the keeper's.
+                | plimsoll_config::Change::IssuerAdded(_)
+                | plimsoll_config::Change::IssuerRemoved(_)
+                | plimsoll_config::Change::IssuerChanged(_)
                 | plimsoll_config::Change::Settings => {}
             }
         }

@@ -260,6 +260,7 @@ impl ClientEntry {
             organisation: proved.organisation.as_ref().into(),
             name: proved.name.as_ref().into(),
             key_id: proved.key_id.as_deref().map(Into::into),
+            issuer: proved.issuer.as_deref().map(Into::into),
         }))
     }
 

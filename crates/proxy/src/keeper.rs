@@ -1,12 +1,13 @@
 //! The seam to identities: who says whether a key or a token is good, and what is remembered of whom it is.
 
+use std::any::Any;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use plimsoll_auth::Bearer;
+use plimsoll_auth::{Bearer, Discovery};
 use plimsoll_session::Settings;
 use plimsoll_types::{Cause, Secret};
 
@@ -75,6 +76,10 @@ pub struct Proved {
     pub key_id: Option<Arc<str>>,
     /// The number of the token (`jti`).
     pub token_id: Option<Arc<str>>,
+    /// What people call the issuer of the token; `None`: it was a key, or a token of our own.
+    pub issuer: Option<Arc<str>>,
+    /// What the keeper wants to have at hand when it looks at this session again.
+    pub kept: Option<Kept>,
     /// The application that a person's token was issued to.
     pub client_id: Option<Arc<str>>,
     /// Id of the data set.
@@ -89,6 +94,37 @@ pub struct Proved {
     pub limits: GrantLimits,
 }
 
+/// Something of the keeper's own that stays with a session. Nobody else looks inside.
+#[derive(Clone)]
+pub struct Kept(Arc<dyn Any + Send + Sync>);
+
+impl Kept {
+    /// Keeps this.
+    pub fn new<T: Any + Send + Sync>(what: Arc<T>) -> Kept {
+        Kept(what)
+    }
+
+    /// What was kept, if it is of that type.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(&self.0).downcast().ok()
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
+impl PartialEq for Kept {
+    /// The very same.
+    fn eq(&self, other: &Kept) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Kept {}
+
 /// Why a proof is not good.
 #[derive(Clone, Debug)]
 pub struct Refused {
@@ -98,6 +134,32 @@ pub struct Refused {
     pub log: Option<String>,
 }
 
+/// A certificate that a client has shown in its handshake, where it was verified.
+pub struct ShownCertificate {
+    /// Its SHA-256 in hexadecimal digits.
+    pub sha256: String,
+    /// When it ends by itself.
+    pub ends: Option<SystemTime>,
+    /// The database asked for.
+    pub database: Arc<str>,
+    /// The user named in the startup packet.
+    pub user: Arc<str>,
+    /// Where the client is; `None` for a Unix socket.
+    pub from: Option<IpAddr>,
+}
+
+/// Why nobody gets in by a certificate: then it is asked for a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotByCertificate {
+    /// It is nobody's credential.
+    Unknown,
+    /// It is somebody's, but does not do; why is for the log.
+    Refused(String),
+}
+
+/// What comes of a certificate.
+pub type Recognising = Pin<Box<dyn Future<Output = Result<Arc<Proved>, NotByCertificate>> + Send>>;
+
 /// What comes of a proof.
 pub type Proving = Pin<Box<dyn Future<Output = Result<Arc<Proved>, Refused>> + Send>>;
 
@@ -106,8 +168,11 @@ pub trait Keeper: Send + Sync {
     /// Whether a client may enter, and as whom.
     fn admit(&self, proof: Proof) -> Proving;
 
-    /// Where tokens are to be had: the URL of the issuer's metadata.
-    fn discovery(&self) -> Option<String>;
+    /// Whether a client may enter by its certificate, and as whom.
+    fn recognise(&self, shown: ShownCertificate) -> Recognising;
+
+    /// Where tokens are to be had.
+    fn discovery(&self) -> Option<Discovery>;
 }
 
 /// A session by a proved identity, seen from outside.

@@ -60,10 +60,13 @@ pub use control::{
     ReleaseAsk, ReleaseClient, ReleaseExecuting, Released, SaidView, SiteFigures, TargetView, TrendView,
 };
 pub use credentials::{Credentials, Given, Giving, NoCredentials, Wanted};
-pub use keeper::{GrantLimits, Keeper, Proof, Proved, ProvedView, Proving, Refused};
+pub use keeper::{
+    GrantLimits, Keeper, Kept, NotByCertificate, Proof, Proved, ProvedView, Proving, Recognising, Refused,
+    ShownCertificate,
+};
 pub use liveness::{FoundView, LifeView};
 pub use peers::{PeerTraffic, PeerView};
-pub use plimsoll_auth::Bearer;
+pub use plimsoll_auth::{Bearer, Discovery};
 pub use plimsoll_ledger::Rate;
 pub use security::tls_settings;
 pub use spill::{StoreView, probe_spill_dir};

@@ -23,4 +23,4 @@ pub use config::{acceptor, connector};
 pub use plimsoll_types::SslMode;
 pub use rustls;
 pub use settings::{Fault, Key, PemFile, Settings, Side};
-pub use text::{common_name, error_text, server_name, subject};
+pub use text::{common_name, error_text, not_after, server_name, subject};

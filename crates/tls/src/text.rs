@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use std::time::Duration;
+
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, Error, OtherError};
 
@@ -16,6 +18,11 @@ use crate::x509::Certificate;
 #[must_use]
 pub fn common_name(cert: &CertificateDer<'_>) -> Option<String> {
     Certificate::parse(cert).ok()?.subject.common_name()
+}
+
+/// The end of a certificate's own validity, since 1970.
+pub fn not_after(cert: &CertificateDer<'_>) -> Option<Duration> {
+    Certificate::parse(cert).ok().map(|certificate| certificate.not_after)
 }
 
 /// A certificate's subject as people write it (RFC 4514), the most specific part first: `CN=app,O=Example`.

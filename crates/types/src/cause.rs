@@ -225,6 +225,10 @@ causes! {
     /// Identities cannot be asked, and this one is not known from before.
     IdentityUnavailable { why: Box<str> } => Client, CANNOT_CONNECT_NOW, "identities cannot be checked now",
         "Try again later; the pooler's log says what is wrong with identity_store.";
+    /// The keys of a token's issuer cannot be had, so nobody can say whether it is good.
+    IssuerUnavailable { issuer: Box<str>, why: Box<str> } => Client, CANNOT_CONNECT_NOW,
+        format!("tokens of issuer \"{issuer}\" cannot be checked now"),
+        "Try again later; the pooler's log says what is wrong with its keys (jwks= of its line in [issuers]).";
     /// A grant has as many clients as it may.
     GrantClients { name: Box<str>, max: u32 } => Client, TOO_MANY_CONNECTIONS,
         format!("client connections exceeded: the grant of \"{name}\" allows {max}"),
@@ -482,6 +486,7 @@ impl Cause {
                 | Cause::SessionRevoked { why }
                 | Cause::NotGranted { why }
                 | Cause::IdentityUnavailable { why }
+                | Cause::IssuerUnavailable { why, .. }
                 | Cause::IdentityEnded { why }
                     if !compat =>
                 {

@@ -1,6 +1,7 @@
 """Logins by key and by token over TLS: python identity.py HOST PORT DBNAME CA DRIVER USER SECRET
 
-Says the role it is at the server. DRIVER: `psycopg`, `asyncpg`, or `oauth` (psycopg with SASL OAUTHBEARER: libpq 18 asks
+Says the role it is at the server. DRIVER: `psycopg`, `asyncpg`, `certificate` (psycopg
+without a password; SECRET is `FILE.crt:FILE.key`), or `oauth` (psycopg with SASL OAUTHBEARER: libpq 18 asks
 for the token, which is SECRET, and says whose it wants to be; USER is `ROLE@ISSUER`).
 """
 
@@ -19,6 +20,15 @@ def with_psycopg(host: str, port: str, dbname: str, ca: str, user: str, secret: 
 
     more = {"sslmode": "verify-full", "sslrootcert": ca}
     with psycopg.connect(host=host, port=port, dbname=dbname, user=user, password=secret, **more) as connection:
+        print(connection.execute(QUESTION).fetchone()[0])
+
+
+def with_certificate(host: str, port: str, dbname: str, ca: str, user: str, secret: str) -> None:
+    import psycopg
+
+    certificate, key = secret.split(":")
+    more = {"sslmode": "verify-full", "sslrootcert": ca, "sslcert": certificate, "sslkey": key}
+    with psycopg.connect(host=host, port=port, dbname=dbname, user=user, **more) as connection:
         print(connection.execute(QUESTION).fetchone()[0])
 
 
@@ -84,6 +94,8 @@ def main() -> None:
         with_psycopg(host, port, dbname, ca, user, secret)
     elif driver == "asyncpg":
         asyncio.run(with_asyncpg(host, port, dbname, ca, user, secret))
+    elif driver == "certificate":
+        with_certificate(host, port, dbname, ca, user, secret)
     else:
         with_oauth(host, port, dbname, ca, user, secret)
 

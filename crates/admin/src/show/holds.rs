@@ -22,7 +22,7 @@ fn some(text: &str) -> Cell {
     (!text.is_empty()).then(|| text.to_string())
 }
 
-const WHO: usize = 12;
+const WHO: usize = 13;
 
 /// The columns of [`who`].
 pub(super) const C: [Column; WHO] = [
@@ -38,6 +38,7 @@ pub(super) const C: [Column; WHO] = [
     text("organisation"),
     text("identity"),
     text("key_id"),
+    text("issuer"),
 ];
 
 /// Columns of which some say who: `[those before them] those behind them`.
@@ -62,6 +63,7 @@ pub(super) fn who(who: &WhoView) -> [Cell; WHO] {
         who.identified.as_ref().map(|who| who.organisation.to_string()),
         who.identified.as_ref().map(|who| who.name.to_string()),
         who.identified.as_ref().and_then(|who| who.key_id.as_deref().map(str::to_string)),
+        who.identified.as_ref().and_then(|who| who.issuer.as_deref().map(str::to_string)),
     ]
 }
 

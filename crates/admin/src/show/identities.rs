@@ -15,6 +15,7 @@ pub(super) const COLUMNS: &[Column] = &[
     text("identity"),
     text("identity_id"),
     text("key_id"),
+    text("issuer"),
     text("database"),
     text("role"),
     text("grant_id"),
@@ -38,6 +39,7 @@ pub(super) fn rows(scene: &Scene<'_>) -> Vec<Row> {
             proved.organisation.clone(),
             proved.name.clone(),
             proved.key_id.clone(),
+            proved.issuer.clone(),
             view.database.clone(),
             proved.grant_id.clone(),
         );
@@ -58,6 +60,7 @@ fn row(views: &[ProvedView]) -> Option<Row> {
         cell(&proved.name),
         cell(&proved.subject_id),
         proved.key_id.as_ref().map(ToString::to_string),
+        proved.issuer.as_ref().map(ToString::to_string),
         cell(&first.database),
         cell(&proved.role),
         cell(&proved.grant_id),

@@ -45,7 +45,7 @@ fn a_refused_password_is_refused_at_once() {
     let (mut login, _) = BearerLogin::start(Bearer::Jwt);
     presented(login.handle_message(b"x\0"));
     assert_eq!(
-        refused(login.handle_refused(Cause::PasswordFailed, Some("https://x"))),
+        refused(login.handle_refused(Cause::PasswordFailed, Some(&discovery("https://x")))),
         Cause::PasswordFailed
     );
 }
@@ -63,14 +63,20 @@ fn a_token_comes_with_the_first_message_or_after_an_empty_challenge() {
     assert_eq!(presented(login.handle_message(other)), b"t");
 }
 
+fn discovery(url: &str) -> Discovery {
+    Discovery { url: url.to_owned(), scope: String::new() }
+}
+
 #[test]
 fn whoever_has_no_token_is_told_where_to_get_one() {
     let (mut login, _) = BearerLogin::start(Bearer::OAuth);
     let reply = login.handle_message(&initial(Some(b"n,,\x01auth=\x01\x01")));
     assert!(matches!(reply, BearerReply::Discover));
-    let reply = login.handle_refused(Cause::SaslFailed, Some("https://id.example/\"\\x"));
+    let url = "https://id.example/\"\\x";
+    let there = Discovery { scope: "openid \"x".to_owned(), ..discovery(url) };
+    let reply = login.handle_refused(Cause::SaslFailed, Some(&there));
     let BearerReply::Ask(BearerAsk::SaslContinue(json)) = reply else { panic!("{reply:?}") };
-    let wanted = r#"{"status":"invalid_token","scope":"","openid-configuration":"https://id.example/\"\\x"}"#;
+    let wanted = r#"{"status":"invalid_token","scope":"openid \"x","openid-configuration":"https://id.example/\"\\x"}"#;
     assert_eq!(String::from_utf8(json).expect("text"), wanted);
     assert_eq!(refused(login.handle_message(b"\x01")), Cause::SaslFailed);
     assert_eq!(refused(login.handle_message(b"\x01")), Cause::BadLoginPacket);

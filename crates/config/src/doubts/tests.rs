@@ -122,3 +122,21 @@ fn targets_are_used_and_named_once() {
     let two = "[databases]\nx = host=localhost\n[targets]\nlocalhost:5432 = budget=1\n127.0.0.1:5432 = budget=2\n[::1]:5433 = budget=1\n";
     assert_eq!(found(two), [("target-unused", 9), ("target-named-twice", 8)]);
 }
+
+#[test]
+fn issuers_are_of_use_and_name_people_for_good() {
+    let issuer = |more: &str| {
+        format!(
+            "identity_store = sqlite:/x\n[issuers]\nx = url=https://a audience=a jwks=https://a/k {more} \
+             org=org_01m80gg69c96a6cbvj0s1n5fzm\n[pgbouncer]\nauth_type = jwt"
+        )
+    };
+    assert_eq!(found(&issuer("subject=azp")), []);
+    assert_eq!(found(&issuer("user=email")), [("issuer-claim-changeable", 6)]);
+    let plain = issuer("subject=azp").replace("jwks=https://a/k", "jwks=http://localhost/k");
+    assert_eq!(found(&plain), [("issuer-without-tls", 6)]);
+    let never = issuer("subject=azp").replace("auth_type = jwt", "auth_type = md5");
+    assert_eq!(found(&never), [("issuers-never-asked", 6)]);
+    let nowhere = issuer("subject=azp").replace("sqlite:/x", "off");
+    assert_eq!(found(&nowhere), [("issuers-without-store", 6)]);
+}

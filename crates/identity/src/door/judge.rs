@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::known::Known;
-use super::{Live, Refusal, Visitor, Welcome};
+use super::tokens::Verified;
+use super::{Evidence, Live, Refusal, Visitor, Welcome};
 use crate::id::{Id, Kind};
 use crate::rules::{Ask, Decision, allows_connect, around_good, decide, grant_good, subject_good};
-use crate::store::{KeyFacts, SubjectFacts};
-use crate::token::Claims;
+use crate::store::{Holder, KeyFacts, SubjectFacts};
+use crate::token::{Claims, Speaks};
 
 /// What is known of all that a right depends on.
 pub(super) struct Facts {
@@ -35,6 +36,11 @@ impl About {
         Ok(About { subject, key_id: claims.kid_used.clone(), client })
     }
 
+    /// Of a token from outside: whom it speaks for, and nobody else.
+    pub(super) fn outside(subject: Id) -> About {
+        About { subject, key_id: None, client: None }
+    }
+
     pub(super) fn live(live: &Live) -> About {
         About { subject: live.subject.clone(), key_id: live.key_id.clone(), client: live.client.clone() }
     }
@@ -59,23 +65,49 @@ fn check_around(facts: &Facts, now_ms: i64) -> Result<(), String> {
 
 pub(super) fn judge_token(
     visitor: &Visitor,
-    claims: &Claims,
+    verified: &Verified,
     about: &About,
     facts: &Facts,
 ) -> Result<Welcome, Refusal> {
+    let (claims, evidence) = (&verified.claims, &verified.evidence);
     check_around(facts, visitor.now_ms).map_err(Refusal::Bad)?;
+    if let Some(evidence) = evidence {
+        check_spoken_for(evidence, &facts.subject).map_err(Refusal::Bad)?;
+    }
     let key_ends_ms = facts.key.as_ref().and_then(|key| key.credential.data.expires_ms);
     let ends_ms = key_ends_ms.into_iter().chain([claims.expires_s.saturating_mul(1000)]).min();
     let mut welcome = judge(visitor, &facts.subject, ends_ms)?;
     welcome.key_id = claims.kid_used.clone();
-    welcome.token_id = claims.token_id.clone();
+    welcome.token_id = match (evidence, &claims.token_id) {
+        (None, token_id) => token_id.clone(),
+        // What two issuers call alike is not the same.
+        (Some(evidence), Some(token_id)) => Some(format!("{}:{token_id}", evidence.issuer())),
+        (Some(_), None) => None,
+    };
+    welcome.evidence = evidence.clone();
     welcome.client = about.client.clone();
     Ok(welcome)
+}
+
+/// Whether an issuer outside may speak for somebody, and whether it is still the one it means.
+fn check_spoken_for(evidence: &Evidence, facts: &SubjectFacts) -> Result<(), String> {
+    let name = evidence.issuer();
+    if evidence.org().is_some_and(|org| *org != facts.org.id) {
+        return Err(format!("issuer {name} may not speak for {} of {}", facts.holder.id(), facts.org.id));
+    }
+    match (evidence.speaks(), &facts.holder) {
+        (Speaks::Subject(_), _) => Ok(()),
+        (Speaks::Login(login), Holder::User(user)) if user.data.login == *login => Ok(()),
+        (Speaks::Login(_), holder) => Err(format!("issuer {name}: {} has another login now", holder.id())),
+    }
 }
 
 /// Whether somebody who is here would be let in again by the same grant.
 pub(super) fn judge_live(live: &Live, facts: &Facts, now_ms: i64) -> Result<(), String> {
     check_around(facts, now_ms)?;
+    if let Some(evidence) = &live.evidence {
+        check_spoken_for(evidence, &facts.subject)?;
+    }
     subject_good(&facts.subject).map_err(|why| why.to_string())?;
     let fact = facts.subject.grants.iter().find(|fact| fact.grant.id == live.grant);
     let fact = fact.ok_or_else(|| format!("grant {} has been removed", live.grant))?;
@@ -104,6 +136,7 @@ pub(super) fn judge(
             key_id: None,
             token_id: None,
             client: None,
+            evidence: None,
             until_ms: ends_ms.into_iter().chain(allowed.until_ms).min(),
             allowed,
         }),

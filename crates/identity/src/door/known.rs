@@ -34,6 +34,10 @@ fn depends(facts: &SubjectFacts, change: &Audit) -> bool {
 pub(super) struct Known {
     keys: HashMap<Box<str>, Arc<KeyFacts>>,
     subjects: HashMap<Id, Arc<SubjectFacts>>,
+    /// Users by their logins.
+    logins: HashMap<Box<str>, Id>,
+    /// Active credentials by the SHA-256 of their certificates; none: it is known that there is none.
+    certificates: HashMap<Box<str>, Arc<[String]>>,
     generation: u64,
 }
 
@@ -52,6 +56,11 @@ impl Known {
         for change in changes {
             self.keys.retain(|key_id, facts| **key_id != *change.object && !depends(&facts.subject, change));
             self.subjects.retain(|_, facts| !depends(facts, change));
+            self.logins.retain(|_, user| user.as_str() != change.object);
+            // Also one that is new.
+            if change.action.starts_with("key.") {
+                self.certificates.clear();
+            }
         }
     }
 
@@ -60,6 +69,17 @@ impl Known {
         self.generation += 1;
         self.keys.clear();
         self.subjects.clear();
+        self.logins.clear();
+        self.certificates.clear();
+    }
+
+    /// Key ids of a certificate.
+    pub(super) fn certificate(&self, sha256: &str) -> Option<Arc<[String]>> {
+        self.certificates.get(sha256).cloned()
+    }
+
+    pub(super) fn login(&self, login: &str) -> Option<Id> {
+        self.logins.get(login).cloned()
     }
 
     pub(super) fn key(&self, key_id: &str) -> Option<Arc<KeyFacts>> {
@@ -80,6 +100,29 @@ impl Known {
             self.keys.clear();
         }
         self.keys.insert(key_id.into(), facts);
+    }
+
+    /// The same for a user's login.
+    pub(super) fn put_login(&mut self, login: &str, user: Id, generation: u64) {
+        if generation != self.generation {
+            return;
+        }
+        if self.logins.len() >= KNOWN_MAX {
+            self.logins.clear();
+        }
+        self.logins.insert(login.into(), user);
+    }
+
+    /// The same for a certificate. Those that are shown are signed by an authority of ours, so nobody fills it with
+    /// inventions.
+    pub(super) fn put_certificate(&mut self, sha256: &str, key_ids: Arc<[String]>, generation: u64) {
+        if generation != self.generation {
+            return;
+        }
+        if self.certificates.len() >= KNOWN_MAX {
+            self.certificates.clear();
+        }
+        self.certificates.insert(sha256.into(), key_ids);
     }
 
     /// The same for a subject.

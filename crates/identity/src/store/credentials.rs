@@ -3,7 +3,7 @@
 use super::cells::{Cells, Column, Value};
 use super::noun::{Noun, Words, stays};
 use super::read::Conditions;
-use super::write::Write;
+use super::write::{Write, statement};
 use super::{Listed, Page, Store, StoreFault, Who, check};
 use crate::id::{Id, Kind};
 use crate::model::{Application, Credential, CredentialData, CredentialKind, Meta, State};
@@ -147,6 +147,23 @@ impl Store {
     pub async fn credential(&self, key_id: &str) -> Result<Credential, StoreFault> {
         check_known(key_id)?;
         self.find(key_id).await
+    }
+
+    /// Key ids of the active credentials that are this certificate, by its SHA-256 in hexadecimal digits; at most 16.
+    ///
+    /// # Errors
+    /// `Down`.
+    pub async fn key_ids_of_certificate(&self, sha256: &str) -> Result<Vec<String>, StoreFault> {
+        let sql = "SELECT key_id FROM plimsoll_credentials WHERE public_part = $1 AND public_part <> '' AND kind = $2 \
+                   AND state = $3 ORDER BY key_id LIMIT 16";
+        let values = vec![
+            Value::Text(sha256.to_owned()),
+            Value::json(&CredentialKind::Certificate),
+            Value::state(State::Active),
+        ];
+        let rows = statement(sql.to_owned(), values).fetch_all(&self.reads).await?;
+        let key_ids = rows.iter().map(|row| Cells::of(row).text()).collect::<Result<Vec<String>, _>>();
+        key_ids.map_err(StoreFault::Down)
     }
 
     /// Changes a credential, if its version is the expected one.

@@ -12,7 +12,7 @@ const MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS plimsoll_migrations \
                           (number BIGINT NOT NULL PRIMARY KEY, at_ms BIGINT NOT NULL)";
 
 /// All migrations, in order. One that has been released is never changed: another one is added.
-const STEPS: &[&[&str]] = &[FIRST, SECOND];
+const STEPS: &[&[&str]] = &[FIRST, SECOND, CERTIFICATES];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE plimsoll_orgs (id {text} NOT NULL PRIMARY KEY, created_ms BIGINT NOT NULL, \
@@ -87,6 +87,11 @@ const SECOND: &[&str] = &[
     "CREATE INDEX plimsoll_apps_by_name ON plimsoll_apps (name, id)",
     "CREATE INDEX plimsoll_credentials_by_name ON plimsoll_credentials (name, key_id)",
     "CREATE INDEX plimsoll_credentials_app_kind ON plimsoll_credentials (app, kind, state, key_id)",
+];
+
+/// Credentials are found by the certificate that a client shows.
+const CERTIFICATES: &[&str] = &[
+    "CREATE INDEX plimsoll_credentials_public ON plimsoll_credentials (public_part) WHERE public_part <> ''",
 ];
 
 /// What this program knows.

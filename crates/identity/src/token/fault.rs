@@ -73,9 +73,9 @@ pub enum TokenFault {
     /// No rule says for whom it speaks.
     #[error("it is good, but no rule of its issuer says for whom it speaks")]
     NoRule,
-    /// The keys of its issuer could not be had.
-    #[error("the keys of its issuer could not be fetched, so nobody can say whether it is good")]
-    NoKeys,
+    /// A rule goes by its e-mail address, and the issuer does not say that it has looked.
+    #[error("it is good, but its e-mail address is not verified (email_verified)")]
+    Unverified,
 }
 
 impl TokenFault {
@@ -98,7 +98,7 @@ impl TokenFault {
             TokenFault::TooLongLived(_) => "too_long_lived",
             TokenFault::Revoked => "revoked",
             TokenFault::NoRule => "no_rule",
-            TokenFault::NoKeys => "no_keys",
+            TokenFault::Unverified => "unverified",
         }
     }
 }

@@ -1,7 +1,10 @@
 //! One small document from an address that was set up: https (http only on this machine), 3 seconds, 64 KiB, no
 //! redirects.
 
+mod trust;
+
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +12,6 @@ use std::time::Duration;
 use hyper::Uri;
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -30,6 +32,9 @@ pub enum FetchFault {
     /// No connection.
     #[error("no connection: {0}")]
     Connect(std::io::ErrorKind),
+    /// Nobody to trust.
+    #[error("{0}")]
+    Trust(String),
     /// No TLS.
     #[error("no TLS: {0}")]
     Tls(String),
@@ -53,18 +58,32 @@ pub enum FetchFault {
     Cancelled,
 }
 
+impl FetchFault {
+    /// What a client may know of it: nothing of where the keys are.
+    pub fn public(&self) -> &'static str {
+        match self {
+            FetchFault::Uri(_) | FetchFault::Trust(_) => "it is not set up rightly",
+            FetchFault::Connect(_) => "it cannot be reached",
+            FetchFault::Tls(_) => "it does not prove who it is (TLS)",
+            FetchFault::Http(_) | FetchFault::Status(_) => "it answers with an error",
+            FetchFault::TooLong => "its answer is too long",
+            FetchFault::TimedOut => "it does not answer in time",
+            FetchFault::Keys(_) => "its answer is no set of keys",
+            FetchFault::Cancelled => "the fetch was given up",
+        }
+    }
+}
+
 /// Fetches documents.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
-    tls: Arc<ClientConfig>,
+    ca_file: Option<PathBuf>,
 }
 
 impl Fetcher {
-    /// With the settings of TLS: whom to trust.
-    pub fn new(tls: &ClientConfig) -> Fetcher {
-        let mut tls = tls.clone();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Fetcher { tls: Arc::new(tls) }
+    /// Trusts the authorities of a file, which is read for each fetch; `None`: those of the system.
+    pub fn trusting(ca_file: Option<PathBuf>) -> Fetcher {
+        Fetcher { ca_file }
     }
 
     /// Fetches a document. Cancel safe: nothing is left over.
@@ -85,7 +104,13 @@ impl Fetcher {
             Scheme::Https => {
                 let name = ServerName::try_from(place.host.clone())
                     .map_err(|_| FetchFault::Uri("its host is no name"))?;
-                let stream = TlsConnector::from(Arc::clone(&self.tls))
+                let ca_file = self.ca_file.clone();
+                // Files are read beside the event loop.
+                let tls = tokio::task::spawn_blocking(move || trust::client(ca_file.as_deref()))
+                    .await
+                    .map_err(|_| FetchFault::Cancelled)?
+                    .map_err(FetchFault::Trust)?;
+                let stream = TlsConnector::from(Arc::new(tls))
                     .connect(name, stream)
                     .await
                     .map_err(|error| FetchFault::Tls(error.to_string()))?;
@@ -196,9 +221,6 @@ async fn whole(mut body: Incoming) -> Result<Vec<u8>, FetchFault> {
     }
     Ok(bytes)
 }
-
-#[cfg(test)]
-pub(super) use tests::test_fetcher;
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Alg, PublicKey};
 
 /// A time.
-pub(super) const NOW_S: i64 = 1_800_000_000;
+pub(crate) const NOW_S: i64 = 1_800_000_000;
 
 enum Private {
     Ecdsa(EcdsaKeyPair),
@@ -23,14 +23,14 @@ enum Private {
 }
 
 /// A pair of keys.
-pub(super) struct Pair {
+pub(crate) struct Pair {
     private: Private,
-    pub(super) alg: Alg,
-    pub(super) jwk: Value,
+    pub(crate) alg: Alg,
+    pub(crate) jwk: Value,
 }
 
 impl Pair {
-    pub(super) fn new(alg: Alg, kid: &str) -> Pair {
+    pub(crate) fn new(alg: Alg, kid: &str) -> Pair {
         match alg {
             Alg::Es256 => Pair::ecdsa(alg, kid, "P-256", &ECDSA_P256_SHA256_FIXED_SIGNING),
             Alg::Es384 => Pair::ecdsa(alg, kid, "P-384", &ECDSA_P384_SHA384_FIXED_SIGNING),
@@ -47,7 +47,7 @@ impl Pair {
     }
 
     /// Signs as ECDSA does elsewhere: in ASN.1.
-    pub(super) fn asn1(kid: &str) -> Pair {
+    pub(crate) fn asn1(kid: &str) -> Pair {
         Pair::ecdsa(Alg::Es256, kid, "P-256", &ECDSA_P256_SHA256_ASN1_SIGNING)
     }
 
@@ -67,11 +67,11 @@ impl Pair {
         Pair { private: Private::Rsa(pair, encoding), alg, jwk }
     }
 
-    pub(super) fn public(&self) -> PublicKey {
+    pub(crate) fn public(&self) -> PublicKey {
         PublicKey::read(&self.jwk.to_string()).expect("a good key")
     }
 
-    pub(super) fn sign(&self, message: &str) -> String {
+    pub(crate) fn sign(&self, message: &str) -> String {
         let random = SystemRandom::new();
         let signature = match &self.private {
             Private::Ecdsa(pair) => pair.sign(&random, message.as_bytes()).expect("signed").as_ref().to_vec(),
@@ -86,20 +86,20 @@ impl Pair {
     }
 
     /// A token of texts that need not be JSON.
-    pub(super) fn raw(&self, header: &str, claims: &str) -> String {
+    pub(crate) fn raw(&self, header: &str, claims: &str) -> String {
         let signed = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims));
         format!("{signed}.{}", self.sign(&signed))
     }
 
     /// A token with a usual header.
-    pub(super) fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         let header = json!({"typ": "JWT", "alg": self.alg.as_str(), "kid": self.jwk.get("kid")});
         self.raw(&header.to_string(), &claims.to_string())
     }
 }
 
 /// A value with some of its members replaced, or taken out with `null`.
-pub(super) fn with(value: &Value, changes: &Value) -> Value {
+pub(crate) fn with(value: &Value, changes: &Value) -> Value {
     let mut value = value.clone();
     for (name, change) in changes.as_object().expect("an object") {
         let object = value.as_object_mut().expect("an object");

@@ -20,10 +20,51 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 pub enum Accepts {
     /// Ours: `at+jwt`, with the claims of RFC 9068 and ours.
     Own,
-    /// Those of an issuer outside: `at+jwt` or `JWT`.
-    Outside,
-    /// Those of an issuer outside that writes no type (Kubernetes, Cognito): `at+jwt`, `JWT` or nothing.
-    OutsideUntyped,
+    /// Those of an issuer outside: the types that were set up.
+    Outside(Types),
+}
+
+/// A type that a token may say it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typ {
+    /// `at+jwt` (RFC 9068).
+    AtJwt,
+    /// `JWT`.
+    Jwt,
+    /// None at all: the issuer writes none (Kubernetes, Cognito).
+    Missing,
+}
+
+/// Which types an issuer's tokens may be of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Types(u8);
+
+impl Types {
+    /// What issuers write who write something: `at+jwt` or `JWT`.
+    pub const USUAL: Types = Types(Types::bit(Typ::AtJwt) | Types::bit(Typ::Jwt));
+
+    /// These.
+    pub fn of(all: &[Typ]) -> Types {
+        Types(all.iter().fold(0, |bits, typ| bits | Types::bit(*typ)))
+    }
+
+    /// Whether one is among them.
+    pub fn has(self, typ: Typ) -> bool {
+        self.0 & Types::bit(typ) != 0
+    }
+
+    /// Whether every one of them is among others.
+    pub fn are_among(self, others: Types) -> bool {
+        self.0 & !others.0 == 0
+    }
+
+    const fn bit(typ: Typ) -> u8 {
+        match typ {
+            Typ::AtJwt => 1,
+            Typ::Jwt => 2,
+            Typ::Missing => 4,
+        }
+    }
 }
 
 impl Accepts {
@@ -34,10 +75,15 @@ impl Accepts {
             Some(value) => Some(value.as_str().ok_or(TokenFault::Typ)?.to_ascii_lowercase()),
         };
         let typ = typ.as_deref().map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
+        let typ = match typ {
+            None => Typ::Missing,
+            Some("at+jwt") => Typ::AtJwt,
+            Some("jwt") => Typ::Jwt,
+            Some(_) => return Err(TokenFault::Typ),
+        };
         let good = match self {
-            Accepts::Own => matches!(typ, Some("at+jwt")),
-            Accepts::Outside => matches!(typ, Some("at+jwt" | "jwt")),
-            Accepts::OutsideUntyped => matches!(typ, None | Some("at+jwt" | "jwt")),
+            Accepts::Own => typ == Typ::AtJwt,
+            Accepts::Outside(types) => types.has(typ),
         };
         if good { Ok(()) } else { Err(TokenFault::Typ) }
     }
@@ -124,7 +170,7 @@ impl Verifier {
         claims.check(&self.issuer, expected.audience, expected.now_s)?;
         let claims = match self.accepts {
             Accepts::Own => claims.with_own(&object)?,
-            Accepts::Outside | Accepts::OutsideUntyped => Claims { all: object, ..claims },
+            Accepts::Outside(_) => Claims { all: object, ..claims },
         };
         Ok((claims, key.thumbprint().into()))
     }
@@ -133,7 +179,7 @@ impl Verifier {
         match (&header.kid, self.accepts) {
             (Some(kid), _) => self.keys.find(kid, header.alg),
             (None, Accepts::Own) => Err(TokenFault::NoKid),
-            (None, Accepts::Outside | Accepts::OutsideUntyped) => self.keys.only().ok_or(TokenFault::NoKid),
+            (None, Accepts::Outside(_)) => self.keys.only().ok_or(TokenFault::NoKid),
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Identified {
     pub name: Box<str>,
     /// Which of its keys; `None`: by a token that was had without one.
     pub key_id: Option<Box<str>>,
+    /// Whose token it was; `None`: a key, or a token of our own.
+    pub issuer: Option<Box<str>>,
 }
 
 /// Who held it, for later: the client may be gone. Filled in by the caller, who knows.

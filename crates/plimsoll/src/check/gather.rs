@@ -83,7 +83,8 @@ fn paths(plan: &Plan, files: &[PathBuf]) -> Vec<PathBuf> {
     ];
     let folders = written.into_iter().flatten().map(|path| folder_of(path).to_path_buf());
     let named = named.into_iter().chain(written).flatten().cloned();
-    files.iter().cloned().chain(named).chain(folders).collect()
+    let authorities = plan.issuers.iter().filter_map(|line| line.ca_file.clone());
+    files.iter().cloned().chain(named).chain(folders).chain(authorities).collect()
 }
 
 /// A file is made and gone again at once: nothing else tells for certain.

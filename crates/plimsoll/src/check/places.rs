@@ -53,6 +53,11 @@ impl Places {
         self.find("users", name).unwrap_or_else(|| self.whole())
     }
 
+    /// The line of an issuer of `[issuers]`.
+    pub(super) fn issuer(&self, name: &str) -> Place {
+        self.find("issuers", name).unwrap_or_else(|| self.whole())
+    }
+
     /// A line of `[targets]`.
     pub(super) fn target(&self, line: &TargetLine) -> Place {
         self.find("targets", &line.to_string()).unwrap_or_else(|| self.whole())

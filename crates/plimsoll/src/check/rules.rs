@@ -4,6 +4,7 @@
 mod auth;
 mod files;
 mod identity;
+mod issuers;
 mod limits;
 mod servers;
 mod sessions;
@@ -43,6 +44,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
         auth::judge,
         files::judge,
         identity::judge,
+        issuers::judge,
         limits::judge,
         servers::judge,
         sessions::judge,

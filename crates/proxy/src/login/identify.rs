@@ -1,5 +1,10 @@
 //! Login by a key or a token: how it comes is `auth`'s, whether it is good is the keeper's.
 
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::UNIX_EPOCH;
+
+use aws_lc_rs::digest::{SHA256, digest};
 use plimsoll_auth::{Bearer, BearerAsk, BearerLogin, BearerReply};
 use plimsoll_types::{Cause, Secret};
 use plimsoll_wire::{HEADER_BYTES, encode};
@@ -7,7 +12,7 @@ use plimsoll_wire::{HEADER_BYTES, encode};
 use super::{End, Login};
 use crate::directory::user_client_limit;
 use crate::entry::Peer;
-use crate::keeper::{Counted, Keeper, Proof, Refused};
+use crate::keeper::{Counted, Keeper, NotByCertificate, Proof, Refused, ShownCertificate};
 
 impl Login {
     /// Has the client hand over a key or a token, and asks whose it is.
@@ -20,6 +25,11 @@ impl Login {
             tracing::error!("{}login by {} without identity_store", self.log_prefix(), bearer.as_str());
             return Err(End::Refused(Cause::NoIdentities));
         };
+        if bearer == Bearer::Key
+            && let Some(counted) = self.recognise(&*keeper).await?
+        {
+            return Ok(counted);
+        }
         let (mut dialogue, ask) = BearerLogin::start(bearer);
         let mut reply = BearerReply::Ask(ask);
         loop {
@@ -38,10 +48,10 @@ impl Login {
                 }
                 BearerReply::Present(secret) => match self.judge(&*keeper, bearer, secret).await {
                     Ok(counted) => return Ok(counted),
-                    Err(cause) => dialogue.handle_refused(cause, keeper.discovery().as_deref()),
+                    Err(cause) => dialogue.handle_refused(cause, keeper.discovery().as_ref()),
                 },
                 BearerReply::Discover => {
-                    dialogue.handle_refused(Cause::SaslFailed, keeper.discovery().as_deref())
+                    dialogue.handle_refused(Cause::SaslFailed, keeper.discovery().as_ref())
                 }
                 BearerReply::Refuse { cause, log } => {
                     if let Some(log) = log {
@@ -50,6 +60,28 @@ impl Login {
                     return Err(End::Refused(cause));
                 }
             };
+        }
+    }
+
+    /// By its certificate, if it has shown one that is a credential: then it is asked for nothing. Else for a key.
+    async fn recognise(&self, keeper: &dyn Keeper) -> Result<Option<Counted>, End> {
+        let certificate = self.secured.as_ref().and_then(|secured| secured.certificate.as_ref());
+        let Some(certificate) = certificate else { return Ok(None) };
+        let ends = plimsoll_tls::not_after(certificate).and_then(|after| UNIX_EPOCH.checked_add(after));
+        let shown = ShownCertificate {
+            sha256: sha256_of(certificate),
+            ends,
+            database: self.database.clone(),
+            user: self.user.clone(),
+            from: self.from(),
+        };
+        match keeper.recognise(shown).await {
+            Ok(proved) => self.hub.census.enter(proved).map(Some).map_err(End::Refused),
+            Err(NotByCertificate::Unknown) => Ok(None),
+            Err(NotByCertificate::Refused(why)) => {
+                tracing::info!("{}not by its certificate: {why}; it is asked for a key", self.log_prefix());
+                Ok(None)
+            }
         }
     }
 
@@ -78,11 +110,14 @@ impl Login {
     }
 
     fn proof(&self, bearer: Bearer, secret: Secret) -> Proof {
-        let from = match &self.peer {
+        Proof { bearer, secret, database: self.database.clone(), user: self.user.clone(), from: self.from() }
+    }
+
+    fn from(&self) -> Option<IpAddr> {
+        match &self.peer {
             Peer::Tcp(addr) => Some(addr.ip().to_canonical()),
             Peer::Unix { .. } => None,
-        };
-        Proof { bearer, secret, database: self.database.clone(), user: self.user.clone(), from }
+        }
     }
 
     /// Whether nobody overhears what the client sends: it is encrypted, or does not leave this machine.
@@ -97,4 +132,13 @@ impl Login {
                 (Peer::Tcp(_), Peer::Unix { .. }) => false,
             }
     }
+}
+
+/// As `openssl x509 -outform DER | sha256sum` writes it.
+fn sha256_of(certificate: &[u8]) -> String {
+    digest(&SHA256, certificate).as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Nothing can fail in memory.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

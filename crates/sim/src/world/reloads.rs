@@ -101,6 +101,9 @@ impl World {
                 Change::DatabaseAdded(_)
                 | Change::DatabaseRemoved(_)
                 | Change::DatabaseReconnect(_)
+                | Change::IssuerAdded(_)
+                | Change::IssuerRemoved(_)
+                | Change::IssuerChanged(_)
                 | Change::NeedsRestart(_) => return broken(RULE, format!("{change:?}")),
             }
         }

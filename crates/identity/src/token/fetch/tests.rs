@@ -1,8 +1,8 @@
 use std::process::Command;
 
+use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -13,14 +13,9 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-fn fetcher(roots: RootCertStore) -> Fetcher {
-    let tls = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-    Fetcher::new(&tls.expect("versions").with_root_certificates(roots).with_no_client_auth())
-}
-
-/// Trusts nobody, which is enough for http.
-pub(in crate::token) fn test_fetcher() -> Fetcher {
-    fetcher(RootCertStore::empty())
+/// For http, where nobody has to be trusted.
+fn test_fetcher() -> Fetcher {
+    Fetcher::trusting(None)
 }
 
 /// A server that reads one request, writes an answer and closes, or keeps silent; and its address.
@@ -155,9 +150,9 @@ async fn https_asks_who_answers() {
     let folder = std::env::temp_dir().join(format!("plimsoll-fetch-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let (cert, key) = certificate(&folder);
-    std::fs::remove_dir_all(&folder).expect("removed");
+    std::fs::write(folder.join("empty.pem"), "").expect("written");
     let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-    let config = config.expect("versions").with_no_client_auth().with_single_cert(vec![cert.clone()], key);
+    let config = config.expect("versions").with_no_client_auth().with_single_cert(vec![cert], key);
     let acceptor = TlsAcceptor::from(Arc::new(config.expect("a certificate")));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let port = listener.local_addr().expect("bound").port();
@@ -171,9 +166,8 @@ async fn https_asks_who_answers() {
             }
         }
     });
-    let mut roots = RootCertStore::empty();
-    roots.add(cert).expect("added");
-    let trusting = fetcher(roots);
+    let with_ca = |name: &str| Fetcher::trusting(Some(folder.join(name)));
+    let trusting = with_ca("cert.pem");
     assert_eq!(trusting.fetch(&format!("https://localhost:{port}/keys")).await, Ok(b"{}".to_vec()));
     // Another name than that of the certificate, and an authority that nobody knows.
     let by_address = trusting.fetch(&format!("https://127.0.0.1:{port}/keys")).await;
@@ -181,4 +175,12 @@ async fn https_asks_who_answers() {
     let unknown = test_fetcher().fetch(&format!("https://localhost:{port}/keys")).await;
     assert!(matches!(unknown, Err(FetchFault::Tls(_))), "{unknown:?}");
     server.await.expect("it ended");
+    // Nobody to trust: it is not even asked.
+    for name in ["empty.pem", "missing.pem", "key.pem"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let port = listener.local_addr().expect("bound").port();
+        let fault = with_ca(name).fetch(&format!("https://localhost:{port}/keys")).await;
+        assert!(matches!(&fault, Err(FetchFault::Trust(why)) if why.contains(name)), "{fault:?}");
+    }
+    std::fs::remove_dir_all(&folder).expect("removed");
 }

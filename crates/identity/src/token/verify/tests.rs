@@ -10,13 +10,16 @@ const OUTSIDE: &str = "https://login.example.com/";
 const AUDIENCE: &str = "plimsoll";
 const OURS: &str = "https://plimsoll.example.com";
 
+/// All types that can be allowed.
+const UNTYPED: Accepts = Accepts::Outside(Types(7));
+
 fn expected() -> Expected<'static> {
     Expected { audience: AUDIENCE, now_s: NOW_S }
 }
 
 /// An issuer outside with one key.
 fn outside(pair: &Pair) -> Verifier {
-    Verifier::new(OUTSIDE, Accepts::Outside, &Alg::ALL, KeySet::new(vec![pair.public()]))
+    Verifier::new(OUTSIDE, Accepts::Outside(Types::USUAL), &Alg::ALL, KeySet::new(vec![pair.public()]))
 }
 
 fn claims() -> Value {
@@ -63,7 +66,8 @@ fn every_algorithm_of_the_list_is_verified() {
         assert_eq!(read.all.get("jti"), Some(&json!("t1")));
         // The same key, and another algorithm than those of the issuer.
         let others: Vec<_> = Alg::ALL.into_iter().filter(|other| *other != alg).collect();
-        let narrow = Verifier::new(OUTSIDE, Accepts::Outside, &others, KeySet::new(vec![pair.public()]));
+        let narrow =
+            Verifier::new(OUTSIDE, Accepts::Outside(Types::USUAL), &others, KeySet::new(vec![pair.public()]));
         assert_eq!(narrow.verify(&pair.token(&claims()), &expected()), Err(TokenFault::Alg));
         // A header that names an algorithm of another kind of key.
         for other in others {
@@ -333,7 +337,7 @@ fn a_token_without_a_key_is_for_issuers_with_one() {
     let nameless = with(&header(), &json!({"kid": null}));
     assert!(verify(&pair, &nameless, &claims()).is_ok());
     let two = KeySet::new(vec![pair.public(), other.public()]);
-    let two = Verifier::new(OUTSIDE, Accepts::Outside, &Alg::ALL, two);
+    let two = Verifier::new(OUTSIDE, Accepts::Outside(Types::USUAL), &Alg::ALL, two);
     let token = pair.raw(&nameless.to_string(), &claims().to_string());
     assert_eq!(two.verify(&token, &expected()), Err(TokenFault::NoKid));
     let own = Verifier::new(OUTSIDE, Accepts::Own, &Alg::ALL, KeySet::new(vec![pair.public()]));
@@ -364,8 +368,9 @@ fn types_and_extensions_are_checked() {
         (json!(null), &wrong, &wrong, &good),
     ] {
         assert_eq!(&typed(Accepts::Own, &typ), own, "{typ}");
-        assert_eq!(&typed(Accepts::Outside, &typ), outside, "{typ}");
-        assert_eq!(&typed(Accepts::OutsideUntyped, &typ), untyped, "{typ}");
+        assert_eq!(&typed(Accepts::Outside(Types::USUAL), &typ), outside, "{typ}");
+        assert_eq!(&typed(UNTYPED, &typ), untyped, "{typ}");
+        assert_eq!(&typed(Accepts::Outside(Types::of(&[Typ::AtJwt])), &typ), own, "{typ}");
     }
     for crit in [json!(["exp"]), json!(["b64"]), json!([]), json!("x")] {
         let header = with(&header(), &json!({"crit": crit, "b64": false}));
@@ -476,7 +481,7 @@ fn words_have_no_part_of_the_token() {
 proptest! {
     #[test]
     fn anything_can_be_asked(text in "[A-Za-z0-9_.=-]{0,300}|.{0,100}", header in ".{0,60}", claims in ".{0,60}") {
-        let verifier = Verifier::new(OUTSIDE, Accepts::OutsideUntyped, &Alg::ALL, KeySet::default());
+        let verifier = Verifier::new(OUTSIDE, UNTYPED, &Alg::ALL, KeySet::default());
         prop_assert!(verifier.verify(&text, &expected()).is_err());
         let built = format!("{}.{}.AA", BASE64URL.encode(&header), BASE64URL.encode(&claims));
         prop_assert!(verifier.verify(&built, &expected()).is_err());

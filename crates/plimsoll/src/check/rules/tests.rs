@@ -77,6 +77,21 @@ fn file(mode: u32) -> FileFact {
 }
 
 #[test]
+fn authorities_of_issuers_are_there() {
+    let ini = calm(
+        "auth_type = jwt\n[issuers]\ncorp = url=https://a audience=a jwks=https://a/k ca_file=/ca.pem \
+         map='azp=x -> app_01m80gg6cjn4qpdvfkssbnga6t'\n[plimsoll]\nidentity_store = sqlite:/i.db",
+    );
+    let now = |fact: FileFact| {
+        let facts = Facts { files: [("/ca.pem".into(), fact)].into(), ..Facts::default() };
+        found(&ini, &facts)
+    };
+    assert_eq!(now(file(0o644)), []);
+    assert_eq!(now(FileFact::Missing), [("issuer-ca-missing", 10)]);
+    assert_eq!(now(file(0o600)), [("not-readable", 10)]);
+}
+
+#[test]
 fn a_calm_file_has_nothing_but_notes() {
     assert_eq!(found(&calm(""), &Facts::default()), []);
     assert_eq!(found(&remote(""), &Facts::default()), []);
@@ -462,6 +477,7 @@ fn every_rule_is_explained() {
         include_str!("auth.rs"),
         include_str!("files.rs"),
         include_str!("identity.rs"),
+        include_str!("issuers.rs"),
         include_str!("limits.rs"),
         include_str!("servers.rs"),
         include_str!("sessions.rs"),
@@ -471,6 +487,7 @@ fn every_rule_is_explained() {
         include_str!("tls.rs"),
         include_str!("../load.rs"),
         include_str!("../../../../config/src/doubts.rs"),
+        include_str!("../../../../config/src/doubts/issuers.rs"),
     ];
     let is_id = |word: &&str| {
         word.contains('-')
