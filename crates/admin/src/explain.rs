@@ -226,7 +226,8 @@ impl<'a> Asks<'a> {
             Obstacle::Paused => format!("The database is paused: RESUME {} lets it go on.", self.database),
             Obstacle::PoolSize { max, used } => {
                 let size = self.settings.pool_size(self.database, line, role);
-                format!("The pool is full: {used} of {max} server connections ({size}).")
+                let streams = self.replicating(role);
+                format!("The pool is full: {used} of {max} server connections{streams} ({size}).")
             }
             Obstacle::RoleLimit { max } => {
                 let server = line.and_then(|line| line.dbname.as_deref()).unwrap_or(self.database);
@@ -281,6 +282,19 @@ impl<'a> Asks<'a> {
                 address(view, *target),
                 settings.own("connect_concurrency")
             ),
+        }
+    }
+
+    /// How many of a role's pool are for replication, in words; nothing if none are.
+    fn replicating(&self, role: &str) -> String {
+        let keys = self.pooler.pool_keys();
+        let is_it = |key: &&plimsoll_proxy::KeyView| {
+            key.purpose == "replication" && &*key.database == self.database && &*key.role == role
+        };
+        let counts = keys.iter().filter(is_it).map(|key| &key.counts);
+        match counts.map(|counts| counts.opening + counts.held + counts.closing).sum::<u32>() {
+            0 => String::new(),
+            streams => format!(", {streams} of them for replication"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a policy wants done about a hold that is kept and not used.
 
-use plimsoll_types::Moment;
+use plimsoll_types::{Moment, Pin};
 
 use crate::holds::{HoldState, Progress};
 
@@ -8,7 +8,12 @@ use crate::holds::{HoldState, Progress};
 ///
 /// What counts is the client's rest: since it last said or heard something, or, where an answer waits for it, since it
 /// last took some of that. A statement that runs is no rest, however long it runs.
+///
+/// A replication connection is its client's from its login to its end: that it rests says nothing.
 pub fn unused_us(progress: &Progress, now: Moment) -> Option<u64> {
+    if progress.pins.has(Pin::Replication) {
+        return None;
+    }
     let since = match progress.state {
         HoldState::InTransaction
         | HoldState::InFailedTransaction
@@ -58,7 +63,7 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use plimsoll_types::Moment;
+    use plimsoll_types::{Moment, Pin, Pins};
 
     use super::{Due, Limits, unused_us};
     use crate::holds::{HoldState, Progress};
@@ -83,6 +88,15 @@ mod tests {
         assert_eq!(unused_us(&progress(HoldState::ClientNotReading), now), Some(40));
         for state in [HoldState::Executing, HoldState::Cleaning, HoldState::Draining] {
             assert_eq!(unused_us(&progress(state), now), None, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_replication_connection_is_never_unused() {
+        let pins = Pins::NONE.with(Pin::Replication);
+        for state in [HoldState::IdleInSession, HoldState::ClientNotReading, HoldState::InTransaction] {
+            let progress = Progress { state, pins, ..Progress::begin(Moment(1)) };
+            assert_eq!(unused_us(&progress, Moment(u64::MAX)), None, "{state:?}");
         }
     }
 

@@ -53,6 +53,7 @@ impl Pools {
             self.check_shelf(id, self.slots.shelf(id))?;
             self.check_queue(id, pool)?;
             self.check_service(id, pool)?;
+            self.check_replication(id, pool)?;
             waiting += pool.queue.len() as usize;
         }
         same(format_args!("waiters"), waiting, self.waiters.table().len())

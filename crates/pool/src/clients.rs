@@ -87,6 +87,9 @@ impl Pools {
             Returned::Dirty => Due::Clean,
             Returned::Unusable(cause) => return self.close(index, cause, now),
         };
+        if self.slots.row(index).own.is_some() {
+            return self.close(index, Cause::ReplicationEnded, now);
+        }
         if self.slots.row(index).cancels > 0 {
             self.slots.row_mut(index).due = due;
             self.slots.change(index, SlotState::BeingCanceled, now);

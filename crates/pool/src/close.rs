@@ -56,10 +56,11 @@ impl Pools {
             Fate::Retired => return Some(Cause::CredentialEnded),
         }
         let staying = self.slots.shelf(id).staying();
+        let oversized = self.is_oversized(id, pool);
         // Beyond the limits it stays only as long as somebody waits for it.
         let guaranteed =
             || pool.spec().standing == Standing::Guaranteed && staying <= 1 && !pool.queue.is_empty();
-        if staying > pool.size_max() || (self.is_surplus(slot) && !guaranteed()) {
+        if oversized || (self.is_surplus(slot) && !guaranteed()) {
             return Some(Cause::Unneeded);
         }
         if arrival == Arrival::Returned && self.age_out(id, opened, now) {

@@ -7,7 +7,7 @@ use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, TargetId, Ticket, UserId
 
 use crate::Pools;
 use crate::limits::GroupId;
-use crate::nouns::{Globals, PoolSpec, Standing, WaitCause};
+use crate::nouns::{Globals, PoolSpec, Standing, WaitCause, Walsenders};
 use crate::pool::{Clients, Pool, Service};
 use crate::slots::Fate;
 
@@ -27,6 +27,13 @@ impl Pools {
         let now = self.tick(now);
         self.slots.limits.change_target(target, |target, _| target.configured = budget);
         self.squeeze(now);
+        self.fill(now);
+    }
+
+    /// What a target has for replication connections.
+    pub fn set_walsenders(&mut self, target: TargetId, walsenders: Walsenders, now: Moment) {
+        let now = self.tick(now);
+        self.slots.limits.set_walsenders(target, walsenders);
         self.fill(now);
     }
 
@@ -78,6 +85,7 @@ impl Pools {
         match self.pool(id).spec().standing {
             Standing::Guaranteed => self.guaranteed.push(id),
             Standing::Ordinary => {}
+            Standing::Replication { beside } => self.put_beside(id, beside),
         }
     }
 
@@ -149,7 +157,7 @@ impl Pools {
         for index in doomed.collect::<Vec<u32>>() {
             self.let_go(index, Cause::DatabaseChanged, now);
         }
-        while self.slots.shelf(id).staying() > self.pool(id).size_max() {
+        while self.is_oversized(id, self.pool(id)) {
             let Some(index) = self.slots.shelf(id).idle().oldest() else { break };
             self.let_go(index, Cause::Unneeded, now);
         }

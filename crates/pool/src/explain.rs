@@ -115,9 +115,9 @@ impl Pools {
     fn obstacles_of_pool(&self, id: PoolId, now: Moment) -> Vec<Obstacle> {
         let (pool, shelf) = (self.pool(id), self.slots.shelf(id));
         let oldest = self.waiters.oldest(&pool.queue).map_or(now, |waiter| self.waiters.row(waiter).since);
-        let (used, limited) = (shelf.sized(), pool.limited_to());
+        let (used, limited) = (self.sized(id, pool), pool.limited_to());
         let mut found = Vec::new();
-        if used >= limited {
+        if shelf.sized() >= limited {
             found.push(Obstacle::RoleLimit { max: limited });
         } else if used >= pool.size_for(oldest, now) {
             found.push(Obstacle::PoolSize { max: pool.size_for(oldest, now), used });
@@ -176,14 +176,16 @@ impl Pools {
     ) -> Vec<Obstacle> {
         let mut found = Vec::new();
         for target in targets {
-            let Some(place) = self.slots.limits.target(*target) else { continue };
+            let Some(place) = self.slots.limits.place(*target, standing) else { continue };
             let before = found.len();
             for (kind, group) in [Some(place), database, user].into_iter().enumerate() {
                 let Some(group) = group.map(|group| self.slots.limits.group(group)) else { continue };
                 let Some(max) = group.max else { continue };
                 let reserved = match standing {
-                    Standing::Ordinary if kind == TARGET => self.reserved_at(place),
-                    Standing::Ordinary | Standing::Guaranteed => 0,
+                    Standing::Ordinary | Standing::Replication { .. } if kind == TARGET => {
+                        self.reserved_at(place)
+                    }
+                    Standing::Ordinary | Standing::Guaranteed | Standing::Replication { .. } => 0,
                 };
                 if group.used.saturating_add(reserved) < max {
                     continue;

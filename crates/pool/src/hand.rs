@@ -23,12 +23,18 @@ pub(crate) enum Arrival {
 impl Pools {
     /// A connection is free and clean: it is closed if that is due, goes to the oldest waiter, or becomes idle.
     pub(crate) fn settle(&mut self, index: u32, arrival: Arrival, now: Moment) {
+        if let Some(ticket) = self.slots.row(index).own {
+            return self.hand_over(index, ticket, now);
+        }
         if let Some(cause) = self.reason_to_close(index, arrival, now) {
             return self.close(index, cause, now);
         }
         // A login that somebody waits for serves at least once, else two pools could log in for each other for ever.
         let awaited = arrival == Arrival::Opened && !self.pool(self.slots.row(index).pool).queue.is_empty();
         if !self.hungry.is_empty() && !awaited && self.yield_place(index, now) {
+            return;
+        }
+        if self.gives_way(index, now) {
             return;
         }
         let slot = self.slots.row(index);
@@ -107,7 +113,7 @@ impl Pools {
         Grant { slot: self.slots.id(index), hold, moves }
     }
 
-    fn grant_to(&mut self, waiter: u32, index: u32, now: Moment) {
+    pub(crate) fn grant_to(&mut self, waiter: u32, index: u32, now: Moment) {
         let ticket = self.waiters.ticket(waiter);
         let pool = self.waiters.row(waiter).pool;
         let queue = &mut self.pools[pool.0 as usize].as_deref_mut().expect("a waiter's pool exists").queue;

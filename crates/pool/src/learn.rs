@@ -118,11 +118,13 @@ impl Pools {
     pub(crate) fn note_place_given(&mut self, index: u32) {
         let slot = self.slots.row(index);
         let (id, target) = (slot.pool, slot.target);
-        self.slots.limits.change_target(target, |row, group| {
-            // Those that log in may yet be refused, and the place of one that closes may be what this one got.
-            let given = group.used - group.opening - group.closing + 1;
-            row.learned = row.learned.map(|learned| more(learned, given));
-        });
+        if self.is_in_budget(slot) {
+            self.slots.limits.change_target(target, |row, group| {
+                // Those that log in may yet be refused, and the place of one that closes may be what this one got.
+                let given = group.used - group.opening - group.closing + 1;
+                row.learned = row.learned.map(|learned| more(learned, given));
+            });
+        }
         let given = self.slots.shelf(id).connected() + 1;
         let pool = self.pool_mut(id);
         pool.limited = pool.limited.map(|learned| more(learned, given));

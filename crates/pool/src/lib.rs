@@ -12,6 +12,7 @@
 //! | `room` | may a pool open one more, and who has to make room for it |
 //! | `learn` | how many places a server has for us |
 //! | `share` | whose share of what is scarce is too large |
+//! | `replication` | connections that are one client's alone: opened for it, closed after it |
 //! | `open` | attempts to connect, their failures and retries |
 //! | `close` | what has to be closed, and what follows when it is |
 //! | `cancel` | cancel requests and the race with the next client |
@@ -39,6 +40,7 @@ mod nouns;
 mod open;
 mod pool;
 mod queue;
+mod replication;
 mod room;
 mod share;
 mod slots;
@@ -59,7 +61,7 @@ pub use crate::explain::{Admission, Obstacle};
 pub use crate::nouns::{
     Action, BudgetSource, CancelVerdict, Failure, Fairness, Globals, Grant, Moves, Pick, PoolCounts,
     PoolLimits, PoolSpec, Request, Requested, Retry, Returned, SlotState, SlotView, Standing, TargetView,
-    Unreachable, WaitCause,
+    Unreachable, WaitCause, Walsenders,
 };
 use crate::pool::Pool;
 use crate::queue::Waiters;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use plimsoll_types::{DatabaseId, Moment, TargetId, UserId};
 
+use crate::nouns::{Standing, Walsenders};
+
 /// Position of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct GroupId(u32);
@@ -72,6 +74,10 @@ pub(crate) struct Target {
     pub(crate) said: Said,
     /// What it refused to give more than.
     pub(crate) learned: Option<Learned>,
+    /// Replication connections there.
+    pub(crate) walsenders: GroupId,
+    /// Where they count.
+    pub(crate) counted: Walsenders,
 }
 
 /// What a server has said of the places it has for us.
@@ -146,14 +152,44 @@ impl Limits {
     }
 
     pub(crate) fn add_target(&mut self, max: Option<u32>) -> TargetId {
-        let group = self.add();
-        self.targets.push(Target { group, configured: max, said: Said::Nothing, learned: None });
+        let (group, walsenders) = (self.add(), self.add());
+        let counted = Walsenders::Apart(None);
+        self.targets.push(Target {
+            group,
+            configured: max,
+            said: Said::Nothing,
+            learned: None,
+            walsenders,
+            counted,
+        });
         self.set_max(group, max);
         TargetId((self.targets.len() - 1) as u32)
     }
 
     pub(crate) fn target(&self, target: TargetId) -> Option<GroupId> {
         Some(self.targets.get(target.0 as usize)?.group)
+    }
+
+    /// Where the connections of a pool with this standing count at a target.
+    pub(crate) fn place(&self, target: TargetId, standing: Standing) -> Option<GroupId> {
+        let row = self.targets.get(target.0 as usize)?;
+        Some(match (standing, row.counted) {
+            (Standing::Replication { .. }, Walsenders::Apart(_)) => row.walsenders,
+            (Standing::Replication { .. }, Walsenders::Among)
+            | (Standing::Ordinary | Standing::Guaranteed, _) => row.group,
+        })
+    }
+
+    /// What a server has for replication; what is open stays where it counts.
+    pub(crate) fn set_walsenders(&mut self, target: TargetId, walsenders: Walsenders) {
+        let Some(row) = self.targets.get_mut(target.0 as usize) else { return };
+        row.counted = walsenders;
+        let group = row.walsenders;
+        let max = match walsenders {
+            Walsenders::Apart(max) => max,
+            Walsenders::Among => None,
+        };
+        self.set_max(group, max);
     }
 
     /// What is known of the places at a target.

@@ -87,15 +87,31 @@ pub enum Pick {
     UntilFailure,
 }
 
-/// Whether a pool has a place whatever the limits that it shares with others say.
+/// Under which limits a pool opens connections, and for whom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
-    /// It has what is left.
+    /// It has what is left of the limits that it shares with others.
     #[default]
     Ordinary,
+    /// For replication, beside the pool of the same database and role: each connection is opened for one waiter, logs in
+    /// with what that one has asked for, and is closed after it. It counts in the size of the pool beside, whose idle
+    /// connections make room for it; and at its target among the walsenders ([`Walsenders`]), not in the budget.
+    Replication {
+        /// The pool whose size it shares; it must have been added before.
+        beside: PoolId,
+    },
     /// Its first connection does not wait for `max_db_connections` and `max_user_connections`: nobody could log in
     /// while those who are in use everything up. It counts, so that whatever is free goes.
     Guaranteed,
+}
+
+/// Which places replication connections take at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walsenders {
+    /// Places of their own (since PostgreSQL 12): of those there are for us as many as this; `None`: not known.
+    Apart(Option<u32>),
+    /// The same as everybody: they count in the budget.
+    Among,
 }
 
 /// What a pool is for.
@@ -423,6 +439,10 @@ pub struct TargetView {
     pub opening: u32,
     /// Those that are being let go.
     pub closing: u32,
+    /// Ours for replication, which count apart.
+    pub walsenders: u32,
+    /// As many as there may be of them; `None`: not known.
+    pub walsenders_max: Option<u32>,
 }
 
 /// Where a budget comes from: the smallest of what is known.

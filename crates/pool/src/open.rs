@@ -60,9 +60,11 @@ impl Pools {
         let now = self.tick(now);
         let Some(found) = self.slots.find(slot) else { return };
         let (state, id, target, began) = (found.state(), found.pool, found.target, found.opened);
+        let alone = found.own.filter(|_| self.is_refused_alone(found, &failure));
         match state {
             // What failed was another place: the name of the server leads elsewhere by now.
             SlotState::Opening if self.is_elsewhere(id, target) => {}
+            SlotState::Opening if let Some(ticket) = alone => self.refuse_alone(id, ticket, &failure),
             SlotState::Opening => self.note_failure(id, target, &failure),
             SlotState::Cleaning | SlotState::Checking => {}
             SlotState::Idle
@@ -75,7 +77,7 @@ impl Pools {
             End::Seen => self.remove(slot.index),
             End::Unseen => self.slots.change(slot.index, SlotState::Lost, now),
         }
-        if state == SlotState::Opening {
+        if state == SlotState::Opening && alone.is_none() {
             self.learn(id, target, &failure, began, now);
         }
         if self.find_pool(id).is_some() {
@@ -159,19 +161,21 @@ impl Pools {
 
     /// Begins an attempt; room has been found at `target`.
     pub(crate) fn open(&mut self, id: PoolId, target: TargetId, now: Moment) {
-        let Some(place) = self.slots.limits.target(target) else { return };
         let pool = self.pool(id);
+        let Some(place) = self.slots.limits.place(target, pool.spec().standing) else { return };
         let groups = [place, pool.database, pool.user];
         let guaranteed = pool.spec().standing == Standing::Guaranteed;
         debug_assert!(
             guaranteed || groups.iter().all(|group| self.slots.limits.group(*group).has_room(0)),
             "no room to open"
         );
-        let worker = match self.waiters.oldest(&pool.queue) {
+        let (alone, oldest) = (pool.is_for_replication(), self.waiters.oldest(&pool.queue));
+        let worker = match oldest {
             Some(waiter) => self.waiters.row(waiter).worker,
             None => self.workers.in_turn(),
         };
         let mut slot = Slot::opening(id, target, groups, worker, now);
+        slot.own = oldest.filter(|_| alone).map(|waiter| self.waiters.ticket(waiter));
         self.promised.retain(|promised| *promised != id);
         let pool = self.pool_mut(id);
         pool.attempt = Some(now);
@@ -180,8 +184,8 @@ impl Pools {
             Pick::RoundRobin => (position + 1) % pool.spec().targets.len().max(1),
             Pick::UntilFailure => position,
         };
-        let size = pool.limits().size;
-        if self.slots.shelf(id).sized() >= size {
+        let pool = self.pool(id);
+        if self.sized(id, pool) >= pool.limits().size {
             slot.origin = Origin::Reserve;
         }
         let slot = self.slots.insert(slot);

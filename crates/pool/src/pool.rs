@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use plimsoll_types::{Cause, Moment};
+use plimsoll_types::{Cause, Moment, PoolId};
 
 use crate::limits::{GroupId, Learned};
-use crate::nouns::{Pick, PoolLimits, PoolSpec, Retry};
+use crate::nouns::{Pick, PoolLimits, PoolSpec, Retry, Standing};
 use crate::queue::Queue;
 
 /// The next attempt comes no sooner than this after the last one began, whatever `server_login_retry` says: a retry
@@ -103,6 +103,8 @@ pub(crate) struct Pool {
     pub(crate) attempt: Option<Moment>,
     /// When a connection was closed for its age last.
     pub(crate) aged_out: Option<Moment>,
+    /// The pool that shares its size: of one for replication the one beside, and the other way round.
+    pub(crate) beside: Option<PoolId>,
     /// Cancel connections open.
     pub(crate) cancels: u32,
 }
@@ -134,6 +136,7 @@ impl Pool {
             welcome: Welcome::Unknown,
             attempt: None,
             aged_out: None,
+            beside: None,
             cancels: 0,
         }
     }
@@ -152,6 +155,14 @@ impl Pool {
         &self.spec.limits
     }
 
+    /// Whether each of its connections is for one client alone.
+    pub(crate) fn is_for_replication(&self) -> bool {
+        match self.spec.standing {
+            Standing::Replication { .. } => true,
+            Standing::Ordinary | Standing::Guaranteed => false,
+        }
+    }
+
     pub(crate) fn is_serving(&self) -> bool {
         self.service == Service::Serving
     }
@@ -161,14 +172,18 @@ impl Pool {
     pub(crate) fn size_max(&self) -> u32 {
         let limits = self.limits();
         let reserve = if limits.reserve_timeout.is_zero() { 0 } else { limits.reserve_size };
-        limits.size.saturating_add(reserve).min(self.allotted.unwrap_or(u32::MAX))
+        limits.size.saturating_add(reserve)
+    }
+
+    /// How many slots its part of a CONNECTION LIMIT allows, as a look at the server has shown it.
+    pub(crate) fn allotted_to(&self) -> u32 {
+        self.allotted.unwrap_or(u32::MAX)
     }
 
     /// How many slots the pool may have now that its oldest waiter has waited since `oldest`.
     pub(crate) fn size_for(&self, oldest: Moment, now: Moment) -> u32 {
         let reserve = now >= oldest + self.limits().reserve_timeout;
-        let size = if reserve { self.size_max() } else { self.limits().size };
-        size.min(self.limited_to())
+        if reserve { self.size_max() } else { self.limits().size }
     }
 
     /// How many slots the role or the database leaves it, by what refusals have told and by what was asked.

@@ -85,6 +85,7 @@ enum Way {
 impl Pools {
     /// A pool may want an opening, and no place has become free: the quick look.
     pub(crate) fn want(&mut self, id: PoolId, now: Moment) {
+        self.make_size(id, now);
         let settled = self.is_settled(id);
         if !settled && self.find_pool(id).is_some_and(|pool| self.wants(id, pool, now)) {
             let (kept, full) = (self.kept(), self.slots.limits.full());
@@ -135,22 +136,35 @@ impl Pools {
     pub(crate) fn fill(&mut self, now: Moment) {
         let oldest =
             |pool: &Pool| self.waiters.oldest(&pool.queue).map(|waiter| self.waiters.row(waiter).turn);
+        let waits = |id: PoolId, pool: &Pool| pool.is_for_replication() && self.is_short(id, pool);
         let certain = self.certain_places();
         let wanting = self.all_pools().filter(|(id, pool)| self.wants(*id, pool, now));
         let mut wanting: Vec<_> = wanting
             .map(|(id, pool)| (!self.promised.contains(&id), self.level(id, &certain), oldest(pool), id))
             .collect();
         wanting.sort_unstable();
-        // Who wants nothing any more is promised nothing.
+        let closing: Vec<PoolId> = self
+            .promised
+            .iter()
+            .copied()
+            .filter(|id| self.find_pool(*id).is_some_and(|pool| waits(*id, pool)))
+            .filter(|id| !wanting.iter().any(|(.., wanting)| wanting == id))
+            .collect();
+        // Who wants nothing any more is promised nothing; but for a replication connection something may yet be closing.
         self.promised.clear();
+        self.promised.extend(closing);
         self.promised.extend(wanting.iter().filter(|(common, ..)| !common).map(|(.., id)| *id));
         self.hungry.clear();
         self.patient.clear();
         self.rationed.clear();
         let (kept, full) = (self.kept(), self.slots.limits.full());
         for (.., id) in wanting {
-            self.find_way(id, now);
+            // Who shares its size with another may have lost it to that one.
+            if self.pool(id).beside.is_none() || self.wants(id, self.pool(id), now) {
+                self.find_way(id, now);
+            }
         }
+        self.make_sizes(now);
         self.fill_if_changed(kept, full, now);
     }
 
@@ -174,6 +188,9 @@ impl Pools {
             self.all_pools().filter(|(id, pool)| self.wants_minimum(*id, pool) && pool.retry_is_due(now));
         let wanting: Vec<PoolId> = wanting.map(|(id, _)| id).collect();
         for id in wanting {
+            if !self.wants_minimum(id, self.pool(id)) {
+                continue;
+            }
             if self.pool(id).spec().targets.is_empty() {
                 self.fail_to_resolve(id, now);
             } else if let Some(target) = self.spare_target(id) {
@@ -188,12 +205,11 @@ impl Pools {
             return false;
         }
         // On the way of every query that waits: who is at its size has nothing to ask of anybody.
-        if self.slots.shelf(id).sized() >= pool.size_max() {
+        if self.sized(id, pool) >= pool.size_max() {
             return false;
         }
         let Some(oldest) = self.waiters.oldest(&pool.queue) else { return false };
-        pool.retry_is_due(now)
-            && self.slots.shelf(id).sized() < pool.size_for(self.waiters.row(oldest).since, now)
+        pool.retry_is_due(now) && self.has_size(id, pool, self.waiters.row(oldest).since, now)
     }
 
     /// Whether a pool has waiters for whom nothing is coming, and no attempt under way.
@@ -208,8 +224,9 @@ impl Pools {
     /// Whether a pool has fewer connections than `min_pool_size`, and no attempt under way.
     pub(crate) fn wants_minimum(&self, id: PoolId, pool: &Pool) -> bool {
         let shelf = self.slots.shelf(id);
-        let short =
-            shelf.staying() < pool.size_min() && shelf.sized() < pool.limits().size.min(pool.limited_to());
+        let short = self.staying(id, pool) < pool.size_min()
+            && self.sized(id, pool) < pool.limits().size
+            && shelf.sized() < pool.limited_to();
         short && shelf.count(SlotState::Opening) == 0 && pool.is_serving() && self.refusing.is_none()
     }
 
@@ -222,7 +239,9 @@ impl Pools {
     /// Whether a pool's connections may count under a limit.
     pub(crate) fn is_under(&self, id: PoolId, group: GroupId) -> bool {
         self.find_pool(id).is_some_and(|pool| {
-            let places = pool.spec().targets.iter().filter_map(|target| self.slots.limits.target(*target));
+            let standing = pool.spec().standing;
+            let places =
+                pool.spec().targets.iter().filter_map(|target| self.slots.limits.place(*target, standing));
             places.chain([pool.database, pool.user]).any(|own| own == group)
         })
     }
@@ -244,6 +263,11 @@ impl Pools {
             }
         }
         way
+    }
+
+    /// Whether only the size of a pool may be in the way of one connection more.
+    pub(crate) fn could_be_opened(&self, id: PoolId, now: Moment) -> bool {
+        matches!(self.way(id, now), Way::Open(_))
     }
 
     /// Whether something can be done for a pool at once (for the recount).
@@ -286,7 +310,8 @@ impl Pools {
         let pool = self.pool(id);
         // One that is lost has the place that is kept: a pool that loses all it opens must not take the whole budget.
         let first = pool.spec().standing == Standing::Guaranteed && self.slots.shelf(id).total() == 0;
-        let Some(place) = self.slots.limits.target(target) else { return Room::Taken([None; 3]) };
+        let place = self.slots.limits.place(target, pool.spec().standing);
+        let Some(place) = place else { return Room::Taken([None; 3]) };
         let groups = [place, pool.database, pool.user];
         let mut taken = [None; 3];
         let mut waits = false;
@@ -372,7 +397,7 @@ impl Pools {
     /// From now on a place under each limit is spoken for.
     fn claim(&mut self, id: PoolId, target: TargetId) {
         let pool = self.pool(id);
-        if let Some(place) = self.slots.limits.target(target) {
+        if let Some(place) = self.slots.limits.place(target, pool.spec().standing) {
             let groups = [place, pool.database, pool.user];
             self.patient.push(Claim { pool: id, groups });
         }

@@ -106,7 +106,8 @@ impl Pools {
     /// How much a pool has of what is scarce, beside others; `certain` are the targets at which nothing is common.
     pub(crate) fn level(&self, id: PoolId, certain: &[GroupId]) -> Level {
         let taker = self.taker(id);
-        let places = || targets(self.pool(id)).map(|target| self.slots.limits.target(target));
+        let (pool, limits) = (self.pool(id), &self.slots.limits);
+        let places = || targets(pool).map(|target| limits.place(target, pool.spec().standing));
         let certain = |place: Option<GroupId>| place.is_none_or(|place| certain.contains(&place));
         let left_out = taker.has == 0 && places().all(certain);
         (if left_out { Rank::LeftOut } else { taker.rank() }, taker.share())

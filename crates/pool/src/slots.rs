@@ -1,6 +1,6 @@
 //! The slots: one table, one state each, and ONE function that changes a state and keeps every counter and list.
 
-use plimsoll_types::{ClientId, HoldId, Moment, PoolId, SlotId, TargetId, WorkerId};
+use plimsoll_types::{ClientId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, WorkerId};
 
 use crate::limits::{GroupId, Groups, Limits, Weight};
 use crate::list::{Chain, Link, Linked, List};
@@ -49,6 +49,8 @@ pub(crate) struct Slot {
     pub(crate) fate: Fate,
     pub(crate) due: Due,
     pub(crate) origin: Origin,
+    /// Who it is opened for, if for nobody else.
+    pub(crate) own: Option<Ticket>,
     /// Cancel connections under way for it.
     pub(crate) cancels: u32,
     /// When opening began.
@@ -78,6 +80,7 @@ impl Slot {
             fate: Fate::Reuse,
             due: Due::HandOn,
             origin: Origin::Size,
+            own: None,
             cancels: 0,
             opened: now,
             used: now,

@@ -4,6 +4,7 @@ mod admin;
 mod cancel;
 mod hand;
 mod open;
+mod replication;
 mod room;
 mod rush;
 mod sharing;

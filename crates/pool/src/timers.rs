@@ -136,13 +136,17 @@ impl Pools {
 
     /// When the next attempt for a waiter may begin, by the retry and the reserve.
     fn attempt_due(&self, id: PoolId, pool: &Pool, shelf: &Shelf) -> Option<Moment> {
-        if !self.is_short(id, pool) || shelf.sized() >= pool.size_max().min(pool.limited_to()) {
+        let (sized, retry) = (self.sized(id, pool), pool.retry_at());
+        if !self.is_short(id, pool) || shelf.sized() >= pool.limited_to() {
             return None;
         }
-        let retry = pool.retry_at();
+        if sized >= pool.size_max() {
+            // What is idle beside it makes room, as soon as it may try.
+            return retry.filter(|_| pool.is_for_replication());
+        }
         let oldest = self.waiters.oldest(&pool.queue)?;
         let reserve = self.waiters.row(oldest).since + pool.limits().reserve_timeout;
-        if shelf.sized() < pool.limits().size { retry } else { retry.max(Some(reserve)) }
+        if sized < pool.limits().size { retry } else { retry.max(Some(reserve)) }
     }
 
     fn minimum_due(&self, id: PoolId, pool: &Pool) -> Option<Moment> {

@@ -50,7 +50,10 @@ impl Pools {
         let Some(held) = self.slots.find(slot) else { return 0 };
         let full: Vec<_> =
             held.groups.into_iter().filter(|group| !self.slots.limits.group(*group).has_room(0)).collect();
-        let misses_it = |id: PoolId| id == held.pool || full.iter().any(|group| self.is_under(id, *group));
+        let beside = self.pool(held.pool).beside;
+        let misses_it = |id: PoolId| {
+            id == held.pool || beside == Some(id) || full.iter().any(|group| self.is_under(id, *group))
+        };
         self.all_pools().filter(|(id, _)| misses_it(*id)).map(|(_, pool)| pool.queue.len()).sum()
     }
 
@@ -113,6 +116,8 @@ impl Pools {
             used: group.used,
             opening: group.opening,
             closing: group.closing,
+            walsenders: self.slots.limits.group(places.walsenders).used,
+            walsenders_max: self.slots.limits.group(places.walsenders).max,
         })
     }
 

@@ -205,6 +205,7 @@ pub(crate) fn identity(pool: &PoolEntry) -> Identity {
         credential: 0,
         proved: None,
         socket: Weak::new(),
+        replication: None,
     }
 }
 

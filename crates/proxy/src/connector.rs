@@ -1,12 +1,14 @@
 //! Opening a server connection: connect, log in, take in what the server says of itself, run connect_query.
 
+mod startup;
+
 use std::io;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plimsoll_auth::{Challenge, Credential, Random, ServerLogin, ServerReply, Stored, credential_for};
+use plimsoll_auth::{Challenge, Credential, Random, ServerLogin, ServerReply, Stored};
 use plimsoll_config::{Compat, Plan};
 use plimsoll_ledger::Record;
 use plimsoll_pool::Failure;
@@ -22,6 +24,7 @@ use crate::directory::{Parameter, PoolEntry, Welcome};
 use crate::entry::{self, ServerEntry, TargetAddr};
 use crate::hub::Hub;
 use crate::liveness::Life;
+use crate::replication::{Kind, Wishes};
 use crate::server::{Closing, ServerConn};
 use crate::socket::{Stream, server_cause};
 use crate::tally::Tally;
@@ -33,17 +36,22 @@ const LOGIN_MESSAGE_BYTES_MAX: u32 = 1 << 20;
 /// How long a name that has to be looked up again may keep a connection waiting: then its last addresses go on.
 const REFRESH_MAX: Duration = Duration::from_secs(1);
 
+/// What is opened where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// The slot.
+    pub(crate) slot: SlotId,
+    /// Its target.
+    pub(crate) target: TargetId,
+    /// Where it lives.
+    pub(crate) worker: WorkerId,
+}
+
 /// Opens the connection for a slot and tells the pool how it went. Ends within server_connect_timeout (and
-/// close_timeout, where a login has to be given up).
-pub(crate) async fn open(
-    hub: Arc<Hub>,
-    slot: SlotId,
-    pool: Arc<PoolEntry>,
-    target: TargetId,
-    worker: WorkerId,
-) {
+/// close_timeout, where a login has to be given up). `wishes`: it is for the client alone that asks for this.
+pub(crate) async fn open(hub: Arc<Hub>, place: Place, pool: Arc<PoolEntry>, wishes: Option<Arc<Wishes>>) {
     let plan = hub.plan();
-    let place = target;
+    let Place { slot, target: place, worker } = place;
     let Some(target) = ({ hub.directory.lock().target_addr(place) }) else {
         return hub.failed(slot, Failure::Connect(Cause::DnsFailed));
     };
@@ -59,6 +67,7 @@ pub(crate) async fn open(
         place,
         target,
         worker,
+        wishes,
         stream: None,
         entry: None,
         conn: None,
@@ -82,6 +91,8 @@ struct Opening {
     place: TargetId,
     target: TargetAddr,
     worker: WorkerId,
+    /// What its client asks for, where it is for one alone.
+    wishes: Option<Arc<Wishes>>,
     /// Here and not in `run`, so that a login which is given up can be seen to end.
     stream: Option<Stream>,
     entry: Option<Arc<ServerEntry>>,
@@ -128,14 +139,19 @@ impl Opening {
         };
         *entry.key.lock() = said.key.clone();
         entry.record.lock().set_pid(entry.pid());
-        let params = self.remember(said);
+        let welcome = self.remember(said);
+        let params = welcome.params.clone();
         *entry.params.lock() = Some(params.clone());
+        let link = match self.wishes {
+            None => Link::new(params),
+            Some(_) => Link::for_replication(params),
+        };
         let stream = self.stream.take().ok_or(Failure::Connect(Cause::ServerStateUnknown))?;
         let conn = self.conn.insert(Box::new(ServerConn {
             slot: self.slot,
             pool: self.pool.clone(),
             stream,
-            link: Link::new(params),
+            link,
             input: rest,
             output: Carry::default(),
             entry,
@@ -143,16 +159,20 @@ impl Opening {
             home: self.worker,
             tally: Tally::none(),
             closing: Closing::Untold,
+            welcome: self.wishes.is_some().then_some(welcome),
             unfinished: None,
         }));
         let (hub, plan, is_control) = (&self.hub, &self.plan, self.pool.purpose.is_control());
-        if !is_control && targets::asks_first(hub, plan, self.place, &self.target) {
+        let replication = self.wishes.as_ref().map(|wishes| wishes.kind);
+        if !is_control && replication.is_none() && targets::asks_first(hub, plan, self.place, &self.target) {
             let asked = tokio::time::timeout(ANSWER_TIMEOUT, run(hub, conn, targets::LIMITS)).await;
             let rows = asked.map_err(|_| Failure::Connect(Cause::ConnectTimeout))??.unwrap_or_default();
             targets::note_first(hub, plan, self.place, &self.target, &rows);
         }
         let query = self.pool.database.config().connect_query.clone();
-        if let Some(query) = query.filter(|_| !is_control) {
+        // A walsender without a database takes no SQL.
+        let takes_sql = !is_control && replication != Some(Kind::Physical);
+        if let Some(query) = query.filter(|_| takes_sql) {
             connect_query(&self.hub, conn, &query).await?;
         }
         self.conn.take().ok_or(Failure::Connect(Cause::ServerStateUnknown))
@@ -186,6 +206,7 @@ impl Opening {
             target: self.target.clone(),
             life: Life::of(stream.handle()),
             opened,
+            replication: self.wishes.as_ref().map(|wishes| wishes.kind),
             term: lent.map(|lent| lent.term),
             serial,
             key: Mutex::default(),
@@ -213,10 +234,12 @@ impl Opening {
         let clear_text = credentials::clear_text(lent, &self.target, entry.tls.get().map(|tls| &**tls));
         let credential = match lent {
             Some(lent) => Credential::Stored(Stored::Plain(lent.secret.clone())),
-            None => credential(&self.plan, &self.pool),
+            None => startup::credential(&self.plan, &self.pool),
         };
         let mut incoming = Incoming { stream, buffer: Vec::new() };
-        let said = match login(&self.plan, &self.pool, &mut incoming, (credential, clear_text)).await? {
+        let wishes = self.wishes.as_deref();
+        let who = Who { plan: &self.plan, pool: &self.pool, wishes };
+        let said = match login(&who, &mut incoming, (credential, clear_text)).await? {
             Told::Said(said) => said,
             Told::Withheld => return Err(credentials::withheld(lent)),
         };
@@ -253,8 +276,9 @@ impl Opening {
         Failure::Connect(cause)
     }
 
-    /// Splits what the server reported into tracked parameters and the rest, for new clients.
-    fn remember(&self, said: Said) -> Arc<Params> {
+    /// Splits what the server reported into tracked parameters and the rest, for new clients. What it says on a
+    /// connection that one client has asked for in its own way is for that one.
+    fn remember(&self, said: Said) -> Arc<Welcome> {
         let tracked = &self.hub.tracked;
         let mut params = Params::none(tracked);
         let mut untracked = Vec::new();
@@ -264,9 +288,11 @@ impl Opening {
                 None => encode::parameter_status(&mut untracked, &name, &value),
             }
         }
-        let params = Arc::new(params);
-        self.pool.set_welcome(Arc::new(Welcome { params: params.clone(), untracked: untracked.into() }));
-        params
+        let welcome = Arc::new(Welcome { params: Arc::new(params), untracked: untracked.into() });
+        if self.wishes.is_none() {
+            self.pool.set_welcome(welcome.clone());
+        }
+        welcome
     }
 
     /// Sees to it that nothing is left at the server before the slot is free again, and tells the pool.
@@ -277,6 +303,10 @@ impl Opening {
             (None, Some(entry)) => {
                 let age = self.hub.now().since(entry.opened);
                 match &failure {
+                    Failure::Login(_) | Failure::Full(_) | Failure::Limited(_) if self.wishes.is_some() => {
+                        let cause = Cause::ReplicationRefused { said: cause.message().into() };
+                        report::log_closing(&self.plan, &entry.log_prefix(), age, &cause);
+                    }
                     Failure::Login(_) => {
                         report::log_login_failed(&self.plan, &entry.log_prefix(), age, cause);
                     }
@@ -315,33 +345,6 @@ impl Incoming<'_> {
             }
         }
     }
-}
-
-fn startup_packet(pool: &PoolEntry) -> Vec<u8> {
-    let config = pool.database.config();
-    let dbname = pool.database.dbname();
-    let mut params: Vec<(&[u8], &[u8])> =
-        vec![(b"user", pool.user.as_bytes()), (b"database", dbname.as_bytes())];
-    if !pool.purpose.is_control() {
-        params.extend(config.startup.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-    }
-    let mut out = Vec::new();
-    encode::startup(&mut out, &params);
-    out
-}
-
-/// What we can prove ourselves with: the database line's password, else the role's secret in auth_file, else what
-/// auth_query gave of it, and keys captured from a client that logged in as this role.
-fn credential(plan: &Plan, pool: &PoolEntry) -> Credential {
-    let config = pool.database.config();
-    // The line's password is for the line's user; control_user has its own.
-    let of_line = config.password.as_ref().filter(|_| !pool.purpose.is_control());
-    let written = of_line.or_else(|| plan.logins.get(&*pool.user));
-    let stored = match written {
-        Some(secret) => secret.expose_text().map(Stored::parse),
-        None => pool.secret(),
-    };
-    credential_for(stored.as_ref(), pool.keys().as_ref())
 }
 
 /// Fresh random bytes for a dialogue.
@@ -383,13 +386,32 @@ fn is_of_one_role(message: &[u8]) -> bool {
     raised_by.is_some_and(|(_, name)| matches!(name, b"InitializeSessionUserId" | b"CheckMyDatabase"))
 }
 
+/// Who logs in, and with what wishes.
+struct Who<'a> {
+    plan: &'a Plan,
+    pool: &'a PoolEntry,
+    wishes: Option<&'a Wishes>,
+}
+
+impl Who<'_> {
+    /// The server has said no.
+    fn tell_refusal(&self, failure: &Failure) {
+        let (name, user, text) = (&self.pool.database.name, &self.pool.user, failure.cause().message());
+        match (self.plan.own.compat, self.wishes) {
+            (Compat::Plimsoll, _) => tracing::warn!("S: {name}/{user} login failed: FATAL: {text}"),
+            (Compat::Pgbouncer, None) => tracing::warn!("server login failed: FATAL {text}"),
+            (Compat::Pgbouncer, Some(_)) => tracing::warn!("S: login failed: FATAL: {text}"),
+        }
+    }
+}
+
 async fn login(
-    plan: &Plan,
-    pool: &PoolEntry,
+    who: &Who<'_>,
     incoming: &mut Incoming<'_>,
     (credential, clear_text): (Credential, ClearText),
 ) -> Result<Told, Failure> {
-    incoming.stream.write_all(&startup_packet(pool)).await.map_err(io_failure)?;
+    let pool = who.pool;
+    incoming.stream.write_all(&startup::packet(pool, who.wishes)).await.map_err(io_failure)?;
     let mut dialogue = ServerLogin::new(&pool.user, credential, random());
     let mut accepted = Accepted::No;
     let mut said = Said::default();
@@ -398,11 +420,7 @@ async fn login(
         match message.first().copied() {
             Some(back::ERROR_RESPONSE) => {
                 let failure = refusal(&message);
-                let (name, user, text) = (&pool.database.name, &pool.user, failure.cause().message());
-                match plan.own.compat {
-                    Compat::Plimsoll => tracing::warn!("S: {name}/{user} login failed: FATAL: {text}"),
-                    Compat::Pgbouncer => tracing::warn!("server login failed: FATAL {text}"),
-                }
+                who.tell_refusal(&failure);
                 return Err(failure);
             }
             Some(back::NOTICE_RESPONSE) => {}

@@ -134,6 +134,8 @@ pub struct ClientView {
     pub prepared: u32,
     /// Process id of the peer on a Unix socket, 0 otherwise.
     pub remote_pid: u32,
+    /// `none`, `logical` or `physical`.
+    pub replication: &'static str,
 }
 
 /// State of a client.
@@ -190,6 +192,8 @@ pub struct ServerView {
     pub prepared: u32,
     /// Which of the secrets of a provider it logged in with; `None`: a usual password.
     pub credential_epoch: Option<u64>,
+    /// `none`, `logical` or `physical`.
+    pub replication: &'static str,
 }
 
 /// A pool as `SHOW POOLS` shows it.

@@ -22,10 +22,13 @@ use crate::console::{
     ClientState, ClientView, ControlError, DatabaseView, DnsHostView, ListsView, PoolView, Reloaded,
     ServerView, Shutdown, StatsView, Until,
 };
-use crate::directory::{DatabaseEntry, Directory, Found, database_client_limit, pool_mode, pool_size};
+use crate::directory::{
+    DatabaseEntry, Directory, Found, Purpose, database_client_limit, pool_mode, pool_size,
+};
 use crate::entry::ClientEntry;
 use crate::hub::{Core, Hub, Phase};
 use crate::peers::PeerView;
+use crate::replication::Kind;
 use crate::security::Security;
 use crate::stats::Totals;
 pub use figures::{ApplicationFigures, Figures, HoldFigures, PoolFigures, SiteFigures};
@@ -103,6 +106,7 @@ impl Control {
             prepared: entry.prepared.load(Ordering::Relaxed),
             remote_pid: entry.peer.pid(),
             tls: entry.tls.as_ref().map_or_else(String::new, |tls| tls.text.to_string()),
+            replication: Kind::shown(entry.replication.as_ref().map(|wishes| wishes.kind)),
         }
     }
 
@@ -144,6 +148,7 @@ impl Control {
                     tls: entry.tls.get().map_or_else(String::new, |text| text.to_string()),
                     prepared: entry.prepared.load(Ordering::Relaxed),
                     credential_epoch: entry.term.map(|term| term.epoch),
+                    replication: Kind::shown(entry.replication),
                 })
             })
             .collect();
@@ -175,9 +180,13 @@ impl Control {
                     Some(plimsoll_config::LoadBalance::RoundRobin) | None => "round-robin",
                 }),
             };
-            // What auth_query is asked with is the same pool to those who look, as in PgBouncer.
+            // What auth_query is asked with is the same pool to those who look, and so is what replicates, as in PgBouncer.
             match views.last_mut() {
                 Some(last) if last.database == view.database && last.user == view.user => {
+                    if pool.purpose == Purpose::Replication {
+                        // Its clients are counted in the pool beside.
+                        last.clients_active = last.clients_active.saturating_sub(view.clients_waiting);
+                    }
                     last.clients_active += view.clients_active;
                     last.clients_waiting += view.clients_waiting;
                     last.counts = last.counts.with(view.counts);

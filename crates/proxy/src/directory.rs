@@ -1,6 +1,7 @@
 //! From names to pools: databases, roles, pools and targets, and how a plan becomes limits.
 
 mod names;
+mod spec;
 pub(crate) mod targets;
 mod terms;
 mod times;
@@ -11,15 +12,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use plimsoll_auth::{ScramKeys, Stored};
-use plimsoll_config::{Budget, Database, Host, LoadBalance, Plan};
-use plimsoll_pool::{Pick, PoolSpec, Pools, Standing};
+use plimsoll_config::{Budget, Database, Host, Plan};
+use plimsoll_pool::Pools;
 use plimsoll_session::{Params, Settings};
 use plimsoll_types::{DatabaseId, Moment, PoolId, TargetId, UserId};
 
 pub(crate) use terms::{
     database_client_limit, globals, longest_wait, pool_mode, pool_size, queue_fairness, user_client_limit,
 };
-use terms::{database_limit, pool_limits, session_settings, user_limit};
+use terms::{database_limit, session_settings, user_limit};
 
 use crate::entry::TargetAddr;
 use crate::map::Map;
@@ -145,6 +146,13 @@ impl PoolEntry {
         *self.secret.lock() = Some(secret);
     }
 
+    /// What the pool beside knows of its role, since it is the same one.
+    pub(crate) fn take_secrets_of(&self, other: &PoolEntry) {
+        let (keys, secret) = (other.keys(), other.secret());
+        *self.keys.lock() = keys;
+        *self.secret.lock() = secret;
+    }
+
     /// Settings for a login user, made once for each generation. `plan` gives the plan in force: it is asked under
     /// our lock, so that what a reload has cleared does not come back from an older plan.
     pub(crate) fn settings(&self, plan: impl FnOnce() -> Arc<Plan>, login: &Arc<str>) -> Arc<Settings> {
@@ -254,7 +262,9 @@ impl Directory {
     /// All pools.
     pub(crate) fn pools(&self) -> Vec<Arc<PoolEntry>> {
         let mut all: Vec<_> = self.pools.values().cloned().collect();
-        all.sort_by(|a, b| (&a.database.name, &a.user).cmp(&(&b.database.name, &b.user)));
+        all.sort_by(|a, b| {
+            (&a.database.name, &a.user, a.purpose).cmp(&(&b.database.name, &b.user, b.purpose))
+        });
         all
     }
 
@@ -297,6 +307,7 @@ impl Directory {
             Role::Login(login) => (config.user.as_deref().unwrap_or(login), Purpose::Clients),
             Role::AuthUser(user) => (*user, Purpose::AuthQuery),
             Role::Control(user, target) => (*user, Purpose::Control(*target)),
+            Role::Replication(user) => (*user, Purpose::Replication),
         };
         let why = match role {
             Role::Login(_) if config.user.is_some() => {
@@ -305,6 +316,7 @@ impl Directory {
             Role::Login(login) => format!("somebody logged in as {login}"),
             Role::AuthUser(_) => "auth_query is asked here".to_string(),
             Role::Control(..) => "control_user looks at the server from here".to_string(),
+            Role::Replication(user) => format!("somebody asked for replication as {user}"),
         };
         let role: Arc<str> = role_name.into();
         if let Some(pool) = self.pools.get(&(database.id, purpose, role.clone())) {
@@ -330,45 +342,15 @@ impl Directory {
             cancels_active: AtomicU32::new(0),
             why,
         });
-        self.pools.insert((database.id, purpose, role), entry.clone());
+        self.pools.insert((database.id, purpose, role.clone()), entry.clone());
+        if let (Purpose::Clients, Some(stream)) =
+            (purpose, self.pools.get(&(database.id, Purpose::Replication, role)).cloned())
+        {
+            // It has come back beside the one for replication.
+            let spec = self.spec(pools, plan, database, (&stream.user, stream.purpose), now);
+            pools.set_pool(stream.id, spec, now);
+        }
         entry
-    }
-
-    fn spec(
-        &mut self,
-        pools: &mut Pools,
-        plan: &Plan,
-        database: &Arc<DatabaseEntry>,
-        (role, purpose): (&Arc<str>, Purpose),
-        now: Moment,
-    ) -> PoolSpec {
-        let config = database.config();
-        let user = self.user_id(pools, plan, role, now);
-        let targets = self
-            .addresses(&config)
-            .into_iter()
-            .map(|addr| self.target(pools, plan, addr, now))
-            .collect::<Vec<_>>();
-        // A name with several addresses is one server reached in several ways; a list of hosts is several servers.
-        let pick = match (config.load_balance, config.hosts.len() > 1) {
-            (None | Some(LoadBalance::RoundRobin), true) => Pick::RoundRobin,
-            (Some(LoadBalance::Disable), _) | (_, false) => Pick::UntilFailure,
-        };
-        let mut limits = pool_limits(plan, &config, role);
-        let mut targets = targets;
-        let standing = match purpose {
-            Purpose::Clients => Standing::Ordinary,
-            Purpose::Control(target) => {
-                targets.retain(|listed| *listed == target);
-                (limits.size, limits.min_size, limits.reserve_size) = (1, 0, 0);
-                Standing::Guaranteed
-            }
-            Purpose::AuthQuery => {
-                limits.min_size = 0;
-                Standing::Guaranteed
-            }
-        };
-        PoolSpec { database: database.id, user, targets, pick, standing, limits }
     }
 
     fn addresses(&self, config: &Database) -> Vec<TargetAddr> {
@@ -558,6 +540,8 @@ pub(crate) enum Purpose {
     AuthQuery,
     /// Looking at one target.
     Control(TargetId),
+    /// Replication: each connection is one client's alone.
+    Replication,
 }
 
 impl Purpose {
@@ -575,6 +559,8 @@ pub(crate) enum Role<'a> {
     AuthUser(&'a str),
     /// As `control_user`, to one target.
     Control(&'a str, TargetId),
+    /// For replication, as this role of a pool for clients.
+    Replication(&'a str),
 }
 
 /// Whether a database was there already.

@@ -22,6 +22,7 @@ use crate::gate::Standing;
 use crate::keeper::Counted;
 use crate::liveness::{Heart, Life};
 use crate::order::Order;
+use crate::replication::{Kind, Wishes};
 use crate::server::ServerConn;
 use crate::socket::Secured;
 
@@ -154,6 +155,8 @@ pub(crate) struct ClientEntry {
     pub(crate) credential: u64,
     /// Who it has proved to be, if it came by a key or a token.
     pub(crate) proved: Option<Box<Counted>>,
+    /// What it asks its server connection for, if it wants replication.
+    pub(crate) replication: Option<Arc<Wishes>>,
     /// When it connected.
     pub(crate) connected: Moment,
     /// Whether it is still there.
@@ -198,12 +201,15 @@ pub(crate) struct Identity {
     pub(crate) proved: Option<Box<Counted>>,
     /// Its socket; `Weak::new()` for somebody who has none of his own.
     pub(crate) socket: Weak<Socket>,
+    /// What it asks its server connection for, if it wants replication.
+    pub(crate) replication: Option<Arc<Wishes>>,
 }
 
 impl ClientEntry {
     /// A client that is logging in.
     pub(crate) fn new(id: ClientId, key: [u8; 8], identity: Identity, now: Moment) -> ClientEntry {
-        let Identity { user, database, peer, local, secured, credential, proved, socket } = identity;
+        let Identity { user, database, peer, local, secured, credential, proved, socket, replication } =
+            identity;
         let tls = secured.map(|secured| {
             let subject = secured.certificate.as_ref().and_then(plimsoll_tls::subject);
             Box::new(ClientTls { text: secured.text.into(), subject: subject.map(Into::into) })
@@ -218,6 +224,7 @@ impl ClientEntry {
             tls,
             credential,
             proved,
+            replication,
             connected: now,
             life: Life::of(socket),
             heart: Heart::default(),
@@ -237,9 +244,13 @@ impl ClientEntry {
         }
     }
 
-    /// The settings of its sessions: those of its pool and login user, within the limits of its grant.
+    /// The settings of its sessions: those of its pool and login user, within the limits of its grant. None of them ends
+    /// a replication connection.
     pub(crate) fn settings(&self, pool: &PoolEntry, plan: impl FnOnce() -> Arc<Plan>) -> Arc<Settings> {
         let usual = pool.settings(plan, &self.user);
+        if self.replication.is_some() {
+            return Arc::new(usual.for_replication());
+        }
         match &self.proved {
             Some(counted) if counted.proved.limits.is_timed() => {
                 Arc::new(counted.proved.limits.within(&usual))
@@ -433,6 +444,8 @@ pub(crate) struct ServerEntry {
     pub(crate) local: Peer,
     /// When it was opened.
     pub(crate) opened: Moment,
+    /// What it is for, if for replication.
+    pub(crate) replication: Option<Kind>,
     /// What is known of its credential, if a provider gave it.
     pub(crate) term: Option<Term>,
     /// Unique number.

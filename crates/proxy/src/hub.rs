@@ -91,6 +91,12 @@ impl Core {
         self.entries.get(&id)
     }
 
+    /// Whom a connection is opened for, if for nobody else.
+    fn opened_for(&self, slot: SlotId) -> Option<&Arc<ClientEntry>> {
+        let ticket = self.pools.opened_for(slot)?;
+        self.waiting.get(ticket.index as usize)?.as_ref()
+    }
+
     /// Server connections nobody is using.
     pub(crate) fn parked_mut(&mut self) -> impl Iterator<Item = &mut Box<ServerConn>> {
         self.parked.iter_mut().flatten()
@@ -581,7 +587,9 @@ impl Hub {
                     );
                     tracing::warn!("{whose}taking connection from reserve_pool");
                 }
-                let open = connector::open(self.clone(), slot, pool.clone(), target, worker);
+                let wishes = core.opened_for(slot).and_then(|client| client.replication.clone());
+                let place = connector::Place { slot, target, worker };
+                let open = connector::open(self.clone(), place, pool.clone(), wishes);
                 self.spawn_on(worker, slot_task::watched(self.clone(), slot, open));
             }
             Action::Check { slot } => {

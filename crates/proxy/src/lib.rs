@@ -35,6 +35,7 @@ mod peers;
 mod proxy_protocol;
 mod random;
 mod relay;
+mod replication;
 mod report;
 mod security;
 mod server;

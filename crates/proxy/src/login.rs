@@ -10,6 +10,7 @@
 //! | `prove` | the dialogue that shows who the client is |
 //! | `identify` | the same by a key or a token |
 //! | `enter` | the pool, the parameters, the welcome |
+//! | `stream` | the same for replication: a server connection of its own |
 //! | `shared` | what all logins share |
 
 mod enter;
@@ -21,6 +22,7 @@ mod origin;
 mod prove;
 mod shared;
 mod startup;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +44,7 @@ use crate::entry::{self, ClientEntry, Peer};
 use crate::hub::Hub;
 use crate::listener::{Arrival, ClientGuard, Terms};
 use crate::relay::Relay;
+use crate::replication::{Kind, Wishes};
 use crate::security::Security;
 use crate::socket::{Secured, Stream};
 use crate::worker::Scratch;
@@ -81,6 +84,8 @@ struct Login {
     database: Arc<str>,
     user: Arc<str>,
     stage: Stage,
+    /// What it asks the server for, if it wants replication.
+    wishes: Option<Arc<Wishes>>,
     guard: ClientGuard,
 }
 
@@ -191,6 +196,7 @@ impl Login {
             database: "(nodb)".into(),
             user: "(nouser)".into(),
             stage: Stage::Client,
+            wishes: None,
             guard,
             hub,
         })
@@ -200,6 +206,7 @@ impl Login {
     async fn run(&mut self) -> Result<Entered, End> {
         self.proxy_header().await?;
         let wanted = self.startup().await?;
+        self.wishes = wanted.wishes.clone();
         let goal = self.goal(&wanted)?;
         let by = match self.way(&goal).map_err(End::Refused)? {
             Way::User(by) => by,
@@ -212,6 +219,11 @@ impl Login {
         let known = self.look_up(&goal).await?;
         let keys = self.prove(by, known.as_ref()).await?;
         self.enter(goal, wanted.params, Shown::Secret(known, keys)).await
+    }
+
+    /// Which replication it wants, if any.
+    fn replication(&self) -> Option<Kind> {
+        self.wishes.as_ref().map(|wishes| wishes.kind)
     }
 
     fn log_prefix(&self) -> String {

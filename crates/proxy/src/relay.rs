@@ -171,6 +171,8 @@ impl Relay {
             self.phase = Phase::Open;
             // A client that never says a word has its limits, too.
             self.note_deadline();
+            // One that wants replication has got its server connection in its login.
+            self.read_mail(cx, scratch)?;
             // Bytes that came with the login.
             self.resume_client(cx, scratch)?;
         }
@@ -202,14 +204,35 @@ impl Relay {
             return Ok(Turn::Again);
         }
         let server_takes = self.conn.as_ref().is_none_or(|conn| conn.output.is_empty());
-        if self.phase == Phase::Open && server_takes && self.output.is_empty() {
-            return self.read_client(cx, scratch);
+        if self.phase == Phase::Open && server_takes {
+            if self.output.is_empty() {
+                return self.read_client(cx, scratch);
+            }
+            if self.is_duplex() {
+                return self.read_client_meanwhile(cx, scratch);
+            }
         }
         // What the client sends now is not wanted yet; that it is still there is seen all the same.
         let stream = self.stream.as_mut().ok_or((Side::Client, Cause::ClientEof))?;
         match stream.poll_gone(cx) {
             Poll::Ready(Watch::Gone) => Err(self.client_ended()),
             Poll::Pending => self.look_at_unheard_server(),
+        }
+    }
+
+    /// Whether both directions go on by themselves: a server may wait for word from a client that is still reading what
+    /// it has sent before.
+    #[cold]
+    fn is_duplex(&self) -> bool {
+        self.conn.as_ref().is_some_and(|conn| conn.link.is_copy_both())
+    }
+
+    /// Reads from a client that has not taken everything; the server is not listened to meanwhile.
+    #[cold]
+    fn read_client_meanwhile(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Turn, Ended> {
+        match self.read_client(cx, scratch)? {
+            Turn::Again => Ok(Turn::Again),
+            Turn::Wait => self.look_at_unheard_server(),
         }
     }
 

@@ -7,7 +7,7 @@ use plimsoll_session::{Freeing, Link, Params, Tracked};
 use plimsoll_types::{Cause, SlotId, WorkerId};
 
 use crate::carry::Carry;
-use crate::directory::PoolEntry;
+use crate::directory::{PoolEntry, Welcome};
 use crate::entry::ServerEntry;
 use crate::socket::{Stream, server_cause};
 use crate::tally::Tally;
@@ -41,6 +41,8 @@ pub(crate) struct ServerConn {
     pub(crate) tally: Tally,
     /// Whether the log knows already why it is closed.
     pub(crate) closing: Closing,
+    /// What the server said of itself when it logged us in, where that is for the client alone that it was opened for.
+    pub(crate) welcome: Option<Arc<Welcome>>,
     /// What its last client was in the middle of, to be ended before anybody else gets it.
     pub(crate) unfinished: Option<Box<Freeing>>,
 }
@@ -71,7 +73,7 @@ impl ServerConn {
             return Some(self);
         }
         let ServerConn { stream, home: _, slot, pool, link, input, output, entry, shown, tally, .. } = *self;
-        let (closing, unfinished) = (self.closing, self.unfinished);
+        let (closing, unfinished, welcome) = (self.closing, self.unfinished, self.welcome);
         let (stream, home) = (stream.rehome().ok()?, worker);
         Some(Box::new(ServerConn {
             slot,
@@ -85,6 +87,7 @@ impl ServerConn {
             home,
             tally,
             closing,
+            welcome,
             unfinished,
         }))
     }

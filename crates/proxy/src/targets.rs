@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use plimsoll_config::{Budget, Compat, Plan};
+use plimsoll_pool::Walsenders;
 use plimsoll_types::{Moment, TargetId};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
@@ -87,6 +88,10 @@ pub(crate) struct Look {
     pub(crate) pids: Vec<u32>,
     /// Replicas and the like, which have places of their own; `None`: not counted.
     pub(crate) walsenders: Option<u32>,
+    /// Those of them that are not ours.
+    pub(crate) foreign_walsenders: u32,
+    /// Places for replication there, if it has said.
+    pub(crate) walsender_places: Option<Places>,
     /// When the server was started, in its own words.
     pub(crate) started: String,
     /// All processes there, if the end of a connection was to be seen.
@@ -116,6 +121,17 @@ impl Look {
         self.max_connections.saturating_sub(self.reserved)
     }
 
+    /// What it has for replication connections of ours; those of others may have all of the places where nobody sees them.
+    fn walsenders_for_us(&self) -> Walsenders {
+        match self.walsender_places {
+            None => Walsenders::Apart(None),
+            Some(Places::Among) => Walsenders::Among,
+            Some(Places::Apart(places)) => {
+                Walsenders::Apart(Some(places.saturating_sub(self.foreign_walsenders)))
+            }
+        }
+    }
+
     /// Without what only control_user sees.
     fn limits_only(self) -> Look {
         Look {
@@ -123,9 +139,19 @@ impl Look {
             max_connections: self.max_connections,
             reserved: self.reserved,
             started: self.started,
+            walsender_places: self.walsender_places,
             ..Look::default()
         }
     }
+}
+
+/// The places of a server for replication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Places {
+    /// `max_wal_senders`.
+    Apart(u32),
+    /// They are places for anybody (before PostgreSQL 12).
+    Among,
 }
 
 /// How a connection of our own gets to a target.
@@ -270,6 +296,7 @@ pub(crate) fn note_first(hub: &Arc<Hub>, plan: &Plan, target: TargetId, addr: &T
     if let Some(look) = &look {
         tell_limits(addr, rule, look);
         hub.set_asked(target, rule.places(look), look.counted);
+        hub.set_walsenders(target, look.walsenders_for_us());
     }
     hub.targets.note(target, |known| {
         known.first = First::Asked(now);

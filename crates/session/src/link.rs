@@ -42,6 +42,19 @@ pub(crate) enum CopyIn {
         /// Syncs sent that may not be answered.
         syncs: u32,
     },
+    /// No COPY FROM STDIN, but CopyBoth (PostgreSQL manual, "Streaming Replication Protocol"): both sides send CopyData
+    /// until both have said CopyDone. What the client sends besides is the server's to refuse.
+    Both,
+}
+
+/// What a server connection is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Queries, of one client after the other.
+    #[default]
+    Queries,
+    /// Replication, for one client from its login to its end.
+    Replication,
 }
 
 /// Whose the unnamed statement is. It is not managed, but it stays on the server connection after its client.
@@ -125,6 +138,7 @@ pub struct Link {
     pub(crate) params_before: Option<Arc<Params>>,
     /// What is not known of the transaction its holder believes in.
     pub(crate) doubt: Doubt,
+    pub(crate) purpose: Use,
 }
 
 /// What is not certain of a transaction, so that it cannot be taken over from the server.
@@ -258,24 +272,43 @@ impl Link {
             has_named: Has::None,
             params_before: None,
             doubt: Doubt::default(),
+            purpose: Use::Queries,
         }
+    }
+
+    /// The same that has logged in for replication: it has one client, and is closed after it.
+    pub fn for_replication(params: Arc<Params>) -> Link {
+        Link { purpose: Use::Replication, ..Link::new(params) }
+    }
+
+    /// Whether both sides send what they like, so that neither waits for the other: whoever carries the bytes must not
+    /// let one direction wait for the other either.
+    #[inline]
+    pub fn is_copy_both(&self) -> bool {
+        self.copy == CopyIn::Both
     }
 
     /// Why a session has to keep this connection: what is going on, and what statements may have left behind. The
     /// latter is known only as far as sessions were noting ([`Session::set_noting`](crate::Session::set_noting)); what
     /// went by otherwise makes it unknown.
     pub fn pins(&self) -> Pins {
-        let mut pins = self.left.pins();
+        let mut pins = match self.purpose {
+            Use::Queries => self.left.pins(),
+            // What statements leave behind does not matter: nobody else gets it.
+            Use::Replication => Pins::NONE.with(Pin::Replication),
+        };
         if self.tx != TxState::Idle {
             pins = pins.with(Pin::Transaction);
         }
         if self.batch != Batch::Closed {
             pins = pins.with(Pin::Portal);
         }
-        if self.copy != CopyIn::None {
-            pins = pins.with(Pin::Copy);
+        match (self.copy, self.purpose) {
+            (CopyIn::None, _) | (CopyIn::Both, Use::Replication) => pins,
+            (CopyIn::Active { .. } | CopyIn::Ended { .. }, _) | (CopyIn::Both, Use::Queries) => {
+                pins.with(Pin::Copy)
+            }
         }
-        pins
     }
 
     /// The beginning of the first statement of which nobody can say what it left behind; raw.
@@ -349,7 +382,7 @@ impl Link {
     pub(crate) fn is_awaited(&self, half: usize) -> bool {
         match self.copy {
             CopyIn::Active { .. } => self.expected.is_awaited_behind_copy(half),
-            CopyIn::None | CopyIn::Ended { .. } => self.expected.is_awaited(half),
+            CopyIn::None | CopyIn::Ended { .. } | CopyIn::Both => self.expected.is_awaited(half),
         }
     }
 
@@ -361,6 +394,9 @@ impl Link {
             self.cut()
         } else if matches!(self.copy, CopyIn::Active { .. }) {
             Ending::CopyFail
+        } else if self.copy == CopyIn::Both {
+            // A walsender reads while it streams, and knows no CopyFail.
+            Ending::Terminate
         } else if works && self.may_cancel() {
             Ending::Cancel
         } else {

@@ -29,7 +29,7 @@ use plimsoll_wire::{HEADER_BYTES, WireError, encode, header};
 use crate::client::{Message, Verdict, stop};
 use crate::ending::{Ends, ending_of};
 use crate::expect::Expect;
-use crate::link::{Batch, CopyIn, Count, Has, Link, Settling};
+use crate::link::{Batch, CopyIn, Count, Has, Link, Settling, Use};
 use crate::params::Tracked;
 use crate::session::{Attached, Session};
 use crate::statements::{Named, Statements};
@@ -153,7 +153,7 @@ impl Session {
 
     /// Whether the client would lose something with its server connection, whatever it is doing.
     pub fn would_keep(&self, link: &Link) -> bool {
-        self.settings.mode == PoolMode::Session && link.keeps_session()
+        link.purpose == Use::Replication || (self.settings.mode == PoolMode::Session && link.keeps_session())
     }
 
     /// What the client is in the middle of; `None`: it is the server's turn, or it is not certain what the client
@@ -171,7 +171,7 @@ impl Session {
                 Some(Middle::Query)
             }
             CopyIn::Active { .. } => Some(Middle::Copy),
-            CopyIn::Ended { .. } => None,
+            CopyIn::Ended { .. } | CopyIn::Both => None,
             // The half message is the last one and will never run.
             CopyIn::None if link.expected.may_have_run(usize::from(half)) => None,
             CopyIn::None if link.is_waiting_for_client() => Some(match link.batch {

@@ -137,12 +137,15 @@ impl Session {
                 Verdict::Pass
             }
             back::PARAMETER_STATUS => self.parameter_status(link, message, tracked),
+            back::COPY_BOTH_RESPONSE => {
+                link.copy = CopyIn::Both;
+                Verdict::Pass
+            }
             back::NOTICE_RESPONSE
             | back::NOTIFICATION_RESPONSE
             | back::PARAMETER_DESCRIPTION
             | front::COPY_DONE
-            | back::COPY_OUT_RESPONSE
-            | back::COPY_BOTH_RESPONSE => Verdict::Pass,
+            | back::COPY_OUT_RESPONSE => Verdict::Pass,
             _ => broken("unknown message type"),
         }
     }

@@ -8,7 +8,7 @@ use plimsoll_types::{Cause, Moment, Pins, PoolMode, Side, TxState};
 use plimsoll_wire::encode;
 
 use crate::expect::Expect;
-use crate::link::{Batch, CopyIn, Count, Has, Link, Settling, Unnamed};
+use crate::link::{Batch, CopyIn, Count, Has, Link, Settling, Unnamed, Use};
 use crate::noted::Noting;
 use crate::params::{Params, Tracked, set_query};
 use crate::revoke::Aftermath;
@@ -161,7 +161,10 @@ impl Session {
         self.attached = Attached::No;
         self.query_began = Moment(0);
         self.xact_began = Moment(0);
-        if link.is_resting() {
+        if link.purpose == Use::Replication {
+            let resting = link.is_resting();
+            Release::Unusable(if resting { Cause::ReplicationEnded } else { Cause::ClientLeftBusy })
+        } else if link.is_resting() {
             self.release(link)
         } else if link.can_be_freed() {
             Release::Unfinished
@@ -263,6 +266,7 @@ impl Session {
             (Attached::No, ..) => Holding::Nothing,
             (Attached::Settling, ..) => Holding::Settling,
             (_, CopyIn::Active { .. }, ..) => Holding::CopyIn,
+            (_, CopyIn::Both, ..) => Holding::Replicating,
             // The server waits for the rest of what it has to do next.
             _ if link.to_server_left > 0 && link.expected.len() <= 1 => Holding::HalfBatch,
             _ if !link.expected.is_empty() => Holding::Executing,

@@ -39,6 +39,27 @@ pub struct Settings {
     pub hold_bytes_max: usize,
 }
 
+impl Settings {
+    /// The same for a replication connection: it is a session on a server connection of its own, which nobody cleans
+    /// since nobody else gets it, and how long it may take is the server's to say (`wal_sender_timeout`).
+    #[must_use]
+    pub fn for_replication(&self) -> Settings {
+        let off = Duration::ZERO;
+        Settings {
+            mode: PoolMode::Session,
+            prepared_max: 0,
+            clean: CleanWhen::Never,
+            query_timeout: off,
+            idle_transaction_timeout: off,
+            transaction_timeout: off,
+            client_idle_timeout: off,
+            client_stall_timeout: off,
+            hold_bytes_max: 0,
+            ..self.clone()
+        }
+    }
+}
+
 /// When the reset query is run on a connection that comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CleanWhen {
@@ -192,6 +213,8 @@ pub enum Holding {
     HalfBatch,
     /// COPY FROM STDIN waits for the client.
     CopyIn,
+    /// A replication stream: both sides send what they like until both have ended it.
+    Replicating,
     /// Session pooling, idle.
     Session,
     /// Parameters are being set.

@@ -154,6 +154,14 @@ impl FakePeer {
         Ok(FakePeer { stream, reader: Reader::default() })
     }
 
+    /// A second one for the same connection, to write with while the first one reads.
+    ///
+    /// # Errors
+    /// There is no descriptor to spare.
+    pub fn split(&self) -> Outcome<FakePeer> {
+        Ok(FakePeer { stream: self.stream.try_clone()?, reader: Reader::default() })
+    }
+
     /// Reads the first packet, answers `N` to requests for encryption; the code and the startup parameters.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ pub use fake_server::{FakePeer, FakeServer, Gate, GateKeeper, error_response};
 pub use ini::Ini;
 pub use login::{Login, Method};
 pub use message::{Message, Packet, tags};
-pub use pooler::{Plimsoll, binary_of, run_beside};
+pub use pooler::{Plimsoll, binary_of, run_beside, start_beside};
 pub use postgres::{Postgres, PostgresOptions, ServerAuth, StopMode};
 pub use process::{Process, Signal};
 pub use table::Table;

@@ -305,6 +305,19 @@ fn reachable(binary: &Path, dir: &Path) -> PathBuf {
     copy
 }
 
+/// A program that is no pooler, started by the same user as the pooler; its output goes to this file.
+///
+/// # Panics
+/// It cannot be started.
+#[track_caller]
+pub fn start_beside(program: &Path, output: &Path, configure: impl FnOnce(&mut Command)) -> Process {
+    let mut command = unprivileged(program);
+    configure(&mut command);
+    let file = File::create(output).unwrap_or_else(|error| panic!("{}: {error}", output.display()));
+    let errors = file.try_clone().expect("a descriptor to spare");
+    Process::start(command.stdin(Stdio::null()).stdout(file).stderr(errors))
+}
+
 /// A program that is no pooler, run to its end by the same user as the pooler: its exit status and output.
 ///
 /// # Panics

@@ -126,6 +126,14 @@ impl Postgres {
         postgres
     }
 
+    /// A program of its installation: `pg_basebackup` and the like.
+    ///
+    /// # Panics
+    /// PostgreSQL is not installed.
+    pub fn tool(name: &str) -> PathBuf {
+        program(name)
+    }
+
     /// Its TCP port.
     pub fn port(&self) -> u16 {
         self.port

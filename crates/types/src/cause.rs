@@ -315,6 +315,9 @@ causes! {
     ServerLoginFailing { reason: Box<str> } => Server, UNABLE_TO_CONNECT,
         format!("server login has been failing, cached error: {reason} (server_login_retry)"),
         "The pooler goes on trying; see its log for the server's answer.";
+    /// The server did not let a replication connection in; only its own client hears of it.
+    ReplicationRefused { said: Box<str> } => Server, CONNECTION_REJECTED, "login failed",
+        "The server has its own rules for replication: REPLICATION of the role, pg_hba.conf, max_wal_senders.";
     /// TCP or Unix connect failed.
     ConnectFailed => Server, UNABLE_TO_CONNECT, "connect failed", "";
     /// Name resolution failed.
@@ -413,6 +416,8 @@ causes! {
         "Look at the client's machine and at what lies between: SHOW SOCKETS tells what is known of each connection.";
     /// Client left in the middle of something.
     ClientLeftBusy => Client, OK, "client disconnect while server was not ready", "";
+    /// The client of a replication connection has left: nobody else can use it.
+    ReplicationEnded => Client, OK, "replication client was closed", "";
     /// Idle longer than server_idle_timeout.
     ServerIdleTimeout => Server, OK, "server idle timeout", "";
     /// Its credential has ended, and session_not_after is on.
@@ -491,6 +496,9 @@ impl Cause {
                     if !compat =>
                 {
                     Some(Cow::Borrowed(why))
+                }
+                Cause::ReplicationRefused { said } if !compat => {
+                    Some(format!("The server said: {said}").into())
                 }
                 Cause::NoCredential { provider, why } if !compat => Some(format!("{provider}: {why}").into()),
                 _ => None,

@@ -35,6 +35,12 @@ impl Scope {
         }
     }
 
+    /// Whether a server connection is one of them. Those for replication take none of a target's budget.
+    fn counts(&self, server: &ServerView) -> bool {
+        let is_apart = matches!(self, Scope::Target(_)) && is_for_replication(server);
+        !is_apart && self.has(&server.database, &server.user, &server.target)
+    }
+
     /// The pool's name, where the scope leaves open which it is.
     fn pool(&self, server: &ServerView) -> Option<String> {
         match self {
@@ -53,7 +59,7 @@ pub(super) fn lines(pooler: &dyn Pooler, scope: &Scope) -> Vec<String> {
     let by_server: HashMap<u64, &HoldView> = holds.iter().map(|hold| (hold.server, hold)).collect();
     let mut groups: BTreeMap<(u8, String), (u32, Duration)> = BTreeMap::new();
     let servers = pooler.servers();
-    for server in servers.iter().filter(|server| scope.has(&server.database, &server.user, &server.target)) {
+    for server in servers.iter().filter(|server| scope.counts(server)) {
         let (rank, name, since) = named(scope, server, by_server.get(&server.ptr).copied());
         let group = groups.entry((rank, name)).or_default();
         *group = (group.0 + 1, group.1.max(since));
@@ -82,13 +88,18 @@ pub(super) fn lines(pooler: &dyn Pooler, scope: &Scope) -> Vec<String> {
     lines
 }
 
+fn is_for_replication(server: &ServerView) -> bool {
+    server.replication != "none"
+}
+
 /// How a connection's group ranks and is called, and since when it is as it is.
 fn named(scope: &Scope, server: &ServerView, hold: Option<&HoldView>) -> (u8, String, Duration) {
     let pool = scope.pool(server);
     if let Some(hold) = hold {
         let application = if hold.who.application.is_empty() { "(no name)" } else { &hold.who.application };
         let pool = pool.map_or_else(String::new, |pool| format!(" ({pool})"));
-        return (0, format!("{application}{pool}, {}", hold.state), hold.age);
+        let state = if is_for_replication(server) { "replication" } else { hold.state };
+        return (0, format!("{application}{pool}, {state}"), hold.age);
     }
     let pool = pool.unwrap_or_else(|| "this pool".to_string());
     match server.state {

@@ -74,6 +74,8 @@ fn target(still: &Still, source: BudgetSource) -> TargetView {
         learned: None,
         counts: PoolCounts::default(),
         used: 6,
+        walsenders: 0,
+        walsenders_max: None,
         said: Some(SaidView {
             ago: Duration::ZERO,
             max_connections: 30,
@@ -250,6 +252,28 @@ fn hold(application: &str, database: &str, role: &str, server: u64) -> HoldView 
         ended: None,
         ended_ago: Duration::ZERO,
     }
+}
+
+#[test]
+fn a_full_pool_tells_how_many_of_it_replicate() {
+    let still = still(INI);
+    let counts = PoolCounts { held: 2, ..PoolCounts::default() };
+    let key = plimsoll_proxy::KeyView {
+        database: "shop".into(),
+        role: "ada".into(),
+        purpose: "replication",
+        why: String::new(),
+        clients: 0,
+        counts,
+        options: Vec::new(),
+        weight: 1,
+        floor: 0,
+    };
+    let admission = waits(vec![Obstacle::PoolSize { max: 5, used: 5 }]);
+    let still = Still { admission, keys: vec![key], ..still };
+    let told = told(&still, "shop", "ada");
+    let expected = "The pool is full: 5 of 5 server connections, 2 of them for replication (";
+    assert!(told.contains(expected), "{told}");
 }
 
 #[test]

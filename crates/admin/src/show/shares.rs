@@ -9,11 +9,12 @@ use plimsoll_proxy::{PartView, TargetView};
 const STEPS: usize = 64;
 
 /// The share of each pool of a target, in their order; `None`: there is no budget, or the pool is one of our own, with a
-/// place that is kept for it.
+/// place that is kept for it, or for replication, which has places of its own.
 pub(crate) fn shares(target: &TargetView) -> Vec<Option<f64>> {
     let Some(budget) = target.budget else { return vec![None; target.pools.len()] };
     let is_ours = |part: &PartView| part.purpose != "clients";
-    let kept = target.pools.iter().filter(|part| is_ours(part) && part.has > 0).count();
+    let is_kept = |part: &PartView| is_ours(part) && part.purpose != "replication" && part.has > 0;
+    let kept = target.pools.iter().filter(|part| is_kept(part)).count();
     let places = f64::from(budget) - kept as f64;
     let ends: Vec<Ends> = target.pools.iter().filter(|part| !is_ours(part)).map(Ends::of).collect();
     let mut divided = divide(places.max(0.0), &ends).into_iter();

@@ -32,6 +32,8 @@ pub(super) const TARGETS: &[Column] = &[
     text("unseen"),
     big("differences"),
     int("walsenders"),
+    int("used_walsenders"),
+    int("max_walsenders"),
 ];
 
 /// A row for each target there ever was.
@@ -69,6 +71,8 @@ fn target_row(target: &TargetView) -> Row {
         cell(target.unseen.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")),
         cell(target.differences),
         said.and_then(|said| said.walsenders).map(|walsenders| walsenders.to_string()),
+        cell(target.walsenders),
+        target.walsenders_max.map(|max| max.to_string()),
     ]
 }
 
@@ -88,6 +92,9 @@ pub(crate) fn source(source: BudgetSource) -> &'static str {
 fn pools(target: &TargetView) -> String {
     let one = |(part, share): (&PartView, Option<f64>)| {
         let mut text = format!("{}/{} {}", part.database, part.role, part.has);
+        if part.purpose == "replication" {
+            text.push_str(" for replication");
+        }
         if let Some(share) = share {
             text.push_str(&format!(", share {}", shares::text(share)));
         }
@@ -194,6 +201,8 @@ mod tests {
             learned: None,
             counts: plimsoll_pool::PoolCounts::default(),
             used: 10,
+            walsenders: 2,
+            walsenders_max: None,
             said: None,
             trouble: None,
             refused: None,
@@ -204,13 +213,16 @@ mod tests {
                 PartView { weight: 2, floor: 1, waiting: 5, ..part("app", 3, "clients") },
                 part("bob", 6, "clients"),
                 part("watcher", 1, "control_user"),
+                part("app", 2, "replication"),
             ],
         };
-        let expected =
-            "shop/app 3, share 6, weight 2, floor 1, 5 waiting; shop/bob 6, share 3; shop/watcher 1";
+        let expected = "shop/app 3, share 6, weight 2, floor 1, 5 waiting; shop/bob 6, share 3; shop/watcher 1; shop/app 2 for replication";
         assert_eq!(pools(&target), expected);
         target.budget = None;
-        assert_eq!(pools(&target), "shop/app 3, weight 2, floor 1, 5 waiting; shop/bob 6; shop/watcher 1");
+        assert_eq!(
+            pools(&target),
+            "shop/app 3, weight 2, floor 1, 5 waiting; shop/bob 6; shop/watcher 1; shop/app 2 for replication"
+        );
     }
 
     #[test]

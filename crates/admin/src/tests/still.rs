@@ -132,6 +132,7 @@ fn client(id: u64, database: &str, state: ClientState, link: Option<u64>) -> Cli
         application_name: "psql".to_string(),
         prepared: 4,
         remote_pid: 0,
+        replication: "none",
     }
 }
 
@@ -157,6 +158,7 @@ fn server(id: u64, state: SlotState, check_due: bool) -> ServerView {
         application_name: String::new(),
         prepared: 2,
         credential_epoch: (id == 1).then_some(3),
+        replication: "none",
     }
 }
 

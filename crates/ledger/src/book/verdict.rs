@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use plimsoll_types::Moment;
+use plimsoll_types::{Moment, Pin};
 
 use super::{Live, Owner, Pressure, Site, is_sleeping};
 use crate::holds::HoldState;
@@ -205,6 +205,10 @@ pub(super) fn judge(case: &Case<'_>, thresholds: &Thresholds) -> Verdict {
     let state = case.live.hold.progress.state;
     if case.live.owner == Owner::Gone {
         return verdict(Level::Leak, Rule::OwnerGone, "the client's socket is dead".to_string());
+    }
+    if case.live.hold.progress.pins.has(Pin::Replication) {
+        // Kept for as long as its client is there, and by design.
+        return Verdict::default();
     }
     if !is_sleeping(state) {
         return working(case, thresholds);

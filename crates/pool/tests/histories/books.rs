@@ -83,23 +83,33 @@ impl World {
         let spec = self.specs.get(&pool).expect("a removed pool opens nothing").clone();
         assert!(!self.is_paused(spec.database) && spec.targets.contains(&target));
         let (database, user) = (spec.database, spec.user);
-        let opened = Connection { pool, target, database, user, home, doing: Doing::Opening, cancels: 0 };
+        let streams = self.is_stream(pool);
+        let opened =
+            Connection { pool, target, database, user, home, doing: Doing::Opening, cancels: 0, streams };
         assert!(
             !self.gone.contains(&slot) && self.connections.insert(slot, opened).is_none(),
             "{slot:?} again"
         );
         let within = |max: Option<u32>, used: u32| max.is_none_or(|max| used <= max);
         let budget = self.targets.iter().find(|(id, _)| *id == target).and_then(|(_, budget)| *budget);
-        assert!(within(budget, self.pools.target_used(target)), "over the budget");
+        let walsenders = self.count(|other| other.target == target && other.streams);
+        if streams {
+            let max = self.walsenders.get(&target).copied().flatten();
+            assert!(within(max, walsenders), "over max_wal_senders");
+            let ticket = self.pools.opened_for(slot).expect("a connection for one client");
+            assert!(self.waiting.contains_key(&ticket), "for nobody");
+        } else {
+            assert!(within(budget, self.pools.target_used(target)), "over the budget");
+            assert_eq!(self.pools.opened_for(slot), None);
+        }
         let database_max = self.databases.get(&database.0).copied().flatten();
         assert!(within(database_max, self.pools.database_used(database)), "over max_db_connections");
         let user_max = self.users.get(&user.0).copied().flatten();
         assert!(within(user_max, self.pools.user_used(user)), "over max_user_connections");
         let size = spec.limits.size + spec.limits.reserve_size;
-        assert!(
-            self.count(|other| other.pool == pool && other.doing != Doing::Lost) <= size,
-            "over the size"
-        );
+        let beside = self.beside(pool);
+        let counts = |other: &Connection| other.pool == pool || Some(other.pool) == beside;
+        assert!(self.count(|other| counts(other) && other.doing != Doing::Lost) <= size, "over the size");
     }
 
     fn count(&self, is: impl Fn(&Connection) -> bool) -> u32 {
@@ -108,7 +118,11 @@ impl World {
 
     fn compare(&self) {
         for (target, _) in &self.targets {
-            assert_eq!(self.count(|other| other.target == *target), self.pools.target_used(*target));
+            let ordinary = self.count(|other| other.target == *target && !other.streams);
+            assert_eq!(ordinary, self.pools.target_used(*target));
+            let view = self.pools.target_view(*target).expect("a target");
+            let streams = self.count(|other| other.target == *target && other.streams);
+            assert_eq!(streams, view.walsenders);
         }
         for id in 0..3 {
             let of_database = |other: &Connection| other.database.0 == id && other.doing != Doing::Lost;

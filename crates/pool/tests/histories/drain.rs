@@ -2,7 +2,7 @@
 //! allows to be served, by nothing but replies and the timeouts the machine asks for.
 
 use plimsoll_pool::Pick;
-use plimsoll_types::{DatabaseId, Moment, PoolId, WorkerId};
+use plimsoll_types::{DatabaseId, Moment, PoolId, TargetId, WorkerId};
 
 use crate::ops::Back;
 use crate::world::{Doing, World};
@@ -82,11 +82,18 @@ impl World {
         let limits = &spec.limits;
         let reserve = if limits.reserve_timeout.is_zero() { 0 } else { limits.reserve_size };
         let some = |max: Option<u32>| max != Some(0);
-        let mut budgets = self.targets.iter().filter(|(target, _)| spec.targets.contains(target));
+        let streams = self.is_stream(pool);
+        let walsenders = |target: &TargetId| self.walsenders.get(target).copied().flatten();
+        let place = |(target, budget): &(TargetId, Option<u32>)| match streams {
+            true => (*target, walsenders(target)),
+            false => (*target, *budget),
+        };
+        let places = self.targets.iter().map(place);
+        let mut budgets = places.filter(|(target, _)| spec.targets.contains(target));
         let has_budget = match spec.pick {
-            Pick::RoundRobin => budgets.any(|(_, budget)| some(*budget)),
+            Pick::RoundRobin => budgets.any(|(_, budget)| some(budget)),
             // It stays where it is, budget or not.
-            Pick::UntilFailure => !spec.targets.is_empty() && budgets.all(|(_, budget)| some(*budget)),
+            Pick::UntilFailure => !spec.targets.is_empty() && budgets.all(|(_, budget)| some(budget)),
         };
         limits.size + reserve > 0
             && has_budget

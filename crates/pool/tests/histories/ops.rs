@@ -24,6 +24,8 @@ pub(crate) struct PoolShape {
     pub(crate) targets: u8,
     pub(crate) until_failure: bool,
     pub(crate) limits: PoolLimits,
+    /// Whether one for replication stands beside it.
+    pub(crate) replicates: bool,
 }
 
 /// How a client gives its connection back.
@@ -66,6 +68,7 @@ pub(crate) enum Op {
     /// Time goes by unnoticed.
     Drift(u64),
     Budget(usize, Option<u32>),
+    Walsenders(usize, Option<u32>),
     DatabaseLimit(u32, Option<u32>),
     UserLimit(u32, Option<u32>),
     AddPool(PoolShape),
@@ -123,13 +126,15 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
 }
 
 fn pool() -> impl Strategy<Value = PoolShape> + Clone {
-    let parts = (0u32..3, 0u32..3, 0u8..8, prop::bool::weighted(0.3), limits().boxed());
-    parts.prop_map(|(database, user, targets, until_failure, limits)| PoolShape {
+    let chances = (prop::bool::weighted(0.3), prop::bool::weighted(0.4));
+    let parts = (0u32..3, 0u32..3, 0u8..8, chances, limits().boxed());
+    parts.prop_map(|(database, user, targets, (until_failure, replicates), limits)| PoolShape {
         database,
         user,
         targets,
         until_failure,
         limits,
+        replicates,
     })
 }
 
@@ -175,6 +180,7 @@ fn rare() -> impl Strategy<Value = Op> {
     let n = 0usize..64;
     prop_oneof![
         2 => (n.clone(), cap(0..5)).prop_map(|(n, max)| Op::Budget(n, max)),
+        1 => (n.clone(), cap(0..3)).prop_map(|(n, max)| Op::Walsenders(n, max)),
         2 => (0u32..3, cap(0..4)).prop_map(|(database, max)| Op::DatabaseLimit(database, max)),
         2 => (0u32..3, cap(0..4)).prop_map(|(user, max)| Op::UserLimit(user, max)),
         1 => pool().prop_map(Op::AddPool),

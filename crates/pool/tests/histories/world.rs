@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plimsoll_pool::{
     CancelVerdict, Failure, Globals, Pick, PoolSpec, Pools, Request, Requested, Returned, SlotState,
-    Standing, WaitCause,
+    Standing, WaitCause, Walsenders,
 };
 use plimsoll_types::{
     Cause, ClientId, DatabaseId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, UserId, WorkerId,
@@ -45,6 +45,8 @@ pub(crate) struct Connection {
     pub(crate) home: WorkerId,
     pub(crate) doing: Doing,
     pub(crate) cancels: u32,
+    /// Whether it is for replication, so that its place is among the walsenders.
+    pub(crate) streams: bool,
 }
 
 /// The world outside the machine.
@@ -53,6 +55,7 @@ pub(crate) struct World {
     pub(crate) now: Moment,
     pub(crate) slack: Duration,
     pub(crate) targets: Vec<(TargetId, Option<u32>)>,
+    pub(crate) walsenders: BTreeMap<TargetId, Option<u32>>,
     pub(crate) databases: BTreeMap<u32, Option<u32>>,
     pub(crate) users: BTreeMap<u32, Option<u32>>,
     pub(crate) specs: BTreeMap<PoolId, PoolSpec>,
@@ -65,6 +68,21 @@ pub(crate) struct World {
     pub(crate) holds: BTreeSet<HoldId>,
     clients: u64,
     pub(crate) moves: u64,
+}
+
+/// The pool that one for replication stands beside.
+fn beside(spec: &PoolSpec) -> Option<PoolId> {
+    match spec.standing {
+        Standing::Replication { beside } => Some(beside),
+        Standing::Ordinary | Standing::Guaranteed => None,
+    }
+}
+
+/// The same pool for replication.
+fn stream_of(mut spec: PoolSpec, beside: PoolId) -> PoolSpec {
+    spec.standing = Standing::Replication { beside };
+    (spec.limits.min_size, spec.limits.guaranteed) = (0, 0);
+    spec
 }
 
 /// The `n`th of some, going round.
@@ -80,6 +98,7 @@ impl World {
             now: Moment(1_000_000),
             slack,
             targets: Vec::new(),
+            walsenders: BTreeMap::new(),
             databases: BTreeMap::new(),
             users: BTreeMap::new(),
             specs: BTreeMap::new(),
@@ -116,9 +135,28 @@ impl World {
     }
 
     fn add_pool(&mut self, shape: &PoolShape) {
-        let spec = self.spec(shape);
+        let pool = self.add_spec(self.spec(shape));
+        if shape.replicates {
+            self.add_spec(stream_of(self.spec(shape), pool));
+        }
+    }
+
+    fn add_spec(&mut self, spec: PoolSpec) -> PoolId {
         let pool = self.pools.add_pool(spec.clone(), self.now);
         assert!(self.specs.insert(pool, spec).is_none(), "{pool:?} used twice");
+        pool
+    }
+
+    /// Whether a pool is for replication, and the other one of such a pair.
+    pub(crate) fn is_stream(&self, pool: PoolId) -> bool {
+        self.specs.get(&pool).is_some_and(|spec| beside(spec).is_some())
+    }
+
+    pub(crate) fn beside(&self, pool: PoolId) -> Option<PoolId> {
+        let spec = self.specs.get(&pool)?;
+        let is_its = |other: &PoolSpec| beside(other) == Some(pool);
+        let stream = self.specs.iter().find(|(_, other)| is_its(other)).map(|(id, _)| *id);
+        beside(spec).or(stream).filter(|other| self.specs.contains_key(other))
     }
 
     fn pool(&self, n: usize) -> Option<PoolId> {
@@ -147,6 +185,7 @@ impl World {
             | Op::Lost(_)
             | Op::IdleBroken(_) => self.step_server(op),
             Op::Budget(..)
+            | Op::Walsenders(..)
             | Op::DatabaseLimit(..)
             | Op::UserLimit(..)
             | Op::AddPool(_)
@@ -354,6 +393,11 @@ impl World {
                 self.targets[n].1 = *max;
                 self.pools.set_budget(self.targets[n].0, *max, self.now);
             }
+            Op::Walsenders(n, max) => {
+                let (target, _) = self.targets[n % self.targets.len()];
+                self.walsenders.insert(target, *max);
+                self.pools.set_walsenders(target, Walsenders::Apart(*max), self.now);
+            }
             Op::DatabaseLimit(database, max) => {
                 self.databases.insert(*database, *max);
                 self.pools.set_database_limit(DatabaseId(*database), *max, self.now);
@@ -380,8 +424,18 @@ impl World {
 
     fn set_pool(&mut self, n: usize, shape: &PoolShape) {
         let Some(pool) = self.pool(n) else { return };
+        let (pool, stream) = match (self.is_stream(pool), self.beside(pool)) {
+            (false, stream) => (pool, stream),
+            (true, Some(ordinary)) => (ordinary, Some(pool)),
+            (true, None) => return,
+        };
         let spec = self.spec(shape);
         self.pools.set_pool(pool, spec.clone(), self.now);
+        if let Some(stream) = stream {
+            let spec = stream_of(spec.clone(), pool);
+            self.pools.set_pool(stream, spec.clone(), self.now);
+            self.specs.insert(stream, spec);
+        }
         self.specs.insert(pool, spec);
     }
 

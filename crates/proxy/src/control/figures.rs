@@ -131,6 +131,8 @@ fn pools(hub: &Hub, now: Moment) -> BTreeMap<Key, PoolFigures> {
         let size = match pool.purpose {
             // It looks at one server, and has one connection there.
             Purpose::Control(_) => 1,
+            // Its connections count in the size of the pool beside.
+            Purpose::Replication => 0,
             Purpose::Clients | Purpose::AuthQuery => pool_size(&plan, &pool.database.config(), &pool.user),
         };
         let figures = figures_of(pool, counts, size);

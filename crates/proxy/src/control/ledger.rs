@@ -186,6 +186,8 @@ impl Control {
                 size: match pool.purpose {
                     // It looks at one server, and has one connection there.
                     Purpose::Control(_) => 1,
+                    // Its connections count in the size of the pool beside.
+                    Purpose::Replication => 0,
                     Purpose::Clients | Purpose::AuthQuery => pool_size(&plan, &config, &pool.user),
                 },
                 held: counts.held,

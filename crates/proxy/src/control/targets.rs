@@ -30,6 +30,10 @@ pub struct TargetView {
     pub counts: PoolCounts,
     /// Ours, all that count.
     pub used: u32,
+    /// Ours for replication, which count apart.
+    pub walsenders: u32,
+    /// As many as there may be of those; `None`: not known.
+    pub walsenders_max: Option<u32>,
     /// What the server said of itself, if it was asked.
     pub said: Option<SaidView>,
     /// Why it could not be asked.
@@ -53,7 +57,7 @@ pub struct PartView {
     pub database: Arc<str>,
     /// Server login role.
     pub role: Arc<str>,
-    /// What it is for: `clients`, `auth_query`, `control_user`.
+    /// What it is for: `clients`, `auth_query`, `control_user`, `replication`.
     pub purpose: &'static str,
     /// Connections there.
     pub has: u32,
@@ -132,6 +136,7 @@ fn purpose(pool: &PoolEntry) -> &'static str {
         Purpose::Clients => "clients",
         Purpose::AuthQuery => "auth_query",
         Purpose::Control(_) => "control_user",
+        Purpose::Replication => "replication",
     }
 }
 
@@ -187,6 +192,8 @@ impl Control {
                 learned: view.learned,
                 counts,
                 used: view.used,
+                walsenders: view.walsenders,
+                walsenders_max: view.walsenders_max,
                 said: known.look.map(|look| look.view(now)),
                 trouble: known.trouble,
                 refused: view.refused.map(|at| now.since(at)),

@@ -8,7 +8,7 @@ use plimsoll_pool::SlotState;
 use plimsoll_types::{Cause, Moment, SlotId};
 
 use super::Control;
-use crate::directory::DatabaseEntry;
+use crate::directory::{DatabaseEntry, Purpose};
 use crate::hub::Hub;
 
 impl Control {
@@ -21,6 +21,10 @@ impl Control {
         });
         for (id, age) in given_up {
             let Some(pool) = hub.core.lock().pool(id).cloned() else { continue };
+            if pool.purpose == Purpose::Replication {
+                // To those who look it is the pool beside, which has its own line.
+                continue;
+            }
             tracing::info!(
                 "cleaning up idle pool for user {} on db {} because: pool idle timeout (age= {}s)",
                 pool.user,
@@ -78,20 +82,24 @@ impl Control {
     }
 
     /// `server_fast_close`: a session that is in no transaction ends, and with it its connection that has to be
-    /// renewed. In the other modes such a connection is closed when it comes back, which is as soon.
+    /// renewed. In the other modes such a connection is closed when it comes back, which is as soon. A replication
+    /// connection that has to be renewed is closed whatever is going on, as in PgBouncer: it may never come to rest, and
+    /// those who use one begin again where they were.
     fn close_fast(&self) {
         let hub = &self.hub;
-        if !hub.plan().general.server_fast_close {
-            return;
-        }
         let marked = marked(hub);
         if marked.is_empty() {
             return;
         }
+        let fast = hub.plan().general.server_fast_close;
         for client in hub.clients.lock().values() {
-            if client.held().is_some_and(|(slot, _)| marked.contains(&slot)) {
+            let is_marked = client.held().is_some_and(|(slot, _)| marked.contains(&slot));
+            let cause = || Some(Box::new(Cause::DatabaseChanged));
+            if is_marked && client.replication.is_some() {
+                client.post(|mail| mail.kill = cause());
+            } else if is_marked && fast {
                 // The client's own task knows whether it is at rest.
-                client.post(|mail| mail.quit = Some(Box::new(Cause::DatabaseChanged)));
+                client.post(|mail| mail.quit = cause());
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_config::{Budget, Plan};
-use plimsoll_pool::{Failure, SlotState};
+use plimsoll_pool::{Failure, SlotState, Walsenders};
 use plimsoll_types::{Cause, Moment, PoolId, TargetId};
 
 use super::{Core, Hub};
@@ -68,6 +68,8 @@ impl Hub {
                 Role::Login(_) | Role::AuthUser(_) => self.targets.wake.notify_one(),
                 // That is us: one that fails and is made again must not be tried at once for that.
                 Role::Control(..) => {}
+                // The pool beside it has led there before.
+                Role::Replication(_) => {}
             }
         }
         Some(entry)
@@ -82,6 +84,11 @@ impl Hub {
             Counted::Roughly | Counted::Exactly => core.pools.set_asked(target, places, now),
         }
         self.run_actions(&mut core, now);
+    }
+
+    /// What the server has for replication, as far as it has said.
+    pub(crate) fn set_walsenders(self: &Arc<Self>, target: TargetId, walsenders: Walsenders) {
+        self.with_pools(|pools, now| pools.set_walsenders(target, walsenders, now));
     }
 
     /// The server cannot be asked, or not any more: this is gone by.

@@ -61,6 +61,9 @@ impl Login {
             }
         }
         let entry = self.register(Some(pool.clone()), credential, counted);
+        if entry.replication.is_some() {
+            return Box::pin(self.enter_stream(pool, entry)).await;
+        }
         let settings = entry.settings(&pool, || self.hub.plan());
         let welcome = match pool.welcome() {
             Some(welcome) => welcome,
@@ -148,6 +151,7 @@ impl Login {
             secured: self.secured.take(),
             credential,
             socket: self.stream.handle(),
+            replication: self.wishes.clone().filter(|_| pool.is_some()),
         };
         self.guard.enter(self.id, identity, pool, self.since)
     }

@@ -12,6 +12,7 @@ use super::{End, Login, first};
 use crate::console::Level;
 use crate::directory::{DatabaseEntry, database_client_limit, user_client_limit};
 use crate::listener::{Counted, Limits, Terms};
+use crate::replication::Kind;
 
 /// The database that is the console.
 pub(crate) const CONSOLE: &str = "pgbouncer";
@@ -73,7 +74,10 @@ impl Login {
         if self.plan.general.log.connections {
             let (prefix, database, user) = (self.log_prefix(), &wanted.database, &wanted.user);
             let tls = self.secured.as_ref().map_or("no", |secured| &secured.text);
-            tracing::info!("{prefix}login attempt: db={database} user={user} tls={tls} replication=no");
+            let replication = Kind::logged(self.replication());
+            tracing::info!(
+                "{prefix}login attempt: db={database} user={user} tls={tls} replication={replication}"
+            );
         }
         goal.map_err(End::Refused)
     }

@@ -148,6 +148,7 @@ impl Login {
             credential: 0,
             proved: None,
             socket: Weak::new(),
+            replication: None,
         };
         let asked = self.hub.now();
         // Nobody can cancel or kill it yet.

@@ -14,6 +14,7 @@ use super::look_up::Known;
 use super::{CONSOLE, End, Login};
 use crate::connector::random;
 use crate::entry::Peer;
+use crate::replication::Kind;
 use crate::{message, system};
 
 /// Longest message of a login, header included.
@@ -119,8 +120,8 @@ impl Login {
                 tls: if self.secured.is_some() { hba::Tls::Yes } else { hba::Tls::No },
             },
         };
-        let asker =
-            Asker { way, database: &self.database, user: &self.user, replication: hba::Replication::No };
+        let replication = Kind::asked(self.replication());
+        let asker = Asker { way, database: &self.database, user: &self.user, replication };
         let rule = self.security.hba.as_ref().and_then(|hba| hba.find(&asker)).ok_or(Cause::NoAuthMethod)?;
         let map = rule.map.as_deref().map(str::to_string);
         match &rule.method {

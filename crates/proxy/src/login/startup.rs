@@ -9,12 +9,16 @@ use plimsoll_wire::startup;
 
 use crate::entry::Peer;
 use crate::options;
+use crate::replication::{Kind, NotAValue, Wishes};
 
 /// Longest user name, bytes (PgBouncer's `MAX_USERNAME` leaves room for a zero).
 const USER_BYTES_MAX: usize = 127;
 
 /// Name under which application_name is tracked.
 const APPLICATION_NAME: &[u8] = b"application_name";
+
+/// The startup parameter that asks for replication.
+const REPLICATION: &[u8] = b"replication";
 
 /// What a client that sends no application_name is called where its address is to be in it.
 const NAMELESS: &str = "app";
@@ -32,6 +36,8 @@ pub(super) struct Wanted {
     pub(super) unknown_options: Vec<Vec<u8>>,
     /// Tracked parameters it gave.
     pub(super) params: Params,
+    /// What it asks the server for, if it wants replication.
+    pub(super) wishes: Option<Arc<Wishes>>,
 }
 
 /// Why not, and what the log says besides.
@@ -62,6 +68,7 @@ pub(super) fn read(
         database: None,
         unknown_options: Vec::new(),
         params: Params::none(tracked),
+        wishes: wishes(params)?,
     };
     for (name, value) in params.iter() {
         reading.pair(name, value)?;
@@ -69,13 +76,28 @@ pub(super) fn read(
     if plan.general.application_name_add_host {
         reading.add_host(peer);
     }
-    let Reading { user, database, unknown_options, params, .. } = reading;
+    let Reading { user, database, unknown_options, params, wishes, .. } = reading;
     let user = user.filter(|user| !user.is_empty()).ok_or(Cause::NoUser)?;
     if user.len() > USER_BYTES_MAX {
         return Err(Cause::UserTooLong.into());
     }
     let database = database.filter(|name| !name.is_empty()).unwrap_or_else(|| user.clone());
-    Ok(Wanted { user, database, minor, unknown_options, params })
+    Ok(Wanted { user, database, minor, unknown_options, params, wishes: wishes.map(Arc::new) })
+}
+
+/// What is asked for in the way of replication: it decides how the other parameters are read.
+fn wishes(params: startup::Params<'_>) -> Result<Option<Wishes>, Refusal> {
+    let mut kind = None;
+    for (_, value) in params.iter().filter(|(name, _)| *name == REPLICATION) {
+        kind = Kind::parse(value).map_err(|NotAValue| unsupported(REPLICATION, value))?;
+    }
+    Ok(kind.map(|kind| Wishes { kind, startup: Vec::new() }))
+}
+
+fn unsupported(name: &[u8], value: &[u8]) -> Refusal {
+    let (name, value) = (text(name), text(value));
+    let log = Some(format!("unsupported startup parameter: {name}={value}"));
+    Refusal { cause: Cause::UnsupportedStartupParameter { name: name.into() }, log }
 }
 
 struct Reading<'a> {
@@ -85,6 +107,7 @@ struct Reading<'a> {
     database: Option<String>,
     unknown_options: Vec<Vec<u8>>,
     params: Params,
+    wishes: Option<Wishes>,
 }
 
 impl Reading<'_> {
@@ -92,18 +115,26 @@ impl Reading<'_> {
         match name {
             b"user" => self.user = Some(text(value)),
             b"database" => self.database = Some(text(value)),
-            b"options" => self.options(value)?,
-            b"replication" if is_off(value) => {}
+            REPLICATION => {}
             _ if name.starts_with(b"_pq_.") => self.unknown_options.push(name.to_vec()),
+            _ if self.wishes.is_some() => {
+                // The server knows what it can take. What we track is only for who looks.
+                self.track(name, value);
+                self.wish(name, value);
+            }
+            b"options" => self.options(value)?,
             _ if self.track(name, value) => {}
             _ if self.ignores(name) => {}
-            _ => {
-                let (name, value) = (text(name), text(value));
-                let log = Some(format!("unsupported startup parameter: {name}={value}"));
-                return Err(Refusal { cause: Cause::UnsupportedStartupParameter { name: name.into() }, log });
-            }
+            _ => return Err(unsupported(name, value)),
         }
         Ok(())
+    }
+
+    /// Something for the server.
+    fn wish(&mut self, name: &[u8], value: &[u8]) {
+        if let Some(wishes) = &mut self.wishes {
+            wishes.startup.push((name.into(), value.into()));
+        }
     }
 
     fn options(&mut self, value: &[u8]) -> Result<(), Refusal> {
@@ -139,8 +170,10 @@ impl Reading<'_> {
     fn add_host(&mut self, peer: &Peer) {
         if let Some(index) = self.tracked.index(APPLICATION_NAME) {
             let given = self.params.values[index].take();
-            let name = given.as_deref().unwrap_or(NAMELESS);
-            self.params.values[index] = Some(Arc::from(format!("{name} - {peer}")));
+            let name = format!("{} - {peer}", given.as_deref().unwrap_or(NAMELESS));
+            // Of two the server takes the later one.
+            self.wish(APPLICATION_NAME, name.as_bytes());
+            self.params.values[index] = Some(Arc::from(name));
         }
     }
 }
@@ -148,12 +181,6 @@ impl Reading<'_> {
 /// Names and values are text; what is not UTF-8 matches nothing that is configured, and never more than that.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Whether a boolean says no.
-fn is_off(value: &[u8]) -> bool {
-    let off: [&[u8]; 4] = [b"false", b"off", b"no", b"0"];
-    off.iter().any(|word| word.eq_ignore_ascii_case(value))
 }
 
 #[cfg(test)]

@@ -63,7 +63,11 @@ impl Relay {
             Holding::Nothing | Holding::Session | Holding::InTransaction | Holding::InFailedTransaction => {
                 true
             }
-            Holding::Executing | Holding::HalfBatch | Holding::CopyIn | Holding::Settling => false,
+            Holding::Executing
+            | Holding::HalfBatch
+            | Holding::CopyIn
+            | Holding::Replicating
+            | Holding::Settling => false,
         };
         let mid_message = self.conn.as_ref().is_some_and(|conn| conn.link.is_mid_message_to_client());
         if !between_answers || mid_message || !self.is_at_rest() {

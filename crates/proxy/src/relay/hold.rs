@@ -30,6 +30,10 @@ impl Relay {
         now: Moment,
     ) -> Result<(), Ended> {
         self.renew_settings();
+        if self.entry.replication.is_some() {
+            // It has had its own, and there is no other one for it.
+            return Err((Side::Server, Cause::ServerEof));
+        }
         // Who comes from the gate, or was granted what turned out to be dead, goes on waiting.
         let since = self.entry.waiting_since().unwrap_or(now);
         if self.hub.gate.is_for(&self.entry) && self.is_kept_out(since) {
@@ -160,7 +164,8 @@ impl Relay {
         let mut conn = conn;
         self.entry.standing.take();
         // A cap may have been made while it was in the queue, or between its asking and now.
-        if self.hub.gate.generation() != self.caps_passed && self.is_kept_out(asked) {
+        let is_capped = self.entry.replication.is_none() && self.hub.gate.generation() != self.caps_passed;
+        if is_capped && self.is_kept_out(asked) {
             self.looked = Looked::Usable;
             self.hub.give_back(conn, Release::Clean, now);
             self.note_deadline();

@@ -71,6 +71,7 @@ impl Relay {
             | Holding::InTransaction
             | Holding::InFailedTransaction
             | Holding::CopyIn
+            | Holding::Replicating
             | Holding::Session => self.output.unread(),
         };
         let mut record = conn.entry.record.lock();
@@ -134,7 +135,9 @@ fn look(session: &Session, link: &plimsoll_session::Link, progress: &mut Progres
         HoldState::ClientNotReading
     } else {
         match session.holding(link) {
-            Holding::Executing | Holding::Settling | Holding::Nothing => HoldState::Executing,
+            Holding::Executing | Holding::Replicating | Holding::Settling | Holding::Nothing => {
+                HoldState::Executing
+            }
             Holding::InTransaction => HoldState::InTransaction,
             Holding::InFailedTransaction => HoldState::InFailedTransaction,
             Holding::HalfBatch | Holding::CopyIn => HoldState::ClientNotSending,

@@ -42,6 +42,7 @@ fn origin() -> Origin {
         credential: 0,
         proved: None,
         socket: std::sync::Weak::new(),
+        replication: None,
     };
     let client = Arc::new(ClientEntry::new(ClientId(1), [0; 8], identity, Moment(1)));
     Origin { client, statement: None }

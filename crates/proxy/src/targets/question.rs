@@ -6,7 +6,7 @@ use plimsoll_types::Moment;
 
 use super::limited::{Limited, Session};
 use super::lost::LostOne;
-use super::{Counted, Look};
+use super::{Counted, Look, Places};
 use crate::ask::Values;
 
 /// What everybody may see of a server: its limits, and when it was started. The columns go on where more is asked.
@@ -19,8 +19,19 @@ macro_rules! server {
     };
 }
 
+/// Places for replication, and since which version they are none of max_connections.
+macro_rules! walsenders {
+    () => {
+        "; SELECT 'W', pg_catalog.current_setting('max_wal_senders'), \
+        pg_catalog.current_setting('server_version_num')"
+    };
+}
+
 /// Limits.
-pub(crate) const LIMITS: &str = server!();
+pub(crate) const LIMITS: &str = concat!(server!(), walsenders!());
+
+/// The first version whose walsenders have places of their own (`server_version_num`).
+const APART_SINCE: u32 = 120_000;
 
 /// Processes: everybody may see that they are there.
 const ALIVE: &str = "; SELECT 'P', pid FROM pg_catalog.pg_stat_activity WHERE pid IS NOT NULL";
@@ -31,8 +42,9 @@ const ALIVE: &str = "; SELECT 'P', pid FROM pg_catalog.pg_stat_activity WHERE pi
 const SESSIONS: &str = concat!(
     server!(),
     ", pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'), \
-    (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database), \
-    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'walsender'); \
+    (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database)",
+    walsenders!(),
+    "; SELECT 'V', pid FROM pg_catalog.pg_stat_activity WHERE backend_type = 'walsender'; \
     SELECT 'B', pid, usename, application_name, datname FROM pg_catalog.pg_stat_activity \
     WHERE backend_type = 'client backend'; \
     SELECT 'R', rolname, rolconnlimit FROM pg_catalog.pg_roles WHERE rolconnlimit >= 0 AND NOT rolsuper; \
@@ -76,6 +88,11 @@ pub(super) fn limits(rows: &[Values], at: Moment) -> Result<Look, String> {
         look.reserved = row.number(2).saturating_add(row.number(3));
         look.started = row.text(4);
     }
+    for row in rows.iter().map(Row).filter(|row| row.text(0) == "W") {
+        let (places, version) = (row.number(1), row.number(2));
+        look.walsender_places =
+            Some(if version < APART_SINCE { Places::Among } else { Places::Apart(places) });
+    }
     let alive: Vec<u32> =
         rows.iter().map(Row).filter(|row| row.text(0) == "P").map(|row| row.number(1)).collect();
     look.alive = (!alive.is_empty()).then_some(alive);
@@ -99,11 +116,16 @@ pub(super) fn whole(rows: &[Values], control: u32, ours: &[u32], at: Moment) -> 
             *by_user.entry((row.text(2), row.text(3))).or_default() += 1;
         }
     }
+    let walsenders: Vec<u32> =
+        rows.iter().map(Row).filter(|row| row.text(0) == "V").map(|row| row.number(1)).collect();
     look.limited = limited(rows);
     let sees_all = rows.iter().map(Row).any(|row| row.text(0) == "S" && row.text(5) == "t");
     if sees_all {
         look.counted = Counted::Exactly;
-        look.walsenders = rows.iter().map(Row).find(|row| row.text(0) == "S").map(|row| row.number(7));
+        look.walsenders = u32::try_from(walsenders.len()).ok();
+        let foreign = walsenders.iter().filter(|pid| !ours.contains(pid)).count();
+        look.foreign_walsenders = u32::try_from(foreign).unwrap_or(u32::MAX);
+        look.pids.extend(walsenders);
         look.foreign = by_user.values().sum();
     } else {
         let all = rows.iter().map(Row).find(|row| row.text(0) == "S").map_or(0, |row| row.number(6));
@@ -162,7 +184,10 @@ mod tests {
     #[test]
     fn sessions_of_others_are_counted_by_role_and_application() {
         let rows = [
-            row(&["S", "100", "3", "2", "17.5", "t", "9", "2"]),
+            row(&["S", "100", "3", "2", "17.5", "t", "9"]),
+            row(&["W", "10", "150018"]),
+            row(&["V", "20"]),
+            row(&["V", "21"]),
             row(&["P", "10"]),
             row(&["B", "10", "app", "web", "shop"]),
             row(&["B", "11", "control", "", "shop"]),
@@ -172,22 +197,34 @@ mod tests {
             row(&["R", "batch", "5"]),
             row(&["U", "postgres"]),
         ];
-        let look = whole(&rows, 11, &[10, 11], Moment(5)).expect("an answer");
+        let look = whole(&rows, 11, &[10, 11, 21], Moment(5)).expect("an answer");
+        assert_eq!((look.walsender_places, look.foreign_walsenders), (Some(Places::Apart(10)), 1));
         assert_eq!((look.max_connections, look.reserved, look.foreign), (100, 5, 3));
         let batch = Foreign { user: "batch".into(), application: "night".into(), count: 2 };
         assert_eq!((look.by_user.len(), &look.by_user[0]), (2, &batch));
-        assert_eq!((look.counted, look.pids.len()), (Counted::Exactly, 5));
+        assert_eq!((look.counted, look.pids.len()), (Counted::Exactly, 7));
         assert_eq!((look.walsenders, &*look.started, look.alive), (Some(2), "17.5", Some(vec![10])));
         assert_eq!((look.limited.roles["batch"], look.limited.sessions.len()), (5, 5));
         assert!(look.limited.databases.is_empty() && look.limited.superusers.contains("postgres"));
     }
 
     #[test]
+    fn walsenders_have_places_of_their_own_since_version_12() {
+        let server = row(&["S", "100", "3", "0", "17.5"]);
+        let places = |version: &str| {
+            let rows = [server.clone(), row(&["W", "10", version])];
+            limits(&rows, Moment(5)).expect("an answer").walsender_places
+        };
+        assert_eq!(places("110022"), Some(Places::Among));
+        assert_eq!(places("120000"), Some(Places::Apart(10)));
+    }
+
+    #[test]
     fn a_role_that_may_not_see_them_counts_by_database() {
-        let rows = [row(&["S", "100", "3", "0", "17.5", "f", "9", "0"]), row(&["B", "11", "control", ""])];
+        let rows = [row(&["S", "100", "3", "0", "17.5", "f", "9"]), row(&["B", "11", "control", ""])];
         let look = whole(&rows, 11, &[10, 11], Moment(5)).expect("an answer");
         assert_eq!((look.foreign, look.counted, look.pids.len()), (7, Counted::Roughly, 0));
-        assert_eq!(look.walsenders, None);
+        assert_eq!((look.walsenders, look.walsender_places), (None, None));
         assert!(whole(&[], 1, &[], Moment(5)).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use plimsoll_config::{Budget, Compat, Place, Plan};
-use plimsoll_pool::Request;
+use plimsoll_pool::{Request, Walsenders};
 use plimsoll_types::{Cause, Moment, SqlState, TargetId};
 use tokio::sync::Notify;
 
@@ -163,6 +163,7 @@ impl Watcher {
     fn see_nothing(&mut self) {
         self.hub.forget_ways_to(self.target);
         self.hub.set_asked(self.target, None, Counted::No);
+        self.hub.set_walsenders(self.target, Walsenders::Apart(None));
         self.hub.allot(self.target, &Limited::default());
         self.hub.targets.note(self.target, |known| {
             (known.look, known.trouble) = (None, None);
@@ -253,6 +254,7 @@ impl Watcher {
         self.tell_counted(&look);
         self.tell_budget(rule, &look);
         self.hub.set_asked(self.target, rule.places(&look), look.counted);
+        self.hub.set_walsenders(self.target, look.walsenders_for_us());
         self.hub.allot(self.target, &look.limited);
         self.hub.targets.note(self.target, |known| (known.look, known.trouble) = (Some(look), None));
     }

@@ -10,6 +10,7 @@ mod notation;
 mod noted;
 mod pins;
 mod prepared;
+mod replication;
 mod revoke;
 mod simple;
 mod splits;

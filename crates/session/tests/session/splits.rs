@@ -116,6 +116,7 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
         "N:x",
         "A",
         "G",
+        "W",
         "H",
         "I",
         "s",

@@ -80,14 +80,35 @@ fn unknown_parameters_are_refused_with_their_name_and_logged_with_their_value() 
 }
 
 #[test]
-fn replication_only_where_it_is_off() {
+fn what_asks_for_replication_goes_on_as_it_came() {
     for off in ["false", "off", "no", "0", "OFF"] {
-        assert!(read_pairs(&[("user", "ann"), ("replication", off)]).is_ok(), "{off}");
+        let wanted = read_pairs(&[("user", "ann"), ("replication", off)]).expect("good");
+        assert_eq!(wanted.wishes, None, "{off}");
     }
-    for on in ["true", "database", "1", ""] {
+    for neither in ["", "perhaps"] {
         let expected = Cause::UnsupportedStartupParameter { name: "replication".into() };
-        assert_eq!(cause(&[("user", "ann"), ("replication", on)]), expected, "{on}");
+        assert_eq!(cause(&[("user", "ann"), ("replication", neither)]), expected, "{neither}");
     }
+    // Options before the word that changes how they are read.
+    let pairs = [
+        ("user", "ann"),
+        ("options", "-c work_mem=1MB -d 2"),
+        ("database", "shop"),
+        ("search_path", "a"),
+        ("replication", "database"),
+        ("application_name", "standby"),
+        ("_pq_.x", "1"),
+    ];
+    let wanted = read_pairs(&pairs).expect("good");
+    let wishes = wanted.wishes.as_ref().expect("replication");
+    assert_eq!(wishes.kind, Kind::Logical);
+    let sent: Vec<_> = wishes.startup.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let expected: [(&[u8], &[u8]); 3] =
+        [(b"options", b"-c work_mem=1MB -d 2"), (b"search_path", b"a"), (b"application_name", b"standby")];
+    assert_eq!(sent, expected);
+    assert_eq!(value(&wanted, "application_name").as_deref(), Some("standby"));
+    let physical = read_pairs(&[("user", "ann"), ("replication", "1")]).expect("good");
+    assert_eq!(physical.wishes.map(|wishes| wishes.kind), Some(Kind::Physical));
 }
 
 #[test]
