@@ -11,14 +11,14 @@ use plimsoll_config::{Compat, Plan};
 use plimsoll_ledger::Record;
 use plimsoll_pool::Failure;
 use plimsoll_session::{Ending, Link, Params, Round, RoundStep, error_of};
-use plimsoll_types::{Cause, Moment, SlotId, SqlState, TargetId, WorkerId};
+use plimsoll_types::{Cause, Moment, Secret, SlotId, SqlState, TargetId, WorkerId};
 use plimsoll_wire::back::{self, Authentication};
 use plimsoll_wire::{encode, header};
 
 use crate::ask::{ANSWER_TIMEOUT, Values, take_rows};
 use crate::carry::Carry;
 use crate::credentials::{self, ClearText, Lent};
-use crate::directory::{Parameter, PoolEntry, Welcome};
+use crate::directory::{Learnt, Parameter, PoolEntry, Welcome};
 use crate::entry::{self, ServerEntry, TargetAddr};
 use crate::hub::Hub;
 use crate::liveness::Life;
@@ -330,16 +330,20 @@ fn startup_packet(pool: &PoolEntry) -> Vec<u8> {
     out
 }
 
-/// What we can prove ourselves with: the database line's password, else the role's secret in auth_file, else what
-/// auth_query gave of it, and keys captured from a client that logged in as this role.
+/// What we can prove ourselves with: the database line's password, else the one with which a client logged in as this
+/// role by LDAP or PAM (auth_file is not looked at for those), else the role's secret in auth_file, else what auth_query
+/// gave of it, and keys captured from a client that logged in as this role.
 fn credential(plan: &Plan, pool: &PoolEntry) -> Credential {
     let config = pool.database.config();
     // The line's password is for the line's user; control_user has its own.
     let of_line = config.password.as_ref().filter(|_| !pool.purpose.is_control());
-    let written = of_line.or_else(|| plan.logins.get(&*pool.user));
-    let stored = match written {
-        Some(secret) => secret.expose_text().map(Stored::parse),
-        None => pool.secret(),
+    let written = |secret: &Secret| secret.expose_text().map(Stored::parse);
+    let stored = match (of_line, pool.secret(), plan.logins.get(&*pool.user)) {
+        (Some(secret), _, _) => written(secret),
+        (None, Some(Learnt::Vouched(secret)), _) => Some(secret),
+        (None, _, Some(secret)) => written(secret),
+        (None, Some(Learnt::Asked(secret)), None) => Some(secret),
+        (None, None, None) => None,
     };
     credential_for(stored.as_ref(), pool.keys().as_ref())
 }
