@@ -117,6 +117,28 @@ install_python_venv() {
   python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages "$1" python3 python3-venv
 }
 
+# OpenLDAP's server without its service: the package is unpacked into .dev/, and only the libraries it needs are
+# installed. Exports PLIMSOLL_SLAPD, the folder it is unpacked in (/ where it is installed).
+need_slapd() {
+  local folder=$ROOT/.dev/slapd needs
+  for PLIMSOLL_SLAPD in / "$folder"; do
+    if [ -x "$PLIMSOLL_SLAPD/usr/sbin/slapd" ]; then
+      export PLIMSOLL_SLAPD
+      return 0
+    fi
+  done
+  command -v apt-get >/dev/null || die "$1 needs slapd, and there is no apt-get to fetch it with"
+  say "Unpacking the package slapd into .dev/slapd (nothing is started)"
+  mkdir -p "$folder"
+  quietly as_root apt-get update -q || say "  apt-get update failed; going on with the package lists that are there"
+  (cd "$folder" && quietly apt-get download -q slapd)
+  needs=$(dpkg-deb -f "$folder"/slapd_*.deb Depends)
+  say "Installing the libraries it needs, with apt-get: $needs"
+  quietly as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get satisfy -y -q --no-install-recommends "$needs" </dev/null || die "apt-get could not install them"
+  dpkg-deb -x "$folder"/slapd_*.deb "$folder"
+}
+
 # PgBouncer without its service: the package is unpacked into .dev/, and only the libraries it needs are installed.
 # Exports PLIMSOLL_PGBOUNCER.
 need_pgbouncer() {

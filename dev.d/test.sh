@@ -8,6 +8,7 @@
 #   PLIMSOLL_NODE_PATH    node_modules with pg, pg-query-stream and postgres
 #   PLIMSOLL_JDBC         the JDBC driver's jar
 #   PLIMSOLL_RUBY         a Ruby with pg
+#   PLIMSOLL_SLAPD        folder that the package slapd is unpacked in
 #   PLIMSOLL_REQUIRE_ALL  1: a missing driver is a failure, not a reason to pass over a test
 
 # How long each fuzz target runs, in seconds.
@@ -92,6 +93,8 @@ fi
 need_packages
 # Incident 5 is shown beside PgBouncer.
 need_pgbouncer
+# Logins by LDAP.
+need_slapd "the tests"
 need_python_drivers
 need_node_drivers
 need_nextest

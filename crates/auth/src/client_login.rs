@@ -321,6 +321,17 @@ fn decide(verdict: Verdict, done: &Done) -> ClientReply {
     }
 }
 
+/// The password in the body of a PasswordMessage, for whoever else is to look at it.
+///
+/// # Errors
+/// It is none, or empty: with an empty one some would let in anybody (RFC 4513, 5.1.2).
+pub fn cleartext_password(body: &[u8]) -> Result<Secret, Cause> {
+    if body.len() > CLIENT_MESSAGE_BYTES_MAX {
+        return Err(Cause::BadLoginPacket);
+    }
+    password_text(body).map(Secret::new)
+}
+
 /// The text of a PasswordMessage: everything before its one zero, which is its last byte.
 pub(crate) fn password_text(body: &[u8]) -> Result<&[u8], Cause> {
     match body {

@@ -4,14 +4,14 @@
 //! Sources: PgBouncer's manual, "HBA file format"; PostgreSQL manual, "The pg_hba.conf File".
 
 use std::net::IpAddr;
-
-use plimsoll_types::Secret;
+use std::sync::Arc;
 
 use crate::bearer::Bearer;
 use crate::client_login::Method;
 use crate::hba::address::Net;
 use crate::hba::names::{Column, Names, NamesReader};
 use crate::ident::IdentMaps;
+use crate::ldap::LdapOptions;
 use crate::lines::{Effect, LineFault, RULES_BYTES_MAX, Token, Tokens, numbered, shown};
 
 mod address;
@@ -60,10 +60,10 @@ pub enum HbaMethod {
     Cert,
     /// `scram-sha-256`.
     Scram,
-    /// `ldap`, with the rest of the line as it is written: it may hold a password (`ldapbindpasswd`).
-    Ldap(Secret),
-    /// `pam`.
-    Pam,
+    /// `ldap`, with the options on the rest of the line. `None`: they cannot be used, and nobody gets in by this line.
+    Ldap(Option<Arc<LdapOptions>>),
+    /// `pam`, and the service of `pamservice=`.
+    Pam(Option<Arc<str>>),
     /// `key`, `jwt`, `oauth`: what stands for an application or a person.
     Bearer(Bearer),
 }
@@ -80,7 +80,7 @@ impl HbaMethod {
             | HbaMethod::Peer
             | HbaMethod::Cert
             | HbaMethod::Ldap(_)
-            | HbaMethod::Pam
+            | HbaMethod::Pam(_)
             | HbaMethod::Bearer(_) => None,
         }
     }
@@ -160,7 +160,7 @@ impl Hba {
         let mut names = NamesReader::new(read);
         for (line, text) in numbered(text) {
             names.begin_line();
-            match rule(line, text, &mut names) {
+            match rule(line, text, &mut names, &mut faults) {
                 Ok(Some(rule)) => {
                     faults.extend(rule.warning());
                     hba.rules.push(rule);
@@ -236,7 +236,12 @@ fn fault(line: u32, effect: Effect, why: &str) -> LineFault {
 }
 
 /// One line; `None` if there is nothing on it.
-fn rule(line: u32, text: &str, names: &mut NamesReader<'_>) -> Result<Option<Rule>, String> {
+fn rule(
+    line: u32,
+    text: &str,
+    names: &mut NamesReader<'_>,
+    faults: &mut Vec<LineFault>,
+) -> Result<Option<Rule>, String> {
     let mut tokens = Tokens::of(text);
     let tls = match *tokens.current() {
         Token::End => return Ok(None),
@@ -255,9 +260,24 @@ fn rule(line: u32, text: &str, names: &mut NamesReader<'_>) -> Result<Option<Rul
         None => RuleWay::Local,
         Some(tls) => RuleWay::Host(tls, Net::read(&mut tokens)?),
     };
-    let method = method(&mut tokens)?;
-    let map = match method {
-        HbaMethod::Ldap(_) => None,
+    let mut method = method(&mut tokens)?;
+    let map = match &mut method {
+        HbaMethod::Ldap(options) => {
+            // The rest of the line has a grammar of its own. A line that says how to ask and cannot be understood still
+            // says whom it is for: were it left out, a later line would let them in.
+            *options = match LdapOptions::parse(tokens.rest()) {
+                Ok(options) => Some(Arc::new(options)),
+                Err(why) => {
+                    faults.push(fault(line, Effect::Closed, &why.to_string()));
+                    None
+                }
+            };
+            None
+        }
+        HbaMethod::Pam(service) => {
+            *service = pam_service(&mut tokens)?;
+            option(&mut tokens)?
+        }
         HbaMethod::Trust
         | HbaMethod::Reject
         | HbaMethod::Md5
@@ -265,7 +285,6 @@ fn rule(line: u32, text: &str, names: &mut NamesReader<'_>) -> Result<Option<Rul
         | HbaMethod::Peer
         | HbaMethod::Cert
         | HbaMethod::Scram
-        | HbaMethod::Pam
         | HbaMethod::Bearer(_) => option(&mut tokens)?,
     };
     Ok(Some(Rule { method, map, line, way, databases, users }))
@@ -280,8 +299,9 @@ fn method(tokens: &mut Tokens<'_>) -> Result<HbaMethod, String> {
         Token::Word("peer") => HbaMethod::Peer,
         Token::Word("cert") => HbaMethod::Cert,
         Token::Word("scram-sha-256") => HbaMethod::Scram,
-        Token::Word("ldap") => HbaMethod::Ldap(Secret::from_text(tokens.rest().trim())),
-        Token::Word("pam") => HbaMethod::Pam,
+        // Its options are read by whoever reads the rest of the line.
+        Token::Word("ldap") => return Ok(HbaMethod::Ldap(None)),
+        Token::Word("pam") => HbaMethod::Pam(None),
         Token::Word("key") => HbaMethod::Bearer(Bearer::Key),
         Token::Word("jwt") => HbaMethod::Bearer(Bearer::Jwt),
         Token::Word("oauth") => HbaMethod::Bearer(Bearer::OAuth),
@@ -291,6 +311,23 @@ fn method(tokens: &mut Tokens<'_>) -> Result<HbaMethod, String> {
     };
     tokens.take();
     Ok(method)
+}
+
+/// `pamservice=name`, if it stands there.
+fn pam_service(tokens: &mut Tokens<'_>) -> Result<Option<Arc<str>>, String> {
+    let Token::Word(word) = *tokens.current() else { return Ok(None) };
+    let Some(service) = word.strip_prefix("pamservice=") else { return Ok(None) };
+    if !is_pam_service(service) {
+        return Err(format!("pamservice is the name of a file in /etc/pam.d, not {}", shown(service)));
+    }
+    tokens.take();
+    Ok(Some(service.into()))
+}
+
+/// Whether a text names a service of PAM: a file in `/etc/pam.d`, and none elsewhere.
+pub fn is_pam_service(name: &str) -> bool {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=64).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(is_good)
 }
 
 /// What may stand behind a method: `map=name`, and nothing behind that.

@@ -18,6 +18,8 @@ pub enum Effect {
     Skipped,
     /// It counts as it is written, and is probably not what was meant.
     Kept,
+    /// It stands, and whom it means is refused.
+    Closed,
 }
 
 /// A line that is not as it should be.

@@ -5,7 +5,6 @@ use crate::own;
 use crate::plan::{General, Plan, Shown};
 use crate::table::{Fault, Field, Key, Kind, Support, Taken, When};
 
-const NO_LDAP: &str = "used with auth_type = ldap only, which is not there yet";
 /// The default of auth_query, PgBouncer's.
 pub(crate) const AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END \
                           FROM pg_authid WHERE rolname=$1 AND rolcanlogin";
@@ -18,7 +17,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("auth_file", None, Field::Path(|g| &mut g.auth_file)),
     key("auth_hba_file", Some(""), Field::Path(|g| &mut g.auth_hba_file)),
     key("auth_ident_file", None, Field::Path(|g| &mut g.auth_ident_file)),
-    key("auth_ldap_options", None, Field::Kept(Kind::Text)).warned(NO_LDAP),
+    key("auth_ldap_options", None, Field::Hidden(|g| &mut g.auth_ldap_options)),
     key("auth_query", Some(AUTH_QUERY), Field::Text(|g| &mut g.auth_query)),
     key("auth_type", Some("md5"), Field::AuthType(|g| &mut g.auth_type)),
     key("auth_user", None, Field::OptionalText(|g| &mut g.auth_user)),

@@ -8,6 +8,7 @@ use crate::ini::{Keys, Line, Lines};
 use crate::mistake::Mistake;
 use crate::place::{Place, SECTIONS, Section};
 use crate::plan::{Database, Plan, SetAt};
+use crate::table::Field;
 use crate::{database, issuer, keepalive, keys, near, own, peer, target, user, userlist};
 
 /// Reads a file for the parser.
@@ -168,7 +169,10 @@ impl Loader<'_, '_> {
         match keys::assign(&mut self.plan, row, value) {
             Ok(taken) => {
                 self.plan.explicit.insert(row.name);
-                self.set_at(row.name, value, place);
+                match row.field {
+                    Field::Hidden(_) => self.set_at(row.name, &taken.shown, place),
+                    _ => self.set_at(row.name, value, place),
+                }
                 let warning =
                     taken.warning.map(|why| format!("{place}: {key} = {value} has no effect: {why}"));
                 self.plan.warnings.extend(warning);

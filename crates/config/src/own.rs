@@ -19,6 +19,7 @@ use crate::plan::{
 use crate::table::{Fault, When};
 use crate::target::{self, HEADROOM_MAX};
 use crate::value;
+use crate::vouch;
 
 pub use shown::shown;
 
@@ -26,6 +27,7 @@ pub use shown::shown;
 type At<T> = fn(&mut Own) -> &mut Option<T>;
 
 const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 /// The longest time of a policy about leaks.
 pub(crate) const LEAK_MAX: Duration = Duration::from_secs(30 * 86_400);
@@ -46,6 +48,9 @@ pub(crate) const SPILL_PER_CLIENT_MIN: usize = 128 << 10;
 const APPLICATIONS_MAX: u32 = 10_000;
 /// Most snapshots that are kept.
 const SNAPSHOTS_MAX: u32 = 10_000;
+
+/// Most checks of passwords by LDAP or PAM at once.
+const CHECKS_MAX: u32 = 256;
 
 /// Most worker threads.
 const WORKERS_MAX: u16 = 64;
@@ -76,6 +81,8 @@ pub(crate) enum Field {
     IdentityStore,
     /// Any text; empty is none.
     Text(At<String>),
+    /// The name of a service of PAM.
+    PamService,
     /// Names of hosts, or `*`.
     HttpHosts,
     /// A list of networks.
@@ -206,6 +213,12 @@ pub(crate) static KEYS: &[Key] = &[
     restart("identity_audience", "plimsoll", Field::Text(|own| &mut own.identity.audience)),
     reload("identity_stale", "5min", Field::Time(|own| &mut own.identity.stale, SECOND, DAY)),
     reload("revoke_grace", "2s", Field::Time(|own| &mut own.identity.revoke_grace, Duration::ZERO, DAY)),
+    reload("ldap_ca_file", "the system's", Field::Folder(|own| &mut own.vouch.ldap_ca_file)),
+    reload("ldap_timeout", "10s", Field::Time(|own| &mut own.vouch.ldap_timeout, BACKOFF_MIN, HOUR)),
+    reload("ldap_connections", "16", Field::Count(|own| &mut own.vouch.ldap_connections, 1, CHECKS_MAX)),
+    reload("pam_service", "pgbouncer", Field::PamService),
+    reload("pam_timeout", "15s", Field::Time(|own| &mut own.vouch.pam_timeout, BACKOFF_MIN, HOUR)),
+    reload("pam_threads", "4", Field::Count(|own| &mut own.vouch.pam_threads, 1, CHECKS_MAX)),
     restart("http_listen", "127.0.0.1:6433; off with compat = pgbouncer", Field::Http),
     reload("http_hosts", "none", Field::HttpHosts),
     restart("http_tls_cert_file", "none", Field::Folder(|own| &mut own.http_tls_cert_file)),
@@ -275,6 +288,7 @@ impl Key {
             Field::Http => own.http_listen = Some(HttpListen::parse(text)?),
             Field::IdentityStore => own.identity.store = IdentityStore::parse(text)?,
             Field::Text(at) => *at(own) = Some(text.to_string()).filter(|text| !text.is_empty()),
+            Field::PamService => own.vouch.pam_service = Some(vouch::service(text)?),
             Field::HttpHosts => own.http_hosts = HttpHosts::parse(text)?,
             Field::Networks(at) => *at(own) = network::list(text)?,
             Field::Spill => own.spill = spill(text)?,
@@ -329,6 +343,7 @@ impl Field {
             Field::Http => http::EXPECTED.to_string(),
             Field::IdentityStore => identity::EXPECTED.to_string(),
             Field::Text(_) => "text".to_string(),
+            Field::PamService => vouch::SERVICE_EXPECTED.to_string(),
             Field::HttpHosts => http::hosts::EXPECTED.to_string(),
             Field::Networks(_) => network::EXPECTED.to_string(),
             Field::Spill => SPILL.expected.to_string(),

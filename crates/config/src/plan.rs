@@ -9,6 +9,7 @@ use std::time::Duration;
 use plimsoll_types::{PoolMode, Secret, SslMode};
 
 use crate::credential::{CredentialSource, SessionNotAfter};
+use crate::hidden::HiddenText;
 use crate::issuer::IssuerLine;
 use crate::leak::LeakKeys;
 use crate::peer::Peer;
@@ -173,9 +174,9 @@ pub enum AuthType {
     Cert,
     /// As auth_hba_file says.
     Hba,
-    /// By an LDAP server; nobody gets in, for it is not there yet.
+    /// By an LDAP server, as `auth_ldap_options` says.
     Ldap,
-    /// By PAM; nobody gets in, for it is not there yet.
+    /// By PAM.
     Pam,
     /// By the key of an application, as the password (`identity_store`).
     Key,
@@ -209,7 +210,8 @@ pub struct Tls {
 }
 
 impl Tls {
-    fn new(mode: SslMode) -> Tls {
+    /// The usual settings with this mode.
+    pub fn new(mode: SslMode) -> Tls {
         Tls {
             mode,
             ca_file: None,
@@ -350,6 +352,8 @@ pub struct General {
     pub auth_hba_file: Option<PathBuf>,
     /// `auth_ident_file`.
     pub auth_ident_file: Option<PathBuf>,
+    /// `auth_ldap_options`: how LDAP servers are asked with `auth_type = ldap`.
+    pub auth_ldap_options: Option<HiddenText>,
     /// `auth_query`.
     pub auth_query: String,
     /// `auth_user`.
@@ -617,6 +621,7 @@ impl Default for General {
             auth_file: None,
             auth_hba_file: None,
             auth_ident_file: None,
+            auth_ldap_options: None,
             auth_query: crate::keys::AUTH_QUERY.to_string(),
             auth_user: None,
             auth_dbname: None,

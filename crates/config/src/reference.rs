@@ -19,7 +19,6 @@ pub fn reference() -> String {
             Support::Harmless(why) => format!("accepted without effect: {why}"),
             Support::Warned(why) => format!("accepted without effect, with a warning: {why}"),
         };
-        let here = key.field.restriction().map_or(here, str::to_string);
         let (name, kind, when) = (key.name, key.field.type_name(), changed_by(key.when));
         page.push_str(&format!("| `{name}` | {kind} | {default} | {when} | {here} |\n"));
     }
@@ -64,6 +63,9 @@ mod tests {
             std::fs::write(path, format!("{before}{tables}{after}")).expect("the page can be written");
             return;
         }
-        assert!(page.contains(&tables), "PLIMSOLL_WRITE_DOCS=1 puts this into docs/configuration.md:\n\n{tables}");
+        assert!(
+            page.contains(&tables),
+            "PLIMSOLL_WRITE_DOCS=1 puts this into docs/configuration.md:\n\n{tables}"
+        );
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use plimsoll_types::{PoolMode, SslMode};
 
+use crate::hidden::HiddenText;
 use crate::peer;
 use crate::place::Place;
 use crate::plan::{AuthType, General};
@@ -17,6 +18,8 @@ pub(crate) type At<T> = fn(&mut General) -> &mut T;
 /// Type and place of a value.
 pub(crate) enum Field {
     Text(At<String>),
+    /// It may hold a password; empty is none.
+    Hidden(At<Option<HiddenText>>),
     /// Empty is none.
     OptionalText(At<Option<String>>),
     /// Empty is none.
@@ -151,9 +154,6 @@ const AUTH_TYPES: [(&str, AuthType); 12] = [
     ("oauth", AuthType::OAuth),
 ];
 
-/// Of these two PgBouncer has more than we: nobody gets in by them.
-const NO_LDAP_OR_PAM: &str = "logins by LDAP and PAM are not there yet: every client is refused";
-
 impl Key {
     /// Reads a value and puts it in its place.
     pub(crate) fn assign(&self, general: &mut General, text: &str) -> Result<Taken, Fault> {
@@ -172,6 +172,11 @@ impl Field {
         let shown = match self {
             Field::Text(at) => put(at(general), text.to_string(), text),
             Field::OptionalText(at) => put(at(general), some_text(text), text),
+            Field::Hidden(at) => {
+                let hidden = some_text(text).map(|text| HiddenText::new(&text));
+                let shown = hidden.as_ref().map_or("", HiddenText::shown).to_string();
+                put(at(general), hidden, shown)
+            }
             Field::Path(at) => put(at(general), some_text(text).map(PathBuf::from), text),
             Field::Names(at) => put(at(general), value::names(text), text),
             Field::CheckQuery(at) => put(at(general), (text != "<empty>").then(|| text.to_string()), text),
@@ -217,8 +222,7 @@ impl Field {
             }
             Field::AuthType(at) => {
                 let (word, auth_type) = auth_type(text)?;
-                let warning = matches!(auth_type, AuthType::Ldap | AuthType::Pam).then_some(NO_LDAP_OR_PAM);
-                return Ok(Taken { shown: put(at(general), auth_type, word), warning });
+                put(at(general), auth_type, word)
             }
             Field::AuthDbname(at) => {
                 not_the_console(text)?;
@@ -241,7 +245,7 @@ impl Field {
     /// The type, for people.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
-            Field::Text(_) | Field::OptionalText(_) | Field::CheckQuery(_) => "text",
+            Field::Text(_) | Field::OptionalText(_) | Field::Hidden(_) | Field::CheckQuery(_) => "text",
             Field::Path(_) => "path",
             Field::Names(_) => "names, commas",
             Field::Switch(_) => "0, 1",
@@ -257,22 +261,6 @@ impl Field {
             Field::Facility(_) => WANTS_FACILITY,
             Field::Kept(Kind::Text) => "text",
             Field::Kept(Kind::Int) => "whole number",
-        }
-    }
-}
-
-impl Field {
-    /// What to say of a key of which some values do nothing.
-    pub(crate) fn restriction(&self) -> Option<&'static str> {
-        match self {
-            Field::AuthType(_) => Some("works; ldap and pam are not there yet (a warning; nobody gets in)"),
-            Field::Text(_) | Field::OptionalText(_) | Field::Path(_) | Field::Names(_) | Field::Switch(_) => {
-                None
-            }
-            Field::Count(_) | Field::Port(_) | Field::PeerId(_) => None,
-            Field::Seconds(_) | Field::WholeSeconds(_) => None,
-            Field::Period(_) | Field::FileMode(_) | Field::PoolMode(_) | Field::CheckQuery(_) => None,
-            Field::AuthDbname(_) | Field::SslMode(_) | Field::Facility(_) | Field::Kept(_) => None,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::pidfile::{self, Pidfile};
 use crate::signals::Signals;
 use crate::source::Source;
 use crate::sys;
+use crate::vouch::Asker;
 
 /// Most workers when `workers` is not set.
 const WORKERS_MAX: usize = 4;
@@ -161,8 +162,14 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     let identities =
         Identities::open(&plan, issuers).map_err(|why| fatal(placed(&plan, "identity_store", &why)))?;
     let keeper = identities.clone().map(|identities| Arc::new(identities) as Arc<dyn Keeper>);
-    let options =
-        Options { console: console.clone(), keeper, credentials: Arc::new(Lender::new()), mock_secret };
+    let voucher = Arc::new(Asker::default());
+    let options = Options {
+        console: console.clone(),
+        keeper,
+        voucher,
+        credentials: Arc::new(Lender::new()),
+        mock_secret,
+    };
     let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;
     http.open(control.clone(), console.clone(), identities.as_ref().map(Identities::api))
         .map_err(|error| fatal(format!("cannot serve /metrics: {error}")))?;

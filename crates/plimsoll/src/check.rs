@@ -15,6 +15,7 @@ mod print;
 mod rules;
 mod secure;
 mod suggest;
+mod weak;
 
 use std::io::Write;
 use std::path::Path;

@@ -12,6 +12,7 @@ mod run;
 mod signals;
 mod source;
 mod sys;
+mod vouch;
 
 use std::process::ExitCode;
 

@@ -67,6 +67,15 @@ pub(crate) struct Welcome {
     pub(crate) untracked: Box<[u8]>,
 }
 
+/// A secret of a role that was learnt with a client's login.
+#[derive(Clone, Debug)]
+pub(crate) enum Learnt {
+    /// auth_query gave it.
+    Asked(Stored),
+    /// The client gave it, and LDAP or PAM has said that it is good.
+    Vouched(Stored),
+}
+
 /// A pool, as the shell sees it.
 #[derive(Debug)]
 pub(crate) struct PoolEntry {
@@ -83,7 +92,7 @@ pub(crate) struct PoolEntry {
     settings: Mutex<Map<Arc<str>, Arc<Settings>>>,
     welcome: Mutex<Option<Arc<Welcome>>>,
     keys: Mutex<Option<ScramKeys>>,
-    secret: Mutex<Option<Stored>>,
+    secret: Mutex<Option<Learnt>>,
     stats: Box<[Block]>,
     /// How long clients kept server connections, from those the ledger heard of.
     pub(crate) uses: TimeCells,
@@ -136,13 +145,13 @@ impl PoolEntry {
         *self.keys.lock() = Some(keys);
     }
 
-    /// The secret of this role, as auth_query gave it when a client last logged in as this role.
-    pub(crate) fn secret(&self) -> Option<Stored> {
+    /// The secret of this role, as it was learnt when a client last logged in as this role.
+    pub(crate) fn secret(&self) -> Option<Learnt> {
         self.secret.lock().clone()
     }
 
     /// See [`PoolEntry::secret`].
-    pub(crate) fn set_secret(&self, secret: Stored) {
+    pub(crate) fn set_secret(&self, secret: Learnt) {
         *self.secret.lock() = Some(secret);
     }
 

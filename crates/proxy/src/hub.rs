@@ -43,6 +43,7 @@ use crate::security::Security;
 use crate::server::ServerConn;
 use crate::spill::Store;
 use crate::targets::Targets;
+use crate::voucher::Voucher;
 use crate::worker::Worker;
 use crate::{cleaner, closer, connector, gate, slot_task};
 
@@ -173,6 +174,7 @@ pub(crate) struct Hub {
     pub(crate) entrance: Entrance,
     /// Who says whether a key or a token is good.
     pub(crate) keeper: Option<Arc<dyn Keeper>>,
+    pub(crate) voucher: Arc<dyn Voucher>,
     /// How many clients are here by each grant.
     pub(crate) census: Census,
     /// Whether there has been a grant with limits of time.
@@ -219,6 +221,7 @@ pub(crate) struct Parts {
     pub(crate) workers: Vec<Worker>,
     pub(crate) console: Arc<dyn Console>,
     pub(crate) keeper: Option<Arc<dyn Keeper>>,
+    pub(crate) voucher: Arc<dyn Voucher>,
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) console_door: mpsc::UnboundedSender<ConsoleClient>,
     pub(crate) policy: Policy,
@@ -228,8 +231,18 @@ pub(crate) struct Parts {
 impl Hub {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts) -> Hub {
-        let Parts { plan, security, workers, console, keeper, credentials, console_door, policy, doors } =
-            parts;
+        let Parts {
+            plan,
+            security,
+            workers,
+            console,
+            keeper,
+            voucher,
+            credentials,
+            console_door,
+            policy,
+            doors,
+        } = parts;
         let core = Core {
             pools: Pools::new(globals(&plan)),
             parked: Vec::new(),
@@ -255,6 +268,7 @@ impl Hub {
             doors,
             entrance: Entrance::default(),
             keeper,
+            voucher,
             census: Census::default(),
             timed_grants: AtomicBool::new(false),
             targets: Targets::default(),

@@ -48,6 +48,7 @@ mod system;
 mod tally;
 mod targets;
 mod views;
+mod voucher;
 mod welcome;
 mod worker;
 
@@ -69,7 +70,7 @@ pub use liveness::{FoundView, LifeView};
 pub use peers::{PeerTraffic, PeerView};
 pub use plimsoll_auth::{Bearer, Discovery};
 pub use plimsoll_ledger::Rate;
-pub use security::tls_settings;
+pub use security::{ldap_tls, tls_settings};
 pub use spill::{StoreView, probe_spill_dir};
 pub use start::{Options, StartError, start};
 pub use stats::{COUNTERS, Counter, PoolTimes, TIME_ENDS_US, Times, Totals};
@@ -77,3 +78,4 @@ pub use views::{
     DeedView, HoldView, HouseView, NeedView, SiteView, SpillView, StatementView, TextFrom, VerdictLevel,
     VerdictView, VisitorView, WaiterView, WhoView,
 };
+pub use voucher::{Authority, Claim, NoVoucher, Voucher, Vouching};

@@ -9,6 +9,7 @@
 //! | `look_up` | what is known of the user: auth_file, auth_query |
 //! | `prove` | the dialogue that shows who the client is |
 //! | `identify` | the same by a key or a token |
+//! | `vouch` | the same by a password that LDAP servers or PAM know |
 //! | `enter` | the pool, the parameters, the welcome |
 //! | `stream` | the same for replication: a server connection of its own |
 //! | `shared` | what all logins share |
@@ -23,6 +24,7 @@ mod prove;
 mod shared;
 mod startup;
 mod stream;
+mod vouch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,6 +216,11 @@ impl Login {
                 let counted = self.identify(bearer).await?;
                 self.become_role(&counted.proved.role).map_err(End::Refused)?;
                 return self.enter(goal, wanted.params, Shown::Identity(counted)).await;
+            }
+            Way::Witness(witness) => {
+                // Boxed, so that logins without it stay small.
+                let known = Box::pin(self.vouched(witness)).await?;
+                return self.enter(goal, wanted.params, Shown::Secret(Some(known), None)).await;
             }
         };
         let known = self.look_up(&goal).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use plimsoll_auth::hba::Hba;
 use plimsoll_auth::ident::IdentMaps;
+use plimsoll_auth::ldap::LdapOptions;
 use plimsoll_auth::{Effect, LineFault};
 use plimsoll_config::{AuthType, Plan, SslMode, Tls};
 use plimsoll_tls::{Fault, PemFile, Settings, Side};
@@ -26,8 +27,22 @@ pub(crate) struct Security {
     pub(crate) client_tls: Option<Arc<ServerConfig>>,
     /// For servers, unless they are to be reached without.
     pub(crate) server_tls: Option<Arc<ClientConfig>>,
+    /// `auth_ldap_options`.
+    pub(crate) ldap: Ldap,
+    /// For LDAP servers; `None` where it cannot be had, which is in the log.
+    pub(crate) ldap_tls: Option<Arc<ClientConfig>>,
     /// What the two were made of.
     made_of: [Settings; 2],
+}
+
+/// `auth_ldap_options`, as far as `auth_type = ldap` wants to know.
+pub(crate) enum Ldap {
+    /// Another auth_type.
+    Unwanted,
+    /// They are missing, or wrong, which is in the log: nobody gets in.
+    Unusable,
+    /// What they say.
+    As(Arc<LdapOptions>),
 }
 
 impl Security {
@@ -55,7 +70,8 @@ impl Security {
             return Err(faults);
         }
         let (hba, idents) = rules(plan);
-        Ok(Security { hba, idents, client_tls, server_tls, made_of: [client, server] })
+        let (ldap, ldap_tls) = (ldap(plan), ldap_connector(plan));
+        Ok(Security { hba, idents, client_tls, server_tls, ldap, ldap_tls, made_of: [client, server] })
     }
 
     /// Rules from the files of a new plan, TLS as it was.
@@ -66,6 +82,8 @@ impl Security {
             idents,
             client_tls: self.client_tls.clone(),
             server_tls: self.server_tls.clone(),
+            ldap: ldap(plan),
+            ldap_tls: ldap_connector(plan),
             made_of: self.made_of.clone(),
         }
     }
@@ -154,6 +172,55 @@ fn read_text(path: &Path) -> std::io::Result<String> {
     String::from_utf8(read(path)?).map_err(|_| std::io::Error::other("the file is not UTF-8"))
 }
 
+/// What `auth_ldap_options` say. What is wrong in them is logged, as PgBouncer does when a client comes.
+fn ldap(plan: &Plan) -> Ldap {
+    if plan.general.auth_type != AuthType::Ldap {
+        return Ldap::Unwanted;
+    }
+    let Some(text) = &plan.general.auth_ldap_options else {
+        tracing::error!("{}auth_type = ldap needs auth_ldap_options", place(plan, "auth_type"));
+        return Ldap::Unusable;
+    };
+    match LdapOptions::parse(text.expose()) {
+        Ok(options) => Ldap::As(Arc::new(options)),
+        Err(why) => {
+            tracing::error!("{}auth_ldap_options: {why}: nobody gets in", place(plan, "auth_ldap_options"));
+            Ldap::Unusable
+        }
+    }
+}
+
+/// TLS to LDAP servers: the certificate must be signed by an authority of `ldap_ca_file`, else of the system's, and bear
+/// the server's name.
+fn ldap_connector(plan: &Plan) -> Option<Arc<ClientConfig>> {
+    // Only who may need it: an unreadable file of authorities is no news to others.
+    if !matches!(plan.general.auth_type, AuthType::Ldap | AuthType::Hba) {
+        return None;
+    }
+    let (config, faults) = ldap_tls(plan.own.vouch.ldap_ca_file.as_deref());
+    for fault in &faults {
+        tracing::error!("{}ldap_ca_file: {fault}", place(plan, "ldap_ca_file"));
+    }
+    config
+}
+
+/// See [`ldap_connector`]; and what is wrong with the file.
+pub fn ldap_tls(ca_file: Option<&Path>) -> (Option<Arc<ClientConfig>>, Vec<String>) {
+    let tls = Tls { ca_file: ca_file.map(Path::to_path_buf), ..Tls::new(SslMode::VerifyFull) };
+    let (settings, mut faults) = tls_settings(&tls);
+    let made = match faults.is_empty() {
+        true => plimsoll_tls::connector(&settings).map_err(|found| faults.extend(found)).ok(),
+        false => None,
+    };
+    let config = made.map(|config| {
+        let mut config = ClientConfig::clone(&config);
+        // It is not PostgreSQL that is spoken.
+        config.alpn_protocols.clear();
+        Arc::new(config)
+    });
+    (config, faults.into_iter().map(|fault| fault.message).collect())
+}
+
 /// A fault with the place of its key, as all mistakes of the configuration are told.
 fn told(plan: &Plan, which: Side, fault: &Fault) -> String {
     let key = fault.key.name(which);
@@ -201,6 +268,9 @@ fn log(path: &Path, kind: &str, faults: &[LineFault]) {
         match fault.effect {
             Effect::Skipped => tracing::warn!("could not parse {kind} config line {}", fault.line),
             Effect::Kept => {}
+            Effect::Closed => {
+                tracing::warn!("{kind} line {} lets nobody in until it is corrected", fault.line);
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::hub::{Hub, Parts};
 use crate::keeper::Keeper;
 use crate::listener;
 use crate::security::Security;
+use crate::voucher::Voucher;
 use crate::worker::{self, Worker};
 
 /// Workers on a machine with many cores, unless `workers` says otherwise.
@@ -31,6 +32,8 @@ pub struct Options {
     pub console: Arc<dyn Console>,
     /// Who knows identities; `None`: nobody gets in by a key or a token.
     pub keeper: Option<Arc<dyn Keeper>>,
+    /// Who knows whether passwords are good that are not known here: LDAP servers, PAM.
+    pub voucher: Arc<dyn Voucher>,
     /// Whoever knows the secrets of server logins.
     pub credentials: Arc<dyn Credentials>,
     /// Drawn once per process, for mock authentication.
@@ -77,8 +80,9 @@ pub fn start(plan: Plan, options: Options) -> Result<Control, StartError> {
     let policy =
         Policy { mock_secret: options.mock_secret.clone(), scram_iterations: plan.general.scram_iterations };
     let workers = runtimes.iter().map(|runtime| Worker::new(runtime.handle().clone())).collect();
-    let Options { console, keeper, credentials, mock_secret: _ } = options;
-    let parts = Parts { plan, security, workers, console, keeper, credentials, console_door, policy, doors };
+    let Options { console, keeper, voucher, credentials, mock_secret: _ } = options;
+    let parts =
+        Parts { plan, security, workers, console, keeper, voucher, credentials, console_door, policy, doors };
     let hub = Arc::new(Hub::new(parts));
     let control = Control { hub: hub.clone(), averages: Arc::new(Averages::new()) };
     for (id, runtime) in (0..).zip(runtimes) {

@@ -36,7 +36,7 @@ pub use login::{Login, Method};
 pub use message::{Message, Packet, tags};
 pub use pooler::{Plimsoll, binary_of, run_beside, start_beside};
 pub use postgres::{Postgres, PostgresOptions, ServerAuth, StopMode};
-pub use process::{Process, Signal};
+pub use process::{Process, Signal, unprivileged, unprivileged_ids};
 pub use table::Table;
 pub use temp::TempDir;
 pub use watch::Watch;

@@ -174,7 +174,7 @@ pub(crate) fn wait_gone(pid: u32, bound: Duration) {
 
 /// A command that runs as an unprivileged user where we are root, and dies with us in any case. `PLIMSOLL_TEST_USER`
 /// names the user, else `postgres`.
-pub(crate) fn unprivileged(program: &Path) -> Command {
+pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     // SIGQUIT ends PostgreSQL and the pooler at once, and lets them remove what they made.
     command.args(["--pdeathsig", "QUIT"]);
@@ -187,7 +187,10 @@ pub(crate) fn unprivileged(program: &Path) -> Command {
 }
 
 /// User and group ids of who [`unprivileged`] commands run as.
-pub(crate) fn unprivileged_ids() -> (u32, u32) {
+///
+/// # Panics
+/// There is no such user.
+pub fn unprivileged_ids() -> (u32, u32) {
     let id = |flag: &str| -> u32 {
         let mut command = Command::new("id");
         command.arg(flag);

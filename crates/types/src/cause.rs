@@ -203,11 +203,21 @@ causes! {
     PeerFailed => Client, INVALID_AUTHORIZATION, "unix socket login rejected", "";
     /// cert, and the certificate is not this user's.
     CertFailed => Client, INVALID_AUTHORIZATION, "certificate authentication failed", "";
-    /// ldap, which is not there yet.
+    /// ldap, and the LDAP server does not take the password, or does not know the user.
     LdapFailed => Client, INVALID_AUTHORIZATION, "LDAP authentication failed",
-        "Logins by LDAP are not there yet.";
-    /// pam, which is not there yet.
-    PamFailed => Client, INVALID_AUTHORIZATION, "PAM authentication failed", "Logins by PAM are not there yet.";
+        "User or password may be mistyped, or unknown to the LDAP server; the pooler's log says what it answered.";
+    /// ldap, and no LDAP server can tell.
+    LdapUnavailable { why: Box<str> } => Client, CANNOT_CONNECT_NOW, "LDAP authentication failed",
+        "Try again later; the pooler's log says which LDAP server was asked and what became of it.";
+    /// ldap, and options that cannot be used.
+    LdapMisconfigured => Client, CONFIG_FILE, "LDAP authentication failed",
+        "An administrator has to correct the LDAP options; plimsoll check names the mistake and its line.";
+    /// pam, and PAM does not take the password, or does not let this user in now.
+    PamFailed => Client, INVALID_AUTHORIZATION, "PAM authentication failed",
+        "User or password may be mistyped, or the account may be locked or expired; the pooler's log says what PAM answered.";
+    /// pam, and PAM cannot tell, or not in time.
+    PamUnavailable { why: Box<str> } => Client, CANNOT_CONNECT_NOW, "PAM authentication failed",
+        "Try again later; the pooler's log says what became of PAM, and /etc/pam.d which modules are asked.";
     /// key, jwt or oauth over a connection that can be overheard.
     BearerNeedsTls { method: &'static str } => Client, INVALID_AUTHORIZATION,
         format!("\"{method}\" authentication needs TLS"),
@@ -475,6 +485,7 @@ impl Cause {
         match self {
             _ if self.is_crash() => "server conn crashed?".into(),
             Cause::ClientGone { .. } => Cause::ClientEof.message(),
+            Cause::PamFailed | Cause::PamUnavailable { .. } => "auth failed".into(),
             _ => self.message(),
         }
     }
@@ -492,6 +503,8 @@ impl Cause {
                 | Cause::NotGranted { why }
                 | Cause::IdentityUnavailable { why }
                 | Cause::IssuerUnavailable { why, .. }
+                | Cause::LdapUnavailable { why }
+                | Cause::PamUnavailable { why }
                 | Cause::IdentityEnded { why }
                     if !compat =>
                 {

@@ -45,7 +45,7 @@ fn word(method: &HbaMethod) -> &'static str {
         HbaMethod::Cert => "cert",
         HbaMethod::Scram => "scram-sha-256",
         HbaMethod::Ldap(_) => "ldap",
-        HbaMethod::Pam => "pam",
+        HbaMethod::Pam(_) => "pam",
         HbaMethod::Bearer(bearer) => bearer.as_str(),
     }
 }
@@ -60,7 +60,6 @@ fn every_method_is_read_and_has_its_dialogue() {
         ("peer", None),
         ("cert", None),
         ("scram-sha-256", Some(Method::Scram)),
-        ("ldap", None),
         ("pam", None),
     ];
     for (method, dialogue) in table {
@@ -328,6 +327,9 @@ fn options_are_held_to_their_shape() {
         ("peer \"map=m\"", extra()),
         ("md5,", extra()),
         ("pam \"", extra()),
+        ("pam pamservice=a pamservice=b", malformed("pamservice=b")),
+        ("pam pamservice=../x", "pamservice is the name of a file in /etc/pam.d, not ../x".to_owned()),
+        ("pam pam_use_hostname=1", malformed("pam_use_hostname=1")),
     ];
     for (method, why) in table {
         let (hba, faults) = parse(&format!("local all all {method}"));
@@ -340,16 +342,37 @@ fn options_are_held_to_their_shape() {
 }
 
 #[test]
-fn options_of_ldap_are_kept_as_written_and_shown_to_nobody() {
-    let text = "host all all all ldap \t ldapserver=ldap.example.com ldapbindpasswd=\"hunter2\" # , \r";
+fn options_of_ldap_have_a_grammar_of_their_own_and_are_shown_to_nobody() {
+    let text = "host all all all ldap \t ldapserver=ldap.example.com ldapbasedn=dc=x ldapbindpasswd=\"hunter2\" # , \r";
     let hba = rules(text);
     let rule = hba.find(&asker(tcp("::1"), "d", "u")).expect("a rule");
-    let HbaMethod::Ldap(options) = &rule.method else { panic!("not ldap: {rule:?}") };
-    let expected = "ldapserver=ldap.example.com ldapbindpasswd=\"hunter2\" # ,";
-    assert_eq!(options.expose_text(), Some(expected));
+    let HbaMethod::Ldap(Some(options)) = &rule.method else { panic!("not ldap: {rule:?}") };
+    assert_eq!(options.servers.to_string(), "ldap.example.com:389");
     assert!(!format!("{hba:?}").contains("hunter2"));
-    let hba = rules("host all all all ldap");
-    assert!(matches!(&hba.rules()[0].method, HbaMethod::Ldap(options) if options.is_empty()));
+}
+
+#[test]
+fn a_line_whose_options_cannot_be_read_lets_nobody_in_and_no_later_line_does() {
+    for (options, why) in [
+        ("", "authentication method \"ldap\" requires argument"),
+        ("ldapserver=h ldapbasedn=dc=x ldapbindpasswd=\"hunter2", "option 3: quote is not closed"),
+        ("ldapserver=h ldapprefx=uid=", "invalid LDAP key parameter: \"ldapprefx\""),
+    ] {
+        let (hba, faults) = parse(&format!("host all all all ldap {options}\nhost all all all trust"));
+        assert!(faults[0].message.starts_with(&format!("hba line 1: {why}")), "{faults:?}");
+        assert_eq!((faults[0].effect, faults.len()), (Effect::Closed, 1));
+        let rule = hba.find(&asker(tcp("::1"), "d", "u")).expect("a rule");
+        assert!(matches!(rule.method, HbaMethod::Ldap(None)), "{rule:?}");
+    }
+}
+
+#[test]
+fn pam_has_a_service() {
+    for (line, expected) in [("pam", None), ("pam pamservice=db-logins", Some("db-logins"))] {
+        let hba = rules(&format!("local all all {line}"));
+        let HbaMethod::Pam(service) = &hba.rules()[0].method else { panic!("not pam: {hba:?}") };
+        assert_eq!(service.as_deref(), expected);
+    }
 }
 
 #[test]

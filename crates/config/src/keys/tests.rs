@@ -139,8 +139,9 @@ fn every_key_takes_its_default_and_some_take_nothing_else() {
     assert_eq!(assign_to_fresh("server_tls_sslmode", "PREFER"), Some(false));
     assert_eq!(assign_to_fresh("server_tls_sslmode", "verify-full"), Some(false));
     assert_eq!(assign_to_fresh("auth_type", "hba"), Some(false));
-    assert_eq!(assign_to_fresh("auth_type", "ldap"), Some(true));
-    assert_eq!(assign_to_fresh("auth_type", "pam"), Some(true));
+    assert_eq!(assign_to_fresh("auth_type", "ldap"), Some(false));
+    assert_eq!(assign_to_fresh("auth_type", "pam"), Some(false));
+    assert_eq!(assign_to_fresh("auth_ldap_options", "ldapserver=x ldapprefix=uid="), Some(false));
     assert_eq!(assign_to_fresh("disable_pqexec", "0"), Some(false));
     assert_eq!(assign_to_fresh("disable_pqexec", "1"), Some(true));
     assert_eq!(assign_to_fresh("auth_user", ""), Some(false));

@@ -28,12 +28,13 @@ impl Key {
         match &self.field {
             Field::Name(_) | Field::Networks(_) | Field::HttpHosts => "",
             Field::Text(_) if self.name == "identity_issuer" => "",
-            Field::Folder(_) if self.name.starts_with("http_tls_") => "",
+            Field::Folder(_) if self.name.starts_with("http_tls_") || self.name == "ldap_ca_file" => "",
             Field::Text(_) | Field::IdentityStore => self.default,
             Field::TimeOrOff(..) => "0",
             Field::Workers | Field::Budget | Field::Compat | Field::Ledger | Field::Statements => {
                 self.default
             }
+            Field::PamService => self.default,
             Field::Disclose | Field::Fairness | Field::Proxy | Field::LeakAct => self.default,
             Field::Spill | Field::SpillInTransaction | Field::Folder(_) | Field::Count(..) => self.default,
             Field::SnapshotDir => self.default,
@@ -64,6 +65,7 @@ impl Field {
             Field::Proxy => Some(own.proxy_protocol.to_string()),
             Field::Http => Some(own.http_listen().to_string()),
             Field::IdentityStore => Some(own.identity.store.to_string()),
+            Field::PamService => own.vouch.pam_service.clone(),
             Field::HttpHosts => Some(own.http_hosts.to_string()),
             Field::Spill => word(own.spill, SPILL),
             Field::LeakAct => word(own.leak.act.unwrap_or_default(), LEAK_ACT),

@@ -10,6 +10,7 @@ use crate::leak::LeakKeys;
 use crate::listeners::ProxyListeners;
 use crate::network::Network;
 use crate::target::Budget;
+use crate::vouch::VouchKeys;
 
 /// Whose shape everything visible has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,6 +122,8 @@ pub struct Own {
     pub log_spill_over: Option<usize>,
     /// `identity_…`, `revoke_grace`.
     pub identity: IdentityKeys,
+    /// `ldap_…`, `pam_…`.
+    pub vouch: VouchKeys,
     /// `http_listen` (default 127.0.0.1:6433; off with `compat = pgbouncer`): where `/metrics` is answered.
     pub http_listen: Option<HttpListen>,
     /// `http_hosts`: names by which HTTP may be asked for, beside addresses and `localhost`.

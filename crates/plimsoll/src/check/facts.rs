@@ -80,8 +80,12 @@ pub(super) enum Weakness {
     Trust,
     /// A password crosses the network as it is.
     ClearText,
-    /// Nobody gets in: the method is not there yet.
-    NotThere,
+    /// Passwords go to an LDAP server on another machine as they are.
+    LdapInTheClear,
+    /// The search for a user is the same for all of them.
+    LdapSameForAll,
+    /// Whoever searches is bound without a password.
+    LdapUnproved,
 }
 
 /// Whether a pooler of this configuration is up.

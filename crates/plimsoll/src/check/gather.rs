@@ -7,12 +7,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plimsoll_config::{Host, Plan};
+use plimsoll_config::{AuthType, Host, Plan};
 use plimsoll_proxy::probe_spill_dir;
 
 use super::facts::{Answer, Facts, FileFact, Full, Reach, Rights, Running, Silent, Target, Who, socket};
 use super::rules::folder_of;
 use super::secure::{Secure, host_of};
+use super::weak::pam_file;
 use super::{ask, demand, hba};
 use crate::sys;
 
@@ -68,6 +69,7 @@ fn answers(plan: &Plan, names: &BTreeMap<String, Vec<IpAddr>>, secure: &Secure) 
 fn paths(plan: &Plan, files: &[PathBuf]) -> Vec<PathBuf> {
     let general = &plan.general;
     let (client, server) = (&general.client_tls, &general.server_tls);
+    let pam = (general.auth_type == AuthType::Pam).then(|| pam_file(plan));
     let written = [&general.logfile, &general.pidfile];
     let named = [
         &general.auth_file,
@@ -80,6 +82,8 @@ fn paths(plan: &Plan, files: &[PathBuf]) -> Vec<PathBuf> {
         &server.ca_file,
         &server.cert_file,
         &server.key_file,
+        &plan.own.vouch.ldap_ca_file,
+        &pam,
     ];
     let folders = written.into_iter().flatten().map(|path| folder_of(path).to_path_buf());
     let named = named.into_iter().chain(written).flatten().cloned();

@@ -9,6 +9,7 @@ use plimsoll_config::{AuthType, Plan};
 
 use super::facts::{Rules, Weak, Weakness};
 use super::finding::Place;
+use super::weak;
 
 /// Reads a file.
 type ReadFile<'a> = dyn FnMut(&Path) -> std::io::Result<String> + 'a;
@@ -46,10 +47,9 @@ pub(super) fn rules(plan: &Plan, read: &mut ReadFile<'_>) -> Rules {
     for rule in hba.rules() {
         let at = usize::try_from(rule.line).ok().and_then(|line| line.checked_sub(1));
         let line = at.and_then(|at| text.lines().nth(at)).unwrap_or_default();
-        if let Some(weakness) = weakness(&rule.method, line) {
-            let place = Place { file: path.to_path_buf(), line: rule.line };
-            rules.weak.push(Weak { place, weakness });
-        }
+        let place = Place { file: path.to_path_buf(), line: rule.line };
+        let weak = weaknesses(&rule.method, line).into_iter();
+        rules.weak.extend(weak.map(|weakness| Weak { place: place.clone(), weakness }));
     }
     rules
 }
@@ -58,24 +58,30 @@ fn broken(path: &Path, fault: &LineFault) -> (Place, String) {
     let effect = match fault.effect {
         Effect::Skipped => "the line is left out, and what it was to close stays open",
         Effect::Kept => "the line stays, and is probably not what was meant",
+        Effect::Closed => "the line stays, and whom it means is refused",
     };
     (Place { file: path.to_path_buf(), line: fault.line }, format!("{}: {effect}", fault.message))
 }
 
 /// What a line lets in that it should not.
-fn weakness(method: &HbaMethod, line: &str) -> Option<Weakness> {
+fn weaknesses(method: &HbaMethod, line: &str) -> Vec<Weakness> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let is_near = words.first() == Some(&"local")
         || words.iter().any(|word| word.starts_with("127.") || *word == "::1/128" || *word == "::1");
     let is_secured = words.first() == Some(&"hostssl");
     match method {
-        HbaMethod::Ldap(_) | HbaMethod::Pam => Some(Weakness::NotThere),
-        HbaMethod::Trust if !is_near => Some(Weakness::Trust),
-        HbaMethod::Password if !is_near && !is_secured => Some(Weakness::ClearText),
-        HbaMethod::Trust | HbaMethod::Password => None,
+        HbaMethod::Trust if !is_near => vec![Weakness::Trust],
+        HbaMethod::Password | HbaMethod::Pam(_) if !is_near && !is_secured => vec![Weakness::ClearText],
+        HbaMethod::Ldap(Some(options)) => {
+            let overheard = (!is_near && !is_secured).then_some(Weakness::ClearText);
+            overheard.into_iter().chain(weak::of_ldap(options)).collect()
+        }
+        HbaMethod::Trust | HbaMethod::Password | HbaMethod::Pam(_) | HbaMethod::Ldap(None) => Vec::new(),
         // Refused over a connection that can be overheard.
-        HbaMethod::Bearer(_) => None,
-        HbaMethod::Reject | HbaMethod::Md5 | HbaMethod::Peer | HbaMethod::Cert | HbaMethod::Scram => None,
+        HbaMethod::Bearer(_) => Vec::new(),
+        HbaMethod::Reject | HbaMethod::Md5 | HbaMethod::Peer | HbaMethod::Cert | HbaMethod::Scram => {
+            Vec::new()
+        }
     }
 }
 
@@ -97,7 +103,7 @@ mod tests {
         });
         let weak: Vec<(u32, Weakness)> =
             rules.weak.iter().map(|weak| (weak.place.line, weak.weakness)).collect();
-        assert_eq!(weak, [(4, Weakness::Trust), (6, Weakness::ClearText), (7, Weakness::NotThere)]);
+        assert_eq!(weak, [(4, Weakness::Trust), (6, Weakness::ClearText), (7, Weakness::ClearText)]);
         let broken: Vec<u32> = rules.broken.iter().map(|(place, _)| place.line).collect();
         assert_eq!(broken, [8, 9]);
         assert_eq!(rules.unread.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["auth_ident_file"]);

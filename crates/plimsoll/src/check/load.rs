@@ -22,12 +22,11 @@ const MISTAKES: [(&str, &str); 6] = [
 ];
 
 /// Rules of the loader's warnings, by words that are in them.
-const WARNINGS: [(&str, &str); 8] = [
+const WARNINGS: [(&str, &str); 7] = [
     ("Linux takes at most", "keepalive-refused"),
     ("network load balancer", "keepalive-too-long"),
     ("was set before at", "key-set-twice"),
     ("begins again", "section-twice"),
-    ("logins by LDAP and PAM", "auth-not-there-yet"),
     ("has no effect", "key-without-effect"),
     ("broken auth file", "auth-file-line-broken"),
     ("could not open auth_file", "auth-file-unreadable"),
@@ -156,7 +155,6 @@ fn todo(id: &str) -> &'static str {
         "keepalive-refused" => "set a value that the kernel takes",
         "key-set-twice" => "remove one of the two lines",
         "section-twice" => "put the keys under one header",
-        "auth-not-there-yet" => "use hba, scram-sha-256 or cert, or stay with PgBouncer for these users",
         "key-without-effect" => "remove the line",
         "auth-file-line-broken" => "write \"user\" \"secret\", one a line",
         "auth-file-unreadable" => "correct the path, or let the pooler's user read the file",

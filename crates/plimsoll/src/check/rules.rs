@@ -13,6 +13,7 @@ mod state;
 mod targets;
 mod timers;
 mod tls;
+mod vouch;
 
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
         targets::judge,
         timers::judge,
         tls::judge,
+        vouch::judge,
     ];
     rules.iter().flat_map(|rule| rule(case)).collect()
 }

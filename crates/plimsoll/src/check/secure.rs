@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plimsoll_cli::{ServerTls, WithoutTls};
 use plimsoll_config::{Plan, SslMode, Tls};
-use plimsoll_proxy::tls_settings;
+use plimsoll_proxy::{ldap_tls, tls_settings};
 use plimsoll_tls::rustls::ClientConfig;
 use plimsoll_tls::{Fault, Settings, Side, acceptor, connector, error_text, server_name};
 
@@ -27,7 +27,13 @@ impl Secure {
         let general = &plan.general;
         let (_, client) = made(&general.client_tls, Side::Client, acceptor);
         let (servers, server) = made(&general.server_tls, Side::Server, connector);
-        Secure { faults: client.into_iter().chain(server).collect(), servers, mode: general.server_tls.mode }
+        // Without a file the system's authorities count, and who has no LDAP servers need not have any.
+        let of_ldap =
+            plan.own.vouch.ldap_ca_file.as_deref().map(|file| ldap_tls(Some(file)).1).unwrap_or_default();
+        let of_ldap =
+            of_ldap.into_iter().map(|message| TlsFault { key: "ldap_ca_file".to_string(), message });
+        let faults = client.into_iter().chain(server).chain(of_ldap).collect();
+        Secure { faults, servers, mode: general.server_tls.mode }
     }
 
     /// How to ask a target that is written as this host: `Ok(None)` is without TLS.

@@ -2,9 +2,10 @@
 
 use plimsoll_auth::{Credential, Stored, credential_for};
 use plimsoll_config::Plan;
+use plimsoll_types::Secret;
 use plimsoll_wire::encode;
 
-use crate::directory::PoolEntry;
+use crate::directory::{Learnt, PoolEntry};
 use crate::replication::Wishes;
 
 /// The startup packet of a pool's connection; `wishes`: what the one client asks for that it is opened for.
@@ -26,16 +27,20 @@ pub(super) fn packet(pool: &PoolEntry, wishes: Option<&Wishes>) -> Vec<u8> {
     out
 }
 
-/// What we can prove ourselves with: the database line's password, else the role's secret in auth_file, else what
-/// auth_query gave of it, and keys captured from a client that logged in as this role.
+/// What we can prove ourselves with: the database line's password, else the one with which a client logged in as this
+/// role by LDAP or PAM (auth_file is not looked at for those), else the role's secret in auth_file, else what auth_query
+/// gave of it, and keys captured from a client that logged in as this role.
 pub(super) fn credential(plan: &Plan, pool: &PoolEntry) -> Credential {
     let config = pool.database.config();
     // The line's password is for the line's user; control_user has its own.
     let of_line = config.password.as_ref().filter(|_| !pool.purpose.is_control());
-    let written = of_line.or_else(|| plan.logins.get(&*pool.user));
-    let stored = match written {
-        Some(secret) => secret.expose_text().map(Stored::parse),
-        None => pool.secret(),
+    let written = |secret: &Secret| secret.expose_text().map(Stored::parse);
+    let stored = match (of_line, pool.secret(), plan.logins.get(&*pool.user)) {
+        (Some(secret), _, _) => written(secret),
+        (None, Some(Learnt::Vouched(secret)), _) => Some(secret),
+        (None, _, Some(secret)) => written(secret),
+        (None, Some(Learnt::Asked(secret)), None) => Some(secret),
+        (None, None, None) => None,
     };
     credential_for(stored.as_ref(), pool.keys().as_ref())
 }

@@ -13,7 +13,9 @@ use super::goal::Goal;
 use super::look_up::{Known, Source};
 use super::{End, Entered, Login, Stage};
 use crate::control::holders;
-use crate::directory::{DatabaseEntry, Found, PoolEntry, Role, Welcome, database_client_limit, longest_wait};
+use crate::directory::{
+    DatabaseEntry, Found, Learnt, PoolEntry, Role, Welcome, database_client_limit, longest_wait,
+};
 use crate::entry::{ClientEntry, Identity};
 use crate::hub::{Answer, Hub, Phase};
 use crate::keeper::Counted;
@@ -56,8 +58,10 @@ impl Login {
             if let Some(keys) = keys {
                 pool.set_keys(keys);
             }
-            if let Some(Known { secret, from: Source::Query }) = known {
-                pool.set_secret(secret);
+            match known {
+                Some(Known { secret, from: Source::Query }) => pool.set_secret(Learnt::Asked(secret)),
+                Some(Known { secret, from: Source::Voucher }) => pool.set_secret(Learnt::Vouched(secret)),
+                Some(Known { from: Source::File, .. }) | None => {}
             }
         }
         let entry = self.register(Some(pool.clone()), credential, counted);

@@ -43,6 +43,8 @@ pub(super) enum Source {
     File,
     /// auth_query.
     Query,
+    /// The client, and others have said that it is good.
+    Voucher,
 }
 
 /// Who asks whom what.

@@ -11,6 +11,7 @@ use plimsoll_wire::{HEADER_BYTES, encode, front};
 
 use super::goal::{Goal, Trust};
 use super::look_up::Known;
+use super::vouch::Witness;
 use super::{CONSOLE, End, Login};
 use crate::connector::random;
 use crate::entry::Peer;
@@ -29,6 +30,8 @@ pub(super) enum Way {
     User(By),
     /// By a key or a token: [`Login::identify`].
     Bearer(Bearer),
+    /// By a password that others know: [`Login::vouched`].
+    Witness(Witness),
 }
 
 /// How a user shows that it is the one it says.
@@ -97,8 +100,8 @@ impl Login {
             AuthType::Scram => Method::Scram,
             AuthType::Cert => return Ok(Way::User(By::Certificate { map: None })),
             AuthType::Hba => return self.way_by_rule(),
-            AuthType::Ldap => return Err(Cause::LdapFailed),
-            AuthType::Pam => return Err(Cause::PamFailed),
+            AuthType::Ldap => return self.by_ldap().map(Way::Witness),
+            AuthType::Pam => return Ok(Way::Witness(self.by_pam(None))),
             AuthType::Key => return Ok(self.by_bearer(Bearer::Key)),
             AuthType::Jwt => return Ok(self.by_bearer(Bearer::Jwt)),
             AuthType::OAuth => return Ok(self.by_bearer(Bearer::OAuth)),
@@ -131,8 +134,16 @@ impl Login {
             HbaMethod::Peer => Ok(Way::User(By::Peer { map })),
             HbaMethod::Cert => Ok(Way::User(By::Certificate { map })),
             HbaMethod::Reject => Err(Cause::LoginRejected),
-            HbaMethod::Ldap(_) => Err(Cause::LdapFailed),
-            HbaMethod::Pam => Err(Cause::PamFailed),
+            HbaMethod::Ldap(Some(options)) => Ok(Way::Witness(Witness::Ldap(options.clone()))),
+            HbaMethod::Ldap(None) => {
+                tracing::error!(
+                    "{}the LDAP options of hba line {} cannot be used",
+                    self.log_prefix(),
+                    rule.line
+                );
+                Err(Cause::LdapMisconfigured)
+            }
+            HbaMethod::Pam(service) => Ok(Way::Witness(self.by_pam(service.as_ref()))),
             HbaMethod::Bearer(bearer) => Ok(self.by_bearer(*bearer)),
         }
     }

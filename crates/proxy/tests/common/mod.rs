@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use plimsoll_config::{Plan, load};
 use plimsoll_proxy::{
-    Console, Control, Level, NoCredentials, Options, Reply, Shutdown, Until, Visitor, start,
+    Console, Control, Level, NoCredentials, NoVoucher, Options, Reply, Shutdown, Until, Visitor, start,
 };
 use plimsoll_testkit::{
     Address, FakePeer, FakeServer, Login, Outcome, Packet, TempDir, eventually, free_port, md5_secret,
@@ -48,6 +48,7 @@ pub(crate) fn house_before(
         keeper: None,
         console: Arc::new(Words),
         credentials: Arc::new(NoCredentials),
+        voucher: Arc::new(NoVoucher),
         mock_secret: Secret::from_text("drawn at start"),
     };
     let control = start(plan, options).expect("a free port");

@@ -5,9 +5,8 @@ use plimsoll_config::{AuthType, CredentialSource, Database, SslMode};
 use plimsoll_types::Secret;
 
 use super::super::demand;
-use super::super::facts::Weakness;
 use super::super::finding::{Finding, Place};
-use super::{Case, mistake, some, warning};
+use super::{Case, mistake, some, vouch, warning};
 
 pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> =
@@ -33,21 +32,7 @@ fn hba_lines(case: &Case<'_>) -> Vec<Finding> {
         warning("hba-line-broken", place.clone(), message.clone(), "correct the line (docs/hba.md)")
     });
     let weak = rules.weak.iter().map(|weak| {
-        let (id, message, todo) = match weak.weakness {
-            Weakness::Trust => {
-                ("auth-open", "trust lets in everybody this line means", "use scram-sha-256 or cert")
-            }
-            Weakness::ClearText => (
-                "auth-plain",
-                "password, and the line does not ask for TLS: passwords cross the network as they are",
-                "write hostssl, or use scram-sha-256",
-            ),
-            Weakness::NotThere => (
-                "auth-not-there-yet",
-                "the method is not there yet: nobody this line means gets in",
-                "use scram-sha-256 or cert",
-            ),
-        };
+        let (id, message, todo) = vouch::told(weak.weakness);
         warning(id, weak.place.clone(), message, todo)
     });
     unread.chain(broken).chain(weak).collect()
@@ -79,6 +64,18 @@ fn doors(case: &Case<'_>) -> Option<Finding> {
                 "auth_type",
                 "scram-sha-256",
                 "clients prove who they are",
+            ))
+        }
+        AuthType::Ldap | AuthType::Pam if is_plain => {
+            let message = format!(
+                "auth_type = {}: passwords cross the network as they are (listen_addr = {listen}, client_tls_sslmode = {})",
+                if general.auth_type == AuthType::Ldap { "ldap" } else { "pam" },
+                general.client_tls.mode.as_str()
+            );
+            Some(warning("auth-plain", at, message, "set client_tls_sslmode = require").suggesting(
+                "client_tls_sslmode",
+                "require",
+                "no password crosses the network as it is",
             ))
         }
         AuthType::Plain if is_plain => {

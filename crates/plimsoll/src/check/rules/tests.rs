@@ -195,9 +195,43 @@ fn tls_is_verified_towards_other_machines() {
 }
 
 #[test]
+fn ldap_and_pam_are_judged_with_their_lines() {
+    let ldap = "auth_type = ldap\nauth_ldap_options = ";
+    let cases = [
+        ("auth_type = ldap".to_string(), vec![("ldap-options", 8)]),
+        (format!("{ldap}ldapserver=h ldapbindpasswd=\"hidden"), vec![("ldap-options", 9)]),
+        (format!("{ldap}ldapserver=127.0.0.1 ldapprefix=uid="), vec![]),
+        (format!("{ldap}ldapserver=h ldapprefix=uid= ldaptls=1"), vec![]),
+        (format!("{ldap}ldapserver=h ldapprefix=uid="), vec![("ldap-in-the-clear", 9)]),
+        (
+            format!("{ldap}ldapserver=::1 ldapbasedn=dc=x ldapbinddn=cn=me ldapsearchfilter=(uid=app)"),
+            vec![("ldap-same-for-all", 9), ("ldap-unproved", 9)],
+        ),
+        ("auth_ldap_options = ldapserver=h ldapprefix=uid=".to_string(), vec![("ldap-options-unused", 8)]),
+        ("auth_type = pam".to_string(), vec![]),
+    ];
+    for (lines, expected) in cases {
+        let findings = findings(&calm(&lines), &Facts::default());
+        assert!(!format!("{findings:?}").contains("hidden"), "{findings:?}");
+        let told = findings.iter().filter(|found| found.level != Level::Note);
+        let told: Vec<_> = told.map(|found| (found.id, found.place.line)).collect();
+        assert_eq!(told, expected, "{lines}");
+    }
+    let mut facts = Facts::default();
+    facts.files.insert("/etc/pam.d/pgbouncer".into(), FileFact::Missing);
+    assert_eq!(found(&calm("auth_type = pam"), &facts), [("pam-no-service", 8)]);
+    // Where clients come from other machines they give their passwords in the open.
+    let open = "[pgbouncer]\nlisten_addr = *\nauth_type = pam\n";
+    let told = found(&format!("{open}{LOCAL}"), &Facts::default());
+    assert!(told.contains(&("auth-plain", 3)), "{told:?}");
+    let told = found(&format!("{open}client_tls_sslmode = require\n{LOCAL}"), &Facts::default());
+    assert!(!told.iter().any(|(id, _)| *id == "auth-plain"), "{told:?}");
+}
+
+#[test]
 fn lines_of_the_hba_file_are_told_where_they_stand() {
     let at = |line| Place { file: "hba".into(), line };
-    let weak = [Weakness::Trust, Weakness::ClearText, Weakness::NotThere];
+    let weak = [Weakness::Trust, Weakness::ClearText, Weakness::LdapInTheClear];
     let weak = (1..).zip(weak).map(|(line, weakness)| Weak { place: at(line), weakness }).collect();
     let rules = Rules {
         weak,
@@ -212,7 +246,7 @@ fn lines_of_the_hba_file_are_told_where_they_stand() {
             ("hba-line-broken", 9),
             ("auth-open", 1),
             ("auth-plain", 2),
-            ("auth-not-there-yet", 3)
+            ("ldap-in-the-clear", 3)
         ]
     );
 }

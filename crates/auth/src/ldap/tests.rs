@@ -1,0 +1,2 @@
+mod options;
+mod talk;
