@@ -27,7 +27,8 @@ step "the project's own rules (cargo xtask)"
 cargo xtask
 
 step "the scripts"
-bash -n dev dev.d/*.sh .ci/run
+for script in dev dev.d/*.sh dev.d/package/*.sh .ci/run; do bash -n "$script"; done
+for script in packaging/debian/*/*inst packaging/debian/*/*rm; do sh -n "$script"; done
 PYTHONDONTWRITEBYTECODE=1 python3 -W error -m unittest discover --quiet --start-directory bench --pattern 'test_*.py'
 
 say "check: all of it passed"

@@ -59,7 +59,7 @@ pub use plan::{
     SpillInTransaction, Statements, Syslog, Tcp, Tls, UserSettings,
 };
 pub use plimsoll_types::SslMode;
-pub use reference::reference;
+pub use reference::{KeyTable, key_tables, reference};
 pub use target::{Budget, TargetLine};
 pub use url::from_url;
 pub use vouch::VouchKeys;

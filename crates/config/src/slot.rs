@@ -126,7 +126,7 @@ impl<T> Slot<T> {
 }
 
 /// The rows of a table of keys, for people.
-pub(crate) fn reference<T>(rows: &[Row<T>]) -> String {
+pub(crate) fn reference<T>(rows: &[Row<T>]) -> Vec<Vec<String>> {
     let here = |slot: &Slot<T>| match slot {
         Slot::Text(_) | Slot::Own(_) => "works".to_string(),
         Slot::Count(_) => "works; a whole number".to_string(),
@@ -143,5 +143,5 @@ pub(crate) fn reference<T>(rows: &[Row<T>]) -> String {
         Slot::Ours(_, what) => format!("ours; {what}"),
         Slot::SessionNotAfter(_) => "ours; on, off".to_string(),
     };
-    rows.iter().map(|(name, slot)| format!("| `{name}` | {} |\n", here(slot))).collect()
+    rows.iter().map(|(name, slot)| vec![format!("`{name}`"), here(slot)]).collect()
 }

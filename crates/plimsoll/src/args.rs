@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use plimsoll_admin::COMPAT_VERSION;
 use plimsoll_cli::{Ask, Manage, StatusArgs};
 use plimsoll_config::Compat;
@@ -27,6 +27,10 @@ pub(crate) enum Asked {
     Manage(Manage),
     /// Begin with identities.
     Identity(IdentityVerb),
+    /// Print what a shell needs to complete command lines.
+    Completions(Shell),
+    /// Write the manual pages.
+    ManPages(ManPagesArgs),
 }
 
 /// How to serve.
@@ -128,6 +132,29 @@ pub(crate) struct InitArgs {
     pub(crate) again: bool,
 }
 
+/// Options of `completions`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CompletionsArgs {
+    /// Whose script
+    pub(crate) shell: Shell,
+}
+
+/// A shell that we have completions for.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Options of `manpages`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ManPagesArgs {
+    /// An existing folder; pages of the same names in it are replaced
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+}
+
 /// A PostgreSQL connection pooler that cannot be leaked dry
 #[derive(Parser)]
 #[command(name = "plimsoll", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -158,6 +185,14 @@ enum Command {
     Identity(IdentityVerb),
     #[command(flatten)]
     Manage(Manage),
+    /// Print the script by which a shell completes command lines of plimsoll
+    #[command(
+        after_help = "Example:\n  plimsoll completions bash > ~/.local/share/bash-completion/completions/plimsoll"
+    )]
+    Completions(CompletionsArgs),
+    /// Write the manual pages into a folder: one for each command, and plimsoll.ini(5)
+    #[command(name = "manpages", after_help = "Example:\n  plimsoll manpages /usr/local/share/man/man1")]
+    ManPages(ManPagesArgs),
 }
 
 /// A connection pooler for PostgreSQL
@@ -203,6 +238,11 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, R
     asked.map_err(|text| Refusal { text, name })
 }
 
+/// The command line under our own name, for what is written about it.
+pub(crate) fn command() -> clap::Command {
+    Own::command()
+}
+
 fn own(args: Vec<OsString>) -> Result<Asked, clap::Error> {
     let serve = |options| Asked::Serve(Serve { options, name: Compat::Plimsoll });
     let mut command = Own::command();
@@ -220,6 +260,8 @@ fn own(args: Vec<OsString>) -> Result<Asked, clap::Error> {
         (Some(Command::Ask(ask)), _) => Ok(Asked::Ask(ask)),
         (Some(Command::Identity(verb)), _) => Ok(Asked::Identity(verb)),
         (Some(Command::Manage(manage)), _) => Ok(Asked::Manage(manage)),
+        (Some(Command::Completions(completions)), _) => Ok(Asked::Completions(completions.shell)),
+        (Some(Command::ManPages(pages)), _) => Ok(Asked::ManPages(pages)),
         (None, None) => Err(command.error(
             clap::error::ErrorKind::MissingRequiredArgument,
             "give a configuration file, or a command",

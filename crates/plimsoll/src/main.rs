@@ -3,10 +3,12 @@
 mod args;
 mod boot;
 mod check;
+mod completions;
 mod credentials;
 mod identity;
 mod limits;
 mod logging;
+mod manpages;
 mod pidfile;
 mod run;
 mod signals;
@@ -33,5 +35,7 @@ fn main() -> ExitCode {
         Asked::Identity(IdentityVerb::Status(args)) => {
             plimsoll_cli::identity_status(&args, identity::api_tls)
         }
+        Asked::Completions(shell) => completions::print(shell),
+        Asked::ManPages(args) => manpages::write(&args),
     }
 }

@@ -6,7 +6,8 @@ mod common;
 mod scrape;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{SOON, wait_for_pool};
@@ -52,19 +53,44 @@ fn prometheus_own_client_reads_both_formats() {
     client.leave();
 }
 
-#[test]
-fn every_metric_of_the_alert_rules_is_there() {
-    let (house, client) = busy();
-    let Some(mut check) = script("alerts.py") else { return };
-    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/plimsoll-alerts.yml");
+/// An example of `docs/examples`.
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples").join(name)
+}
+
+/// What the example's script says of it, with the figures of a busy pooler.
+#[track_caller]
+fn held_against_a_scrape(house: &House, mut check: Command, example: &Path, rare: &[&str]) -> String {
     let metrics = house.plimsoll.dir().join("metrics");
     eventually("the site of the hold", SOON, || scrape(house.port).contains("plimsoll_site_holds{"));
     std::fs::write(&metrics, scrape(house.port)).unwrap();
-    let said = run({
-        check.arg(rules).arg(metrics);
-        check
-    });
+    check.arg(example).arg(metrics).args(rare);
+    run(check)
+}
+
+#[test]
+fn every_metric_of_the_alert_rules_is_there() {
+    let (house, client) = busy();
+    let Some(check) = script("alerts.py") else { return };
+    let said = held_against_a_scrape(&house, check, &example("plimsoll-alerts.yml"), &[]);
     assert!(said.lines().count() >= 10, "{said}");
+    client.leave();
+}
+
+#[test]
+fn every_metric_of_the_dashboard_is_there() {
+    let (house, client) = busy();
+    let Some(check) = script("dashboard.py") else { return };
+    // What is there with a control_user only, and while something rises.
+    let rare = [
+        "plimsoll_target_foreign_sessions",
+        "plimsoll_target_unseen_connections",
+        "plimsoll_client_connections_full_seconds",
+        "plimsoll_trend_connections_per_hour",
+        "plimsoll_trend_exhaustion_seconds",
+    ];
+    let said = held_against_a_scrape(&house, check, &example("plimsoll-dashboard.json"), &rare);
+    assert!(said.lines().count() >= 20, "{said}");
     client.leave();
 }
 

@@ -5,4 +5,5 @@ pub(crate) mod layers;
 pub(crate) mod length;
 pub(crate) mod machine;
 pub(crate) mod manifests;
+pub(crate) mod metrics;
 pub(crate) mod purity;
