@@ -300,7 +300,7 @@ fn proved(welcome: Welcome) -> Proved {
         subject_id: subject.as_str().into(),
         key_id: key_id.map(Into::into),
         token_id: token_id.map(Into::into),
-        issuer: evidence.as_ref().map(|evidence| evidence.issuer().into()),
+        issuer: evidence.as_ref().map(|evidence| evidence.issuer_name().into()),
         kept: evidence.map(Kept::new),
         client_id: client.map(|client| client.as_str().into()),
         dataset_id: allowed.dataset.as_str().into(),

@@ -65,7 +65,6 @@ fn pgbouncers(key: &Key) -> Vec<String> {
         Support::Harmless(why) => format!("accepted without effect: {why}"),
         Support::Warned(why) => format!("accepted without effect, with a warning: {why}"),
     };
-    let here = key.field.restriction().map_or(here, str::to_string);
     let kind = key.field.type_name().to_string();
     vec![format!("`{}`", key.name), kind, default, changed_by(key.when).to_string(), here]
 }

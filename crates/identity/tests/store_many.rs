@@ -86,7 +86,7 @@ fn whoever_floods_the_api_keeps_nobody_out_at_the_door() {
         let key = Key::mint("live", &[7; 44]).unwrap();
         let data = credential_data(&house.app.id);
         store.create_credential(key.key_id(), data, Some(key.secret_sha256()), WHO).await.unwrap();
-        let options = DoorOptions { audience: "plimsoll".to_owned(), stale_ms: 300_000 };
+        let options = DoorOptions { audience: "plimsoll".to_owned(), stale_ms: 300_000, outside: Arc::default() };
         let door = Door::open(store.clone(), None, options, NOW).await.unwrap();
         let mut holder = sqlx::PgConnection::connect(&url).await.unwrap();
         for sql in ["BEGIN", "LOCK TABLE plimsoll_things IN ACCESS EXCLUSIVE MODE"] {
@@ -104,7 +104,7 @@ fn whoever_floods_the_api_keeps_nobody_out_at_the_door() {
         while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watcher).await.unwrap() < 3 {}
         let (database, user, from) = ("a".into(), "a".into(), "127.0.0.1".into());
         let secret = key.text().clone();
-        let visitor = Visitor { bearing: Bearing::Key, secret, database, user, from, now_ms: NOW };
+        let visitor = Visitor { bearing: Bearing::Key(secret), database, user, from, now_ms: NOW };
         let welcome = door.admit(visitor).await.expect("a login");
         assert_eq!(welcome.subject, house.app.id);
         door.write_used().await.unwrap();

@@ -13,14 +13,14 @@ use plimsoll_config::{Compat, Plan};
 use plimsoll_ledger::Record;
 use plimsoll_pool::Failure;
 use plimsoll_session::{Ending, Link, Params, Round, RoundStep, error_of};
-use plimsoll_types::{Cause, Moment, Secret, SlotId, SqlState, TargetId, WorkerId};
+use plimsoll_types::{Cause, Moment, SlotId, SqlState, TargetId, WorkerId};
 use plimsoll_wire::back::{self, Authentication};
 use plimsoll_wire::{encode, header};
 
 use crate::ask::{ANSWER_TIMEOUT, Values, take_rows};
 use crate::carry::Carry;
 use crate::credentials::{self, ClearText, Lent};
-use crate::directory::{Learnt, Parameter, PoolEntry, Welcome};
+use crate::directory::{Parameter, PoolEntry, Welcome};
 use crate::entry::{self, ServerEntry, TargetAddr};
 use crate::hub::Hub;
 use crate::liveness::Life;

@@ -13,6 +13,9 @@ pub(crate) enum Kind {
     Physical,
 }
 
+/// A startup parameter: name and value.
+pub(crate) type Parameter = (Box<[u8]>, Box<[u8]>);
+
 /// See the module.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wishes {
@@ -20,7 +23,7 @@ pub(crate) struct Wishes {
     pub(crate) kind: Kind,
     /// The startup parameters in their order, but those that the pooler answers for: user, database, replication, and
     /// options of the protocol.
-    pub(crate) startup: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(crate) startup: Vec<Parameter>,
 }
 
 impl Kind {

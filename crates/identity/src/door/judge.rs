@@ -81,7 +81,7 @@ pub(super) fn judge_token(
     welcome.token_id = match (evidence, &claims.token_id) {
         (None, token_id) => token_id.clone(),
         // What two issuers call alike is not the same.
-        (Some(evidence), Some(token_id)) => Some(format!("{}:{token_id}", evidence.issuer())),
+        (Some(evidence), Some(token_id)) => Some(format!("{}:{token_id}", evidence.issuer_name())),
         (Some(_), None) => None,
     };
     welcome.evidence = evidence.clone();
@@ -91,7 +91,7 @@ pub(super) fn judge_token(
 
 /// Whether an issuer outside may speak for somebody, and whether it is still the one it means.
 fn check_spoken_for(evidence: &Evidence, facts: &SubjectFacts) -> Result<(), String> {
-    let name = evidence.issuer();
+    let name = evidence.issuer_name();
     if evidence.org().is_some_and(|org| *org != facts.org.id) {
         return Err(format!("issuer {name} may not speak for {} of {}", facts.holder.id(), facts.org.id));
     }

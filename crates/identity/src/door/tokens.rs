@@ -22,7 +22,7 @@ pub struct Evidence {
 
 impl Evidence {
     /// What people call the issuer.
-    pub fn issuer(&self) -> &str {
+    pub fn issuer_name(&self) -> &str {
         &self.issuer.name
     }
 

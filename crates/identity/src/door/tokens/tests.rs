@@ -223,7 +223,7 @@ async fn our_own_come_first_and_others_by_their_exact_name() {
     assert_eq!(house.idp.asked(), 0);
     let welcome = house.by(&house.idp.token(&json!({}))).await.expect("theirs");
     assert_eq!((welcome.name.as_str(), welcome.allowed.role.as_str()), ("shop", "web"));
-    assert_eq!(welcome.evidence.as_ref().map(|evidence| evidence.issuer()), Some("corp"));
+    assert_eq!(welcome.evidence.as_ref().map(|evidence| evidence.issuer_name()), Some("corp"));
     assert_eq!((welcome.token_id.as_deref(), welcome.until_ms), (Some("corp:j"), Some(NOW_MS + 600_000)));
     assert_eq!((&welcome.key_id, &welcome.client), (&None, &None));
     // The second time nobody waits for anything.

@@ -72,8 +72,8 @@ impl OutsideIssuers {
         loop {
             let all = Arc::clone(&self.by_url.read());
             let mut renewals = JoinSet::new();
-            for keys in all.values().cloned() {
-                let now_ms = now_ms();
+            for keys in all.values() {
+                let (keys, now_ms) = (keys.clone(), now_ms());
                 // What became of it is in the log.
                 renewals.spawn(async move { drop(keys.renew(now_ms).await) });
             }
