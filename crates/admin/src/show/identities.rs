@@ -25,6 +25,8 @@ pub(super) const COLUMNS: &[Column] = &[
     text("hosts"),
     big("oldest_us"),
     text("until"),
+    int("waiting"),
+    int("weight"),
 ];
 
 /// Most hosts that are named.
@@ -68,6 +70,8 @@ fn row(views: &[ProvedView]) -> Option<Row> {
         hosts(views),
         views.iter().map(|view| view.connected_for).max().and_then(us),
         until.and_then(time),
+        cell(views.iter().filter(|view| view.is_waiting).count()),
+        cell(first.weight),
     ])
 }
 
