@@ -3,6 +3,7 @@
 
 mod caps;
 mod holders;
+mod parts;
 mod setting;
 mod wait;
 
@@ -68,6 +69,7 @@ fn admission(pooler: &dyn Pooler, level: Level, database: &str, user: &str) -> V
                 lines.extend(holders::lines(pooler, &scope));
             }
         }
+        lines.extend(parts::line(pooler, level, &view));
         lines.extend(wait::line(pooler, database, asks.role(&view), &view));
     }
     lines
@@ -186,6 +188,9 @@ impl<'a> Asks<'a> {
             (None, Some(Admission::Refused(cause))) => format!("{who} would be refused: {}", cause.message()),
             (None, Some(Admission::Waits(_))) => match view.before {
                 0 => format!("{who} would wait; nobody is before it."),
+                before if parts::is_shared(view) => {
+                    format!("{who} would wait with {before} others, who are served by weight.")
+                }
                 before => format!("{who} would wait behind {before} others."),
             },
         }

@@ -314,6 +314,7 @@ fn proved(welcome: Welcome) -> Proved {
             holds: limits.holds,
             statement: limits.statement_ms.map(Duration::from_millis),
             hold: limits.hold_ms.map(Duration::from_millis),
+            weight: limits.weight,
         },
     }
 }

@@ -260,7 +260,7 @@ pub struct Limits {
     /// Server connections held at once.
     #[serde(default, deserialize_with = "whole::maybe", skip_serializing_if = "Option::is_none")]
     pub holds: Option<u32>,
-    /// Weight in the queue; 1 is usual.
+    /// Weight in the queue, 1 to 1000; 1 is usual.
     #[serde(default, deserialize_with = "whole::maybe", skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
     /// Longest statement, milliseconds.

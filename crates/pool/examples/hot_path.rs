@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use plimsoll_pool::{
-    Action, Fairness, Globals, Pick, PoolLimits, PoolSpec, Pools, Request, Requested, Retry, Returned,
-    SlotState, Standing, Unreachable, WaitCause,
+    Action, Class, Fairness, Globals, Pick, PoolLimits, PoolSpec, Pools, Request, Requested, Retry, Returned,
+    SlotState, Standing, USUAL_WEIGHT, Unreachable, WaitCause,
 };
 use plimsoll_types::{ClientId, DatabaseId, Moment, PoolId, SlotId, UserId, WorkerId};
 
@@ -41,7 +41,8 @@ fn request(pool: PoolId, n: u64, workers: u64) -> Request {
         worker: WorkerId((n % workers) as u16),
         wait_max: Duration::from_secs(120),
         wait_cause: WaitCause::QueryWaitTimeout,
-        class: 0,
+        class: Class::Everybody,
+        weight: USUAL_WEIGHT,
     }
 }
 

@@ -6,7 +6,7 @@ use plimsoll_types::PoolId;
 
 use crate::Pools;
 use crate::limits::weights;
-use crate::nouns::SlotState;
+use crate::nouns::{Fairness, SlotState};
 use crate::pool::Pool;
 use crate::slots::{Shelf, Slot, weight};
 
@@ -157,7 +157,23 @@ impl Pools {
             same(format_args!("length of a queue"), rows.len(), list.len() as usize)?;
             listed += list.len();
         }
-        same(format_args!("waiters of {id:?}"), listed, pool.queue.len())
+        same(format_args!("waiters of {id:?}"), listed, pool.queue.len())?;
+        self.check_classes(id, pool)
+    }
+
+    /// Invariant 3 where classes share the queue: they have the same waiters, and are remembered while somebody waits.
+    fn check_classes(&self, id: PoolId, pool: &Pool) -> Result<(), String> {
+        let Some(classes) = pool.queue.classes() else {
+            return ensure((pool.limits().fairness == Fairness::Fifo).then_some(()), || {
+                format!("{id:?} is not shared by applications")
+            });
+        };
+        classes.check()?;
+        let listed = pool.queue.lists().flat_map(|(_, list)| list.iter(self.waiters.table()));
+        let shared = self.waiters.places(&pool.queue).map(|place| place.waiter);
+        same(format_args!("classes of {id:?}"), listed.collect::<BTreeSet<_>>(), shared.collect())?;
+        let is_needed = pool.limits().fairness == Fairness::Application || !pool.queue.is_empty();
+        ensure(is_needed.then_some(()), || format!("{id:?} is shared while nobody waits"))
     }
 
     /// Nobody waits beside an idle connection, and whoever needs another knows what it waits for.

@@ -21,6 +21,7 @@
 //! | `caps` | the gate in front of the queues: temporary caps, limits of grants |
 //! | `explain` | what is in the way of a newcomer |
 //! | `views`, `check` | what the console sees; the recount |
+//! | `classes` | whose turn it is in a queue that is shared by weight |
 //! | `slots`, `limits`, `queue`, `pool` | the state: one function changes a slot's and keeps all counters |
 //! | `table`, `list` | rows with generations, lists through them |
 
@@ -28,6 +29,7 @@ mod admin;
 mod cancel;
 mod caps;
 mod check;
+mod classes;
 mod clients;
 mod close;
 mod configure;
@@ -59,9 +61,9 @@ use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, WorkerId};
 pub use crate::caps::{CapOf, CapView, Caps, Gate, Reach, Subject};
 pub use crate::explain::{Admission, Obstacle};
 pub use crate::nouns::{
-    Action, BudgetSource, CancelVerdict, Failure, Fairness, Globals, Grant, Moves, Pick, PoolCounts,
+    Action, BudgetSource, CancelVerdict, Class, Failure, Fairness, Globals, Grant, Moves, Pick, PoolCounts,
     PoolLimits, PoolSpec, Request, Requested, Retry, Returned, SlotState, SlotView, Standing, TargetView,
-    Unreachable, WaitCause, Walsenders,
+    Turn, USUAL_WEIGHT, Unreachable, WEIGHT_MAX, WaitCause, Walsenders,
 };
 use crate::pool::Pool;
 use crate::queue::Waiters;

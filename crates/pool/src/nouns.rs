@@ -6,6 +6,8 @@ use plimsoll_types::{
     Cause, ClientId, DatabaseId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, UserId, WorkerId,
 };
 
+use crate::classes::Place;
+
 /// Limits of one pool, already merged from user, database and global settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolLimits {
@@ -71,11 +73,56 @@ pub enum Unreachable {
 /// In which order the waiters of a pool are served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fairness {
-    /// Who came first.
+    /// Who came first; where somebody's weight is not usual, as with the other.
     #[default]
     Fifo,
-    /// One of each [`Request::class`] in turn, in each the one that came first.
+    /// Of each [`Class`] as many in turn as it has weight, in each the one that came first.
     Application,
+}
+
+/// The weight of who has none.
+pub const USUAL_WEIGHT: u32 = 1;
+
+/// The largest weight.
+pub const WEIGHT_MAX: u32 = 1000;
+
+/// Whose turns a client takes where a queue is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// All who belong to no other.
+    Everybody,
+    /// An application by what it calls itself; any number.
+    Application(u32),
+    /// A grant, by a number of its own.
+    Grant(u64),
+}
+
+/// A waiter in a queue that classes share, ordered as they are served if nobody comes and nobody leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    place: Place,
+    client: ClientId,
+}
+
+impl Turn {
+    pub(crate) fn new(place: Place, client: ClientId) -> Turn {
+        Turn { place, client }
+    }
+
+    /// Who.
+    pub fn client(&self) -> ClientId {
+        self.client
+    }
+
+    /// Whose turns it takes.
+    pub fn class(&self) -> Class {
+        self.place.class
+    }
+
+    /// The weight of the class.
+    pub fn weight(&self) -> u32 {
+        self.place.weight
+    }
 }
 
 /// How a pool with several targets chooses one for a new connection.
@@ -170,8 +217,10 @@ pub struct Request {
     pub wait_max: Duration,
     /// What the client is told then.
     pub wait_cause: WaitCause,
-    /// Which of the pool's applications it belongs to, for [`Fairness::Application`]; any number.
-    pub class: u32,
+    /// Whose turns it takes, where the queue is shared.
+    pub class: Class,
+    /// How many hand-outs of the queue its class gets beside others': the weight of the class from now on; not 0.
+    pub weight: u32,
 }
 
 /// Which limit ends a wait.

@@ -1,14 +1,14 @@
 //! Who waits: FIFO per pool and worker, so that a worker's oldest waiter and the oldest of all are found in
-//! O(workers) and a waiter that leaves costs O(1). With `queue_fairness = application` also by application, at
-//! O(log n).
+//! O(workers) and a waiter that leaves costs O(1). With `queue_fairness = application`, or where grants have weights, also
+//! by class, at O(log n).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plimsoll_types::{ClientId, Moment, PoolId, Ticket, WorkerId};
 
+use crate::classes::{Classes, Place};
 use crate::list::{Chain, Link, Linked, List};
-use crate::nouns::{Fairness, Request, WaitCause};
+use crate::nouns::{Class, Fairness, Request, USUAL_WEIGHT, WaitCause};
 use crate::table::Table;
 
 /// A client in a queue.
@@ -24,8 +24,10 @@ pub(crate) struct Waiter {
     /// When its wait ends; `None`: never.
     pub(crate) deadline: Option<Moment>,
     pub(crate) wait_cause: WaitCause,
-    /// Its application.
-    class: u32,
+    /// Whose turns it takes.
+    class: Class,
+    /// How many there are of them.
+    weight: u32,
     link: Link,
 }
 
@@ -44,72 +46,9 @@ impl Linked for Waiter {
 pub(crate) struct Queue {
     by_worker: Vec<List>,
     len: u32,
-    /// For [`Fairness::Application`].
+    fairness: Fairness,
+    /// With [`Fairness::Application`]; else from the moment when somebody whose weight is not usual joins until nobody waits.
     classes: Option<Box<Classes>>,
-}
-
-/// Waiters by application. Each application is served once in a round; one that comes anew joins the round that is on,
-/// or the next if it has been served in this one (start-time fair queueing with equal costs: Goyal, Vin, Cheng 1996).
-#[derive(Debug, Default)]
-struct Classes {
-    /// By application: the round it is due in, and its waiters by turn. Also those without waiters that have been
-    /// served in the round that is on, as long as anybody else waits.
-    rows: BTreeMap<u32, Class>,
-    /// Round, oldest turn and application, of all that have waiters.
-    order: BTreeSet<(u64, u64, u32)>,
-    round: u64,
-}
-
-#[derive(Debug)]
-struct Class {
-    due: u64,
-    waiters: BTreeMap<u64, u32>,
-}
-
-impl Class {
-    fn key(&self, class: u32) -> Option<(u64, u64, u32)> {
-        self.waiters.first_key_value().map(|(turn, _)| (self.due, *turn, class))
-    }
-}
-
-impl Classes {
-    fn change(&mut self, class: u32, change: impl FnOnce(&mut Class)) {
-        let due = self.round;
-        let row = self.rows.entry(class).or_insert_with(|| Class { due, waiters: BTreeMap::new() });
-        if let Some(key) = row.key(class) {
-            self.order.remove(&key);
-        }
-        if row.waiters.is_empty() {
-            row.due = row.due.max(due);
-        }
-        change(row);
-        match row.key(class) {
-            Some(key) => {
-                self.order.insert(key);
-            }
-            None if self.order.is_empty() => self.rows.clear(),
-            None if row.due > due => {}
-            None => {
-                self.rows.remove(&class);
-            }
-        }
-    }
-
-    fn next(&self) -> Option<u32> {
-        let (_, turn, class) = self.order.first()?;
-        self.rows.get(class)?.waiters.get(turn).copied()
-    }
-
-    /// A waiter of the application has been served.
-    fn served(&mut self, class: u32) {
-        let due = self.rows.get(&class).map_or(self.round, |row| row.due);
-        if due > self.round {
-            self.round = due;
-            // At most those that were served in the round before.
-            self.rows.retain(|_, row| row.due > due || !row.waiters.is_empty());
-        }
-        self.change(class, |row| row.due += 1);
-    }
 }
 
 impl Queue {
@@ -119,6 +58,11 @@ impl Queue {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// The classes, where they share the queue.
+    pub(crate) fn classes(&self) -> Option<&Classes> {
+        self.classes.as_deref()
     }
 
     pub(crate) fn lists(&self) -> impl Iterator<Item = (WorkerId, &List)> {
@@ -166,12 +110,14 @@ impl Waiters {
             deadline: deadline(now, request.wait_max),
             wait_cause: request.wait_cause,
             class: request.class,
+            weight: request.weight,
             link: Link::LOOSE,
         });
+        if queue.classes.is_none() && request.weight != USUAL_WEIGHT {
+            self.divide(queue);
+        }
         if let Some(classes) = &mut queue.classes {
-            classes.change(request.class, |class| {
-                class.waiters.insert(self.turns, index);
-            });
+            classes.enter(request.class, request.weight, self.turns, index);
         }
         let worker = usize::from(request.worker.0);
         if queue.by_worker.len() <= worker {
@@ -196,38 +142,54 @@ impl Waiters {
         queue.len -= 1;
         let waiter = self.table.remove(index);
         if let Some(classes) = &mut queue.classes {
-            classes.change(waiter.class, |class| {
-                class.waiters.remove(&waiter.turn);
-            });
+            classes.leave(waiter.class, waiter.turn);
+            if queue.len == 0 && queue.fairness == Fairness::Fifo {
+                queue.classes = None;
+            }
         }
         waiter
     }
 
     /// The same for one that gets what it waited for.
     pub(crate) fn serve(&mut self, queue: &mut Queue, index: u32) -> Waiter {
-        let class = self.row(index).class;
         if let Some(classes) = &mut queue.classes {
-            classes.served(class);
+            let waiter = self.table.row(index);
+            classes.serve(waiter.class, waiter.turn);
         }
         self.remove(queue, index)
     }
 
     /// In which order the waiters of a queue are served from now on.
     pub(crate) fn set_fairness(&self, queue: &mut Queue, fairness: Fairness) {
-        match fairness {
-            Fairness::Fifo => queue.classes = None,
-            Fairness::Application if queue.classes.is_some() => {}
-            Fairness::Application => {
-                let mut classes = Classes::default();
-                for index in queue.by_worker.iter().flat_map(|list| list.iter(&self.table)) {
-                    let waiter = self.row(index);
-                    classes.change(waiter.class, |class| {
-                        class.waiters.insert(waiter.turn, index);
-                    });
-                }
-                queue.classes = Some(Box::new(classes));
-            }
+        if queue.fairness == fairness {
+            return;
         }
+        queue.fairness = fairness;
+        queue.classes = None;
+        let is_weighed = || self.all(queue).any(|index| self.row(index).weight != USUAL_WEIGHT);
+        if fairness == Fairness::Application || is_weighed() {
+            self.divide(queue);
+        }
+    }
+
+    /// From now on the waiters of a queue are served by classes.
+    #[cold]
+    fn divide(&self, queue: &mut Queue) {
+        let mut classes = Classes::default();
+        for index in self.all(queue) {
+            let Waiter { class, weight, turn, .. } = *self.row(index);
+            classes.enter(class, weight, turn, index);
+        }
+        queue.classes = Some(Box::new(classes));
+    }
+
+    fn all(&self, queue: &Queue) -> impl Iterator<Item = u32> {
+        queue.by_worker.iter().flat_map(|list| list.iter(&self.table))
+    }
+
+    /// The places of the waiters of a queue that classes share, in no order; nothing where it is served as they came.
+    pub(crate) fn places(&self, queue: &Queue) -> impl Iterator<Item = Place> {
+        queue.classes().into_iter().flat_map(Classes::places)
     }
 
     /// Who is served next, on whatever worker.
@@ -247,7 +209,7 @@ impl Waiters {
     }
 
     /// Whose turn it is for a connection that lives on `home`: the oldest waiter there, unless another worker's is
-    /// older by more than `slack`. Between applications the worker does not matter.
+    /// older by more than `slack`. Between classes the worker does not matter.
     pub(crate) fn next_for(&self, queue: &Queue, home: WorkerId, slack: Duration) -> Option<u32> {
         if let Some(classes) = &queue.classes {
             return classes.next();

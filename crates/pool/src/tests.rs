@@ -9,6 +9,7 @@ mod room;
 mod rush;
 mod sharing;
 mod timers;
+mod weights;
 
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use plimsoll_types::{
 };
 
 use crate::{
-    Action, Admission, BudgetSource, Failure, Fairness, Globals, Grant, Obstacle, Pick, PoolLimits, PoolSpec,
-    Pools, Request, Requested, Retry, Returned, SlotState, Standing, Unreachable, WaitCause,
+    Action, Admission, BudgetSource, Class, Failure, Fairness, Globals, Grant, Obstacle, Pick, PoolLimits,
+    PoolSpec, Pools, Request, Requested, Retry, Returned, SlotState, Standing, USUAL_WEIGHT, Unreachable,
+    WaitCause,
 };
 
 /// A moment `ms` milliseconds after the start.
@@ -102,9 +104,18 @@ impl Bench {
         self.clients += 1;
         let client = ClientId(self.clients);
         let (wait_max, wait_cause) = (secs(120), WaitCause::QueryWaitTimeout);
-        let answer = self
-            .pools
-            .handle_request(Request { pool, client, worker, wait_max, wait_cause, class: 0 }, at(ms));
+        let answer = self.pools.handle_request(
+            Request {
+                pool,
+                client,
+                worker,
+                wait_max,
+                wait_cause,
+                class: Class::Everybody,
+                weight: USUAL_WEIGHT,
+            },
+            at(ms),
+        );
         self.check();
         answer
     }

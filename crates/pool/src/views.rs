@@ -5,7 +5,8 @@ use std::time::Duration;
 use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, TargetId, UserId};
 
 use crate::Pools;
-use crate::nouns::{BudgetSource, PoolCounts, SlotState, SlotView, TargetView};
+use crate::classes::Place;
+use crate::nouns::{BudgetSource, PoolCounts, SlotState, SlotView, TargetView, Turn};
 use crate::slots::{Fate, Origin, Slot};
 
 impl Pools {
@@ -32,6 +33,13 @@ impl Pools {
             cancels: found.cancels,
             oldest_wait: oldest.map_or(Duration::ZERO, |waiter| now.since(self.waiters.row(waiter).since)),
         }
+    }
+
+    /// Who waits in a pool whose queue is shared by weight, in no order; nobody where they are served as they came.
+    pub fn turns(&self, pool: PoolId) -> Vec<Turn> {
+        let Some(found) = self.find_pool(pool) else { return Vec::new() };
+        let turn = |place: Place| Turn::new(place, self.waiters.row(place.waiter).client);
+        self.waiters.places(&found.queue).map(turn).collect()
     }
 
     /// All slots.

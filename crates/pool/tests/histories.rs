@@ -6,6 +6,8 @@ mod books;
 mod drain;
 #[path = "histories/ops.rs"]
 mod ops;
+#[path = "histories/shares.rs"]
+mod shares;
 #[path = "histories/world.rs"]
 mod world;
 
@@ -13,6 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed};
 
 use crate::ops::{Op, Shape};
+use crate::shares::Grants;
 use crate::world::World;
 
 /// Fixed seeds, so that a run says the same tomorrow; `PROPTEST_CASES` makes it longer.
@@ -26,8 +29,8 @@ fn config(seed: u64) -> Config {
     }
 }
 
-fn run(shape: &Shape, history: &[Op]) {
-    let mut world = World::new(shape);
+fn run(shape: &Shape, grants: Grants, history: &[Op]) {
+    let mut world = World::new(shape, grants);
     for op in history {
         world.step(op);
     }
@@ -41,7 +44,7 @@ proptest! {
     /// Many pools, targets and workers under small limits, with everything that can go wrong.
     #[test]
     fn any_history_keeps_the_invariants(shape in ops::shape(), history in ops::history(1..160)) {
-        run(&shape, &history);
+        run(&shape, Grants::NONE, &history);
     }
 }
 
@@ -51,6 +54,20 @@ proptest! {
     /// The same with few changes of the configuration: longer stretches of traffic.
     #[test]
     fn traffic_keeps_the_invariants(shape in ops::shape(), history in ops::traffic(1..400)) {
-        run(&shape, &history);
+        run(&shape, Grants::NONE, &history);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(3))]
+
+    /// The same with grants that have weights.
+    #[test]
+    fn grants_share_queues_by_their_weights(
+        shape in ops::shape(),
+        grants in ops::grants(),
+        history in ops::history(1..300),
+    ) {
+        run(&shape, grants, &history);
     }
 }

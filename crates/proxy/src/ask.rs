@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use plimsoll_pool::{Request, WaitCause};
+use plimsoll_pool::{Class, Request, USUAL_WEIGHT, WaitCause};
 use plimsoll_session::{Release, Round, RoundStep};
 use plimsoll_types::{Cause, WorkerId};
 use plimsoll_wire::{MESSAGE_BYTES_MAX, back, header};
@@ -165,7 +165,8 @@ fn take_idle(hub: &Arc<Hub>, pool: &Arc<PoolEntry>, target: &TargetAddr) -> Opti
         worker: ASKING_WORKER,
         wait_max: ANSWER_TIMEOUT,
         wait_cause: WaitCause::QueryWaitTimeout,
-        class: 0,
+        class: Class::Everybody,
+        weight: USUAL_WEIGHT,
     };
     match hub.request(request, &entry, now) {
         Answer::Granted(conn, _) if conn.entry.target == *target => Some(conn),

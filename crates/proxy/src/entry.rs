@@ -10,7 +10,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 use plimsoll_config::Plan;
 use plimsoll_ledger::{Identified, Record};
-use plimsoll_pool::Grant;
+use plimsoll_pool::{Class, Grant};
 use plimsoll_session::{Params, Settings};
 use plimsoll_types::{Cause, ClientId, HoldId, Moment, SlotId};
 use socket2::Socket;
@@ -257,6 +257,11 @@ impl ClientEntry {
             }
             Some(_) | None => usual,
         }
+    }
+
+    /// Whose turns it takes in a queue that is shared, and how much that weighs; `None`: it has no grant.
+    pub(crate) fn stake(&self) -> Option<(Class, u32)> {
+        self.proved.as_ref().map(|counted| counted.stake.read())
     }
 
     /// The grant by which it is here.

@@ -1,13 +1,16 @@
 //! The seam to identities: who says whether a key or a token is good, and what is remembered of whom it is.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use plimsoll_auth::{Bearer, Discovery};
+use plimsoll_pool::{Class, USUAL_WEIGHT, WEIGHT_MAX};
 use plimsoll_session::Settings;
 use plimsoll_types::{Cause, Secret};
 
@@ -38,6 +41,8 @@ pub struct GrantLimits {
     pub statement: Option<Duration>,
     /// Longest transaction.
     pub hold: Option<Duration>,
+    /// How many hand-outs of a queue it gets beside others; `None`: as many as who has no grant.
+    pub weight: Option<u32>,
 }
 
 impl GrantLimits {
@@ -188,14 +193,46 @@ pub struct ProvedView {
     pub connected_for: Duration,
     /// Whether it holds a server connection.
     pub is_holding: bool,
+    /// Whether it waits for one.
+    pub is_waiting: bool,
+    /// What its grant weighs in a queue.
+    pub weight: u32,
     /// Who it is.
     pub proved: Arc<Proved>,
 }
 
-/// How many clients are here by each grant.
+/// Who is here by each grant.
 #[derive(Default)]
 pub(crate) struct Census {
-    by_grant: Arc<Mutex<Map<Arc<str>, u32>>>,
+    book: Arc<Mutex<Book>>,
+}
+
+#[derive(Default)]
+struct Book {
+    by_grant: Map<Arc<str>, Here>,
+    /// How many grants have had a number.
+    numbers: u64,
+}
+
+/// The clients of a grant.
+struct Here {
+    clients: u32,
+    stake: Arc<Stake>,
+}
+
+/// What the clients of a grant have of a queue together.
+#[derive(Debug)]
+pub(crate) struct Stake {
+    class: Class,
+    /// As the grant said when somebody came by it last.
+    weight: AtomicU32,
+}
+
+impl Stake {
+    /// Whose turns they take, and its weight.
+    pub(crate) fn read(&self) -> (Class, u32) {
+        (self.class, self.weight.load(Ordering::Relaxed))
+    }
 }
 
 impl Census {
@@ -204,21 +241,34 @@ impl Census {
     /// # Errors
     /// There are as many as its grant allows.
     pub(crate) fn enter(&self, proved: Arc<Proved>) -> Result<Counted, Cause> {
-        let mut by_grant = self.by_grant.lock();
-        let clients = by_grant.get(&proved.grant_id).copied().unwrap_or(0);
+        let book = &mut *self.book.lock();
+        let clients = book.by_grant.get(&proved.grant_id).map_or(0, |here| here.clients);
         if let Some(max) = proved.limits.clients
             && clients >= max
         {
             return Err(Cause::GrantClients { name: proved.name.as_ref().into(), max });
         }
-        by_grant.insert(proved.grant_id.clone(), clients + 1);
-        drop(by_grant);
-        Ok(Counted { proved, by_grant: self.by_grant.clone() })
+        let weight = proved.limits.weight.unwrap_or(USUAL_WEIGHT).clamp(USUAL_WEIGHT, WEIGHT_MAX);
+        let here = book.by_grant.entry(proved.grant_id.clone()).or_insert_with(|| {
+            book.numbers += 1;
+            let stake = Stake { class: Class::Grant(book.numbers), weight: AtomicU32::new(weight) };
+            Here { clients: 0, stake: Arc::new(stake) }
+        });
+        here.clients += 1;
+        here.stake.weight.store(weight, Ordering::Relaxed);
+        let stake = here.stake.clone();
+        Ok(Counted { proved, stake, book: self.book.clone() })
     }
 
     /// Whether somebody is here by a grant.
     pub(crate) fn has(&self, grant: &str) -> bool {
-        self.by_grant.lock().contains_key(grant)
+        self.book.lock().by_grant.contains_key(grant)
+    }
+
+    /// The grants behind classes.
+    pub(crate) fn classes(&self) -> BTreeMap<Class, Arc<str>> {
+        let book = self.book.lock();
+        book.by_grant.iter().map(|(grant, here)| (here.stake.class, grant.clone())).collect()
     }
 }
 
@@ -226,7 +276,9 @@ impl Census {
 pub(crate) struct Counted {
     /// Who it is.
     pub(crate) proved: Arc<Proved>,
-    by_grant: Arc<Mutex<Map<Arc<str>, u32>>>,
+    /// What it has of a queue, together with all who are here by the same grant.
+    pub(crate) stake: Arc<Stake>,
+    book: Arc<Mutex<Book>>,
 }
 
 impl std::fmt::Debug for Counted {
@@ -237,11 +289,11 @@ impl std::fmt::Debug for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut by_grant = self.by_grant.lock();
-        if let Some(clients) = by_grant.get_mut(&self.proved.grant_id) {
-            *clients -= 1;
-            if *clients == 0 {
-                by_grant.remove(&self.proved.grant_id);
+        let mut book = self.book.lock();
+        if let Some(here) = book.by_grant.get_mut(&self.proved.grant_id) {
+            here.clients -= 1;
+            if here.clients == 0 {
+                book.by_grant.remove(&self.proved.grant_id);
             }
         }
     }

@@ -59,7 +59,8 @@ pub use console::{
 };
 pub use control::{
     AdmissionView, ApplicationFigures, Control, Figures, HoldFigures, KeyView, PartView, PoolFigures,
-    ReleaseAsk, ReleaseClient, ReleaseExecuting, Released, SaidView, SiteFigures, TargetView, TrendView,
+    QueuePart, ReleaseAsk, ReleaseClient, ReleaseExecuting, Released, SaidView, Sharer, SiteFigures,
+    TargetView, TrendView,
 };
 pub use credentials::{Credentials, Given, Giving, NoCredentials, Wanted};
 pub use keeper::{

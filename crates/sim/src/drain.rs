@@ -93,7 +93,10 @@ impl World {
             return Ok(());
         }
         let newest = self.number();
-        let end = Moment(self.now.0 + self.patience_us() + self.waiting.len() as u64 * LOADED_US);
+        // Where weights share a queue so many come between two of the lightest.
+        let heaviest = u64::from(self.shape.weights.into_iter().max().unwrap_or(1));
+        let loaded_us = self.waiting.len() as u64 * LOADED_US * heaviest;
+        let end = Moment(self.now.0 + self.patience_us() + loaded_us);
         loop {
             let mut unserved = 0;
             for client in self.clients.values_mut() {

@@ -2,6 +2,8 @@
 
 mod talks;
 
+use plimsoll_pool::USUAL_WEIGHT;
+
 use crate::history::{
     Answer, Arrival, Back, Backoff, Cancel, Course, Ending, Farewell, History, Limits, Login, Minimum, Mood,
     Newcomers, Order, Picks, Place, PoolShape, Pooling, Shape, Step, TargetShape, Turns, What,
@@ -43,7 +45,7 @@ pub enum Cast {
 pub fn draw(seed: u64, steps: u32, cast: Cast) -> History {
     let mut rng = Rng::new(seed);
     let day = rng.pick(&[Day::Quiet, Day::Mixed, Day::Mixed, Day::Stormy, Day::Busy]);
-    let shape = shape(&mut rng);
+    let shape = Shape { weights: weights(seed), ..shape(&mut rng) };
     let pace = rng.pick(&[0, 1, 2, 3]);
     let steps = (0..steps).map(|_| step(&mut rng, day, pace, &shape)).collect();
     let mut history = History { shape, steps };
@@ -55,6 +57,16 @@ pub fn draw(seed: u64, steps: u32, cast: Cast) -> History {
     history
 }
 
+/// By chance of their own, so that seeds that were written down before there were weights draw what they drew.
+fn weights(seed: u64) -> [u32; 3] {
+    let mut rng = Rng::new(seed.rotate_left(32) ^ 0x5745_4947);
+    if rng.chance(50) {
+        return [USUAL_WEIGHT; 3];
+    }
+    let mut weight = || rng.pick(&[USUAL_WEIGHT, 2, 3, 10]);
+    [USUAL_WEIGHT, weight(), weight()]
+}
+
 fn shape(rng: &mut Rng) -> Shape {
     let targets = rng.pick(&[1, 1, 2, 3]);
     let pools = rng.between(1, 6);
@@ -64,6 +76,7 @@ fn shape(rng: &mut Rng) -> Shape {
         skew_us: rng.pick(&[0, 0, 0, 20]),
         logins_max: rng.pick(&[1, 2, 4, 4, 100]),
         tick_us: rng.pick(&[0, 0, 100 * MS]),
+        weights: [USUAL_WEIGHT; 3],
         targets: (0..targets).map(|_| target(rng)).collect(),
         pools: (0..pools).map(|_| pool(rng)).collect(),
         remodels: false,

@@ -7,15 +7,11 @@ use std::time::Duration;
 
 use plimsoll_pool::{
     Action, CancelVerdict, Failure, Fairness, Globals, Pick, PoolCounts, PoolLimits, PoolSpec, Pools,
-    Request, Requested, Retry, Returned, SlotView, Standing, Unreachable, WaitCause,
+    Request, Requested, Retry, Returned, SlotView, Standing, USUAL_WEIGHT, Unreachable, WaitCause,
 };
-use plimsoll_types::{
-    Cause, ClientId, DatabaseId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, UserId, WorkerId,
-};
+use plimsoll_types::{Cause, DatabaseId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, UserId, WorkerId};
 
-use crate::history::{
-    Arrival, Backoff, Limits, Minimum, Newcomers, Order, Picks, Place, PoolShape, Shape, Turns,
-};
+use crate::history::{Backoff, Limits, Minimum, Newcomers, Order, Picks, Place, PoolShape, Shape, Turns};
 
 /// A wait that doubles with each failure grows to so many times what it was.
 pub(crate) const BACKOFF: u64 = 4;
@@ -29,6 +25,8 @@ pub enum Sabotage {
     SkipCleaning,
     /// A client that waits is secretly put behind the one that has just come.
     SwapWaiters,
+    /// What a client's grant weighs is not told.
+    ForgetWeight,
     /// A grant gets lost.
     LoseGrant,
     /// The connection is reported closed when its closing begins.
@@ -164,17 +162,10 @@ impl Driver {
 
     // Clients.
 
-    pub(crate) fn request(
-        &mut self,
-        pool: PoolId,
-        client: ClientId,
-        worker: WorkerId,
-        plan: &Arrival,
-        now: Moment,
-    ) -> Requested {
-        let wait_cause = WaitCause::QueryWaitTimeout;
-        let (wait_max, class) = (us(plan.wait_us), plan.application);
-        let request = Request { pool, client, worker, wait_max, wait_cause, class };
+    pub(crate) fn request(&mut self, mut request: Request, now: Moment) -> Requested {
+        if self.does(Sabotage::ForgetWeight) {
+            request.weight = USUAL_WEIGHT;
+        }
         let now = self.clock(now);
         let answer = self.told().handle_request(request, now);
         if let Requested::Queued(ticket) = answer

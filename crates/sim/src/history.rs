@@ -24,6 +24,8 @@ pub struct Shape {
     pub logins_max: u32,
     /// Timeouts are looked at on a grid of this; 0: exactly when they are due.
     pub tick_us: u64,
+    /// What the grants of the applications weigh; the first has none.
+    pub weights: [u32; 3],
     /// The servers.
     pub targets: Vec<TargetShape>,
     /// The pools.

@@ -57,12 +57,14 @@ impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "world: {} workers, {} logins at a time, slack {}, clocks behind by up to {}, timeouts every {}, ending: {:?}",
+            "world: {} workers, {} logins at a time, slack {}, clocks behind by up to {}, timeouts every {}, weights {:?}, \
+             ending: {:?}",
             self.workers,
             self.logins_max,
             Us(self.slack_us),
             Us(self.skew_us),
             Us(self.tick_us),
+            self.weights,
             self.ending
         )?;
         for (number, target) in self.targets.iter().enumerate() {

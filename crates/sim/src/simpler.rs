@@ -234,6 +234,7 @@ pub(crate) fn simpler_shapes(shape: &Shape) -> Vec<Shape> {
     proposals.propose(|shape| shape.logins_max = 100);
     proposals.propose(|shape| shape.skew_us = 0);
     proposals.propose(|shape| shape.tick_us = 0);
+    proposals.propose(|shape| shape.weights = [1; 3]);
     proposals.propose(|shape| shape.ending = Ending::Dismantle);
     if shape.pools.len() > 1 {
         for at in (0..shape.pools.len()).rev() {

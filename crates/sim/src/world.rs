@@ -9,6 +9,7 @@ mod connections;
 mod faults;
 mod grants;
 mod reloads;
+mod shares;
 mod speakers;
 mod talks;
 mod wires;
@@ -26,6 +27,7 @@ use crate::ledger::Ledger;
 use crate::server::{BackendId, Server};
 pub(crate) use connections::LOST_MAX_US;
 use reloads::Configuration;
+use shares::Shares;
 use talks::Talks;
 
 /// A history begins then, microseconds.
@@ -288,6 +290,7 @@ pub(crate) struct World {
     /// Up to which number everybody had come when an application was granted something from a queue: the last time but
     /// one, and the last time.
     pub(crate) turns: BTreeMap<(PoolId, u32), (u64, u64)>,
+    pub(crate) shares: Shares,
     /// Counts clients, turns and cancels.
     pub(crate) numbers: u64,
     /// The second that has begun.
@@ -331,6 +334,7 @@ impl World {
             tally: Tally::default(),
             moves: 0,
             turns: BTreeMap::new(),
+            shares: Shares::default(),
             numbers: 0,
             second: Second::default(),
             looked: Moment(0),

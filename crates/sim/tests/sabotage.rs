@@ -53,6 +53,11 @@ fn the_second_waiter_before_the_first() {
 }
 
 #[test]
+fn a_weight_that_is_not_told() {
+    assert_found(Sabotage::ForgetWeight, &["3: hand-outs by weight"]);
+}
+
+#[test]
 fn a_grant_that_gets_lost() {
     assert_found(Sabotage::LoseGrant, &["2: one state", "2: counters"]);
 }

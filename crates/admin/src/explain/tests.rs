@@ -6,12 +6,12 @@ use std::time::Duration;
 use plimsoll_config::Compat;
 use plimsoll_pool::{Admission, BudgetSource, CapOf, CapView, Obstacle, PoolCounts};
 use plimsoll_proxy::{
-    AdmissionView, HoldView, KeyView, Level, NeedView, PartView, SaidView, TargetView, VerdictView, Visitor,
-    WhoView,
+    AdmissionView, HoldView, KeyView, Level, NeedView, PartView, QueuePart, SaidView, Sharer, TargetView,
+    VerdictView, Visitor, WhoView,
 };
 use plimsoll_types::{Cause, Pins, PoolMode, SqlState, TargetId};
 
-use super::answer;
+use super::{answer, parts};
 use crate::failure::Failure;
 use crate::tests::Still;
 
@@ -46,6 +46,7 @@ fn waits(obstacles: Vec<Obstacle>) -> AdmissionView {
         at_the_door: None,
         pool: Some(Admission::Waits(obstacles)),
         before: 12,
+        parts: Vec::new(),
         size: 20,
         targets: vec![(TargetId(0), ADDRESS.to_string())],
     }
@@ -456,4 +457,30 @@ fn temporary_caps_are_told_with_who_they_are_for_and_what_would_become_of_him() 
     let many = (0..15).map(|number| cap(app(&number.to_string()), 1, 1, 0, None)).collect();
     let told = told_to(&Still { caps: many, ..still }, ADMIN, None, None);
     assert!(told.ends_with("And 5 more caps: CAP."), "{told}");
+}
+
+#[test]
+fn a_queue_that_grants_share_says_who_has_how_much() {
+    let full = || waits(vec![Obstacle::PoolSize { max: 20, used: 20 }]);
+    let part = |who, weight, waiting| QueuePart { who, weight, waiting };
+    let gold = || Sharer::Grant("gra_1".into());
+    let parts = vec![part(gold(), 3, 8), part(Sharer::Everybody, 1, 4)];
+    let still = Still { admission: AdmissionView { parts, ..full() }, ..still(INI) };
+    let told = |still: &Still| answer(still, ADMIN, Some("shop"), Some("ada")).expect("an answer");
+    let lines = told(&still);
+    assert!(lines[0].ends_with("would wait with 12 others, who are served by weight."), "{lines:?}");
+    let line = "Grants share the queue by their weights (limits of a grant; without one it is 1): grant gra_1, weight 3, \
+                8 waiting; clients without a grant, weight 1, 4 waiting.";
+    assert!(lines.iter().any(|told| told == line), "{lines:?}");
+    let stats = answer(&still, STATS, Some("shop"), None).expect("an answer");
+    assert!(stats.iter().any(|told| told.ends_with("without one it is 1).")), "{stats:?}");
+    // Twelve are there, and each of the grant's eight comes before the fifth without one.
+    assert_eq!(parts::before(&still.admission), 12);
+    let parts = vec![part(gold(), 3, 100), part(Sharer::Everybody, 1, 4)];
+    let many = AdmissionView { parts, before: 104, ..full() };
+    assert_eq!(parts::before(&many), 4 + 3 * 5);
+    // Where applications take turns and nobody has a weight it is told as ever.
+    let parts = vec![part(Sharer::Application, 1, 6), part(gold(), 1, 6)];
+    let still = Still { admission: AdmissionView { parts, ..full() }, ..still };
+    assert!(told(&still)[0].ends_with("would wait behind 12 others."));
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use plimsoll_pool::{Admission, Obstacle};
 use plimsoll_proxy::{AdmissionView, HouseView, NeedView, TargetView};
 
+use super::parts;
 use crate::pooler::Pooler;
 use crate::show::shares;
 use crate::why::age;
@@ -16,7 +17,7 @@ pub(super) fn line(pooler: &dyn Pooler, database: &str, role: &str, view: &Admis
     let own = pool.map(|pool| pool.hold_mean).filter(|mean| !mean.is_zero());
     let mean = own.or_else(|| mean_of_all(&house))?;
     let places = places(&pooler.targets(), pool, database, role, view);
-    let turns = view.before / places.max(1) + 1;
+    let turns = parts::before(view) / places.max(1) + 1;
     Some(format!(
         "By the holds of the last minutes ({} on average) it would take about {}.",
         age(mean),

@@ -26,6 +26,8 @@ pub(super) const COLUMNS: &[Column] = &[
     text("hosts"),
     big("oldest_us"),
     text("until"),
+    int("waiting"),
+    int("weight"),
 ];
 
 /// Most hosts that are named.
@@ -71,6 +73,8 @@ fn row(views: &[ProvedView]) -> Option<Row> {
         hosts(views),
         views.iter().map(|view| view.connected_for).max().and_then(us),
         until.and_then(time),
+        cell(views.iter().filter(|view| view.is_waiting).count()),
+        cell(first.weight),
     ])
 }
 

@@ -82,6 +82,7 @@ fn admission() -> AdmissionView {
         at_the_door: None,
         pool: Some(Admission::Waits(vec![Obstacle::PoolSize { max: 20, used: 20 }])),
         before: 45,
+        parts: Vec::new(),
         size: 20,
         targets: Vec::new(),
     }

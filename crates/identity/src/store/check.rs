@@ -18,6 +18,8 @@ const REDIRECTS_MAX: usize = 16;
 const REDIRECT_BYTES_MAX: usize = 2000;
 const PUBLIC_BYTES_MAX: usize = 8192;
 const PHC_BYTES_MAX: usize = 512;
+/// Largest weight, as of a pool (`weight=` of a database or user line).
+const WEIGHT_MAX: u32 = 1000;
 const SPACE_BYTES_MAX: usize = 32;
 const THING_KEY_BYTES_MAX: usize = 512;
 const THING_BYTES_MAX: usize = 256 * 1024;
@@ -75,8 +77,8 @@ pub(super) fn grant(data: &GrantData) -> Checked {
     for action in &data.actions {
         text("actions", action, ACTION_CHARS_MAX)?;
     }
-    if data.limits.weight == Some(0) {
-        return Err(invalid("limits.weight", "it is at least 1"));
+    if data.limits.weight.is_some_and(|weight| !(1..=WEIGHT_MAX).contains(&weight)) {
+        return Err(invalid("limits.weight", format!("1 to {WEIGHT_MAX}")));
     }
     expiry(data.expires_ms)
 }

@@ -205,9 +205,11 @@ impl Turns {
         Turns { bench, pool, held }
     }
 
-    fn ask(&mut self, client: u64, class: u32) {
+    fn ask(&mut self, client: u64, application: u32) {
+        let class = Class::Application(application);
         let (client, wait_max, wait_cause) = (ClientId(client), secs(120), WaitCause::QueryWaitTimeout);
-        let request = Request { pool: self.pool, client, worker: HOME, wait_max, wait_cause, class };
+        let (pool, worker, weight) = (self.pool, HOME, USUAL_WEIGHT);
+        let request = Request { pool, client, worker, wait_max, wait_cause, class, weight };
         assert!(matches!(self.bench.pools.handle_request(request, at(2)), Requested::Queued(_)));
     }
 

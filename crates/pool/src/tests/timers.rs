@@ -11,8 +11,15 @@ fn a_wait_ends_with_the_cause_it_was_given() {
         (WaitCause::QueryTimeout, Cause::QueryTimeoutWaiting),
     ];
     for (wait_cause, expected) in causes {
-        let request =
-            Request { pool, client: ClientId(9), worker: HOME, wait_max: secs(2), wait_cause, class: 0 };
+        let request = Request {
+            pool,
+            client: ClientId(9),
+            worker: HOME,
+            wait_max: secs(2),
+            wait_cause,
+            class: Class::Everybody,
+            weight: USUAL_WEIGHT,
+        };
         let Requested::Queued(waits) = bench.pools.handle_request(request, at(10)) else { panic!("queued") };
         assert_eq!(bench.pools.poll_timeout(), Some(at(2010)));
         bench.pools.handle_timeout(at(2009));
@@ -33,7 +40,15 @@ fn a_wait_of_zero_has_no_end() {
     let (mut bench, pool) = Bench::with_pool(limits(1));
     bench.hold(pool, HOME, 1);
     let (client, wait_cause) = (ClientId(9), WaitCause::QueryWaitTimeout);
-    let request = Request { pool, client, worker: HOME, wait_max: Duration::ZERO, wait_cause, class: 0 };
+    let request = Request {
+        pool,
+        client,
+        worker: HOME,
+        wait_max: Duration::ZERO,
+        wait_cause,
+        class: Class::Everybody,
+        weight: USUAL_WEIGHT,
+    };
     assert!(matches!(bench.pools.handle_request(request, at(2)), Requested::Queued(_)));
     assert_eq!(bench.pools.poll_timeout(), None);
     bench.pools.handle_timeout(Moment(u64::MAX));

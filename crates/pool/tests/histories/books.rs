@@ -3,7 +3,7 @@
 use plimsoll_pool::{Action, Grant, Moves, SlotState};
 use plimsoll_types::{DatabaseId, PoolId, SlotId, TargetId, UserId, WorkerId};
 
-use crate::world::{Connection, Doing, Waits, World};
+use crate::world::{Connection, Doing, World};
 
 impl World {
     /// Carries out what the machine wants done, and compares its books with ours.
@@ -23,11 +23,13 @@ impl World {
                 let waits = self.waiting.remove(&ticket).expect("granted to somebody who waits");
                 assert_eq!(waits.client, client);
                 self.assert_turn(&waits, grant.slot);
+                self.unshare(waits.pool);
                 self.granted(waits.pool, waits.worker, grant);
             }
             Action::Refuse { ticket, client, .. } => {
                 let waits = self.waiting.remove(&ticket).expect("refused to somebody who waits");
                 assert_eq!(waits.client, client);
+                self.unshare(waits.pool);
             }
             Action::Open { slot, pool, target, worker } => self.open(slot, pool, target, worker),
             Action::Check { slot } => self.begin(slot, Doing::Checking),
@@ -43,16 +45,6 @@ impl World {
         let connection = self.connection(slot);
         assert!(matches!(connection.doing, Doing::Idle { .. }) && connection.cancels == 0, "{connection:?}");
         connection.doing = doing;
-    }
-
-    /// FIFO: nobody older waits, unless on another worker and by no more than the slack.
-    fn assert_turn(&self, waits: &Waits, slot: SlotId) {
-        let home = self.connections.get(&slot).map(|connection| connection.home);
-        let older = self.waiting.values().filter(|other| other.pool == waits.pool && other.turn < waits.turn);
-        for other in older {
-            let by_home = home == Some(waits.worker) && other.worker != waits.worker;
-            assert!(by_home && waits.since.since(other.since) <= self.slack, "{waits:?} overtook {other:?}");
-        }
     }
 
     pub(crate) fn granted(&mut self, pool: PoolId, worker: WorkerId, grant: Grant) {

@@ -3,9 +3,11 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use plimsoll_pool::{Fairness, PoolLimits, Retry, Unreachable};
+use plimsoll_pool::{Fairness, PoolLimits, Retry, USUAL_WEIGHT, Unreachable};
 use proptest::prelude::*;
 use proptest::sample::select;
+
+use crate::shares::Grants;
 
 /// How the world begins.
 #[derive(Clone, Debug)]
@@ -142,6 +144,11 @@ pub(crate) fn shape() -> impl Strategy<Value = Shape> {
     let budgets = prop::collection::vec(cap(0..5), 1..4);
     let parts = (budgets, prop::collection::vec(pool(), 1..6), select(&[0u64, 5, 100][..]));
     parts.prop_map(|(budgets, pools, slack_ms)| Shape { budgets, pools, slack_ms })
+}
+
+pub(crate) fn grants() -> impl Strategy<Value = Grants> {
+    let weight = || select(&[1u32, 2, 3, 7, 1000][..]);
+    (weight(), weight()).prop_map(|(one, other)| Grants { weights: [USUAL_WEIGHT, one, other] })
 }
 
 fn back() -> impl Strategy<Value = Back> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plimsoll_pool::{
-    CancelVerdict, Failure, Globals, Pick, PoolSpec, Pools, Request, Requested, Returned, SlotState,
+    CancelVerdict, Class, Failure, Globals, Pick, PoolSpec, Pools, Request, Requested, Returned, SlotState,
     Standing, WaitCause, Walsenders,
 };
 use plimsoll_types::{
@@ -12,6 +12,7 @@ use plimsoll_types::{
 };
 
 use crate::ops::{Back, Fail, Op, PoolShape, Shape};
+use crate::shares::{Grants, Shares};
 
 /// A client that waits.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Waits {
     pub(crate) client: ClientId,
     pub(crate) since: Moment,
     pub(crate) turn: u64,
+    pub(crate) class: Class,
+    pub(crate) weight: u32,
 }
 
 /// What the shell is doing with a connection.
@@ -61,6 +64,8 @@ pub(crate) struct World {
     pub(crate) specs: BTreeMap<PoolId, PoolSpec>,
     pub(crate) paused: BTreeSet<Option<u32>>,
     pub(crate) waiting: BTreeMap<Ticket, Waits>,
+    grants: Grants,
+    pub(crate) shares: Shares,
     tickets: BTreeSet<Ticket>,
     pub(crate) connections: BTreeMap<SlotId, Connection>,
     pub(crate) gone: Vec<SlotId>,
@@ -91,7 +96,7 @@ fn pick<T: Copy>(some: &[T], n: usize) -> Option<T> {
 }
 
 impl World {
-    pub(crate) fn new(shape: &Shape) -> World {
+    pub(crate) fn new(shape: &Shape, grants: Grants) -> World {
         let slack = Duration::from_millis(shape.slack_ms);
         let mut world = World {
             pools: Pools::new(Globals { fairness_slack: slack, ..Globals::default() }),
@@ -104,6 +109,8 @@ impl World {
             specs: BTreeMap::new(),
             paused: BTreeSet::new(),
             waiting: BTreeMap::new(),
+            grants,
+            shares: Shares::default(),
             tickets: BTreeSet::new(),
             connections: BTreeMap::new(),
             gone: Vec::new(),
@@ -202,8 +209,9 @@ impl World {
         self.clients += 1;
         let client = ClientId(self.clients);
         let wait_max = Duration::from_millis(wait_ms);
-        let request =
-            Request { pool, client, worker, wait_max, wait_cause: WaitCause::QueryWaitTimeout, class: 0 };
+        let (class, weight) = self.grants.of(n);
+        let wait_cause = WaitCause::QueryWaitTimeout;
+        let request = Request { pool, client, worker, wait_max, wait_cause, class, weight };
         match self.pools.handle_request(request, self.now) {
             Requested::Granted(grant) => {
                 assert!(!self.waiting.values().any(|other| other.pool == pool), "overtook a waiter");
@@ -211,8 +219,10 @@ impl World {
             }
             Requested::Queued(ticket) => {
                 assert!(self.tickets.insert(ticket), "{ticket:?} used twice");
-                self.waiting
-                    .insert(ticket, Waits { pool, worker, client, since: self.now, turn: self.clients });
+                let (since, turn) = (self.now, self.clients);
+                let waits = Waits { pool, worker, client, since, turn, class, weight };
+                self.share(&waits);
+                self.waiting.insert(ticket, waits);
             }
             Requested::Refused(_) => {}
         }
@@ -222,7 +232,9 @@ impl World {
         let tickets: Vec<Ticket> = self.waiting.keys().copied().collect();
         if let Some(ticket) = pick(&tickets, n) {
             self.pools.handle_withdrawn(ticket, self.now);
-            self.waiting.remove(&ticket);
+            if let Some(waits) = self.waiting.remove(&ticket) {
+                self.unshare(waits.pool);
+            }
         }
     }
 

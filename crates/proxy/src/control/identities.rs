@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use plimsoll_pool::USUAL_WEIGHT;
 use plimsoll_types::Cause;
 
 use super::Control;
@@ -24,6 +25,8 @@ impl Control {
                     host: entry.peer.addr(),
                     connected_for: now.since(entry.connected),
                     is_holding: entry.held().is_some(),
+                    is_waiting: entry.waiting_since().is_some(),
+                    weight: entry.stake().map_or(USUAL_WEIGHT, |(_, weight)| weight),
                     proved,
                 })
             })

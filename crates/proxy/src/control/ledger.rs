@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use plimsoll_config::{AuthType, Plan};
 use plimsoll_ledger::{HoldCopy, Level, Live, SiteId, is_sleeping};
-use plimsoll_pool::SlotState;
+use plimsoll_pool::{SlotState, USUAL_WEIGHT};
 use plimsoll_types::{Moment, PoolId, Side};
 
 use super::{CONSOLE, Control};
@@ -52,14 +52,24 @@ impl Control {
             };
             let waiting = |client: &Arc<ClientEntry>| Some((client.waiting_since()?, client.clone()));
             let mut waiters: Vec<_> = clients.iter().filter(of_pool).filter_map(waiting).collect();
-            waiters.sort_by_key(|(since, client)| (*since, client.id));
+            // Who is not in the queue yet, but at a cap, comes after all who are.
+            let ranks = self.ranks(pool.id);
+            let rank = |client: &ClientEntry| ranks.get(&client.id);
+            let is_weighed = ranks.values().any(|rank| rank.weight != USUAL_WEIGHT);
+            let place = |client: &ClientEntry| rank(client).map_or(usize::MAX, |rank| rank.place);
+            waiters.sort_by_key(|(since, client)| (place(client), *since, client.id));
             let why = self.why_waiting(&pool, pool_size(&plan, &config, &pool.user), now);
+            let why = |client: &ClientEntry| match (hub.gate.waits_for(client.id).first(), rank(client)) {
+                (Some(cap), _) => gate::text(cap),
+                (None, Some(rank)) if is_weighed => format!("{why}; its turns have weight {}", rank.weight),
+                (None, _) => why.clone(),
+            };
             out.extend((1..).zip(waiters).map(|(place, (since, client))| WaiterView {
                 who: who(hub, &client),
                 role: pool.user.clone(),
                 waiting: now.since(since),
                 place,
-                why: hub.gate.waits_for(client.id).first().map_or_else(|| why.clone(), gate::text),
+                why: why(&client),
             }));
         }
         out

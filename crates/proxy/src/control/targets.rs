@@ -10,6 +10,7 @@ use plimsoll_pool::{Admission, BudgetSource, PoolCounts};
 use plimsoll_types::{Cause, PoolId, TargetId};
 
 use super::Control;
+use super::queue::QueuePart;
 use crate::directory::{PoolEntry, Purpose, database_client_limit, user_client_limit};
 use crate::hub::Phase;
 
@@ -124,6 +125,8 @@ pub struct AdmissionView {
     pub pool: Option<Admission>,
     /// Clients that wait before it.
     pub before: u32,
+    /// Who shares the queue by weight; nobody where its waiters are served as they came.
+    pub parts: Vec<QueuePart>,
     /// `pool_size`, for the wait.
     pub size: u32,
     /// Addresses of the targets that the obstacles name.
@@ -241,6 +244,7 @@ impl Control {
             at_the_door: Some(cause),
             pool: None,
             before: 0,
+            parts: Vec::new(),
             size: 0,
             targets: Vec::new(),
         };
@@ -273,6 +277,7 @@ impl Control {
             directory.targets().into_iter().map(|(id, addr)| (id, addr.peer().to_string())).collect();
         let (places, user) = (directory.known_targets(&config), directory.known_user(&role));
         drop(directory);
+        let parts = pool.as_ref().map_or_else(Vec::new, |pool| self.queue_parts(pool.id));
         let (core, now) = (hub.core.lock(), hub.now());
         let said = match &pool {
             Some(pool) => core.pools.admission(pool.id, now),
@@ -284,6 +289,7 @@ impl Control {
             at_the_door,
             pool: said,
             before: pool.map_or(0, |pool| core.pools.counts(pool.id, now).waiting),
+            parts,
             size: crate::directory::pool_size(&plan, &config, &role),
             targets,
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use plimsoll_auth::ScramKeys;
-use plimsoll_pool::{CapOf, Grant, Request};
+use plimsoll_pool::{CapOf, Class, Grant, Request, USUAL_WEIGHT};
 use plimsoll_session::{Params, Release, Session};
 use plimsoll_types::{Cause, Ticket};
 
@@ -201,7 +201,9 @@ impl Login {
         let (wait_max, wait_cause) =
             longest_wait(&self.plan, &pool.database.config(), &self.user, settings.query_timeout);
         let worker = self.guard.worker();
-        let request = Request { pool: pool.id, client: entry.id, worker, wait_max, wait_cause, class: 0 };
+        let (pool_id, client) = (pool.id, entry.id);
+        let (class, weight) = entry.stake().unwrap_or((Class::Everybody, USUAL_WEIGHT));
+        let request = Request { pool: pool_id, client, worker, wait_max, wait_cause, class, weight };
         let ticket = match hub.request(request, entry, now) {
             Answer::Granted(conn, grant) => return Ok(Served { conn, grant }),
             Answer::Refused(cause) => return Err(End::Refused(cause)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plimsoll_ledger::How;
-use plimsoll_pool::{Fairness, Gate, Grant, Request, WaitCause};
+use plimsoll_pool::{Class, Fairness, Gate, Grant, Request, USUAL_WEIGHT, WaitCause};
 use plimsoll_session::{Attach, Freeing, Params, Release, Session};
 use plimsoll_types::{Cause, Moment, Side};
 
@@ -42,11 +42,15 @@ impl Relay {
         let Wait { cause: wait_cause, fairness, .. } = self.wait;
         let wait_max = if since == now { self.wait.longest } else { self.wait.left(since, now) };
         let (pool, client, worker) = (self.pool.id, self.entry.id, self.worker);
-        let class = match fairness {
-            Fairness::Fifo => 0,
-            Fairness::Application => self.application().map_or(0, class_of),
-        };
-        let request = Request { pool, client, worker, wait_max, wait_cause, class };
+        // What is proved goes before what is claimed.
+        let (class, weight) = self.entry.stake().unwrap_or_else(|| match fairness {
+            Fairness::Fifo => (Class::Everybody, USUAL_WEIGHT),
+            Fairness::Application => {
+                let number = self.application().map_or(0, class_of);
+                (Class::Application(number), USUAL_WEIGHT)
+            }
+        });
+        let request = Request { pool, client, worker, wait_max, wait_cause, class, weight };
         loop {
             match self.hub.request(request, &self.entry, now) {
                 Answer::Granted(mut conn, grant) => match conn.look(cx, &self.hub.tracked) {

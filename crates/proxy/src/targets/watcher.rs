@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use plimsoll_config::{Budget, Compat, Place, Plan};
-use plimsoll_pool::{Request, Walsenders};
+use plimsoll_pool::{Class, Request, USUAL_WEIGHT, Walsenders};
 use plimsoll_types::{Cause, Moment, SqlState, TargetId};
 use tokio::sync::Notify;
 
@@ -392,7 +392,8 @@ async fn borrow(hub: &Arc<Hub>, pool: &Arc<PoolEntry>) -> Result<Box<ServerConn>
         worker: ASKING_WORKER,
         wait_max: ask::ANSWER_TIMEOUT,
         wait_cause: plimsoll_pool::WaitCause::QueryWaitTimeout,
-        class: 0,
+        class: Class::Everybody,
+        weight: USUAL_WEIGHT,
     };
     match hub.request(request, &entry, now) {
         Answer::Granted(conn, _) => Ok(conn),

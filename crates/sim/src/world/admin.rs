@@ -29,6 +29,7 @@ impl World {
         self.turns.retain(|(of, _), _| *of != pool);
         if let Some(model) = self.pools.get_mut(&pool) {
             let before = std::mem::replace(&mut model.shape, shape.clone());
+            let is_served_anew = model.shape.limits.turns != before.limits.turns;
             model.targets = targets;
             if !self.shape.remodels {
                 let pooling = &mut model.shape.pooling;
@@ -36,6 +37,9 @@ impl World {
             }
             if model.shape.pooling != before.pooling {
                 model.settings = settings(&model.shape.pooling);
+            }
+            if is_served_anew {
+                self.share_anew(pool);
             }
         }
     }

@@ -1,6 +1,8 @@
 //! What clients do: come, ask, take up, hold, give back, vanish.
 
-use plimsoll_pool::{Requested, Returned};
+use std::time::Duration;
+
+use plimsoll_pool::{Request, Requested, Returned, WaitCause};
 use plimsoll_types::{Cause, ClientId, HoldId, Moment, PoolId, Side, SlotId, WorkerId};
 
 use super::{Client, ClientDoing, Doing, Event, Kept, Used, Wait, World, ensure, nth};
@@ -49,7 +51,11 @@ impl World {
         client.rounds = client.rounds.saturating_sub(1);
         let Client { pool, worker, plan, .. } = *client;
         self.tally.requests += 1;
-        match self.driver.request(pool, id, worker, &plan, self.now) {
+        let (class, weight) = self.class_of(plan.application);
+        let wait_max = Duration::from_micros(plan.wait_us);
+        let wait_cause = WaitCause::QueryWaitTimeout;
+        let request = Request { pool, client: id, worker, wait_max, wait_cause, class, weight };
+        match self.driver.request(request, self.now) {
             Requested::Granted(grant) => {
                 let waits = self.waits_of(pool).count();
                 ensure(waits == 0, "3: nobody overtakes", || format!("{id:?} overtook {waits} in {pool:?}"))?;
@@ -62,6 +68,7 @@ impl World {
                 let application = plan.application;
                 let wait = Wait { ticket, since: self.now, turn, application, ends };
                 self.client(id).doing = ClientDoing::Waits(wait);
+                self.share(pool, application);
                 let fresh = self.waiting.insert(ticket, id).is_none();
                 ensure(fresh, "3: a ticket is one client's", || format!("{ticket:?} twice"))
             }
@@ -220,9 +227,11 @@ impl World {
         match client.doing {
             ClientDoing::Thinks => self.forget_client(id),
             ClientDoing::Waits(wait) => {
+                let pool = client.pool;
                 self.waiting.remove(&wait.ticket);
                 self.driver.withdrawn(wait.ticket, now);
                 self.forget_client(id);
+                self.unshare(pool);
             }
             ClientDoing::Granted(slot, hold) => client.doing = ClientDoing::GoneWhileGranted(slot, hold),
             ClientDoing::GoneWhileGranted(..) => {}

@@ -4,7 +4,7 @@ use plimsoll_pool::{Action, Grant, Moves};
 use plimsoll_types::{Cause, ClientId, PoolId, SlotId, TargetId, Ticket, WorkerId};
 
 use super::{ClientDoing, Connection, Doing, Event, Kept, PoolModel, Used, Wait, World, broken, ensure};
-use crate::history::{Place, Turns};
+use crate::history::Place;
 use crate::server::Condition;
 
 /// What an uncapped pool may have: the model wants a number.
@@ -18,7 +18,10 @@ impl World {
                 let wait = self.end_wait(ticket, client)?;
                 self.ensure_turn(client, &wait, grant.slot)?;
                 self.ensure_applications_take_turns(client, wait.application)?;
+                let pool = self.client(client).pool;
+                self.ensure_proportion(pool, &wait)?;
                 self.granted(client, grant)?;
+                self.unshare(pool);
                 let take_us = self.client(client).plan.take_us;
                 self.enter(take_us, Event::Takes(client, grant.hold));
                 Ok(())
@@ -29,7 +32,9 @@ impl World {
                 ensure(over || cause != Cause::QueryWaitTimeout, "3: told why not", || {
                     format!("{client:?} timed out before {wait:?} was over")
                 })?;
+                let pool = self.client(client).pool;
                 self.refused(client, &cause);
+                self.unshare(pool);
                 Ok(())
             }
             Action::Open { slot, pool, target, worker } => self.open(slot, pool, target, worker),
@@ -68,13 +73,13 @@ impl World {
         }
     }
 
-    /// First come, first served: nobody older waits, unless on another worker and by no more than the slack.
+    /// First come, first served, where the queue is shared of each application: nobody older waits, unless on another
+    /// worker and by no more than the slack.
     fn ensure_turn(&self, client: ClientId, wait: &Wait, slot: SlotId) -> Kept {
         let Some(granted) = self.clients.get(&client) else { return Ok(()) };
         let home = self.known(slot)?.home;
         let slack_us = self.slack_us + self.shape.skew_us;
-        let in_turn =
-            self.pools.get(&granted.pool).is_some_and(|model| model.shape.limits.turns == Turns::Application);
+        let in_turn = self.is_shared(granted.pool);
         let rivals =
             |other: &Wait| other.turn < wait.turn && (!in_turn || other.application == wait.application);
         for (worker, older) in self.waits_of(granted.pool).filter(|(_, other)| rivals(other)) {
@@ -93,9 +98,7 @@ impl World {
     /// the first time.
     fn ensure_applications_take_turns(&mut self, client: ClientId, application: u32) -> Kept {
         let Some(pool) = self.clients.get(&client).map(|client| client.pool) else { return Ok(()) };
-        let in_turn =
-            self.pools.get(&pool).is_some_and(|model| model.shape.limits.turns == Turns::Application);
-        if !in_turn {
+        if !self.take_turns(pool) || !self.all_weigh_the_same() {
             return Ok(());
         }
         let served = |application| self.turns.get(&(pool, application)).copied();

@@ -164,7 +164,7 @@ pub(crate) struct LimitFields {
     /// Server connections held at once, or none
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) holds: Option<Value>,
-    /// Weight in the queue (1 is usual), or none
+    /// Weight in the queue, 1 to 1000 (1 is usual), or none
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) weight: Option<Value>,
     /// Longest statement (500ms, 30s, 5min), or none

@@ -113,6 +113,8 @@ fn grants_have_bounds() {
     assert_eq!(changed(|data| data.actions[0].push('a')), Some("actions"));
     assert_eq!(changed(|data| data.actions[0].clear()), Some("actions"));
     assert_eq!(changed(|data| data.limits.weight = Some(0)), Some("limits.weight"));
+    assert_eq!(changed(|data| data.limits.weight = Some(1001)), Some("limits.weight"));
+    assert_eq!(changed(|data| data.limits.weight = Some(1000)), None);
     assert_eq!(changed(|data| data.expires_ms = Some(-1)), Some("expires_ms"));
     assert_eq!(changed(|data| data.subject = id_of(Kind::Org)), Some("subject"));
     assert_eq!(changed(|data| data.dataset = id_of(Kind::App)), Some("dataset"));
