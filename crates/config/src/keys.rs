@@ -118,7 +118,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("unix_socket_group", Some(""), Field::Text(|g| &mut g.unix_socket_group)).restart(),
     key("unix_socket_mode", Some("0777"), Field::FileMode(|g| &mut g.unix_socket_mode)).restart(),
     key("user", None, Field::OptionalText(|g| &mut g.user)).restart(),
-    key("verbose", None, Field::Count(|g| &mut g.verbose)),
+    key("verbose", None, Field::Count(|g| &mut g.log.verbose)),
 ];
 
 const fn key(name: &'static str, default: Option<&'static str>, field: Field) -> Key {

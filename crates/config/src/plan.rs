@@ -237,11 +237,13 @@ pub struct LogKeys {
     pub pooler_errors: bool,
     /// `log_stats`.
     pub stats: bool,
+    /// `verbose`.
+    pub verbose: u32,
 }
 
 impl Default for LogKeys {
     fn default() -> LogKeys {
-        LogKeys { connections: true, disconnections: true, pooler_errors: true, stats: true }
+        LogKeys { connections: true, disconnections: true, pooler_errors: true, stats: true, verbose: 0 }
     }
 }
 
@@ -444,8 +446,6 @@ pub struct General {
     pub suspend_timeout: Duration,
     /// `stats_period`.
     pub stats_period: Duration,
-    /// `verbose`.
-    pub verbose: u32,
     /// `log_*`.
     pub log: LogKeys,
     /// `tcp_*`.
@@ -667,7 +667,6 @@ impl Default for General {
             autodb_idle_timeout: Duration::from_secs(3600),
             suspend_timeout: Duration::from_secs(10),
             stats_period: Duration::from_secs(60),
-            verbose: 0,
             log: LogKeys::default(),
             tcp: Tcp::default(),
             dns: Dns::default(),

@@ -172,11 +172,7 @@ impl Field {
         let shown = match self {
             Field::Text(at) => put(at(general), text.to_string(), text),
             Field::OptionalText(at) => put(at(general), some_text(text), text),
-            Field::Hidden(at) => {
-                let hidden = some_text(text).map(|text| HiddenText::new(&text));
-                let shown = hidden.as_ref().map_or("", HiddenText::shown).to_string();
-                put(at(general), hidden, shown)
-            }
+            Field::Hidden(at) => hide(at(general), text),
             Field::Path(at) => put(at(general), some_text(text).map(PathBuf::from), text),
             Field::Names(at) => put(at(general), value::names(text), text),
             Field::CheckQuery(at) => put(at(general), (text != "<empty>").then(|| text.to_string()), text),
@@ -269,6 +265,12 @@ impl Field {
 fn put<T>(place: &mut T, value: T, shown: impl ToString) -> String {
     *place = value;
     shown.to_string()
+}
+
+/// The same with what may hold a password.
+fn hide(place: &mut Option<HiddenText>, text: &str) -> String {
+    *place = (!text.is_empty()).then(|| HiddenText::new(text));
+    place.as_ref().map_or("", HiddenText::shown).to_string()
 }
 
 fn some_text(text: &str) -> Option<String> {

@@ -41,7 +41,8 @@ mod whole;
 
 #[cfg(feature = "service")]
 pub use door::{
-    Bearing, Certificate, Door, DoorOptions, Evidence, Followed, Live, Refusal, USED_EVERY_MS, Visitor, Welcome,
+    Bearing, Certificate, Door, DoorOptions, Evidence, Followed, Live, Refusal, USED_EVERY_MS, Visitor,
+    Welcome,
 };
 pub use id::{Id, IdFault, Kind};
 pub use key::{Key, KeyFault, ParsedKey};

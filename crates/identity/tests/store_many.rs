@@ -4,6 +4,8 @@
 
 mod house;
 
+use std::sync::Arc;
+
 use house::*;
 use plimsoll_identity::{Bearing, Door, DoorOptions, Key, State, Visitor};
 use plimsoll_testkit::Postgres;
@@ -86,7 +88,8 @@ fn whoever_floods_the_api_keeps_nobody_out_at_the_door() {
         let key = Key::mint("live", &[7; 44]).unwrap();
         let data = credential_data(&house.app.id);
         store.create_credential(key.key_id(), data, Some(key.secret_sha256()), WHO).await.unwrap();
-        let options = DoorOptions { audience: "plimsoll".to_owned(), stale_ms: 300_000, outside: Arc::default() };
+        let options =
+            DoorOptions { audience: "plimsoll".to_owned(), stale_ms: 300_000, outside: Arc::default() };
         let door = Door::open(store.clone(), None, options, NOW).await.unwrap();
         let mut holder = sqlx::PgConnection::connect(&url).await.unwrap();
         for sql in ["BEGIN", "LOCK TABLE plimsoll_things IN ACCESS EXCLUSIVE MODE"] {

@@ -125,7 +125,7 @@ fn workers(plan: &Plan) -> u16 {
 pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> {
     let log = Log::open(how.terminal, plan.general.logfile.as_deref(), how.verbose)
         .map_err(|error| die(format!("cannot open the log file: {error}")))?;
-    log.set_verbose(plan.general.verbose);
+    log.set_verbose(plan.general.log.verbose);
     log.set_syslog(&plan.general);
     let fatal = |why: String| {
         tracing::error!(target: FATAL, "{why}");

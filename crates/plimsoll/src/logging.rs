@@ -66,7 +66,7 @@ impl Log {
             }
             Applied::Set => {}
         }
-        self.set_verbose(plan.general.verbose);
+        self.set_verbose(plan.general.log.verbose);
         self.set_syslog(&plan.general);
     }
 

@@ -71,12 +71,12 @@ impl NaivePools {
     }
 
     /// With a fresh token each; how many are served before one is refused.
-    fn ask(&mut self, times: usize, token: impl Fn() -> String) -> Result<usize, (usize, ServerError)> {
+    fn ask(&mut self, times: usize, token: impl Fn() -> String) -> Result<usize, (usize, Box<ServerError>)> {
         for served in 0..times {
             let token = token();
             let client = match self.login.clone().password(&token).try_client() {
                 Ok(client) => self.by_token.entry(token).or_insert(client),
-                Err(failure) => return Err((served, failure.server())),
+                Err(failure) => return Err((served, Box::new(failure.server()))),
             };
             assert_eq!(client.value("SELECT 1"), "1");
         }

@@ -8,12 +8,13 @@ mod vault;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::Ordering;
 
 use common::SOON;
 use common::certificates::Maker;
 use ldap_house::{BASE, Liar, SEARCHER, SEARCHER_PASSWORD, Slapd, for_ever, is_there};
 use plimsoll_testkit::{
-    Ini, Login, Plimsoll, Postgres, PostgresOptions, ServerAuth, ServerError, Signal, eventually,
+    Client, Ini, Login, Plimsoll, Postgres, PostgresOptions, ServerAuth, ServerError, Signal, eventually,
 };
 use vault::Vault;
 
@@ -79,6 +80,12 @@ fn tells_nothing(plimsoll: &Plimsoll) {
     }
 }
 
+/// By somebody who is in already: the way in may be closed by what was loaded before.
+fn reload(plimsoll: &Plimsoll, console: &mut Client, ini: &Ini) {
+    plimsoll.rewrite(ini);
+    console.query("RELOAD");
+}
+
 #[test]
 fn a_simple_bind() {
     let Some(house) = house() else { return };
@@ -103,7 +110,7 @@ fn a_simple_bind() {
     // A comma is one letter of a name.
     let odd = login(&plimsoll, "o(br,ien)*", "odd-secret").refusal();
     assert!(odd.message.contains("o(br,ien)*"), "the server knows no such role: {odd:?}");
-    assert_eq!(plimsoll.console().value("SHOW VERSION").is_empty(), false);
+    assert!(!plimsoll.console().value("SHOW VERSION").is_empty());
     tells_nothing(&plimsoll);
 }
 
@@ -111,6 +118,7 @@ fn a_simple_bind() {
 fn a_search_and_a_bind() {
     let Some(house) = house() else { return };
     let plimsoll = common::pooler(house.ini(&house.search("")));
+    let mut console = plimsoll.console();
     comes_in(&plimsoll);
     refused(&login(&plimsoll, "app", "wrong-one").refusal(), "28000");
     for user in ["nobody", "*", "app)(uid=*", "a*p", "app)(|(uid=*", "\\61pp"] {
@@ -126,20 +134,20 @@ fn a_search_and_a_bind() {
     assert_eq!(shown.cell(row, "value"), "***");
     // Whoever searches has a wrong password: that is nobody's who logs in.
     let options = house.search("").replace(SEARCHER_PASSWORD, "wrong-one");
-    plimsoll.reload(&house.ini(&options));
+    reload(&plimsoll, &mut console, &house.ini(&options));
     refused(&login(&plimsoll, "app", "app-secret").refusal(), "57P03");
     plimsoll.wait_for_log("the bind as ldapbinddn failed: result 49", SOON);
     let filter = "ldapsearchfilter=\"(&(objectClass=inetOrgPerson)(|(uid=$username)(mail=$username)))\"";
-    plimsoll.reload(&house.ini(&house.search(filter)));
+    reload(&plimsoll, &mut console, &house.ini(&house.search(filter)));
     comes_in(&plimsoll);
     let url = format!(
         "ldapurl=\"ldap://127.0.0.1:{}/ou=people,{BASE}?uid?sub\" ldapbinddn=\"{SEARCHER}\" \
          ldapbindpasswd={SEARCHER_PASSWORD}",
         house.slapd.port
     );
-    plimsoll.reload(&house.ini(&url));
+    reload(&plimsoll, &mut console, &house.ini(&url));
     comes_in(&plimsoll);
-    plimsoll.reload(&house.ini("ldapserver=127.0.0.1"));
+    reload(&plimsoll, &mut console, &house.ini("ldapserver=127.0.0.1"));
     refused(&login(&plimsoll, "app", "app-secret").refusal(), "F0000");
     plimsoll.wait_for_log("auth_ldap_options: authentication method \"ldap\" requires argument", SOON);
     tells_nothing(&plimsoll);
@@ -154,31 +162,36 @@ fn over_tls_and_not_otherwise() {
     let ldaps = format!("ldapserver=localhost ldapport={tls_port} ldapscheme=ldaps {bind}");
     let with_ca = |options: &str, ca: &str| house.ini(options).own("ldap_ca_file", &house.maker.text(ca));
     let plimsoll = common::pooler(with_ca(&start_tls, "ca.crt"));
+    let mut console = plimsoll.console();
     comes_in(&plimsoll);
-    plimsoll.reload(&with_ca(&ldaps, "ca.crt"));
+    reload(&plimsoll, &mut console, &with_ca(&ldaps, "ca.crt"));
     comes_in(&plimsoll);
     refused(&login(&plimsoll, "app", "wrong-one").refusal(), "28000");
     for options in [&start_tls, &ldaps] {
         // Another authority, and the system's.
         for ini in [with_ca(options, "other.crt"), house.ini(options)] {
-            plimsoll.reload(&ini);
+            reload(&plimsoll, &mut console, &ini);
             let mark = plimsoll.log_mark();
             refused(&login(&plimsoll, "app", "app-secret").refusal(), "57P03");
             plimsoll.wait_for_log_since(mark, "TLS handshake failed", SOON);
         }
         // The certificate is not this address's.
-        plimsoll.reload(&with_ca(&options.replace("=localhost", "=127.0.0.1"), "ca.crt"));
+        reload(&plimsoll, &mut console, &with_ca(&options.replace("=localhost", "=127.0.0.1"), "ca.crt"));
         let mark = plimsoll.log_mark();
         refused(&login(&plimsoll, "app", "app-secret").refusal(), "57P03");
         plimsoll.wait_for_log_since(mark, "TLS handshake failed", SOON);
     }
     // Plain where TLS is spoken, TLS where it is not.
-    plimsoll.reload(
+    reload(
+        &plimsoll,
+        &mut console,
         &with_ca(&format!("ldapserver=localhost ldapport={tls_port} {bind}"), "ca.crt")
             .own("ldap_timeout", "1s"),
     );
     refused(&login(&plimsoll, "app", "app-secret").refusal(), "57P03");
-    plimsoll.reload(
+    reload(
+        &plimsoll,
+        &mut console,
         &with_ca(&format!("ldapserver=localhost ldapport={port} ldapscheme=ldaps {bind}"), "ca.crt")
             .own("ldap_timeout", "1s"),
     );
@@ -189,7 +202,8 @@ fn over_tls_and_not_otherwise() {
 /// A pooler at which `app` comes by LDAP, and `other` by SCRAM, from a file of rules.
 fn by_rules(house: &House, options: &str, change: impl FnOnce(Ini) -> Ini) -> (Plimsoll, Vault) {
     let vault = Vault::new();
-    vault.put("hba", &format!("host all app all ldap {options}\nhost all other all scram-sha-256\n"));
+    let rules = format!("host all app all ldap {options}\nhost all other,admin all scram-sha-256\n");
+    vault.put("hba", &rules);
     let line =
         format!("host=127.0.0.1 port={} dbname=p0 user=app password=app-secret", house.postgres.port());
     let ini = Ini::new(&house.postgres)
@@ -214,15 +228,17 @@ fn by_a_line_of_an_hba_file() {
     comes_in(&plimsoll);
     others_come_in(&plimsoll);
     refused(&login(&plimsoll, "app", "wrong-one").refusal(), "28000");
+    let mut console = plimsoll.console();
     // A line that cannot be understood is no line that is not there.
     vault.put(
         "hba",
         "host all app all ldap ldapserver=h ldapbindpasswd=\"wrong-one\nhost all all all trust\n",
     );
     let mark = plimsoll.log_mark();
-    plimsoll.console().query("RELOAD");
+    console.query("RELOAD");
     refused(&login(&plimsoll, "app", "app-secret").refusal(), "F0000");
-    let log = plimsoll.wait_for_log_since(mark, "hba line 1 lets nobody in", SOON);
+    plimsoll.wait_for_log_since(mark, "hba line 1 lets nobody in", SOON);
+    let log = plimsoll.log_since(mark);
     assert!(log.contains("hba line 1: option 2: quote is not closed"), "{log}");
     tells_nothing(&plimsoll);
 }
@@ -328,12 +344,13 @@ fn who_leaves_is_forgotten_and_who_waits_is_told() {
     liar.closed.lock().unwrap().recv_timeout(SOON).expect("it is closed");
     std::thread::scope(|scope| {
         let all: Vec<_> =
-            (0..3).map(|_| scope.spawn(|| login(&plimsoll, "app", "app-secret").refusal())).collect();
+            (0..6).map(|_| scope.spawn(|| login(&plimsoll, "app", "app-secret").refusal())).collect();
         for one in all {
             refused(&one.join().unwrap(), "57P03");
         }
     });
-    plimsoll.wait_for_log("no turn within 2 s: 1 checks are under way", SOON);
+    // One at a time; the server may not have seen the end of one when the next one comes.
+    assert!(liar.most.load(Ordering::SeqCst) <= 2, "one connection at a time");
     while liar.closed.lock().unwrap().try_recv().is_ok() {}
     // A client that goes away in the middle takes its connection to the LDAP server with it.
     let mark = plimsoll.log_mark();

@@ -128,7 +128,7 @@ fn a_value_that_was_set_outlives_a_reload_only_where_there_is_no_default() {
     set(&mut old, "server_lifetime", "1").expect("it can be set");
     let mut new = plan("auth_file = users.txt");
     carry(&old, &mut new);
-    assert_eq!(new.general.verbose, 2);
+    assert_eq!(new.general.log.verbose, 2);
     assert_eq!(new.general.auth_file.as_deref(), Some(Path::new("users.txt")));
     assert_eq!(new.general.server_lifetime.as_secs(), 3600);
     assert_eq!(

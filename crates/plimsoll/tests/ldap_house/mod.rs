@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
@@ -45,6 +46,13 @@ cn: app
 sn: app
 mail: app@example.net
 userPassword: app-secret
+
+dn: uid=admin,ou=people,dc=example,dc=net
+objectClass: inetOrgPerson
+uid: admin
+cn: admin
+sn: admin
+userPassword: admin-secret
 
 dn: uid=twin,ou=people,dc=example,dc=net
 objectClass: inetOrgPerson
@@ -163,6 +171,8 @@ fn conf(dir: &Path, maker: &Maker, certificate: &str) -> String {
 /// A server that does with each connection what it is told.
 pub(crate) struct Liar {
     pub(crate) port: u16,
+    /// The most connections that there were at once.
+    pub(crate) most: Arc<AtomicUsize>,
     /// One for each connection that its peer has closed.
     pub(crate) closed: Arc<Mutex<Receiver<()>>>,
 }
@@ -173,10 +183,14 @@ impl Liar {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let (sender, closed) = channel();
-        let lie = Arc::new(lie);
+        let (lie, now) = (Arc::new(lie), Arc::new(AtomicUsize::new(0)));
+        let most = Arc::new(AtomicUsize::new(0));
+        let highest = most.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (Ok(mut stream), lie, sender) = (stream, lie.clone(), sender.clone()) else { return };
+                let now = now.clone();
+                highest.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::spawn(move || {
                     let mut begin = [0; 1024];
                     if stream.read(&mut begin).is_ok_and(|bytes| bytes > 0) {
@@ -185,12 +199,13 @@ impl Liar {
                     // Until the other side has had enough.
                     let mut rest = [0; 1024];
                     while stream.read(&mut rest).is_ok_and(|bytes| bytes > 0) {}
+                    now.fetch_sub(1, Ordering::SeqCst);
                     // The test may be over.
                     let _ = sender.send(());
                 });
             }
         });
-        Liar { port, closed: Arc::new(Mutex::new(closed)) }
+        Liar { port, most, closed: Arc::new(Mutex::new(closed)) }
     }
 }
 

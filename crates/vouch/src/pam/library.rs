@@ -32,10 +32,11 @@ const TEXT: c_int = 4;
 /// Most messages of one turn (`PAM_MAX_NUM_MSG`).
 const MESSAGES_MAX: usize = 32;
 
-/// Answers that are about the user or its password: `PAM_PERM_DENIED`, `PAM_AUTH_ERR`, `PAM_CRED_INSUFFICIENT`,
+/// Answers that are about the user or its password: `PAM_SYSTEM_ERR`, which is what `pam_exec` says of a program that
+/// ends with anything but 0, `PAM_PERM_DENIED`, `PAM_AUTH_ERR`, `PAM_CRED_INSUFFICIENT`,
 /// `PAM_USER_UNKNOWN`, `PAM_MAXTRIES`, `PAM_NEW_AUTHTOK_REQD`, `PAM_ACCT_EXPIRED`, `PAM_CRED_EXPIRED`,
 /// `PAM_AUTHTOK_EXPIRED`.
-const REFUSALS: [c_int; 9] = [6, 7, 8, 10, 11, 12, 13, 16, 27];
+const REFUSALS: [c_int; 10] = [4, 6, 7, 8, 10, 11, 12, 13, 16, 27];
 
 /// `struct pam_handle`, which nobody sees.
 #[repr(C)]

@@ -1,3 +1,5 @@
+mod identity;
+
 use std::collections::BTreeSet;
 
 use super::super::demand::{self, servers};
@@ -74,21 +76,6 @@ fn answered(said: Said) -> Facts {
 
 fn file(mode: u32) -> FileFact {
     FileFact::There(Rights { mode, uid: 10, gid: 20 })
-}
-
-#[test]
-fn authorities_of_issuers_are_there() {
-    let ini = calm(
-        "auth_type = jwt\n[issuers]\ncorp = url=https://a audience=a jwks=https://a/k ca_file=/ca.pem \
-         map='azp=x -> app_01m80gg6cjn4qpdvfkssbnga6t'\n[plimsoll]\nidentity_store = sqlite:/i.db",
-    );
-    let now = |fact: FileFact| {
-        let facts = Facts { files: [("/ca.pem".into(), fact)].into(), ..Facts::default() };
-        found(&ini, &facts)
-    };
-    assert_eq!(now(file(0o644)), []);
-    assert_eq!(now(FileFact::Missing), [("issuer-ca-missing", 10)]);
-    assert_eq!(now(file(0o600)), [("not-readable", 10)]);
 }
 
 #[test]
@@ -482,26 +469,6 @@ fn one_server_by_two_ways_has_two_budgets() {
 fn a_folder_that_takes_no_temporary_file_is_told() {
     let facts = Facts { spill_trouble: Some("/x is in memory (tmpfs)".to_string()), ..Facts::default() };
     assert_eq!(found(&calm("[databases]\nx = host=127.0.0.1\n"), &facts), [("spill-dir-unusable", 0)]);
-}
-
-#[test]
-fn tokens_do_not_say_that_they_are_from_everywhere() {
-    let own = |lines: &str| {
-        let tls = "http_tls_cert_file = /etc/x.crt\nhttp_tls_key_file = /etc/x.key\n";
-        let ini = format!("{CALM}{LOCAL}{tls}{lines}\n");
-        found(&ini, &Facts::default()).iter().any(|(id, _)| *id == "identity-issuer-nowhere")
-    };
-    for (lines, is_found) in [
-        ("http_listen = *:6433\n", true),
-        ("http_listen = 10.0.0.1:6433\n", false),
-        ("http_listen = *:6433\nidentity_issuer = https://id.example\n", false),
-        ("http_listen = off\n", false),
-        ("", false),
-    ] {
-        let store = "identity_store = sqlite:/var/lib/x/identity.db";
-        assert_eq!(own(&format!("{lines}{store}")), is_found, "{lines}");
-        assert!(!own(lines), "there are no tokens");
-    }
 }
 
 #[test]
