@@ -15,6 +15,7 @@ use crate::args::Serve;
 use crate::credentials::Lender;
 use crate::limits;
 use crate::logging::{FATAL, Log, Terminal, early};
+use crate::manager::{self, News};
 use crate::pidfile::{self, Pidfile};
 use crate::signals::Signals;
 use crate::source::Source;
@@ -182,6 +183,7 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     snapshot_at_panic(black_box.clone());
     tracing::info!("process up: {}", up(&plan));
     (how.ready)(&plan);
+    manager::tell(News::Ready);
     runtime.block_on(signals.follow(control, console));
     black_box.settle(LAST_SNAPSHOT_MAX);
     if let Some(identities) = identities {
