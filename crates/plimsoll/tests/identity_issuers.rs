@@ -236,9 +236,8 @@ fn an_issuer_that_is_away_or_lies_disturbs_nobody() {
     assert_eq!(house.client(&token).value("SELECT current_user"), "app");
     // A certificate of somebody else's is not believed.
     let stranger = Idp::new();
-    let line = idp
-        .line("again", &house.rule(""))
-        .replace(&idp.maker.text("idp.crt"), &stranger.maker.text("idp.crt"));
+    let line =
+        idp.line("again", &house.rule("")).replace(&idp.maker.text("ca.crt"), &stranger.maker.text("ca.crt"));
     house.reload(&line);
     assert_eq!(house.refusal(&token).detail.as_deref(), Some("it does not prove who it is (TLS)"));
 }

@@ -118,7 +118,15 @@ impl Plimsoll {
     /// Not let in.
     #[track_caller]
     pub fn console(&self) -> Client {
-        self.login("admin", "pgbouncer").password("admin-secret").client()
+        let login = self.login("admin", "pgbouncer").password("admin-secret");
+        match login.try_client() {
+            // Where TLS is a must, it is one over TCP only.
+            Err(failure) if failure.to_string().contains("SSL required") => {
+                login.at(self.unix_address()).client()
+            }
+            Ok(client) => client,
+            Err(failure) => panic!("the console: {failure}"),
+        }
     }
 
     /// A SHOW on a console session of its own.

@@ -73,6 +73,11 @@ impl Desk {
             Ok(Ok(Outcome::Bad(why))) => {
                 Err(No { cause: Cause::LdapFailed, log: format!("LDAP ({servers}): {why}") })
             }
+            // The last server's share of the time ends together with all of it.
+            Ok(Ok(Outcome::Unknown(problems))) if Instant::now() >= until => {
+                let why = format!("no answer within {time_max} s");
+                Err(unavailable(why.clone(), format!("LDAP ({servers}): {why}: {problems}")))
+            }
             Ok(Ok(Outcome::Unknown(why))) => {
                 let log = format!("LDAP ({servers}): {why}");
                 Err(unavailable("the LDAP server cannot be asked, or does not tell".to_string(), log))

@@ -77,7 +77,8 @@ pub(crate) struct Idp {
 impl Idp {
     pub(crate) fn new() -> Idp {
         let maker = Maker::new();
-        maker.named("idp", "localhost");
+        maker.root("ca");
+        maker.leaf("ca", "idp", "localhost");
         let file = |name: &str| {
             Some(PemFile { name: name.to_owned(), pem: std::fs::read(maker.path(name)).unwrap() })
         };
@@ -122,7 +123,7 @@ impl Idp {
 
     /// Its line in `[issuers]`; keys that come from another path are fetched anew.
     pub(crate) fn line(&self, path: &str, more: &str) -> String {
-        let (url, ca) = (self.url(), self.maker.text("idp.crt"));
+        let (url, ca) = (self.url(), self.maker.text("ca.crt"));
         format!("[issuers]\ncorp = url={url} audience=door jwks={url}/{path} ca_file={ca} {more}\n")
     }
 
