@@ -34,8 +34,12 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let x = BASE64URL.encode(pair.public_key().as_ref());
     let jwk = format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{x}"}}"#);
     let public = PublicKey::read(&jwk).expect("a key");
-    let verifiers = [Accepts::Own, Accepts::Outside(Types::USUAL), Accepts::Outside(Types::of(&[Typ::Jwt, Typ::Missing]))]
-        .map(|accepts| Verifier::new("i", accepts, &Alg::ALL, KeySet::new(vec![public.clone()])));
+    let verifiers = [
+        Accepts::Own,
+        Accepts::Outside(Types::USUAL),
+        Accepts::Outside(Types::of(&[Typ::Jwt, Typ::Missing])),
+    ]
+    .map(|accepts| Verifier::new("i", accepts, &Alg::ALL, KeySet::new(vec![public.clone()])));
     World { pair, public, verifiers }
 });
 
@@ -65,13 +69,8 @@ fn unsigned(text: &str) {
     for verifier in &WORLD.verifiers {
         assert!(verifier.verify(text, &EXPECTED).is_err(), "nobody signed it");
     }
-    let _ = (
-        peek(text),
-        peek_assertion(text),
-        PublicKey::read(text),
-        Family::read(text),
-        SigningKey::read(text),
-    );
+    let _ =
+        (peek(text), peek_assertion(text), PublicKey::read(text), Family::read(text), SigningKey::read(text));
     if let Ok(keys) = KeySet::read(text.as_bytes()) {
         assert!((1..=100).contains(&keys.len()));
     }

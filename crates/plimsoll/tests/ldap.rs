@@ -354,10 +354,12 @@ fn who_leaves_is_forgotten_and_who_waits_is_told() {
     while liar.closed.lock().unwrap().try_recv().is_ok() {}
     // A client that goes away in the middle takes its connection to the LDAP server with it.
     let mark = plimsoll.log_mark();
-    let mut leaving = login(&plimsoll, "app", "app-secret").knock().unwrap();
+    let login = login(&plimsoll, "app", "app-secret");
+    let mut leaving = login.knock().unwrap();
+    leaving.send(&login.startup_packet()).unwrap();
     assert_eq!(leaving.read().unwrap().tag, b'R');
     leaving.send(&plimsoll_testkit::Packet::typed(b'p').text("app-secret").bytes()).unwrap();
-    leaving.leave();
+    drop(leaving);
     plimsoll.wait_for_log_since(mark, "client unexpected eof", SOON);
     eventually("the connection to be closed", SOON, || liar.closed.lock().unwrap().try_recv().is_ok());
     assert!(!plimsoll.log_since(mark).contains("no answer within"), "{}", plimsoll.log_since(mark));
