@@ -137,6 +137,7 @@ need_slapd() {
   quietly as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get satisfy -y -q --no-install-recommends "$needs" </dev/null || die "apt-get could not install them"
   dpkg-deb -x "$folder"/slapd_*.deb "$folder"
+  export PLIMSOLL_SLAPD=$folder
 }
 
 # PgBouncer without its service: the package is unpacked into .dev/, and only the libraries it needs are installed.

@@ -18,7 +18,7 @@ use plimsoll_testkit::{Client, Ini, Login, Postgres, PostgresOptions, ServerErro
 const LIMIT: u32 = 26;
 
 /// Sessions of a store, of each instance (`docs/identity-store.md`); the test itself is one.
-const STORE_MAX: u64 = 2 * 4;
+const STORE_MAX: u64 = 2 * 6;
 
 fn with_api(port: u16) -> impl FnOnce(Ini) -> Ini {
     move |ini| ini.own("http_listen", &port.to_string())
@@ -57,7 +57,9 @@ fn a_crowd_at_the_service_is_a_few_sessions_at_its_store() {
     });
     let highest = watch.highest();
     assert!((1..=STORE_MAX).contains(&highest), "{highest} sessions");
-    assert!(!server.log().contains("FATAL"), "nobody was refused:\n{}", server.log());
+    let log = server.log();
+    let refusals = ["too many clients", "connection slots"];
+    assert!(refusals.iter().all(|words| !log.contains(words)), "somebody was refused:\n{log}");
 }
 
 /// A driver's pools as in the third incident: one for each connection string, and the token is part of it.

@@ -173,6 +173,8 @@ pub(crate) struct Liar {
     pub(crate) port: u16,
     /// The most connections that there were at once.
     pub(crate) most: Arc<AtomicUsize>,
+    /// Connections there are.
+    pub(crate) now: Arc<AtomicUsize>,
     /// One for each connection that its peer has closed.
     pub(crate) closed: Arc<Mutex<Receiver<()>>>,
 }
@@ -185,7 +187,7 @@ impl Liar {
         let (sender, closed) = channel();
         let (lie, now) = (Arc::new(lie), Arc::new(AtomicUsize::new(0)));
         let most = Arc::new(AtomicUsize::new(0));
-        let highest = most.clone();
+        let (highest, here) = (most.clone(), now.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (Ok(mut stream), lie, sender) = (stream, lie.clone(), sender.clone()) else { return };
@@ -205,7 +207,7 @@ impl Liar {
                 });
             }
         });
-        Liar { port, most, closed: Arc::new(Mutex::new(closed)) }
+        Liar { port, most, now: here, closed: Arc::new(Mutex::new(closed)) }
     }
 }
 
