@@ -7,7 +7,8 @@ fn authorities_of_issuers_are_there() {
          map='azp=x -> app_01m80gg6cjn4qpdvfkssbnga6t'\n[plimsoll]\nidentity_store = sqlite:/i.db",
     );
     let now = |fact: FileFact| {
-        let facts = Facts { files: [("/ca.pem".into(), fact)].into(), ..Facts::default() };
+        let who = Who { name: "pg".to_string(), uid: 11, gids: vec![20] };
+        let facts = Facts { files: [("/ca.pem".into(), fact)].into(), who, ..Facts::default() };
         found(&ini, &facts)
     };
     assert_eq!(now(file(0o644)), []);
