@@ -57,6 +57,9 @@ impl Pools {
             self.start_check(index, now);
         } else {
             self.slots.change(index, SlotState::Idle, now);
+            if let Some(beside) = self.pool(id).beside {
+                self.make_size(beside, now);
+            }
             if !self.hungry.is_empty() {
                 self.fill(now);
             }

@@ -61,8 +61,8 @@ impl Pools {
         self.staying(id, pool) > pool.size_max() || self.slots.shelf(id).staying() > pool.allotted_to()
     }
 
-    /// Whether somebody waits for a replication connection for whom only the size of the pool is in the way, and nothing
-    /// is closing that leaves room.
+    /// Whether the size of the pool is in the way of somebody who waits for a replication connection, and nothing is
+    /// closing that leaves room. (Other limits may be in the way as well: [`Pools::could_replace`].)
     pub(crate) fn lacks_size(&self, id: PoolId, pool: &Pool, now: Moment) -> bool {
         if !pool.is_for_replication() || !self.is_short(id, pool) || !pool.retry_is_due(now) {
             return false;
@@ -72,7 +72,6 @@ impl Pools {
         self.slots.shelf(id).sized() < pool.limited_to()
             && self.staying(id, pool) >= pool.size_for(since, now)
             && !self.is_settled(id)
-            && self.could_be_opened(id, now)
     }
 
     /// Closes what is idle in the pool beside, least recently used first, if that lets a replication connection in.
@@ -90,7 +89,7 @@ impl Pools {
             return None;
         }
         let idle = self.slots.shelf(self.beside(pool)?).idle().oldest()?;
-        self.lacks_size(id, pool, now).then_some(idle)
+        (self.lacks_size(id, pool, now) && self.could_replace(id, idle)).then_some(idle)
     }
 
     /// The same for all of them.
@@ -107,9 +106,8 @@ impl Pools {
     pub(crate) fn gives_way(&mut self, index: u32, now: Moment) -> bool {
         let id = self.slots.row(index).pool;
         let Some(beside) = self.pool(id).beside else { return false };
-        let Some(pool) = self.find_pool(beside).filter(|pool| self.lacks_size(beside, pool, now)) else {
-            return false;
-        };
+        let gains = |pool: &&Pool| self.lacks_size(beside, pool, now) && self.could_replace(beside, index);
+        let Some(pool) = self.find_pool(beside).filter(gains) else { return false };
         let turn = |pool: &Pool| self.waiters.oldest(&pool.queue).map(|waiter| self.waiters.row(waiter).turn);
         let (theirs, ours) = (turn(pool), turn(self.pool(id)));
         if ours.is_some_and(|ours| theirs.is_none_or(|theirs| ours < theirs)) {
@@ -173,10 +171,14 @@ impl Pools {
         if pool.is_for_replication() && free > 0 {
             return Err(format!("{id:?}: {free} replication connections are free"));
         }
-        let overdue = pool.retry_is_due(self.clock) && !pool.retry_is_due(self.looked);
-        match self.idle_in_its_way(id, self.looked) {
-            Some(index) if !overdue => Err(format!("{id:?} waits beside slot {index}, which is idle")),
-            Some(_) | None => Ok(()),
+        if self.is_closing() {
+            return Ok(());
+        }
+        // Meanwhile the reserve may have come to be for whoever waits: then nothing idle is in the way any more.
+        let then = self.idle_in_its_way(id, self.looked);
+        match then.and(self.idle_in_its_way(id, self.clock)) {
+            Some(index) => Err(format!("{id:?} waits beside slot {index}, which is idle")),
+            None => Ok(()),
         }
     }
 }

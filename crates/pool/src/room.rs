@@ -265,9 +265,14 @@ impl Pools {
         way
     }
 
-    /// Whether only the size of a pool may be in the way of one connection more.
-    pub(crate) fn could_be_opened(&self, id: PoolId, now: Moment) -> bool {
-        matches!(self.way(id, now), Way::Open(_))
+    /// Whether no limit but the size of its pool is in the way of one connection more as soon as that one is closed.
+    pub(crate) fn could_replace(&self, id: PoolId, closed: u32) -> bool {
+        let closed = self.slots.row(closed);
+        targets(self.pool(id)).any(|target| match self.room(id, target, Need::Waiter) {
+            Room::Free => true,
+            Room::Soon | Room::Busy => false,
+            Room::Taken(mut taken) => relieve(&mut taken, closed) && taken == [None; 3],
+        })
     }
 
     /// Whether something can be done for a pool at once (for the recount).

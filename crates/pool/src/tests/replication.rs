@@ -128,6 +128,34 @@ fn it_counts_in_the_size_and_evicts_what_is_idle() {
 }
 
 #[test]
+fn a_limit_that_the_idle_one_uses_up_as_well_is_no_obstacle() {
+    let (mut bench, pool, stream, _) = pair(2, None);
+    bench.pools.set_user_limit(UserId(0), Some(2), at(0));
+    let idle: Vec<_> = bench.hold_many(pool, HOME, 2, 1);
+    idle.iter().for_each(|slot| bench.give_back(*slot, 2));
+    bench.nothing();
+    let ticket = bench.queued(stream, HOME, 3);
+    assert_eq!(bench.closing(), (idle[0], Cause::Evicted));
+    bench.pools.handle_closed(idle[0], at(4));
+    let slot = bench.opening();
+    assert_eq!(bench.pools.opened_for(slot), Some(ticket));
+}
+
+#[test]
+fn one_that_the_older_waiters_do_not_need_goes_for_it() {
+    let (mut bench, pool, stream, target) = pair(2, None);
+    let always = PoolLimits { check_delay: Some(Duration::ZERO), ..limits(2) };
+    bench.pools.set_pool(pool, Bench::spec(0, 0, &[target], always), at(0));
+    let held = bench.hold_many(pool, HOME, 2, 1);
+    bench.queued(pool, HOME, 2);
+    bench.queued(stream, HOME, 3);
+    bench.give_back(held[0], 4);
+    assert_eq!(bench.done(), [Action::Check { slot: held[0] }], "for the older one");
+    bench.give_back(held[1], 5);
+    assert_eq!(bench.closing(), (held[1], Cause::Evicted));
+}
+
+#[test]
 fn the_older_waiter_has_the_next_one_that_comes_free() {
     let (mut bench, pool, stream, _) = pair(1, None);
     let held = bench.hold(pool, HOME, 1).slot;
