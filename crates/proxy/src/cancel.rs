@@ -1,13 +1,13 @@
 //! Cancel requests: from a client's key to the server's, without ever hitting somebody else's query.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plimsoll_pool::{CancelVerdict, Pools};
 use plimsoll_types::{Cause, HoldId, SlotId};
 use plimsoll_wire::encode;
 
+use crate::count::Count;
 use crate::dial;
 use crate::directory::PoolEntry;
 use crate::entry::{ClientEntry, ServerEntry};
@@ -61,10 +61,10 @@ pub(crate) async fn handle(hub: &Arc<Hub>, key: &[u8]) -> Cause {
     };
     let Some((server, pool)) = server else { return Cause::CancelTooLate };
     let limit = limit(hub);
-    pool.cancels_waiting.fetch_add(1, Ordering::Relaxed);
+    let waiting = Count::one_more(&pool.cancels_waiting);
     let turn = wait_for_turn(hub, |pools| pools.handle_cancel(slot, hold));
     let go = tokio::time::timeout(limit, turn).await;
-    pool.cancels_waiting.fetch_sub(1, Ordering::Relaxed);
+    drop(waiting);
     match go {
         Ok(Turn::Go) => {}
         Ok(Turn::Stale) => return Cause::CancelTooLate,
@@ -72,7 +72,7 @@ pub(crate) async fn handle(hub: &Arc<Hub>, key: &[u8]) -> Cause {
     }
     // Ends the slot's "being cancelled" also when this future is dropped.
     let under_way = UnderWay::new(hub, slot);
-    let _requester = Requester::new(&pool);
+    let _active = Count::one_more(&pool.cancels_active);
     match tokio::time::timeout(limit, forward(hub, &client, (&pool, &server), under_way, hold)).await {
         Ok(Ok(cause)) => cause,
         Ok(Err(_)) | Err(_) => {
@@ -111,22 +111,6 @@ async fn wait_for_turn(hub: &Arc<Hub>, ask: impl Fn(&mut Pools) -> CancelVerdict
             CancelVerdict::Stale => return Turn::Stale,
             CancelVerdict::Wait => tokio::time::sleep(Duration::from_millis(20)).await,
         }
-    }
-}
-
-/// A client that waits for what becomes of its cancel request.
-struct Requester<'a>(&'a PoolEntry);
-
-impl<'a> Requester<'a> {
-    fn new(pool: &'a PoolEntry) -> Requester<'a> {
-        pool.cancels_active.fetch_add(1, Ordering::Relaxed);
-        Requester(pool)
-    }
-}
-
-impl Drop for Requester<'_> {
-    fn drop(&mut self) {
-        self.0.cancels_active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

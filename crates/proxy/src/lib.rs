@@ -12,6 +12,7 @@ mod connector;
 mod console;
 mod control;
 mod control_thread;
+mod count;
 mod credentials;
 mod dial;
 mod directory;

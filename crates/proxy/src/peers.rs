@@ -17,6 +17,7 @@ use plimsoll_wire::encode;
 use tokio::sync::Semaphore;
 
 use crate::control_thread::addresses;
+use crate::count::Count;
 use crate::dial;
 use crate::entry::TargetAddr;
 use crate::hub::Hub;
@@ -66,22 +67,6 @@ struct Road {
     places: Semaphore,
     active: AtomicU32,
     waiting: AtomicU32,
-}
-
-/// Counts itself out when dropped.
-struct Count<'a>(&'a AtomicU32);
-
-impl<'a> Count<'a> {
-    fn one_more(counter: &'a AtomicU32) -> Count<'a> {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Count(counter)
-    }
-}
-
-impl Drop for Count<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// A key that says whose it is; `own` is our `peer_id`, 0: there are no others, and it is random throughout.
