@@ -7,6 +7,7 @@ mod credentials;
 mod identity;
 mod limits;
 mod logging;
+mod manager;
 mod pidfile;
 mod run;
 mod signals;

@@ -18,12 +18,14 @@
 //! | `timers` | everything that happens because time goes by |
 //! | `configure`, `admin` | limits and specs; PAUSE, RESUME, RECONNECT, KILL |
 //! | `caps` | the gate in front of the queues: temporary caps |
+//! | `adopt` | connections that another process hands over |
 //! | `explain` | what is in the way of a newcomer |
 //! | `views`, `check` | what the console sees; the recount |
 //! | `slots`, `limits`, `queue`, `pool` | the state: one function changes a slot's and keeps all counters |
 //! | `table`, `list` | rows with generations, lists through them |
 
 mod admin;
+mod adopt;
 mod cancel;
 mod caps;
 mod check;
@@ -54,6 +56,7 @@ use std::time::Duration;
 
 use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, WorkerId};
 
+pub use crate::adopt::{Adopted, AdoptedState, Future};
 pub use crate::caps::{CapOf, CapView, Caps, Gate, Subject};
 pub use crate::explain::{Admission, Obstacle};
 pub use crate::nouns::{

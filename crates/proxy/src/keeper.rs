@@ -152,6 +152,12 @@ impl Census {
         Ok(Counted { proved, by_grant: self.by_grant.clone() })
     }
 
+    /// Counts one that has been let in by another process.
+    pub(crate) fn enter_again(&self, proved: Arc<Proved>) -> Counted {
+        *self.by_grant.lock().entry(proved.grant_id.clone()).or_insert(0) += 1;
+        Counted { proved, by_grant: self.by_grant.clone() }
+    }
+
     /// How many there are, by grant.
     pub(crate) fn counts(&self) -> HashMap<Arc<str>, u32> {
         self.by_grant.lock().iter().map(|(grant, clients)| (grant.clone(), *clients)).collect()

@@ -17,6 +17,7 @@ mod dial;
 mod directory;
 mod entry;
 mod gate;
+mod handover;
 mod hub;
 mod keeper;
 mod ledger;
@@ -58,6 +59,7 @@ pub use control::{
     AdmissionView, ApplicationFigures, Control, Figures, HoldFigures, KeyView, PartView, PoolFigures,
     ReleaseAsk, ReleaseClient, ReleaseExecuting, Released, SaidView, SiteFigures, TargetView, TrendView,
 };
+pub use handover::{AskError, FrameError, Offer, ask as ask_predecessor};
 pub use credentials::{Credentials, Given, Giving, NoCredentials, Wanted};
 pub use keeper::{GrantLimits, Keeper, Proof, Proved, ProvedView, Proving, Refused};
 pub use liveness::{FoundView, LifeView};

@@ -8,6 +8,7 @@ mod end;
 mod gone;
 mod hear;
 mod hold;
+mod image;
 mod mail;
 mod note;
 mod obey;
@@ -32,6 +33,8 @@ use crate::server::{Looked, ServerConn};
 use crate::socket::{Stream, Watch};
 use crate::stats::Block;
 use crate::worker::Scratch;
+use crate::handover::Count;
+pub(crate) use image::{Doing, Rest};
 use hold::Wait;
 use send::server_gone;
 
@@ -135,6 +138,7 @@ impl Relay {
         let on = hub.ledger.is_on();
         session.set_noting(if on { Noting::On } else { Noting::Off });
         let wait = Wait::of(&hub, &pool, &entry, &session);
+        hub.stillness.add(Count::Relays);
         Relay {
             hub,
             entry,
@@ -277,5 +281,6 @@ impl Drop for Relay {
             self.hub.gate.leave(&self.entry);
         }
         self.settle_account();
+        self.hub.stillness.remove(Count::Relays);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use plimsoll_types::{Cause, Moment, Pins, PoolMode, Side, TxState};
 use plimsoll_wire::encode;
+use serde::{Deserialize, Serialize};
 
 use crate::expect::Expect;
 use crate::link::{Batch, CopyIn, Count, Has, Link, Settling, Unnamed};
@@ -42,7 +43,7 @@ pub struct Session {
 }
 
 /// Whether the client holds a server connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Attached {
     /// No.
     No,

@@ -142,7 +142,7 @@ impl Relay {
     }
 
     /// The name the client gives itself.
-    fn application(&self) -> Option<&str> {
+    pub(super) fn application(&self) -> Option<&str> {
         let index = self.hub.tracked.index(b"application_name")?;
         self.session.params().values.get(index)?.as_deref()
     }
@@ -275,7 +275,7 @@ pub(super) struct Wait {
     pub(super) longest: Duration,
     /// What ends it then.
     pub(super) cause: WaitCause,
-    fairness: Fairness,
+    pub(super) fairness: Fairness,
 }
 
 impl Wait {
@@ -288,7 +288,7 @@ impl Wait {
 
     /// How long from now on, where it has been waiting since `since`; zero is for ever.
     #[cold]
-    fn left(&self, since: Moment, now: Moment) -> Duration {
+    pub(super) fn left(&self, since: Moment, now: Moment) -> Duration {
         match self.longest {
             Duration::ZERO => Duration::ZERO,
             // It is over at the next look, not never.
@@ -298,6 +298,6 @@ impl Wait {
 }
 
 /// A number for an application's name (FNV-1a): two names that share one share their turns, no more.
-fn class_of(name: &str) -> u32 {
+pub(super) fn class_of(name: &str) -> u32 {
     name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
