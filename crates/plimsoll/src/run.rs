@@ -36,6 +36,7 @@ fn explain(error: &StartError) -> String {
         StartError::Listen { .. }
         | StartError::NothingToListenOn
         | StartError::Tls(_)
+        | StartError::Takeover(_)
         | StartError::Thread(_) => error.to_string(),
     }
 }

@@ -112,6 +112,9 @@ impl Foreground {
     /// All is well there: the process in the foreground ends with 0.
     pub(crate) fn dismiss(mut self) {
         use std::io::Write;
+        if let Err(error) = null_for_terminal() {
+            tracing::warn!("the terminal cannot be left: {error}");
+        }
         // With nobody waiting there is nobody to tell.
         let _ = self.0.write_all(b".");
     }
@@ -150,14 +153,6 @@ fn fork_and_stay() -> io::Result<Side> {
         0 => Side::Background,
         _ => Side::Foreground,
     })
-}
-
-/// Puts `/dev/null` in the place of the terminal.
-///
-/// # Errors
-/// A system call failed.
-pub(crate) fn leave_terminal() -> io::Result<()> {
-    null_for_terminal()
 }
 
 /// Goes on in the background, in a session of its own, with `/dev/null` for a terminal. The caller's process ends.

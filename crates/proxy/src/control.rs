@@ -474,8 +474,13 @@ impl Control {
 
     /// After a restart: databases that had clients and are not in the files any more go as after a reload.
     pub(crate) fn drop_lost_databases(&self) {
-        let removed = self.hub.apply(Plan::clone(&self.hub.plan()));
-        self.drop_clients_of(removed);
+        let plan = self.hub.plan();
+        let databases = self.hub.directory.lock().databases();
+        let is_lost = |entry: &Arc<DatabaseEntry>| !plan.databases.iter().any(|line| *line.name == *entry.name);
+        if plan.auto_database.is_none() && databases.iter().any(is_lost) {
+            let removed = self.hub.apply(Plan::clone(&plan));
+            self.drop_clients_of(removed);
+        }
     }
 
     /// Databases are gone, and so are their clients.

@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub(crate) use bind::{Doors, bind};
-pub use bind::{Given, GivenBy};
+pub(crate) use bind::{Given, GivenBy};
 pub(crate) use guard::{ClientGuard, Counted, Limits};
 
 use crate::entry::Peer;

@@ -85,6 +85,16 @@ impl Session {
         self.number = number;
     }
 
+    /// See [`Session::set_number`].
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// See [`Session::set_noting`].
+    pub fn noting(&self) -> Noting {
+        self.noting
+    }
+
     /// Whether the ledger wants to hear of what goes by.
     pub fn set_noting(&mut self, noting: Noting) {
         self.noting = noting;

@@ -130,16 +130,16 @@ impl Doors {
 
 /// A socket that listens already.
 #[derive(Debug)]
-pub struct Given {
+pub(crate) struct Given {
     /// The socket.
-    pub fd: OwnedFd,
+    pub(crate) fd: OwnedFd,
     /// Who gives it.
-    pub by: GivenBy,
+    pub(crate) by: GivenBy,
 }
 
 /// Who gives a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GivenBy {
+pub(crate) enum GivenBy {
     /// The process before this one: what this one's configuration does not name is closed.
     Predecessor,
     /// The service manager: it is listened on, whatever the configuration says.

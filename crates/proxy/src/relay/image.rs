@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use plimsoll_pool::{Fairness, Grant, Request};
-use plimsoll_session::{LinkImage, Packing, Session, SessionImage, Settings};
+use plimsoll_session::{Packing, Session, SessionImage, Settings};
 use plimsoll_types::{Moment, Ticket};
 
 use super::hold::class_of;
@@ -41,7 +41,6 @@ pub(crate) struct Parts {
     pub(crate) wanted: usize,
     /// Bytes for the client. `None`: they are in a spill, and go out from here.
     pub(crate) output: Option<Vec<u8>>,
-    pub(crate) link: Option<LinkImage>,
 }
 
 impl Relay {
@@ -61,7 +60,6 @@ impl Relay {
             input: self.input.clone(),
             wanted: self.wanted,
             output: (!is_spilled).then(|| self.output.pending().to_vec()),
-            link: self.conn.as_ref().map(|conn| conn.link.image(packing)),
         }
     }
 

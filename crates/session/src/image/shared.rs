@@ -124,6 +124,13 @@ impl Unpacking {
     }
 }
 
+#[cfg(test)]
+impl SharedImage {
+    pub(super) fn change_first(&mut self, change: impl FnOnce(&mut StatementImage)) {
+        change(self.statements.first_mut().expect("there is one"));
+    }
+}
+
 impl StatementImage {
     /// Whether it is one that a table of ours could have made.
     pub(crate) fn check(&self) -> Result<(), ImageError> {
