@@ -41,7 +41,11 @@ pub(crate) fn serve(serve: Serve) -> ExitCode {
                 foreground.dismiss();
             }
         });
-        live(plan, source, Start { terminal, verbose, ready, explain: StartError::to_string, offer, activated })
+        live(
+            plan,
+            source,
+            Start { terminal, verbose, ready, explain: StartError::to_string, offer, activated },
+        )
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Ended) => ExitCode::FAILURE,

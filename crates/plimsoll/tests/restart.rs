@@ -45,7 +45,11 @@ fn idle_clients_go_on_over_tcp_and_unix_in_every_mode() {
         for (client, mode) in clients.iter_mut().zip(MODES.iter().flat_map(|mode| [mode, mode])) {
             assert_eq!(client.value("SHOW application_name"), **mode);
         }
-        assert_eq!(postgres.count_sessions("usename = 'app'"), before, "server connections are neither lost nor made anew");
+        assert_eq!(
+            postgres.count_sessions("usename = 'app'"),
+            before,
+            "server connections are neither lost nor made anew"
+        );
     }
     plimsoll.still_works(&MODES);
 }
@@ -95,7 +99,8 @@ fn cancel_keys_are_good_in_the_new_process() {
 
 #[test]
 fn prepared_statements_and_pipelines_go_on() {
-    let (postgres, mut plimsoll) = house(|ini| ini.set("pool_mode", "transaction").set("default_pool_size", "1"));
+    let (postgres, mut plimsoll) =
+        house(|ini| ini.set("pool_mode", "transaction").set("default_pool_size", "1"));
     let mut client = plimsoll.client("app", "p0");
     let mut other = plimsoll.client("app", "p0");
     assert_eq!(tags(&client.run(&Batch::new().parse("a", "SELECT $1::int + 1").sync())), "1Z");
@@ -118,7 +123,8 @@ fn prepared_statements_and_pipelines_go_on() {
 
 #[test]
 fn who_waits_keeps_its_turn() {
-    let (_postgres, mut plimsoll) = house(|ini| ini.set("pool_mode", "transaction").set("default_pool_size", "1"));
+    let (_postgres, mut plimsoll) =
+        house(|ini| ini.set("pool_mode", "transaction").set("default_pool_size", "1"));
     let mut holder = plimsoll.client("app", "p0");
     holder.query("BEGIN");
     let mut waiters: Vec<Client> = (0..4).map(|_| plimsoll.client("app", "p0")).collect();
@@ -131,10 +137,8 @@ fn who_waits_keeps_its_turn() {
     // The console came along as well.
     assert_eq!(console.query("SHOW POOLS").number(0, "cl_waiting"), 4);
     holder.query("COMMIT");
-    let times: Vec<String> = waiters
-        .iter_mut()
-        .map(|waiter| waiter.cycle().unwrap()[1].columns()[0].clone().unwrap())
-        .collect();
+    let times: Vec<String> =
+        waiters.iter_mut().map(|waiter| waiter.cycle().unwrap()[1].columns()[0].clone().unwrap()).collect();
     assert!(times.is_sorted(), "{times:?}");
 }
 
@@ -142,7 +146,9 @@ fn who_waits_keeps_its_turn() {
 fn a_large_result_half_delivered_comes_whole() {
     let (_postgres, mut plimsoll) = house(|ini| ini.set("pool_mode", "transaction").own("spill", "off"));
     let mut client = plimsoll.client("app", "p0");
-    client.send(Batch::new().query("SELECT repeat(n::text, 1000) FROM generate_series(1, 20000) n").bytes()).unwrap();
+    client
+        .send(Batch::new().query("SELECT repeat(n::text, 1000) FROM generate_series(1, 20000) n").bytes())
+        .unwrap();
     assert_eq!(client.read().unwrap().tag, b'T');
     restart(&mut plimsoll);
     let mut rows = 0;
@@ -163,7 +169,9 @@ fn a_large_result_half_delivered_comes_whole() {
 fn a_result_in_a_spill_is_carried_by_the_old_process() {
     let (postgres, mut plimsoll) = house(|ini| ini.set("pool_mode", "transaction").own("spill_after", "0s"));
     let mut client = plimsoll.client("app", "p0");
-    client.send(Batch::new().query("SELECT repeat(n::text, 1000) FROM generate_series(1, 20000) n").bytes()).unwrap();
+    client
+        .send(Batch::new().query("SELECT repeat(n::text, 1000) FROM generate_series(1, 20000) n").bytes())
+        .unwrap();
     assert_eq!(client.read().unwrap().tag, b'T');
     postgres.wait_for_sessions("state = 'active' AND query LIKE '%generate_series%'", 0);
     let mut old = plimsoll.take_over();
@@ -240,7 +248,12 @@ fn a_reload_after_a_restart_is_one_of_the_new_process() {
 
 /// Fails, and leaves the first one at work with everything.
 #[track_caller]
-fn fails(plimsoll: &mut Plimsoll, client: &mut Client, process: impl FnOnce(&Plimsoll) -> Process, part: &str) {
+fn fails(
+    plimsoll: &mut Plimsoll,
+    client: &mut Client,
+    process: impl FnOnce(&Plimsoll) -> Process,
+    part: &str,
+) {
     let mark = plimsoll.log_mark();
     let mut second = process(plimsoll);
     assert_ne!(second.wait(SOON).code(), Some(0));
@@ -261,7 +274,12 @@ fn a_new_process_that_cannot_start_leaves_the_old_one_at_work() {
     fails(&mut plimsoll, &mut client, |plimsoll| plimsoll.second(&["-R"]), "cannot load config file");
     // An address that is not ours.
     plimsoll.rewrite(&ini.clone().set("listen_addr", "127.0.0.1, 192.0.2.1"));
-    fails(&mut plimsoll, &mut client, |plimsoll| plimsoll.second(&["-R"]), "the new process cannot start: cannot listen on 192.0.2.1");
+    fails(
+        &mut plimsoll,
+        &mut client,
+        |plimsoll| plimsoll.second(&["-R"]),
+        "the new process cannot start: cannot listen on 192.0.2.1",
+    );
     plimsoll.rewrite(&ini);
     restart(&mut plimsoll);
     assert_eq!(client.value("SELECT 1"), "1");

@@ -47,7 +47,13 @@ pub enum Future {
 impl Pools {
     /// Takes a connection over. To be called before anybody asks for one; idle ones in the order of `used`. Limits are
     /// not looked at: what is there is there. `None`: there is no such pool or target.
-    pub fn adopt(&mut self, pool: PoolId, target: TargetId, adopted: &Adopted, now: Moment) -> Option<SlotId> {
+    pub fn adopt(
+        &mut self,
+        pool: PoolId,
+        target: TargetId,
+        adopted: &Adopted,
+        now: Moment,
+    ) -> Option<SlotId> {
         let now = self.tick(now);
         let place = self.slots.limits.target(target)?;
         let known = self.find_pool_mut(pool)?;

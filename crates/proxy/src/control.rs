@@ -476,7 +476,8 @@ impl Control {
     pub(crate) fn drop_lost_databases(&self) {
         let plan = self.hub.plan();
         let databases = self.hub.directory.lock().databases();
-        let is_lost = |entry: &Arc<DatabaseEntry>| !plan.databases.iter().any(|line| *line.name == *entry.name);
+        let is_lost =
+            |entry: &Arc<DatabaseEntry>| !plan.databases.iter().any(|line| *line.name == *entry.name);
         if plan.auto_database.is_none() && databases.iter().any(is_lost) {
             let removed = self.hub.apply(Plan::clone(&plan));
             self.drop_clients_of(removed);

@@ -412,7 +412,13 @@ impl Directory {
         }
     }
 
-    pub(crate) fn target(&mut self, pools: &mut Pools, plan: &Plan, addr: TargetAddr, now: Moment) -> TargetId {
+    pub(crate) fn target(
+        &mut self,
+        pools: &mut Pools,
+        plan: &Plan,
+        addr: TargetAddr,
+        now: Moment,
+    ) -> TargetId {
         if let Some(id) = self.targets.get(&addr) {
             return *id;
         }

@@ -29,8 +29,8 @@ pub(crate) use carry::Carrier;
 pub(crate) use door::{Door, Goods, open, serve};
 pub(crate) use farewell::see_off;
 pub use frames::FrameError;
-pub(crate) use stage::{Count, Fate, Seat, Stage, Stillness};
 pub(crate) use record::ListenerImage;
+pub(crate) use stage::{Count, Fate, Seat, Stage, Stillness};
 pub use take::{AskError, Offer, ask};
 
 /// The format of what is handed over. Fields may be added with a default; anything else is a new version.

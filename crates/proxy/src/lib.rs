@@ -59,8 +59,8 @@ pub use control::{
     AdmissionView, ApplicationFigures, Control, Figures, HoldFigures, KeyView, PartView, PoolFigures,
     ReleaseAsk, ReleaseClient, ReleaseExecuting, Released, SaidView, SiteFigures, TargetView, TrendView,
 };
-pub use handover::{AskError, FrameError, Offer, ask as ask_predecessor};
 pub use credentials::{Credentials, Given, Giving, NoCredentials, Wanted};
+pub use handover::{AskError, FrameError, Offer, ask as ask_predecessor};
 pub use keeper::{GrantLimits, Keeper, Proof, Proved, ProvedView, Proving, Refused};
 pub use liveness::{FoundView, LifeView};
 pub use plimsoll_auth::Bearer;

@@ -40,8 +40,8 @@ use crate::console::Level;
 use crate::control_thread::{ConsoleClient, Welcomed};
 use crate::directory::PoolEntry;
 use crate::entry::{self, ClientEntry, Peer};
-use crate::hub::Hub;
 use crate::handover::{Count, Stage};
+use crate::hub::Hub;
 use crate::listener::{Arrival, ClientGuard, Fresh, Terms};
 use crate::relay::Relay;
 use crate::security::Security;
@@ -185,12 +185,7 @@ pub(crate) async fn run(hub: Arc<Hub>, fresh: Fresh, guard: ClientGuard) -> Opti
 }
 
 impl Login {
-    fn new(
-        hub: Arc<Hub>,
-        arrival: Arrival,
-        heard: Vec<u8>,
-        guard: ClientGuard,
-    ) -> std::io::Result<Login> {
+    fn new(hub: Arc<Hub>, arrival: Arrival, heard: Vec<u8>, guard: ClientGuard) -> std::io::Result<Login> {
         let Arrival { socket, id, peer, peer_uid, local, at, terms } = arrival;
         let plan = hub.plan();
         let deferred = matches!(peer, Peer::Tcp(_)) && plan.general.tcp.defer_accept > 0;

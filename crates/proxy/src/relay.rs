@@ -26,6 +26,7 @@ use plimsoll_types::{Cause, Moment, Side, Ticket, WorkerId};
 
 use crate::directory::PoolEntry;
 use crate::entry::ClientEntry;
+use crate::handover::Count;
 use crate::hub::Hub;
 use crate::listener::ClientGuard;
 use crate::outlet::Outlet;
@@ -33,9 +34,8 @@ use crate::server::{Looked, ServerConn};
 use crate::socket::{Stream, Watch};
 use crate::stats::Block;
 use crate::worker::Scratch;
-use crate::handover::Count;
-pub(crate) use image::{Doing, Rest};
 use hold::Wait;
+pub(crate) use image::{Doing, Rest};
 use send::server_gone;
 
 /// Kept bytes that are not worth accounting for.

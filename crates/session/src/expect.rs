@@ -87,10 +87,7 @@ pub(crate) enum Expect<S = Arc<Statement>> {
 
 impl<S> Expect<S> {
     /// The same, with statements named in another way.
-    fn try_map<T>(
-        &self,
-        mut name: impl FnMut(&S) -> Result<T, ImageError>,
-    ) -> Result<Expect<T>, ImageError> {
+    fn try_map<T>(&self, mut name: impl FnMut(&S) -> Result<T, ImageError>) -> Result<Expect<T>, ImageError> {
         Ok(match self {
             Expect::Query => Expect::Query,
             Expect::Function => Expect::Function,

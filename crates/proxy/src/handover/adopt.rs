@@ -14,8 +14,8 @@ use plimsoll_types::{ClientId, HoldId, Moment, PoolMode, SlotId, WorkerId};
 use socket2::Socket;
 
 use super::record::{
-    self, Clean, ClientImage, ConsoleImage, Doing, FreshImage, HeldImage, Mode, PoolImage, Rules, ServerImage,
-    What,
+    self, Clean, ClientImage, ConsoleImage, Doing, FreshImage, HeldImage, Mode, PoolImage, Rules,
+    ServerImage, What,
 };
 use super::take::{Received, Taking};
 use crate::carry::Carry;
@@ -178,7 +178,8 @@ impl Adopter {
 
     /// On which worker each client will live.
     fn workers(&self, clients: &[(ClientImage, OwnedFd)]) -> HashMap<u64, WorkerId> {
-        let one = |(number, (client, _)): (usize, &(ClientImage, OwnedFd))| (client.id, self.worker_of(number));
+        let one =
+            |(number, (client, _)): (usize, &(ClientImage, OwnedFd))| (client.id, self.worker_of(number));
         clients.iter().enumerate().map(one).collect()
     }
 

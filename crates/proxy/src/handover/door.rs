@@ -90,7 +90,9 @@ impl Door {
             match peer_uid(&stream) {
                 Some(uid) if Some(uid) == own_uid() => {}
                 other => {
-                    tracing::warn!("somebody else (user id {other:?}) asked for an online restart, and is not answered");
+                    tracing::warn!(
+                        "somebody else (user id {other:?}) asked for an online restart, and is not answered"
+                    );
                     continue;
                 }
             }
@@ -241,9 +243,8 @@ fn wind_up(hub: &Arc<Hub>, mut frames: Frames, left: Vec<SlotId>) {
     let ends_max = begun + farewell::longest(hub) + 2 * CARRY_GRACE;
     let mut open: Vec<(u32, SlotId)> = (0..).zip(left).collect();
     loop {
-        let ended = |slot: &SlotId| {
-            hub.stillness.has_ended(*slot) || hub.core.lock().pools.slot(*slot).is_none()
-        };
+        let ended =
+            |slot: &SlotId| hub.stillness.has_ended(*slot) || hub.core.lock().pools.slot(*slot).is_none();
         let (gone, rest): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, slot)| ended(slot));
         open = rest;
         for (number, _) in gone {

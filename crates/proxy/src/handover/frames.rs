@@ -8,7 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -66,7 +67,11 @@ impl Frames {
     }
 
     /// Sends a record, and a descriptor if there is one.
-    pub(crate) fn send<T: Serialize>(&mut self, record: &T, fd: Option<BorrowedFd<'_>>) -> Result<(), FrameError> {
+    pub(crate) fn send<T: Serialize>(
+        &mut self,
+        record: &T,
+        fd: Option<BorrowedFd<'_>>,
+    ) -> Result<(), FrameError> {
         let body = rmp_serde::to_vec_named(record).map_err(malformed)?;
         let length = u32::try_from(body.len()).ok().filter(|length| *length <= FRAME_BYTES_MAX);
         let length = length.ok_or_else(|| malformed("a record is too long"))?;

@@ -230,7 +230,11 @@ impl Frozen {
         let core = hub.core.lock();
         let databases = directory.databases();
         let named = |of: &dyn Fn(&Arc<crate::directory::DatabaseEntry>) -> bool| -> Vec<String> {
-            databases.iter().filter(|database| of(database)).map(|database| database.name.to_string()).collect()
+            databases
+                .iter()
+                .filter(|database| of(database))
+                .map(|database| database.name.to_string())
+                .collect()
         };
         let disabled = named(&|database| database.disabled.load(Ordering::Relaxed));
         let paused = named(&|database| core.pools.is_paused(Some(database.id)));
@@ -299,9 +303,9 @@ impl Frozen {
         drop(core);
         let entry = &conn.entry;
         let is_tls = conn.stream.is_secured() || entry.tls.get().is_some();
-        let is_free = slot.as_ref().is_some_and(|slot| {
-            !slot.close_needed && !matches!(slot.state, SlotState::BeingCanceled)
-        });
+        let is_free = slot
+            .as_ref()
+            .is_some_and(|slot| !slot.close_needed && !matches!(slot.state, SlotState::BeingCanceled));
         let (end, pair) = if conn.stream.is_secured() {
             let (one, other) = UnixStream::pair()?;
             (Some(one), Some(other))
@@ -344,9 +348,10 @@ impl Frozen {
         };
         // What is carried goes out from here.
         let output = if pair.is_some() { Vec::new() } else { parts.output.unwrap_or_default() };
-        let tls = entry.tls.as_ref().map(|tls| {
-            (tls.text.to_string(), tls.subject.as_ref().map(ToString::to_string))
-        });
+        let tls = entry
+            .tls
+            .as_ref()
+            .map(|tls| (tls.text.to_string(), tls.subject.as_ref().map(ToString::to_string)));
         let record = ClientImage {
             id: entry.id.0,
             key: (&entry.key[..]).into(),
@@ -414,10 +419,7 @@ impl Frozen {
     }
 }
 
-fn end_of<'a>(
-    pair: &'a Option<UnixStream>,
-    socket: impl FnOnce() -> BorrowedFd<'a>,
-) -> BorrowedFd<'a> {
+fn end_of<'a>(pair: &'a Option<UnixStream>, socket: impl FnOnce() -> BorrowedFd<'a>) -> BorrowedFd<'a> {
     pair.as_ref().map_or_else(socket, AsFd::as_fd)
 }
 

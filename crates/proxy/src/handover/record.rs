@@ -44,7 +44,9 @@ pub(super) enum Answer {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Prepared {
     /// The process that will go on.
-    Ready { pid: u32 },
+    Ready {
+        pid: u32,
+    },
     Failed(String),
 }
 

@@ -31,7 +31,9 @@ const AFTERWARDS_MAX: Duration = Duration::from_secs(7 * 86_400);
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// There is no folder in which both could meet.
-    #[error("online restart (-R) needs unix_socket_dir: the running process is asked over a Unix socket there")]
+    #[error(
+        "online restart (-R) needs unix_socket_dir: the running process is asked over a Unix socket there"
+    )]
     NoFolder,
     /// Another system user listens there.
     #[error("the process at {path} runs as another system user (id {uid}): start this one as that user (-u)")]
@@ -89,7 +91,8 @@ pub fn ask(plan: &Plan) -> Result<Option<Offer>, AskError> {
     let mut listeners = Vec::new();
     for _ in 0..count.min(RECORDS_MAX) {
         let (image, fd) = frames.receive::<ListenerImage>()?;
-        let fd = fd.ok_or_else(|| FrameError::Malformed("a listening socket did not come along".to_string()))?;
+        let fd =
+            fd.ok_or_else(|| FrameError::Malformed("a listening socket did not come along".to_string()))?;
         listeners.push((image, fd));
     }
     Ok(Some(Offer { frames, pid: there.pid, zero_ns, listeners }))

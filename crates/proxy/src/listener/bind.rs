@@ -171,9 +171,10 @@ impl Given {
 /// Whether the configuration names a place.
 fn is_named(general: &General, place: &Place) -> bool {
     match place {
-        Place::Tcp(address) => general.listen_addr.iter().any(|name| {
-            addresses(name, general.listen_port).is_ok_and(|all| all.contains(address))
-        }),
+        Place::Tcp(address) => general
+            .listen_addr
+            .iter()
+            .any(|name| addresses(name, general.listen_port).is_ok_and(|all| all.contains(address))),
         Place::Unix { path, .. } => {
             general.unix_socket_dir.as_ref().is_some_and(|dir| unix_path(dir, general) == *path)
         }
@@ -193,10 +194,10 @@ fn file_id(path: &Path) -> io::Result<(u64, u64)> {
 /// # Errors
 /// The first socket that cannot be made, or that there is none to make.
 pub(crate) fn bind(general: &General, given: Vec<Given>) -> Result<Doors, StartError> {
-    let mut listeners: Vec<Listener> = given.into_iter().filter_map(|given| given.listener(general)).collect();
-    let has = |listeners: &[Listener], place: &Place| {
-        listeners.iter().any(|listener| listener.place.is_at(place))
-    };
+    let mut listeners: Vec<Listener> =
+        given.into_iter().filter_map(|given| given.listener(general)).collect();
+    let has =
+        |listeners: &[Listener], place: &Place| listeners.iter().any(|listener| listener.place.is_at(place));
     // First of all: that another pooler runs here says more than that its port is taken.
     if let Some(dir) = &general.unix_socket_dir
         && !listeners.iter().any(|listener| listener.place.is_path(&unix_path(dir, general)))

@@ -11,7 +11,7 @@ use plimsoll_types::{Cause, Ticket};
 
 use super::goal::Goal;
 use super::look_up::{Known, Source};
-use super::{End, Entered, Login, Awaits};
+use super::{Awaits, End, Entered, Login};
 use crate::control::holders;
 use crate::directory::{DatabaseEntry, Found, PoolEntry, Role, Welcome, database_client_limit, longest_wait};
 use crate::entry::{ClientEntry, Identity};

@@ -7,7 +7,7 @@ use plimsoll_wire::startup::{Packet, StartupError, parse};
 use plimsoll_wire::{encode, front};
 
 use super::startup::{self, Wanted};
-use super::{End, Login, Awaits};
+use super::{Awaits, End, Login};
 use crate::entry::Peer;
 use crate::socket::{HandshakeError, Tls};
 

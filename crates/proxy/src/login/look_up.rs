@@ -13,7 +13,7 @@ use plimsoll_wire::{WireError, back, encode};
 
 use super::enter::Served;
 use super::goal::{Goal, Trust};
-use super::{CONSOLE, End, Login, Awaits};
+use super::{Awaits, CONSOLE, End, Login};
 use crate::directory::{DatabaseEntry, Found, PoolEntry, Role};
 use crate::entry::{ClientEntry, Identity};
 use crate::message;

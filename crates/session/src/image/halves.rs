@@ -128,9 +128,7 @@ impl Link {
             Some(Cause::ServerEnded { sqlstate, message }) => {
                 Some((Bytes::from(sqlstate.as_str().as_bytes()), message.clone()))
             }
-            Some(other) => {
-                Some((Bytes::from(other.sqlstate().as_str().as_bytes()), other.message().into()))
-            }
+            Some(other) => Some((Bytes::from(other.sqlstate().as_str().as_bytes()), other.message().into())),
             None => None,
         };
         LinkImage {

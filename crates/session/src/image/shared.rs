@@ -59,7 +59,8 @@ impl Packing {
 
     /// All of it.
     pub fn finish(self, tracked: &Tracked) -> SharedImage {
-        let values = |set: &Arc<Params>| set.values.iter().map(|value| value.as_deref().map(Into::into)).collect();
+        let values =
+            |set: &Arc<Params>| set.values.iter().map(|value| value.as_deref().map(Into::into)).collect();
         SharedImage {
             tracked: tracked.names().map(Into::into).collect(),
             params: self.params.iter().map(values).collect(),
