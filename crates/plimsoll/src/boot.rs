@@ -177,17 +177,11 @@ fn workers(plan: &Plan) -> u16 {
 /// # Errors
 /// It could not start; why has been logged.
 pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> {
-    let log = Log::open(how.terminal, plan.general.logfile.as_deref(), how.verbose)
-        .map_err(|error| die(format!("cannot open the log file: {error}")))?;
-    log.set_verbose(plan.general.verbose);
-    log.set_syslog(&plan.general);
+    let log = open_log(&plan, &how)?;
     let fatal = |why: String| {
         tracing::error!(target: FATAL, "{why}");
         Ended
     };
-    for warning in &plan.warnings {
-        tracing::warn!("{warning}");
-    }
     limits::raise_and_log(&plan, workers(&plan));
     let Start { ready, explain, mut offer, activated, .. } = how;
     let old = offer.as_ref().map(Offer::pid);
@@ -256,6 +250,18 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
         identities.close(LAST_SNAPSHOT_MAX);
     }
     Ok(())
+}
+
+/// Opens the log; what the files have that is doubtful is its beginning.
+fn open_log(plan: &Plan, how: &Start) -> Result<Log, Ended> {
+    let log = Log::open(how.terminal, plan.general.logfile.as_deref(), how.verbose)
+        .map_err(|error| die(format!("cannot open the log file: {error}")))?;
+    log.set_verbose(plan.general.verbose);
+    log.set_syslog(&plan.general);
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(log)
 }
 
 /// The process that was to be taken over has died in the middle of it, and nothing of it can be had any more: what is left

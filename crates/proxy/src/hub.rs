@@ -3,6 +3,7 @@
 //! Lock order: directory, core, a client's mailbox. No lock is held across an await.
 
 mod keys;
+mod moved;
 mod standing;
 mod statements;
 mod targets;
@@ -18,11 +19,12 @@ use parking_lot::Mutex;
 use plimsoll_auth::Policy;
 use plimsoll_config::Plan;
 use plimsoll_pool::{Action, Failure, Grant, Pools, Request, Requested, Returned};
-use plimsoll_session::{Ending, Release, Tracked};
+use plimsoll_session::{Release, Tracked};
 use plimsoll_types::{Cause, ClientId, Moment, PoolId, SlotId, Ticket, WorkerId};
 use tokio::sync::{Notify, mpsc};
 
 pub(crate) use keys::Clients;
+pub(crate) use moved::monotonic_ns;
 pub(crate) use statements::SharedStatements;
 
 use crate::console::Console;
@@ -31,7 +33,7 @@ use crate::control_thread::ConsoleClient;
 use crate::credentials::Credentials;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry, globals, longest_wait};
 use crate::entry::{ClientEntry, ServerEntry};
-use crate::handover::{Stage, Stillness};
+use crate::handover::Stillness;
 use crate::keeper::{Census, Keeper};
 use crate::ledger::Ledger;
 use crate::listener::Doors;
@@ -106,22 +108,6 @@ impl Core {
         });
     }
 
-    /// Takes out all server connections that nobody uses.
-    pub(crate) fn take_parked(&mut self) -> Vec<Box<ServerConn>> {
-        self.parked.iter_mut().filter_map(Option::take).collect()
-    }
-
-    /// Puts a server connection where those are that nobody uses.
-    pub(crate) fn park(&mut self, conn: Box<ServerConn>) {
-        let index = conn.slot.index;
-        place(&mut self.parked, index, Some(conn));
-    }
-
-    /// Notes a server connection that has come from another process.
-    pub(crate) fn note_server(&mut self, entry: &Arc<ServerEntry>) {
-        place(&mut self.servers, entry.slot.index, Some(entry.clone()));
-    }
-
     fn take(&mut self, slot: SlotId) -> Option<Box<ServerConn>> {
         let conn = self.parked.get_mut(slot.index as usize)?;
         if conn.as_ref().is_some_and(|c| c.slot == slot) { conn.take() } else { None }
@@ -138,13 +124,6 @@ pub(crate) enum Phase {
     WaitForClients = 1,
     /// No new server connections; ends when none is in use.
     WaitForServers = 2,
-}
-
-/// The machine's monotonic clock, nanoseconds: the same in all processes.
-pub(crate) fn monotonic_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// The answer to a client's request for a server connection.
@@ -311,17 +290,6 @@ impl Hub {
         let passed = self.start.elapsed();
         // In two halves: `as_micros` reckons with 128 bits.
         Moment(passed.as_secs() * 1_000_000 + u64::from(passed.subsec_micros()))
-    }
-
-    /// Where the machine's monotonic clock stood at moment 0, nanoseconds.
-    pub(crate) fn zero_ns(&self) -> u64 {
-        monotonic_ns().saturating_sub(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    /// Numbers of clients and server connections go on from here.
-    pub(crate) fn count_from(&self, client: u64, server: u64) {
-        self.next_client.fetch_max(client, Ordering::Relaxed);
-        self.next_server.fetch_max(server, Ordering::Relaxed);
     }
 
     /// The plan in force.
@@ -502,22 +470,6 @@ impl Hub {
         self.watch_parked(&mut core, slot);
     }
 
-    /// Everything belongs to another process by now: what comes back late is ended here.
-    #[inline]
-    fn is_too_late(&self) -> bool {
-        self.stillness.is_still() && self.stillness.stage() == Stage::Given
-    }
-
-    #[cold]
-    fn end_late(self: &Arc<Self>, conn: Box<ServerConn>) {
-        let (hub, slot, home) = (self.clone(), conn.slot, conn.home);
-        self.spawn_on(home, async move {
-            let stream = closer::abandon(&hub, conn, Ending::Terminate, &Cause::Unneeded).await;
-            closer::give_up(&hub, slot, Some(stream), Failure::Connect(Cause::Unneeded)).await;
-            hub.stillness.note_ended(slot);
-        });
-    }
-
     /// A server has logged us in.
     pub(crate) fn opened(self: &Arc<Self>, conn: Box<ServerConn>) {
         if self.is_too_late() {
@@ -595,13 +547,6 @@ impl Hub {
         let out = change(&mut core.pools, now);
         self.run_actions(&mut core, now);
         out
-    }
-
-    /// Watches all connections that nobody uses.
-    pub(crate) fn watch_all_parked(&self) {
-        let mut core = self.core.lock();
-        let slots: Vec<SlotId> = core.parked_mut().map(|conn| conn.slot).collect();
-        slots.into_iter().for_each(|slot| self.watch_parked(&mut core, slot));
     }
 
     /// If the connection was not given to somebody at once, its worker watches it for an end.

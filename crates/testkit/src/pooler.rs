@@ -100,8 +100,17 @@ impl Plimsoll {
     /// It does not.
     #[track_caller]
     pub fn take_over(&mut self) -> Process {
+        self.take_over_with(|_| {})
+    }
+
+    /// The same with more to the command.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn take_over_with(&mut self, configure: impl FnOnce(&mut Command)) -> Process {
         let mark = self.log_mark();
-        let mut new = self.second(&["-R"]);
+        let mut new = self.second_with(&["-R"], configure);
         eventually_ok("the new process to take over", PATIENCE, || {
             let log = self.log_since(mark);
             if let Some(status) = new.ended() {

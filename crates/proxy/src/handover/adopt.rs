@@ -260,7 +260,7 @@ impl Adopter {
 
     fn server(
         &mut self,
-        image: ServerImage,
+        mut image: ServerImage,
         fd: OwnedFd,
         workers: &HashMap<u64, WorkerId>,
     ) -> Result<(), AdoptError> {
@@ -277,33 +277,13 @@ impl Adopter {
         };
         let future = if image.close_needed { Future::Close } else { Future::Reuse };
         let adopted = Adopted { state, home, opened, used, future, reserve: image.reserve };
-        let link = Link::from_image(image.link, &self.unpacking)?;
+        let link = Link::from_image(image.link.clone(), &self.unpacking)?;
         let stream = self.stream(fd, home)?;
         let mut core = self.hub.core.lock();
         let Some(slot) = core.pools.adopt(pool.id, target, &adopted, self.now) else {
             return bad("a server connection of no pool");
         };
-        let entry = Arc::new(ServerEntry {
-            slot,
-            database: pool.database.name.clone(),
-            user: pool.user.clone(),
-            life: Life::of(stream.handle()),
-            target: address,
-            local: image.local.into(),
-            opened,
-            term: image.term.map(|(_, ends)| Term::of_another(ends.map(Moment))),
-            serial: image.serial,
-            key: Mutex::new(image.key.0),
-            params: Mutex::new(Some(link.params().clone())),
-            tls: OnceLock::new(),
-            prepared: AtomicU32::new(u32::try_from(link.prepared_count()).unwrap_or(u32::MAX)),
-            record: Mutex::new(Record::new(slot, image.serial, 0, opened)),
-        });
-        entry.record.lock().set_pid(entry.pid());
-        if let Some(tls) = image.tls {
-            // It is new, so it has none yet.
-            let _ = entry.tls.set(tls.into());
-        }
+        let entry = server_entry(slot, &pool, address, &mut image, (&link, &stream));
         core.note_server(&entry);
         let mut output = Carry::default();
         if !image.output.is_empty() {
@@ -536,4 +516,37 @@ fn by_rules(usual: &Settings, rules: Rules) -> Settings {
         },
         ..usual.clone()
     }
+}
+
+/// What others see of it.
+fn server_entry(
+    slot: SlotId,
+    pool: &PoolEntry,
+    target: TargetAddr,
+    image: &mut ServerImage,
+    (link, stream): (&Link, &Stream),
+) -> Arc<ServerEntry> {
+    let opened = Moment(image.opened);
+    let entry = ServerEntry {
+        slot,
+        database: pool.database.name.clone(),
+        user: pool.user.clone(),
+        life: Life::of(stream.handle()),
+        target,
+        local: image.local.clone().into(),
+        opened,
+        term: image.term.map(|(_, ends)| Term::of_another(ends.map(Moment))),
+        serial: image.serial,
+        key: Mutex::new(std::mem::take(&mut image.key).0),
+        params: Mutex::new(Some(link.params().clone())),
+        tls: OnceLock::new(),
+        prepared: AtomicU32::new(u32::try_from(link.prepared_count()).unwrap_or(u32::MAX)),
+        record: Mutex::new(Record::new(slot, image.serial, 0, opened)),
+    };
+    entry.record.lock().set_pid(entry.pid());
+    if let Some(tls) = image.tls.take() {
+        // It is new, so it has none yet.
+        let _ = entry.tls.set(tls.into());
+    }
+    Arc::new(entry)
 }
