@@ -59,7 +59,7 @@ def soak(rig: Rig, chosen: argparse.Namespace) -> int:
     door = Door(free_port(), postgres.port, POOL_SIZE, 600, more=more, own={"target_budget": str(POOL_SIZE), "http_listen": "off"})
     pooler = Pooler(rig, "plimsoll", [program], door)
     clients = loads(rig, door) + copiers(rig, door)
-    wait_for_clients(pooler, 500)
+    wait_for_clients(pooler, 500, clients)
     process, figures, problems = pooler.process, [], []
     for round_ in range(1, chosen.rounds + 1):
         time.sleep(PAUSE_S)
@@ -104,7 +104,7 @@ def copiers(rig: Rig, door: Door) -> list[Process]:
     return started
 
 
-def wait_for_clients(pooler: Pooler, wanted: int) -> None:
+def wait_for_clients(pooler: Pooler, wanted: int, clients: list[Process]) -> None:
     """Waits until all are in."""
     deadline = time.monotonic() + RESTART_PATIENCE_S
     while True:
@@ -114,7 +114,7 @@ def wait_for_clients(pooler: Pooler, wanted: int) -> None:
         if len(rows) >= wanted:
             return
         if time.monotonic() > deadline:
-            raise Failed(f"only {len(rows)} of {wanted} clients got in")
+            raise Failed("\n".join([f"only {len(rows)} of {wanted} clients got in", *ended(clients)[:3]]))
         time.sleep(0.2)
 
 

@@ -185,20 +185,14 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     limits::raise_and_log(&plan, workers(&plan));
     let Start { ready, explain, mut offer, activated, .. } = how;
     let old = offer.as_ref().map(Offer::pid);
-    let mut pidfile = match old {
-        None => plan.general.pidfile.as_deref().map(Pidfile::write).transpose().map_err(fatal)?,
-        Some(_) => None,
-    };
+    let mut pidfile = own_pidfile(&plan, old).map_err(fatal)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| fatal(format!("cannot make an event loop: {error}")))?;
     let signals = {
         let _inside = runtime.enter();
         Signals::catch().map_err(|error| fatal(format!("cannot catch signals: {error}")))?
     };
-    let (state_directory, config) = (std::env::var("STATE_DIRECTORY").ok(), source.path());
-    let surroundings =
-        Surroundings { state_directory: state_directory.as_deref(), config: config.as_deref() };
-    let black_box = BlackBox::new(&plan, surroundings);
+    let black_box = new_black_box(&plan, &source);
     let follower = black_box.clone();
     let console = AdminConsole::new(
         Box::new(move || source.load()),
@@ -250,6 +244,22 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
         identities.close(LAST_SNAPSHOT_MAX);
     }
     Ok(())
+}
+
+/// What keeps snapshots.
+fn new_black_box(plan: &Plan, source: &Source) -> BlackBox {
+    let (state_directory, config) = (std::env::var("STATE_DIRECTORY").ok(), source.path());
+    let surroundings =
+        Surroundings { state_directory: state_directory.as_deref(), config: config.as_deref() };
+    BlackBox::new(plan, surroundings)
+}
+
+/// The pid file of a process that takes over from nobody.
+fn own_pidfile(plan: &Plan, old: Option<u32>) -> Result<Option<Pidfile>, String> {
+    match old {
+        None => plan.general.pidfile.as_deref().map(Pidfile::write).transpose(),
+        Some(_) => Ok(None),
+    }
 }
 
 /// Opens the log; what the files have that is doubtful is its beginning.
