@@ -51,9 +51,6 @@ def soak(rig: Rig, chosen: argparse.Namespace) -> int:
     """The exit status."""
     postgres = Postgres(rig, POOL_SIZE + 10, "trust", {}, {})
     pgbench.fill(postgres, SCALE)
-    direct = postgres.connect()
-    direct.query("CREATE TABLE copied (n int)")
-    direct.close()
     program = str(rig.program(chosen.binary))
     more = {"unix_socket_dir": str(rig.folder), "pidfile": str(rig.folder / "pid")}
     door = Door(free_port(), postgres.port, POOL_SIZE, 600, more=more, own={"target_budget": str(POOL_SIZE), "http_listen": "off"})
@@ -93,7 +90,7 @@ def loads(rig: Rig, door: Door) -> list[Process]:
 def copiers(rig: Rig, door: Door) -> list[Process]:
     """psql, which copies in and out and keeps transactions open."""
     rows = "\n".join(str(n) for n in range(COPY_ROWS))
-    one = f"BEGIN;\nCOPY copied FROM STDIN;\n{rows}\n\\.\nSELECT count(*) FROM copied;\nROLLBACK;\nCOPY (SELECT generate_series(1, 5000)) TO STDOUT;\n"
+    one = f"BEGIN;\nCREATE TEMP TABLE copied (n int) ON COMMIT DROP;\nCOPY copied FROM STDIN;\n{rows}\n\\.\nSELECT count(*) FROM copied;\nROLLBACK;\nCOPY (SELECT generate_series(1, 5000)) TO STDOUT;\n"
     script = rig.write("copy.sql", one * 400)
     started = []
     for number in range(COPIERS):

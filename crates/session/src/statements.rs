@@ -203,6 +203,21 @@ impl StatementTable {
         statement
     }
 
+    /// All statements of it.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Statement>> {
+        self.known.values().flatten().map(|known| &known.0)
+    }
+
+    /// The number that the next new one gets.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// New ones get no number below this.
+    pub(crate) fn count_from(&mut self, id: u64) {
+        self.next_id = self.next_id.max(id);
+    }
+
     /// A statement that another process has named: it keeps its number and its name, and new ones get others.
     pub(crate) fn adopt(&mut self, image: StatementImage) -> Result<Arc<Statement>, ImageError> {
         image.check()?;
@@ -217,10 +232,11 @@ impl StatementTable {
             effect: AtomicU32::new(0),
             shape: AtomicU64::new(0),
         });
-        let known = self.known.entry(reading).or_default();
+        let is_known =
+            self.known.get(&reading).is_some_and(|known| known.contains(&*statement.text_and_types));
         // Who prepares an outdated one again wants the new one.
-        if !outdated || !known.contains(&*statement.text_and_types) {
-            let replaced = known.replace(ByText(statement.clone()));
+        if !outdated || !is_known {
+            let replaced = self.known.entry(reading).or_default().replace(ByText(statement.clone()));
             self.len += usize::from(replaced.is_none());
         }
         Ok(statement)

@@ -193,7 +193,7 @@ impl Frozen {
 
     /// Writes everything down. Nothing changes.
     pub(super) fn image(&self) -> std::io::Result<Image> {
-        let mut packing = Packing::default();
+        let mut packing = Packing::of(&self.hub.statements.table());
         let pools = self.pools.iter().map(|pool| self.pool_image(pool, &mut packing)).collect();
         let (mut servers, mut server_ends) = (Vec::new(), Vec::new());
         for conn in self.parked.iter().chain(self.grants.iter().map(|(_, conn, _)| conn)) {

@@ -30,6 +30,8 @@ pub struct SharedImage {
     /// Sets of their values.
     params: Vec<Vec<Option<Box<str>>>>,
     statements: Vec<StatementImage>,
+    /// New statements are counted from here.
+    next_statement: u64,
 }
 
 /// Collects what is shared while images are made.
@@ -39,9 +41,16 @@ pub struct Packing {
     /// By address: equal pointers are equal values, and `params` keeps each alive.
     params_at: HashMap<usize, u32>,
     statements: BTreeMap<u64, Arc<Statement>>,
+    next_statement: u64,
 }
 
 impl Packing {
+    /// With all statements of a table, also those that nobody has now.
+    pub fn of(table: &StatementTable) -> Packing {
+        let statements = table.all().map(|statement| (statement.id, statement.clone())).collect();
+        Packing { statements, next_statement: table.next_id(), ..Packing::default() }
+    }
+
     /// The number of a set of parameters.
     pub fn params(&mut self, params: &Arc<Params>) -> u32 {
         let next = u32::try_from(self.params.len()).unwrap_or(u32::MAX);
@@ -65,6 +74,7 @@ impl Packing {
             tracked: tracked.names().map(Into::into).collect(),
             params: self.params.iter().map(values).collect(),
             statements: self.statements.values().map(|statement| statement.image()).collect(),
+            next_statement: self.next_statement,
         }
     }
 }
@@ -101,6 +111,10 @@ impl Unpacking {
             }
             unpacking.params.push(Arc::new(params));
         }
+        if shared.next_statement >= COUNT_MAX {
+            return Err(ImageError("more statements than there can be"));
+        }
+        table.count_from(shared.next_statement);
         for statement in shared.statements {
             let id = statement.id;
             let statement = table.adopt(statement)?;

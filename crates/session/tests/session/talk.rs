@@ -121,7 +121,7 @@ impl Talk {
         if !crate::MOVING {
             return;
         }
-        let mut packing = Packing::default();
+        let mut packing = Packing::of(&self.table.0.borrow());
         let (session, link) = (self.session.image(&mut packing), self.link.image(&mut packing));
         let image = (packing.finish(&self.tracked), session, link);
         let bytes = rmp_serde::to_vec_named(&image).expect("plain values");
