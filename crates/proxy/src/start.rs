@@ -107,12 +107,11 @@ struct Built {
     goods: Goods,
 }
 
+/// What listens already, and where the process before was asked.
+type Listening = (Vec<Given>, Option<Door>);
+
 /// Makes everything. `before`: since when moments count, and what listens already.
-fn build(
-    plan: Plan,
-    options: Options,
-    before: Option<(Instant, (Vec<Given>, Option<Door>))>,
-) -> Result<Built, StartError> {
+fn build(plan: Plan, options: Options, before: Option<(Instant, Listening)>) -> Result<Built, StartError> {
     let security = Security::load(&plan).map_err(StartError::Tls)?;
     let (start, (mut given, door)) = before.unwrap_or_else(|| (Instant::now(), (Vec::new(), None)));
     given.extend(options.activated.into_iter().map(|fd| Given { fd, by: GivenBy::Manager }));

@@ -35,6 +35,7 @@ const LOOK: Duration = Duration::from_millis(1);
 const FRESH_MAX: Duration = Duration::from_millis(50);
 
 /// Everything, standing still.
+#[expect(clippy::vec_box, reason = "they are boxed wherever they are, and go back as they came")]
 pub(super) struct Frozen {
     hub: Arc<Hub>,
     resting: Resting,

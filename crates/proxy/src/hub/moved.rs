@@ -23,6 +23,7 @@ pub(crate) fn monotonic_ns() -> u64 {
 
 impl Core {
     /// Takes out all server connections that nobody uses.
+    #[expect(clippy::vec_box, reason = "they are boxed wherever they are")]
     pub(crate) fn take_parked(&mut self) -> Vec<Box<ServerConn>> {
         self.parked.iter_mut().filter_map(Option::take).collect()
     }
