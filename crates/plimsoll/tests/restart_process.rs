@@ -41,7 +41,7 @@ fn a_client_under_tls_is_served_to_the_end_of_its_transaction_and_told_then() {
     let busy = psql(&plimsoll, &["BEGIN; SELECT pg_sleep(1.5); SELECT 'served'; COMMIT;"]);
     let idle = psql(&plimsoll, &["SELECT 'in'", "\\! sleep 15", "SELECT 'out'"]);
     postgres.wait_for_sessions("state = 'active' AND query LIKE '%pg_sleep%'", 1);
-    eventually("both to be in", SOON, || plimsoll.show("POOLS").number(0, "cl_active") >= 2);
+    eventually("both to be in", SOON, || plimsoll.log().matches("login attempt: db=p0").count() == 2);
     let mut old = plimsoll.take_over();
     assert_eq!(finish(busy), (true, "\nserved\n".to_string()));
     let (well, said) = finish(idle);

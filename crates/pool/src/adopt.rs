@@ -1,6 +1,6 @@
 //! Connections that another process has opened and handed over, before anything else is known of their pools.
 
-use plimsoll_types::{Cause, ClientId, HoldId, Moment, PoolId, SlotId, TargetId, WorkerId};
+use plimsoll_types::{Cause, ClientId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, WorkerId};
 
 use crate::Pools;
 use crate::nouns::SlotState;
@@ -84,6 +84,12 @@ impl Pools {
             self.let_go(id.index, Cause::CloseNeeded, now);
         }
         Some(id)
+    }
+
+    /// A client that has just been queued has waited since then, in another process. To be called in the order in which
+    /// they have come.
+    pub fn has_waited_since(&mut self, ticket: Ticket, since: Moment) {
+        self.waiters.set_since(ticket, since);
     }
 
     /// Holds are counted on from here: no two of them, in one process or the other, have one number.

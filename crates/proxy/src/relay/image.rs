@@ -173,7 +173,10 @@ impl Relay {
             class,
         };
         let ticket = match self.hub.request(request, &self.entry, now) {
-            Answer::Queued(ticket) => ticket,
+            Answer::Queued(ticket) => {
+                self.hub.with_pools(|pools, _| pools.has_waited_since(ticket, since));
+                ticket
+            }
             Answer::Granted(conn, grant) => {
                 self.entry.post(|mail| mail.grant = Some((conn, grant)));
                 NOWHERE

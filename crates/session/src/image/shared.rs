@@ -100,7 +100,7 @@ impl Unpacking {
             shared.tracked.iter().map(|name| tracked.index(name.as_bytes())).collect();
         let mut unpacking = Unpacking::default();
         for values in shared.params {
-            if values.len() != places.len() {
+            if values.len() > places.len() {
                 return Err(ImageError("a set of parameters of the wrong length"));
             }
             let mut params = Params::none(tracked);
