@@ -8,6 +8,7 @@ mod credentials;
 mod identity;
 mod limits;
 mod logging;
+mod manager;
 mod manpages;
 mod pidfile;
 mod run;

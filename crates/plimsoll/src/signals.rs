@@ -11,6 +11,8 @@ use plimsoll_proxy::{Control, Shutdown};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
+use crate::manager::{self, News};
+
 /// How long a fast exit waits for the sockets' files to be removed.
 const FAST_EXIT: Duration = Duration::from_secs(2);
 
@@ -150,6 +152,7 @@ fn act(got: Got, control: &Control, console: &AdminConsole) -> ControlFlow<()> {
     tracing::info!("{line}");
     match step {
         Step::ShutDown(how) => {
+            manager::tell(News::Stopping);
             console.note_end();
             control.shutdown(how);
             if how == Shutdown::Immediate {
@@ -157,8 +160,10 @@ fn act(got: Got, control: &Control, console: &AdminConsole) -> ControlFlow<()> {
             }
         }
         Step::Reload => {
+            manager::tell(News::Reloading);
             // Every mistake has been logged, and the old plan stays in force.
             let _ = console.reload(control);
+            manager::tell(News::Ready);
         }
         Step::Pause => {
             if let Err(error) = control.pause(None) {

@@ -65,7 +65,7 @@ impl Hub {
             keep_places(&mut directory, &mut core, &plan, &entry, now);
             match role {
                 // It may lead to a new target.
-                Role::Login(_) | Role::AuthUser(_) => self.targets.wake.notify_one(),
+                Role::Login(_) | Role::AuthUser(_) | Role::Kept(_) => self.targets.wake.notify_one(),
                 // That is us: one that fails and is made again must not be tried at once for that.
                 Role::Control(..) => {}
                 // The pool beside it has led there before.

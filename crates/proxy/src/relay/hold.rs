@@ -150,7 +150,7 @@ impl Relay {
     }
 
     /// The name the client gives itself.
-    fn application(&self) -> Option<&str> {
+    pub(super) fn application(&self) -> Option<&str> {
         let index = self.hub.tracked.index(b"application_name")?;
         self.session.params().values.get(index)?.as_deref()
     }
@@ -284,7 +284,7 @@ pub(super) struct Wait {
     pub(super) longest: Duration,
     /// What ends it then.
     pub(super) cause: WaitCause,
-    fairness: Fairness,
+    pub(super) fairness: Fairness,
 }
 
 impl Wait {
@@ -297,7 +297,7 @@ impl Wait {
 
     /// How long from now on, where it has been waiting since `since`; zero is for ever.
     #[cold]
-    fn left(&self, since: Moment, now: Moment) -> Duration {
+    pub(super) fn left(&self, since: Moment, now: Moment) -> Duration {
         match self.longest {
             Duration::ZERO => Duration::ZERO,
             // It is over at the next look, not never.
@@ -307,6 +307,6 @@ impl Wait {
 }
 
 /// A number for an application's name (FNV-1a): two names that share one share their turns, no more.
-fn class_of(name: &str) -> u32 {
+pub(super) fn class_of(name: &str) -> u32 {
     name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
