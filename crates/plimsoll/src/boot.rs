@@ -273,7 +273,7 @@ fn own_pidfile(plan: &Plan, old: Option<u32>) -> Result<Option<Pidfile>, String>
 fn open_log(plan: &Plan, how: &Start) -> Result<Log, Ended> {
     let log = Log::open(how.terminal, plan.general.logfile.as_deref(), how.verbose)
         .map_err(|error| die(format!("cannot open the log file: {error}")))?;
-    log.set_verbose(plan.general.verbose);
+    log.set_verbose(plan.general.log.verbose);
     log.set_syslog(&plan.general);
     for warning in &plan.warnings {
         tracing::warn!("{warning}");

@@ -3,9 +3,12 @@
 use plimsoll_types::{Cause, ClientId, HoldId, Moment, PoolId, SlotId, TargetId, Ticket, WorkerId};
 
 use crate::Pools;
-use crate::nouns::SlotState;
+use crate::nouns::{SlotState, Standing};
 use crate::pool::Welcome;
 use crate::slots::{Fate, Origin, Slot};
+
+/// No waiter's: whom it was opened for has it already.
+const NOBODY: Ticket = Ticket { index: u32::MAX, generation: u32::MAX };
 
 /// A connection that is handed over.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +58,8 @@ impl Pools {
         now: Moment,
     ) -> Option<SlotId> {
         let now = self.tick(now);
-        let place = self.slots.limits.target(target)?;
+        let standing = self.find_pool(pool)?.spec().standing;
+        let place = self.slots.limits.place(target, standing)?;
         let known = self.find_pool_mut(pool)?;
         let groups = [place, known.database, known.user];
         if adopted.state != AdoptedState::Left {
@@ -69,6 +73,8 @@ impl Pools {
             Future::Reuse if is_listed => Fate::Reuse,
             Future::Reuse | Future::Close => Fate::CloseNeeded,
         };
+        // One for replication is closed after its client, whoever that was.
+        slot.own = matches!(standing, Standing::Replication { .. }).then_some(NOBODY);
         let fate = slot.fate;
         let id = self.slots.insert(slot);
         match adopted.state {

@@ -49,7 +49,7 @@ pub(crate) enum CopyIn {
 }
 
 /// What a server connection is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Use {
     /// Queries, of one client after the other.
     #[default]

@@ -30,6 +30,7 @@ use crate::listener::{self, Arrival, ClientGuard, Fresh, Terms};
 use crate::liveness::Life;
 use crate::login::CONSOLE;
 use crate::relay::{self, Relay, Rest};
+use crate::replication::Wishes;
 use crate::server::{Closing, ServerConn};
 use crate::socket::Stream;
 use crate::stats::Totals;
@@ -198,11 +199,12 @@ impl Adopter {
         let database = self.database(&name.database);
         let target = match &name.purpose {
             What::Control(address) => Some(self.target(address.clone().into(), None)),
-            What::Clients | What::AuthQuery => None,
+            What::Clients | What::AuthQuery | What::Replication => None,
         };
         let role = match (&name.purpose, target) {
             (What::Control(_), Some(target)) => Role::Control(&name.role, target),
             (What::AuthQuery, _) => Role::AuthUser(&name.role),
+            (What::Replication, _) => Role::Replication(&name.role),
             (_, _) => Role::Kept(&name.role),
         };
         let Some(pool) = self.hub.pool(&database, &role) else { return bad("a pool of no database") };
@@ -301,6 +303,8 @@ impl Adopter {
             home,
             tally: Tally::none(),
             closing: Closing::Untold,
+            // Its client has been told in its login.
+            welcome: None,
             unfinished: None,
         });
         let Some(held) = image.held else {
@@ -367,6 +371,10 @@ impl Adopter {
             credential: image.credential,
             proved,
             socket: stream.handle(),
+            // Its server connection is there: nothing is asked for any more.
+            replication: image
+                .replication
+                .map(|kind| Arc::new(Wishes { kind: kind.into(), startup: Vec::new() })),
         };
         let mut entry = ClientEntry::new(id, key, identity, moment(image.connected)?);
         entry.tls = image.tls.map(|(text, subject)| {
@@ -484,6 +492,7 @@ impl Adopter {
             credential: 0,
             proved: None,
             socket: stream.handle(),
+            replication: None,
         };
         let entry = ClientEntry::new(ClientId(image.id), key, identity, moment(image.connected)?);
         entry.set_active();
@@ -535,6 +544,7 @@ fn server_entry(
         target,
         local: image.local.clone().into(),
         opened,
+        replication: image.replication.map(Into::into),
         term: image.term.map(|(_, ends)| Term::of_another(ends.map(Moment))),
         serial: image.serial,
         key: Mutex::new(std::mem::take(&mut image.key).0),

@@ -278,6 +278,7 @@ impl Frozen {
         let purpose = match pool.purpose {
             Purpose::Clients => What::Clients,
             Purpose::AuthQuery => What::AuthQuery,
+            Purpose::Replication => What::Replication,
             Purpose::Control(target) => match self.hub.directory.lock().target_addr(target) {
                 Some(address) => What::Control((&address).into()),
                 None => What::Clients,
@@ -330,6 +331,7 @@ impl Frozen {
             input: (&*conn.input).into(),
             output: conn.output.pending().into(),
             held: holder.map(|relay| held_image(relay, conn)),
+            replication: entry.replication.map(Into::into),
         };
         Ok((Piece { record, pair }, end))
     }
@@ -378,6 +380,7 @@ impl Frozen {
             input: parts.input.into(),
             wanted: parts.wanted as u64,
             output: output.into(),
+            replication: entry.replication.as_ref().map(|wishes| wishes.kind.into()),
         };
         Ok((Piece { record, pair }, end))
     }

@@ -9,8 +9,10 @@ use plimsoll_session::{Bytes, LinkImage, SessionImage, SharedImage};
 use plimsoll_types::Secret;
 use serde::{Deserialize, Serialize};
 
+use crate::directory::Learnt;
 use crate::entry::{Peer, TargetAddr};
 use crate::keeper::{GrantLimits, Proved};
+use crate::replication::Kind;
 
 /// Most records of one kind: more descriptors no process has.
 pub(super) const RECORDS_MAX: u32 = 1 << 22;
@@ -173,6 +175,7 @@ pub(super) enum What {
     Clients,
     AuthQuery,
     Control(Address),
+    Replication,
 }
 
 /// A pool.
@@ -182,7 +185,7 @@ pub(super) struct PoolImage {
     /// What new clients are told.
     pub(super) welcome: Option<(u32, Bytes)>,
     pub(super) keys: Option<(Hidden, Hidden)>,
-    pub(super) secret: Option<StoredImage>,
+    pub(super) secret: Option<LearntImage>,
 }
 
 /// Bytes that are not shown.
@@ -245,6 +248,56 @@ impl From<StoredImage> for Stored {
     }
 }
 
+/// [`Learnt`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum LearntImage {
+    Asked(StoredImage),
+    Vouched(StoredImage),
+}
+
+impl From<&Learnt> for LearntImage {
+    fn from(learnt: &Learnt) -> LearntImage {
+        match learnt {
+            Learnt::Asked(stored) => LearntImage::Asked(stored.into()),
+            Learnt::Vouched(stored) => LearntImage::Vouched(stored.into()),
+        }
+    }
+}
+
+impl From<LearntImage> for Learnt {
+    fn from(image: LearntImage) -> Learnt {
+        match image {
+            LearntImage::Asked(stored) => Learnt::Asked(stored.into()),
+            LearntImage::Vouched(stored) => Learnt::Vouched(stored.into()),
+        }
+    }
+}
+
+/// What a replication connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Replicates {
+    Logical,
+    Physical,
+}
+
+impl From<Kind> for Replicates {
+    fn from(kind: Kind) -> Replicates {
+        match kind {
+            Kind::Logical => Replicates::Logical,
+            Kind::Physical => Replicates::Physical,
+        }
+    }
+}
+
+impl From<Replicates> for Kind {
+    fn from(image: Replicates) -> Kind {
+        match image {
+            Replicates::Logical => Kind::Logical,
+            Replicates::Physical => Kind::Physical,
+        }
+    }
+}
+
 /// The keys of a SCRAM login.
 pub(super) fn keys_of((client_key, server_key): (Hidden, Hidden)) -> ScramKeys {
     ScramKeys { client_key: client_key.into(), server_key: server_key.into() }
@@ -274,6 +327,7 @@ pub(super) struct ServerImage {
     pub(super) input: Bytes,
     pub(super) output: Bytes,
     pub(super) held: Option<HeldImage>,
+    pub(super) replication: Option<Replicates>,
 }
 
 /// Who has a server connection.
@@ -336,6 +390,7 @@ pub(super) struct ClientImage {
     pub(super) wanted: u64,
     /// Bytes for the client that its socket has not taken.
     pub(super) output: Bytes,
+    pub(super) replication: Option<Replicates>,
 }
 
 /// What a client's bytes wait for.
@@ -396,6 +451,7 @@ pub(super) struct ProvedImage {
     subject_id: String,
     key_id: Option<String>,
     token_id: Option<String>,
+    issuer: Option<String>,
     client_id: Option<String>,
     dataset_id: String,
     grant_id: String,
@@ -405,13 +461,14 @@ pub(super) struct ProvedImage {
     holds: Option<u32>,
     statement: Option<Duration>,
     hold: Option<Duration>,
+    weight: Option<u32>,
 }
 
 impl From<&Proved> for ProvedImage {
     fn from(proved: &Proved) -> ProvedImage {
         let text = |text: &std::sync::Arc<str>| text.to_string();
         let maybe = |text: &Option<std::sync::Arc<str>>| text.as_ref().map(|text| text.to_string());
-        let GrantLimits { clients, holds, statement, hold } = proved.limits;
+        let GrantLimits { clients, holds, statement, hold, weight } = proved.limits;
         ProvedImage {
             organisation: text(&proved.organisation),
             organisation_id: text(&proved.organisation_id),
@@ -419,6 +476,7 @@ impl From<&Proved> for ProvedImage {
             subject_id: text(&proved.subject_id),
             key_id: maybe(&proved.key_id),
             token_id: maybe(&proved.token_id),
+            issuer: maybe(&proved.issuer),
             client_id: maybe(&proved.client_id),
             dataset_id: text(&proved.dataset_id),
             grant_id: text(&proved.grant_id),
@@ -428,13 +486,14 @@ impl From<&Proved> for ProvedImage {
             holds,
             statement,
             hold,
+            weight,
         }
     }
 }
 
 impl From<ProvedImage> for Proved {
     fn from(image: ProvedImage) -> Proved {
-        let ProvedImage { clients, holds, statement, hold, .. } = image;
+        let ProvedImage { clients, holds, statement, hold, weight, .. } = image;
         Proved {
             organisation: image.organisation.into(),
             organisation_id: image.organisation_id.into(),
@@ -442,12 +501,15 @@ impl From<ProvedImage> for Proved {
             subject_id: image.subject_id.into(),
             key_id: image.key_id.map(Into::into),
             token_id: image.token_id.map(Into::into),
+            issuer: image.issuer.map(Into::into),
+            // What a token said is not handed over: see `plimsoll_admin::Identities`.
+            kept: None,
             client_id: image.client_id.map(Into::into),
             dataset_id: image.dataset_id.into(),
             grant_id: image.grant_id.into(),
             role: image.role.into(),
             until: image.until,
-            limits: GrantLimits { clients, holds, statement, hold },
+            limits: GrantLimits { clients, holds, statement, hold, weight },
         }
     }
 }

@@ -39,17 +39,10 @@ impl Relay {
         if self.hub.gate.is_for(&self.entry) && self.is_kept_out(since) {
             return Ok(());
         }
-        let Wait { cause: wait_cause, fairness, .. } = self.wait;
+        let wait_cause = self.wait.cause;
         let wait_max = if since == now { self.wait.longest } else { self.wait.left(since, now) };
         let (pool, client, worker) = (self.pool.id, self.entry.id, self.worker);
-        // What is proved goes before what is claimed.
-        let (class, weight) = self.entry.stake().unwrap_or_else(|| match fairness {
-            Fairness::Fifo => (Class::Everybody, USUAL_WEIGHT),
-            Fairness::Application => {
-                let number = self.application().map_or(0, class_of);
-                (Class::Application(number), USUAL_WEIGHT)
-            }
-        });
+        let (class, weight) = self.class();
         let request = Request { pool, client, worker, wait_max, wait_cause, class, weight };
         loop {
             match self.hub.request(request, &self.entry, now) {
@@ -69,6 +62,17 @@ impl Relay {
                 Answer::Refused(cause) => return Err((Side::Client, cause)),
             }
         }
+    }
+
+    /// Whose turns it takes in a queue, and what those weigh. What is proved goes before what is claimed.
+    pub(super) fn class(&self) -> (Class, u32) {
+        self.entry.stake().unwrap_or_else(|| match self.wait.fairness {
+            Fairness::Fifo => (Class::Everybody, USUAL_WEIGHT),
+            Fairness::Application => {
+                let number = self.application().map_or(0, class_of);
+                (Class::Application(number), USUAL_WEIGHT)
+            }
+        })
     }
 
     /// What it holds now it has waited for.

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use plimsoll_pool::{Fairness, Grant, Request};
+use plimsoll_pool::{Grant, Request};
 use plimsoll_session::{Packing, Session, SessionImage, Settings};
 use plimsoll_types::{Moment, Ticket};
 
-use super::hold::class_of;
 use super::{Account, Phase, Relay, SMALL_BYTES, Told};
 use crate::directory::PoolEntry;
 use crate::entry::ClientEntry;
@@ -156,14 +155,11 @@ impl Relay {
 
     /// It has waited for a server connection in another process, and goes on waiting in its place.
     pub(crate) fn wait_again(&mut self, since: Moment, told: bool, now: Moment) {
-        if self.hub.gate.is_on() {
+        if self.hub.gate.is_for(&self.entry) {
             // It asks as soon as it runs: caps come first.
             return;
         }
-        let class = match self.wait.fairness {
-            Fairness::Fifo => 0,
-            Fairness::Application => self.application().map_or(0, class_of),
-        };
+        let (class, weight) = self.class();
         let request = Request {
             pool: self.pool.id,
             client: self.entry.id,
@@ -171,6 +167,7 @@ impl Relay {
             wait_max: self.wait.left(since, now),
             wait_cause: self.wait.cause,
             class,
+            weight,
         };
         let ticket = match self.hub.request(request, &self.entry, now) {
             Answer::Queued(ticket) => {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Bytes, COUNT_MAX, ImageError, Packing, Unpacking};
 use crate::expect::ExpectedImage;
 use crate::left::Left;
-use crate::link::{Batch, CopyIn, Count, Doubt, Has, Link, Settling, Unnamed};
+use crate::link::{Batch, CopyIn, Count, Doubt, Has, Link, Settling, Unnamed, Use};
 use crate::revoke::Aftermath;
 use crate::session::{Attached, Session};
 use crate::statements::{Named, PreparedImage};
@@ -52,6 +52,8 @@ pub struct LinkImage {
     has_named: Has,
     params_before: Option<u32>,
     doubt: Doubt,
+    #[serde(default)]
+    purpose: Use,
 }
 
 /// A message's rest: no message is longer than a 32-bit number says.
@@ -154,6 +156,7 @@ impl Link {
             has_named: self.has_named,
             params_before: self.params_before.as_ref().map(|params| packing.params(params)),
             doubt: self.doubt,
+            purpose: self.purpose,
         }
     }
 
@@ -186,6 +189,7 @@ impl Link {
         link.has_named = image.has_named;
         link.params_before = image.params_before.map(|number| unpacking.params(number)).transpose()?;
         link.doubt = image.doubt;
+        link.purpose = image.purpose;
         Ok(link)
     }
 }
