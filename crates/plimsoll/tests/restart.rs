@@ -122,8 +122,9 @@ fn prepared_statements_and_pipelines_go_on() {
 
 #[test]
 fn who_waits_keeps_its_turn() {
-    let (_postgres, mut plimsoll) =
-        house(|ini| ini.set("pool_mode", "transaction").set("default_pool_size", "1"));
+    let (_postgres, mut plimsoll) = house(|ini| {
+        ini.set("pool_mode", "transaction").set("default_pool_size", "1").own("fairness_slack", "0")
+    });
     let mut holder = plimsoll.client("app", "p0");
     holder.query("BEGIN");
     let mut waiters: Vec<Client> = (0..4).map(|_| plimsoll.client("app", "p0")).collect();

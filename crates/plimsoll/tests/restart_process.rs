@@ -19,7 +19,9 @@ fn psql(plimsoll: &Plimsoll, commands: &[&str]) -> std::process::Child {
     let connection = format!("host=localhost port={} dbname=p0 user=app sslmode=require", plimsoll.port());
     let mut command = Command::new("psql");
     command.args(["-XAtq", "-d", &connection]).env("PGSSLCERT", "none");
-    commands.iter().for_each(|one| drop(command.args(["-c", one])));
+    for one in commands {
+        command.args(["-c", one]);
+    }
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
 }
 
@@ -156,7 +158,9 @@ os.execv(sys.argv[2], sys.argv[2:])
         .filter(|line| !["listen_", "unix_socket_dir", "pidfile"].iter().any(|key| line.starts_with(key)))
         .collect();
     let dir = plimsoll.dir().join("activated");
-    run_beside("mkdir", |command| drop(command.arg(&dir)));
+    run_beside("mkdir", |command| {
+        command.arg(&dir);
+    });
     // Nothing of the port in the file: the manager alone has it.
     let own = format!("[pgbouncer]\nlisten_port = {}\nunix_socket_dir = {}\n", free_port(), dir.display());
     let ini = dir.join("activated.ini");

@@ -74,7 +74,10 @@ pub(super) fn freeze(hub: &Arc<Hub>) -> Result<Frozen, String> {
     stillness.enter(Stage::Still);
     hub.clients.lock().values().for_each(|client| client.post(|_| {}));
     let all_rest = stillness.all_rest(Instant::now() + STILL_MAX);
-    stillness.none_left(Count::Logins, Instant::now() + FRESH_MAX);
+    let until = Instant::now() + FRESH_MAX;
+    stillness.none_left(Count::Logins, until);
+    // One that waits for something does not rest, and is told at the end.
+    stillness.consoles_rest(hub.entrance.console_clients.load(Ordering::Acquire), until);
     let resting = stillness.take();
     let mut frozen = Frozen {
         hub: hub.clone(),

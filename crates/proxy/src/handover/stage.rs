@@ -220,6 +220,12 @@ impl Stillness {
         self.wait(until, |resting| resting.relays.len() >= self.count(Count::Relays))
     }
 
+    /// Waits until so many clients of the console rest. False: not so many do in time.
+    pub(crate) fn consoles_rest(&self, consoles: u32, until: Instant) -> bool {
+        let consoles = usize::try_from(consoles).unwrap_or(usize::MAX);
+        self.wait(until, |resting| resting.consoles.len() >= consoles)
+    }
+
     /// Waits until there is none. False: there still is one.
     pub(crate) fn none_left(&self, of: Count, until: Instant) -> bool {
         self.wait(until, |_| self.count(of) == 0)
