@@ -44,7 +44,7 @@ pub(super) const C: [Column; WHO] = [
 /// Columns of which some say who: `[those before them] those behind them`.
 macro_rules! who_and {
     ([$($before:expr),*] $($after:expr),* $(,)?) => {
-        &[$($before,)* C[0], C[1], C[2], C[3], C[4], C[5], C[6], C[7], C[8], C[9], C[10], C[11], $($after),*]
+        &[$($before,)* C[0], C[1], C[2], C[3], C[4], C[5], C[6], C[7], C[8], C[9], C[10], C[11], C[12], $($after),*]
     };
 }
 pub(super) use who_and;
