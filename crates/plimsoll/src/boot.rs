@@ -189,12 +189,7 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     let Start { ready, explain, mut offer, activated, .. } = how;
     let old = offer.as_ref().map(Offer::pid);
     let mut pidfile = own_pidfile(&plan, old).map_err(fatal)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| fatal(format!("cannot make an event loop: {error}")))?;
-    let signals = {
-        let _inside = runtime.enter();
-        Signals::catch().map_err(|error| fatal(format!("cannot catch signals: {error}")))?
-    };
+    let (runtime, signals) = signals().map_err(fatal)?;
     let black_box = new_black_box(&plan, &source);
     let issuers = Issuers::new(&plan).map_err(&fatal)?;
     let (follower, issuers_follower) = (black_box.clone(), issuers.clone());
@@ -251,6 +246,16 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
         identities.close(LAST_SNAPSHOT_MAX);
     }
     Ok(())
+}
+
+/// The signals, and the event loop in which they are heard.
+fn signals() -> Result<(tokio::runtime::Runtime, Signals), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot make an event loop: {error}"))?;
+    let inside = runtime.enter();
+    let signals = Signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
+    drop(inside);
+    Ok((runtime, signals))
 }
 
 /// What keeps snapshots.

@@ -9,7 +9,6 @@ mod statements;
 mod targets;
 mod timeouts;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
@@ -407,16 +406,6 @@ impl Hub {
             core.pools.remove_pool(pool.id, cause.clone(), now);
             core.entries.remove(&pool.id);
         }
-        self.run_actions(&mut core, now);
-    }
-
-    /// A host name has been resolved.
-    pub(crate) fn set_addresses(self: &Arc<Self>, name: &str, ips: Vec<IpAddr>) {
-        let (plan, now) = (self.plan(), self.now());
-        let mut directory = self.directory.lock();
-        let mut core = self.core.lock();
-        directory.set_addresses(&mut core.pools, &plan, name, ips, now);
-        self.targets.wake.notify_one();
         self.run_actions(&mut core, now);
     }
 

@@ -8,7 +8,7 @@ use plimsoll_session::{Release, Session};
 use plimsoll_types::Cause;
 
 use super::enter::Served;
-use super::{End, Entered, Login, Awaits};
+use super::{Awaits, End, Entered, Login};
 use crate::directory::{PoolEntry, Role, Welcome};
 use crate::entry::ClientEntry;
 use crate::hub::Hub;
