@@ -443,12 +443,14 @@ impl World {
         };
         let spec = self.spec(shape);
         self.pools.set_pool(pool, spec.clone(), self.now);
+        self.specs.insert(pool, spec.clone());
+        // What follows from that is done before the other one changes.
+        self.settle();
         if let Some(stream) = stream {
             let spec = stream_of(spec.clone(), pool);
             self.pools.set_pool(stream, spec.clone(), self.now);
             self.specs.insert(stream, spec);
         }
-        self.specs.insert(pool, spec);
     }
 
     pub(crate) fn remove_pool(&mut self, pool: PoolId) {
