@@ -1,5 +1,5 @@
 # ./dev soak [--seconds N], --budget [--seconds N], --sim [SEEDS], --idle [--seconds N], --hang [--seconds N],
-# --crowd [--seconds N], --identity [--seconds N], --tokens [--seconds N], --balancer. Sourced by ./dev.
+# --crowd [--seconds N], --identity [--seconds N], --tokens [--seconds N], --restart [--rounds N], --balancer. Sourced by ./dev.
 
 # Seeded histories of the decision crates, all cores at once, a process for each stretch of seeds. A seed that breaks a
 # rule is printed with its history cut down.
@@ -38,6 +38,6 @@ need_rust
 case "${1:-}" in
   --sim) soak_sim "${2:-}" ;;
   --balancer) soak_balancer ;;
-  --budget | --idle | --hang | --crowd | --identity | --tokens) soak_scene "${1#--}" "${@:2}" ;;
+  --budget | --idle | --hang | --crowd | --identity | --tokens | --restart) soak_scene "${1#--}" "${@:2}" ;;
   *) soak_scene soak "$@" ;;
 esac

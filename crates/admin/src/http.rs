@@ -10,6 +10,7 @@ mod tls;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use plimsoll_proxy::Control;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::AdminConsole;
@@ -101,20 +103,37 @@ pub struct HttpDoor {
 impl HttpDoor {
     /// Listens on all that `http_listen` names; nothing is answered before [`HttpDoor::open`].
     ///
+    /// `given`: what another process listened on before; what `http_listen` does not name is closed.
+    ///
     /// # Errors
     /// The first address that cannot be had, or TLS that cannot.
-    pub fn bind(plan: &Plan) -> Result<HttpDoor, HttpError> {
+    pub fn bind(plan: &Plan, given: Vec<(SocketAddr, OwnedFd)>) -> Result<HttpDoor, HttpError> {
         let load = Load::of(plan);
         let listen = plan.own.http_listen();
         if listen.addresses().is_empty() {
             return Ok(HttpDoor::none());
         }
         let tls = tls::of(plan)?;
+        let mut given = given;
         let one = |address: &SocketAddr| {
+            if let Some(at) = given.iter().position(|(there, _)| there == address) {
+                return Ok(given.swap_remove(at).1.into());
+            }
             listener(*address, load).map_err(|source| HttpError::Listen { address: *address, source })
         };
         let listeners = listen.addresses().iter().map(one).collect::<Result<_, _>>()?;
         Ok(HttpDoor { listeners, tls, load })
+    }
+
+    /// The sockets, for the process after this one.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn sockets(&self) -> io::Result<Vec<(SocketAddr, OwnedFd)>> {
+        let one = |listener: &std::net::TcpListener| {
+            Ok((listener.local_addr()?, OwnedFd::from(listener.try_clone()?)))
+        };
+        self.listeners.iter().map(one).collect()
     }
 
     /// One that leads nowhere.
@@ -145,9 +164,19 @@ impl HttpDoor {
             Some(api) => pages.merge(api),
             None => pages,
         };
+        let given_away = control.given_away();
         let serving = Arc::new(Serving::new(host::guard(all, control), self.tls, self.load));
         let places = Places::new(usize::from(self.load.connections_max()));
-        let work = move || runtime.block_on(answer_all(listeners, places, serving));
+        let work = move || {
+            runtime.block_on(async {
+                let accepting = answer_all(listeners, places, serving.clone());
+                tokio::select! {
+                    () = accepting => {}
+                    // Another process accepts from here on; whoever was asking is still answered.
+                    () = given_away => std::future::pending().await,
+                }
+            });
+        };
         std::thread::Builder::new().name("http".to_string()).spawn(work).map(drop)
     }
 }
@@ -163,14 +192,12 @@ fn listener(address: SocketAddr, load: Load) -> io::Result<std::net::TcpListener
 
 /// Accepts on all listeners until the process ends.
 async fn answer_all(listeners: Vec<TcpListener>, places: Places, serving: Arc<Serving>) {
-    let accepting = listeners.into_iter().map(|listener| {
-        let (places, serving) = (places.clone(), serving.clone());
-        tokio::spawn(accept_all(listener, places, serving))
-    });
-    for accepting in accepting.collect::<Vec<_>>() {
-        // It ends with the process only.
-        let _ = accepting.await;
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept_all(listener, places.clone(), serving.clone()));
     }
+    // They end with the process only, or when this is dropped.
+    while accepting.join_next().await.is_some() {}
 }
 
 async fn accept_all(listener: TcpListener, places: Places, serving: Arc<Serving>) {
@@ -214,9 +241,9 @@ mod tests {
         let address = taken.local_addr().expect("its address");
         let mut plan = Plan::default();
         plan.own.http_listen = Some(HttpListen::At(vec![address]));
-        let error = HttpDoor::bind(&plan).expect_err("it is taken").to_string();
+        let error = HttpDoor::bind(&plan, Vec::new()).expect_err("it is taken").to_string();
         assert!(error.starts_with(&format!("cannot listen on {address} for /metrics: ")), "{error}");
         plan.own.http_listen = Some(HttpListen::Off);
-        assert!(HttpDoor::bind(&plan).expect("nothing to do").listeners.is_empty());
+        assert!(HttpDoor::bind(&plan, Vec::new()).expect("nothing to do").listeners.is_empty());
     }
 }

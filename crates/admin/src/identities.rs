@@ -443,12 +443,17 @@ impl Going {
 
 fn live(view: &ProvedView) -> Option<Live> {
     let proved = &view.proved;
+    let evidence = proved.kept.as_ref().and_then(Kept::get::<Evidence>);
+    if proved.issuer.is_some() && evidence.is_none() {
+        // It came by a token from outside before an online restart: what that said is not known any more.
+        return None;
+    }
     Some(Live {
         subject: Id::parse_any(&proved.subject_id)?,
         key_id: proved.key_id.as_deref().map(str::to_owned),
         token_id: proved.token_id.as_deref().map(str::to_owned),
         client: proved.client_id.as_deref().and_then(Id::parse_any),
-        evidence: proved.kept.as_ref().and_then(Kept::get::<Evidence>),
+        evidence,
         grant: Id::parse_any(&proved.grant_id)?,
         database: view.database.clone(),
         role: proved.role.clone(),

@@ -137,6 +137,11 @@ pub(crate) static KEYS: &[Key] = &[
     restart("compat", "plimsoll", Field::Compat),
     reload("fairness_slack", "5ms", Field::Time(|own| &mut own.fairness_slack, Duration::ZERO, SECOND)),
     reload("close_timeout", "5s", Field::Time(|own| &mut own.close_timeout, Duration::from_millis(1), DAY)),
+    reload(
+        "restart_tls_timeout",
+        "60s",
+        Field::Time(|own| &mut own.restart_tls_timeout, Duration::ZERO, DAY),
+    ),
     reload("lost_max", "10min", Field::Time(|own| &mut own.lost_max, Duration::ZERO, DAY)),
     reload("cancel_on_client_loss", "on; off with compat = pgbouncer", Field::CancelOnClientLoss),
     reload(

@@ -54,7 +54,7 @@ pub(crate) struct ServeArgs {
     /// Write no log to the terminal
     #[arg(short = 'q', long)]
     pub(crate) quiet: bool,
-    /// Take over from a running process (not there yet)
+    /// Take over from the running process: its clients and server connections go on undisturbed; with none, just start
     #[arg(short = 'R', long)]
     pub(crate) reboot: bool,
     /// Switch to this user when started as root

@@ -1,5 +1,7 @@
 //! From a plan to a running pooler, and to its end.
 
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use plimsoll_admin::{
     AdminConsole, BlackBox, HttpDoor, HttpError, Identities, Issuers, Surroundings, version,
 };
 use plimsoll_config::{Compat, Mistake, Plan};
-use plimsoll_proxy::{Keeper, Options, StartError, start};
+use plimsoll_proxy::{Keeper, Offer, Options, StartError, ask_predecessor, start};
 use plimsoll_types::Secret;
 
 use crate::args::Serve;
@@ -19,7 +21,7 @@ use crate::manager::{self, News};
 use crate::pidfile::{self, Pidfile};
 use crate::signals::Signals;
 use crate::source::Source;
-use crate::sys;
+use crate::sys::{self, Foreground};
 use crate::vouch::Asker;
 
 /// Most workers when `workers` is not set.
@@ -34,9 +36,19 @@ const MAIN_THREAD: &str = "main";
 /// `plimsoll serve FILE.ini`.
 pub(crate) fn serve(serve: Serve) -> ExitCode {
     let source = Source::File { path: serve.options.file.clone(), name: serve.name };
-    match prepare(&serve, &source).and_then(|(plan, terminal)| {
+    match prepare(&serve, &source).and_then(|prepared| {
+        let Prepared { plan, terminal, offer, activated, foreground } = prepared;
         let verbose = u32::from(serve.options.verbose);
-        live(plan, source, Start { terminal, verbose, ready: |_| {}, explain: StartError::to_string })
+        let ready = Box::new(move |_: &Plan| {
+            if let Some(foreground) = foreground {
+                foreground.dismiss();
+            }
+        });
+        live(
+            plan,
+            source,
+            Start { terminal, verbose, ready, explain: StartError::to_string, offer, activated },
+        )
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Ended) => ExitCode::FAILURE,
@@ -54,9 +66,22 @@ pub(crate) struct Start {
     /// How many times `-v` was given.
     pub(crate) verbose: u32,
     /// Called when the pooler is up.
-    pub(crate) ready: fn(&Plan),
+    pub(crate) ready: Box<dyn FnOnce(&Plan)>,
     /// What to say when it cannot be.
     pub(crate) explain: fn(&StartError) -> String,
+    /// What the running process offers.
+    pub(crate) offer: Option<Offer>,
+    /// Sockets that the service manager listens on.
+    pub(crate) activated: Vec<OwnedFd>,
+}
+
+/// What is known before there is a second thread.
+struct Prepared {
+    plan: Plan,
+    terminal: Terminal,
+    offer: Option<Offer>,
+    activated: Vec<OwnedFd>,
+    foreground: Option<Foreground>,
 }
 
 /// Logs all mistakes of a configuration, and that they are the end, before there is a log.
@@ -74,21 +99,41 @@ fn die(why: impl AsRef<str>) -> Ended {
 }
 
 /// Everything that is done while the process has one thread and the terminal.
-fn prepare(serve: &Serve, source: &Source) -> Result<(Plan, Terminal), Ended> {
+fn prepare(serve: &Serve, source: &Source) -> Result<Prepared, Ended> {
     let options = &serve.options;
-    if options.reboot {
-        return Err(die("online restart (-R) is not there yet: stop the old process, then start this one"));
-    }
+    // Before the background: the manager knows the process by its id.
+    let activated = manager::sockets();
     let plan = source.load().map_err(|mistakes| report(&mistakes, "cannot load config file"))?;
     switch_user(options.user.as_deref().or(plan.general.user.as_deref()), serve.name)?;
-    if let Some(path) = &plan.general.pidfile {
+    let offer = if options.reboot { predecessor(&plan)? } else { None };
+    if let (Some(path), None) = (&plan.general.pidfile, &offer) {
         pidfile::free(path).map_err(die)?;
     }
-    if options.daemon {
-        daemonize(&plan)?;
-    }
+    let foreground = match (options.daemon, &offer) {
+        (true, None) => daemonize(&plan).map(|()| None)?,
+        (true, Some(_)) => Some(daemonize_watched(&plan)?),
+        (false, _) => None,
+    };
     let quiet = options.quiet || options.daemon;
-    Ok((plan, if quiet { Terminal::Quiet } else { Terminal::Shown }))
+    let terminal = if quiet { Terminal::Quiet } else { Terminal::Shown };
+    Ok(Prepared { plan, terminal, offer, activated, foreground })
+}
+
+/// Asks the running process for what it has. `None`: there is none, so this is a start like any other (PgBouncer).
+fn predecessor(plan: &Plan) -> Result<Option<Offer>, Ended> {
+    // Its sockets come one by one, and each needs a descriptor.
+    let _ = sys::raise_file_limit();
+    match ask_predecessor(plan) {
+        Ok(Some(offer)) => {
+            early("LOG", &format!("taking over from process {}", offer.pid()));
+            Ok(Some(offer))
+        }
+        Ok(None) => {
+            early("LOG", "old process not found, try to continue normally");
+            Ok(None)
+        }
+        Err(error) => Err(die(error.to_string())),
+    }
 }
 
 /// PgBouncer never runs as root; we say what we think of it.
@@ -103,6 +148,17 @@ fn switch_user(user: Option<&str>, name: Compat) -> Result<(), Ended> {
 }
 
 fn daemonize(plan: &Plan) -> Result<(), Ended> {
+    may_daemonize(plan)?;
+    sys::daemonize().map_err(|error| die(format!("cannot go into the background: {error}")))
+}
+
+/// Whoever started us stays until everything has been taken over, so that its exit status tells.
+fn daemonize_watched(plan: &Plan) -> Result<Foreground, Ended> {
+    may_daemonize(plan)?;
+    sys::daemonize_watched().map_err(|error| die(format!("cannot go into the background: {error}")))
+}
+
+fn may_daemonize(plan: &Plan) -> Result<(), Ended> {
     let general = &plan.general;
     if general.pidfile.is_none() {
         return Err(die("daemon needs pidfile configured"));
@@ -110,7 +166,7 @@ fn daemonize(plan: &Plan) -> Result<(), Ended> {
     if general.logfile.is_none() {
         early("WARNING", "in the background without logfile nothing will be logged");
     }
-    sys::daemonize().map_err(|error| die(format!("cannot go into the background: {error}")))
+    Ok(())
 }
 
 /// Number of workers in force.
@@ -124,29 +180,17 @@ fn workers(plan: &Plan) -> u16 {
 /// # Errors
 /// It could not start; why has been logged.
 pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> {
-    let log = Log::open(how.terminal, plan.general.logfile.as_deref(), how.verbose)
-        .map_err(|error| die(format!("cannot open the log file: {error}")))?;
-    log.set_verbose(plan.general.log.verbose);
-    log.set_syslog(&plan.general);
+    let log = open_log(&plan, &how)?;
     let fatal = |why: String| {
         tracing::error!(target: FATAL, "{why}");
         Ended
     };
-    for warning in &plan.warnings {
-        tracing::warn!("{warning}");
-    }
     limits::raise_and_log(&plan, workers(&plan));
-    let _pidfile = plan.general.pidfile.as_deref().map(Pidfile::write).transpose().map_err(fatal)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| fatal(format!("cannot make an event loop: {error}")))?;
-    let signals = {
-        let _inside = runtime.enter();
-        Signals::catch().map_err(|error| fatal(format!("cannot catch signals: {error}")))?
-    };
-    let (state_directory, config) = (std::env::var("STATE_DIRECTORY").ok(), source.path());
-    let surroundings =
-        Surroundings { state_directory: state_directory.as_deref(), config: config.as_deref() };
-    let black_box = BlackBox::new(&plan, surroundings);
+    let Start { ready, explain, mut offer, activated, .. } = how;
+    let old = offer.as_ref().map(Offer::pid);
+    let mut pidfile = own_pidfile(&plan, old).map_err(fatal)?;
+    let (runtime, signals) = signals().map_err(fatal)?;
+    let black_box = new_black_box(&plan, &source);
     let issuers = Issuers::new(&plan).map_err(&fatal)?;
     let (follower, issuers_follower) = (black_box.clone(), issuers.clone());
     let console = AdminConsole::new(
@@ -158,20 +202,31 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
         }),
     );
     let console = Arc::new(console.with_black_box(black_box.clone()));
-    let http = http_door(&plan).map_err(|error| fatal(refused(&plan, &error)))?;
+    let listened = offer.as_mut().map(Offer::take_http).unwrap_or_default();
+    let http = http_door(&plan, listened).map_err(|error| fatal(refused(&plan, &error)))?;
     let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
     let identities =
         Identities::open(&plan, issuers).map_err(|why| fatal(placed(&plan, "identity_store", &why)))?;
     let keeper = identities.clone().map(|identities| Arc::new(identities) as Arc<dyn Keeper>);
-    let voucher = Arc::new(Asker::default());
+    let sockets = http.sockets().map_err(|error| fatal(format!("no file descriptors: {error}")))?;
     let options = Options {
         console: console.clone(),
         keeper,
-        voucher,
+        voucher: Arc::new(Asker::default()),
         credentials: Arc::new(Lender::new()),
         mock_secret,
+        activated,
+        http: sockets,
+        offer,
+        given: Box::new(|pid| manager::tell(News::MainPid(pid))),
     };
-    let control = start(plan.clone(), options).map_err(|error| fatal((how.explain)(&error)))?;
+    let control = start(plan.clone(), options).map_err(|error| {
+        start_alone_if_dead(&error, old);
+        fatal(explain(&error))
+    })?;
+    if let (Some(path), Some(_)) = (&plan.general.pidfile, old) {
+        pidfile = Some(Pidfile::take_over(path).map_err(fatal)?);
+    }
     http.open(control.clone(), console.clone(), identities.as_ref().map(Identities::api))
         .map_err(|error| fatal(format!("cannot serve /metrics: {error}")))?;
     if let Some(identities) = &identities {
@@ -182,9 +237,10 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     started.map_err(|error| fatal(format!("cannot start a thread: {error}")))?;
     snapshot_at_panic(black_box.clone());
     tracing::info!("process up: {}", up(&plan));
-    (how.ready)(&plan);
+    ready(&plan);
     manager::tell(News::Ready);
     runtime.block_on(signals.follow(control, console));
+    drop(pidfile);
     black_box.settle(LAST_SNAPSHOT_MAX);
     if let Some(identities) = identities {
         identities.close(LAST_SNAPSHOT_MAX);
@@ -192,9 +248,62 @@ pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> 
     Ok(())
 }
 
+/// The signals, and the event loop in which they are heard.
+fn signals() -> Result<(tokio::runtime::Runtime, Signals), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot make an event loop: {error}"))?;
+    let inside = runtime.enter();
+    let signals = Signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
+    drop(inside);
+    Ok((runtime, signals))
+}
+
+/// What keeps snapshots.
+fn new_black_box(plan: &Plan, source: &Source) -> BlackBox {
+    let (state_directory, config) = (std::env::var("STATE_DIRECTORY").ok(), source.path());
+    let surroundings =
+        Surroundings { state_directory: state_directory.as_deref(), config: config.as_deref() };
+    BlackBox::new(plan, surroundings)
+}
+
+/// The pid file of a process that takes over from nobody.
+fn own_pidfile(plan: &Plan, old: Option<u32>) -> Result<Option<Pidfile>, String> {
+    match old {
+        None => plan.general.pidfile.as_deref().map(Pidfile::write).transpose(),
+        Some(_) => Ok(None),
+    }
+}
+
+/// Opens the log; what the files have that is doubtful is its beginning.
+fn open_log(plan: &Plan, how: &Start) -> Result<Log, Ended> {
+    let log = Log::open(how.terminal, plan.general.logfile.as_deref(), how.verbose)
+        .map_err(|error| die(format!("cannot open the log file: {error}")))?;
+    log.set_verbose(plan.general.log.verbose);
+    log.set_syslog(&plan.general);
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(log)
+}
+
+/// The process that was to be taken over has died in the middle of it, and nothing of it can be had any more: what is left
+/// is a start like any other, in a process that has none of its sockets.
+fn start_alone_if_dead(error: &StartError, old: Option<u32>) {
+    use std::os::unix::process::CommandExt;
+    let (StartError::Takeover(why), Some(old)) = (error, old) else { return };
+    if sys::is_alive(old) {
+        return;
+    }
+    tracing::warn!("the process that was to be taken over is gone ({why}): starting without what it had");
+    let Ok(program) = std::env::current_exe() else { return };
+    // It only comes back if it fails.
+    let failed = std::process::Command::new(program).args(std::env::args_os().skip(1)).exec();
+    tracing::error!("cannot start again: {failed}");
+}
+
 /// Where `/metrics` is answered. Whoever has not asked for it does without it when the port is taken.
-fn http_door(plan: &Plan) -> Result<HttpDoor, HttpError> {
-    match HttpDoor::bind(plan) {
+fn http_door(plan: &Plan, listened: Vec<(SocketAddr, OwnedFd)>) -> Result<HttpDoor, HttpError> {
+    match HttpDoor::bind(plan, listened) {
         Err(error @ HttpError::Listen { .. }) if plan.own.http_listen.is_none() => {
             tracing::warn!(
                 "{error}; going on without it (http_listen in [plimsoll] is not set: another port, or off)"

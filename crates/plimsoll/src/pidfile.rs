@@ -24,8 +24,32 @@ impl Pidfile {
     }
 }
 
+impl Pidfile {
+    /// Takes it over from the process before this one: it names this one from here on, and at no moment none.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn take_over(path: &Path) -> Result<Pidfile, String> {
+        let named = |error: io::Error| format!("could not write pidfile '{}': {error}", path.display());
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(".new");
+        let fresh = PathBuf::from(fresh);
+        fs::write(&fresh, format!("{}\n", std::process::id())).map_err(named)?;
+        fs::rename(&fresh, path).map_err(named)?;
+        Ok(Pidfile(path.to_path_buf()))
+    }
+
+    fn is_ours(&self) -> bool {
+        fs::read_to_string(&self.0).is_ok_and(|text| text.trim().parse() == Ok(std::process::id()))
+    }
+}
+
 impl Drop for Pidfile {
     fn drop(&mut self) {
+        if !self.is_ours() && self.0.exists() {
+            // Another process has taken over.
+            return;
+        }
         if let Err(error) = fs::remove_file(&self.0) {
             tracing::warn!("could not remove pidfile '{}': {error}", self.0.display());
         }

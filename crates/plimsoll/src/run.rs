@@ -19,7 +19,14 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
     let source = Source::Url(args.clone());
     let verbose = u32::from(args.verbose);
-    let how = Start { terminal: Terminal::Shown, verbose, ready: invite, explain };
+    let how = Start {
+        terminal: Terminal::Shown,
+        verbose,
+        ready: Box::new(invite),
+        explain,
+        offer: None,
+        activated: Vec::new(),
+    };
     let plan = source.load().map_err(|mistakes| report(&mistakes, "cannot pool without a good URL"));
     match plan.and_then(|plan| live(plan, source, how)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,6 +43,7 @@ fn explain(error: &StartError) -> String {
         StartError::Listen { .. }
         | StartError::NothingToListenOn
         | StartError::Tls(_)
+        | StartError::Takeover(_)
         | StartError::Thread(_) => error.to_string(),
     }
 }

@@ -160,8 +160,10 @@ fn act(got: Got, control: &Control, console: &AdminConsole) -> ControlFlow<()> {
             }
         }
         Step::Reload => {
+            manager::tell(News::Reloading);
             // Every mistake has been logged, and the old plan stays in force.
             let _ = console.reload(control);
+            manager::tell(News::Ready);
         }
         Step::Pause => {
             if let Err(error) = control.pause(None) {

@@ -34,6 +34,23 @@ pub(crate) fn raise_file_limit() -> io::Result<FileLimit> {
     Ok(FileLimit { soft: limit.rlim_cur, hard: limit.rlim_max })
 }
 
+/// The monotonic clock, microseconds.
+#[allow(unsafe_code)]
+pub(crate) fn monotonic_usec() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live timespec, which clock_gettime fills in.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
+    seconds.saturating_mul(1_000_000).saturating_add(nanos / 1000)
+}
+
+/// Sees to it that no program we start inherits a descriptor. False: it is not open.
+#[allow(unsafe_code)]
+pub(crate) fn close_on_exec(fd: libc::c_int) -> bool {
+    // SAFETY: fcntl only looks at the number; a descriptor that is not open is an error.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) == 0 }
+}
+
 /// Whether the process runs as root.
 #[allow(unsafe_code)]
 pub(crate) fn is_root() -> bool {
@@ -86,6 +103,56 @@ pub(crate) fn become_user(name: &str) -> io::Result<()> {
         checked(libc::setuid(ids.uid))?;
     }
     Ok(())
+}
+
+/// A process that waits in the foreground for word of the one in the background.
+pub(crate) struct Foreground(std::os::unix::net::UnixStream);
+
+impl Foreground {
+    /// All is well there: the process in the foreground ends with 0.
+    pub(crate) fn dismiss(mut self) {
+        use std::io::Write;
+        if let Err(error) = null_for_terminal() {
+            tracing::warn!("the terminal cannot be left: {error}");
+        }
+        // With nobody waiting there is nobody to tell.
+        let _ = self.0.write_all(b".");
+    }
+}
+
+/// Like [`daemonize`], but the caller's process stays until it is dismissed; if it never is, it ends with 1. To be called
+/// before there is a second thread.
+///
+/// # Errors
+/// A system call failed.
+pub(crate) fn daemonize_watched() -> io::Result<Foreground> {
+    let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    if fork_and_stay()? == Side::Foreground {
+        drop(here);
+        let mut word = [0];
+        let is_well = matches!(io::Read::read(&mut &there, &mut word), Ok(1));
+        std::process::exit(if is_well { 0 } else { 1 });
+    }
+    drop(there);
+    new_session()?;
+    fork_and_leave()?;
+    Ok(Foreground(here))
+}
+
+/// Which of two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Foreground,
+    Background,
+}
+
+#[allow(unsafe_code)]
+fn fork_and_stay() -> io::Result<Side> {
+    // SAFETY: the process has one thread, so the child has all that it had.
+    Ok(match checked(unsafe { libc::fork() })? {
+        0 => Side::Background,
+        _ => Side::Foreground,
+    })
 }
 
 /// Goes on in the background, in a session of its own, with `/dev/null` for a terminal. The caller's process ends.

@@ -19,6 +19,7 @@
 //! | `timers` | everything that happens because time goes by |
 //! | `configure`, `admin` | limits and specs; PAUSE, RESUME, RECONNECT, KILL |
 //! | `caps` | the gate in front of the queues: temporary caps, limits of grants |
+//! | `adopt` | connections that another process hands over |
 //! | `explain` | what is in the way of a newcomer |
 //! | `views`, `check` | what the console sees; the recount |
 //! | `classes` | whose turn it is in a queue that is shared by weight |
@@ -26,6 +27,7 @@
 //! | `table`, `list` | rows with generations, lists through them |
 
 mod admin;
+mod adopt;
 mod cancel;
 mod caps;
 mod check;
@@ -58,6 +60,7 @@ use std::time::Duration;
 
 use plimsoll_types::{Cause, DatabaseId, Moment, PoolId, SlotId, WorkerId};
 
+pub use crate::adopt::{Adopted, AdoptedState, Future};
 pub use crate::caps::{CapOf, CapView, Caps, Gate, Reach, Subject};
 pub use crate::explain::{Admission, Obstacle};
 pub use crate::nouns::{

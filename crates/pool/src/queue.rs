@@ -135,6 +135,13 @@ impl Waiters {
         waiter.wait_cause = cause;
     }
 
+    /// It has waited since then.
+    pub(crate) fn set_since(&mut self, ticket: Ticket, since: Moment) {
+        if self.find(ticket).is_some() {
+            self.table.row_mut(ticket.index).since = since;
+        }
+    }
+
     /// Takes a waiter out of the queue of its pool.
     pub(crate) fn remove(&mut self, queue: &mut Queue, index: u32) -> Waiter {
         let worker = usize::from(self.row(index).worker.0);

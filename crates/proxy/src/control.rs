@@ -27,6 +27,7 @@ use crate::directory::{
     DatabaseEntry, Directory, Found, Purpose, database_client_limit, pool_mode, pool_size,
 };
 use crate::entry::ClientEntry;
+use crate::handover::Stage;
 use crate::hub::{Core, Hub, Phase};
 use crate::peers::PeerView;
 use crate::replication::Kind;
@@ -473,6 +474,46 @@ impl Control {
         Ok(())
     }
 
+    /// Waits until everything belongs to another process. Cancel safe.
+    pub fn given_away(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stage = self.hub.stillness.watch();
+        async move {
+            if stage.wait_for(|stage| *stage == Stage::Given).await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Whether everything belongs to another process.
+    pub fn is_given_away(&self) -> bool {
+        self.hub.stillness.stage() == Stage::Given
+    }
+
+    /// After a restart: databases that had clients and are not in the files any more go as after a reload.
+    pub(crate) fn drop_lost_databases(&self) {
+        let plan = self.hub.plan();
+        let databases = self.hub.directory.lock().databases();
+        let is_lost =
+            |entry: &Arc<DatabaseEntry>| !plan.databases.iter().any(|line| *line.name == *entry.name);
+        if plan.auto_database.is_none() && databases.iter().any(is_lost) {
+            let removed = self.hub.apply(Plan::clone(&plan));
+            self.drop_clients_of(removed);
+        }
+    }
+
+    /// Databases are gone, and so are their clients.
+    fn drop_clients_of(&self, removed: Vec<Arc<DatabaseEntry>>) {
+        for database in removed {
+            tracing::warn!(
+                "dropping database '{}' as it does not exist anymore or inactive auto-database",
+                database.name
+            );
+            self.kill_clients_of(Some(&database.name), &Cause::DatabaseRemoved);
+            // Nobody could ever resume it.
+            self.hub.with_pools(|pools, now| pools.resume(Some(database.id), now));
+        }
+    }
+
     /// Puts a new plan into force. Keys that only a restart changes keep their value.
     pub fn reload(&self, plan: Plan) -> Reloaded {
         let old = self.hub.plan();
@@ -502,15 +543,7 @@ impl Control {
             && old.general.server_tls == plan.general.server_tls;
         self.hub.set_security(security);
         let removed = self.hub.apply(plan);
-        for database in removed {
-            tracing::warn!(
-                "dropping database '{}' as it does not exist anymore or inactive auto-database",
-                database.name
-            );
-            self.kill_clients_of(Some(&database.name), &Cause::DatabaseRemoved);
-            // Nobody could ever resume it.
-            self.hub.with_pools(|pools, now| pools.resume(Some(database.id), now));
-        }
+        self.drop_clients_of(removed);
         if !reaches_alike {
             // There is no database whose absence could be told.
             let _ = self.reconnect(None);

@@ -15,10 +15,11 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 pub(crate) use averages::Averages;
-pub(crate) use console_client::ConsoleClient;
+pub(crate) use console_client::{ConsoleClient, Welcomed};
 pub(crate) use names::addresses;
 
 use crate::control::Control;
+use crate::handover::Stage;
 use crate::hub::{Hub, Phase};
 use crate::liveness::Sweep;
 use crate::{ask, credentials, ledger, listener, targets};
@@ -60,7 +61,12 @@ pub(crate) async fn run(control: Control, mut inbox: mpsc::UnboundedReceiver<Con
             found = names.found() => names.take_in(&hub, found),
             needed = hub.needed_names.taken() => names.look_up_needed(&hub, needed),
             () = hub.gone.notified() => {}
-            _ = tick.tick() => beats.beat(&control, &mut names),
+            _ = tick.tick(), if !hub.stillness.is_still() => beats.beat(&control, &mut names),
+        }
+        if hub.stillness.is_still() {
+            // Nothing is decided while everything stands still, and nothing ever again when it is another process's.
+            let mut stage = hub.stillness.watch();
+            let _ = stage.wait_for(|stage| !matches!(stage, Stage::Still | Stage::Given)).await;
         }
         if let Some(why) = end(&hub)
             && is_sure(&hub, &why).await

@@ -78,6 +78,18 @@ pub(crate) struct Term {
     ends: Option<Moment>,
 }
 
+impl Term {
+    /// Of a connection that another process has opened: which of its secrets that was means nothing here.
+    pub(crate) fn of_another(ends: Option<Moment>) -> Term {
+        Term { epoch: 0, ends }
+    }
+
+    /// When it ends.
+    pub(crate) fn ends(&self) -> Option<Moment> {
+        self.ends
+    }
+}
+
 /// Whether a secret may go over the wire as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClearText {

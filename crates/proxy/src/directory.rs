@@ -224,7 +224,7 @@ impl Directory {
         directory
     }
 
-    fn add_database(&mut self, config: Database) -> Arc<DatabaseEntry> {
+    pub(crate) fn add_database(&mut self, config: Database) -> Arc<DatabaseEntry> {
         let name: Arc<str> = config.name.as_str().into();
         let id = DatabaseId(self.next_database);
         self.next_database += 1;
@@ -317,6 +317,7 @@ impl Directory {
             Role::AuthUser(user) => (*user, Purpose::AuthQuery),
             Role::Control(user, target) => (*user, Purpose::Control(*target)),
             Role::Replication(user) => (*user, Purpose::Replication),
+            Role::Kept(user) => (*user, Purpose::Clients),
         };
         let why = match role {
             Role::Login(_) if config.user.is_some() => {
@@ -326,6 +327,7 @@ impl Directory {
             Role::AuthUser(_) => "auth_query is asked here".to_string(),
             Role::Control(..) => "control_user looks at the server from here".to_string(),
             Role::Replication(user) => format!("somebody asked for replication as {user}"),
+            Role::Kept(user) => format!("somebody had logged in as {user} before the restart"),
         };
         let role: Arc<str> = role_name.into();
         if let Some(pool) = self.pools.get(&(database.id, purpose, role.clone())) {
@@ -401,7 +403,13 @@ impl Directory {
         }
     }
 
-    fn target(&mut self, pools: &mut Pools, plan: &Plan, addr: TargetAddr, now: Moment) -> TargetId {
+    pub(crate) fn target(
+        &mut self,
+        pools: &mut Pools,
+        plan: &Plan,
+        addr: TargetAddr,
+        now: Moment,
+    ) -> TargetId {
         if let Some(id) = self.targets.get(&addr) {
             return *id;
         }
@@ -423,6 +431,11 @@ impl Directory {
     /// The address of a target.
     pub(crate) fn target_addr(&self, target: TargetId) -> Option<TargetAddr> {
         self.addrs.get(target.0 as usize).cloned()
+    }
+
+    /// All host names that have been resolved.
+    pub(crate) fn known_names(&self) -> Vec<(String, Vec<IpAddr>)> {
+        self.names.iter().map(|(name, ips)| (name.clone(), ips.clone())).collect()
     }
 
     /// What a host name resolved to last.
@@ -570,6 +583,8 @@ pub(crate) enum Role<'a> {
     Control(&'a str, TargetId),
     /// For replication, as this role of a pool for clients.
     Replication(&'a str),
+    /// As this one, whatever the line of the database says: another process had this pool.
+    Kept(&'a str),
 }
 
 /// Whether a database was there already.

@@ -244,6 +244,12 @@ impl ClientEntry {
         }
     }
 
+    /// It comes from another process: what it did there.
+    pub(crate) fn resume(&mut self, requested: Moment, uses: u64) {
+        self.requested = AtomicU64::new(requested.0);
+        self.uses = AtomicU64::new(uses);
+    }
+
     /// The settings of its sessions: those of its pool and login user, within the limits of its grant. None of them ends
     /// a replication connection.
     pub(crate) fn settings(&self, pool: &PoolEntry, plan: impl FnOnce() -> Arc<Plan>) -> Arc<Settings> {

@@ -3,12 +3,12 @@
 //! Lock order: directory, core, a client's mailbox. No lock is held across an await.
 
 mod keys;
+mod moved;
 mod standing;
 mod statements;
 mod targets;
 mod timeouts;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
@@ -23,6 +23,7 @@ use plimsoll_types::{Cause, ClientId, Moment, PoolId, SlotId, Ticket, WorkerId};
 use tokio::sync::{Notify, mpsc};
 
 pub(crate) use keys::Clients;
+pub(crate) use moved::monotonic_ns;
 pub(crate) use statements::SharedStatements;
 
 use crate::console::Console;
@@ -31,6 +32,7 @@ use crate::control_thread::ConsoleClient;
 use crate::credentials::Credentials;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry, globals, longest_wait};
 use crate::entry::{ClientEntry, ServerEntry};
+use crate::handover::Stillness;
 use crate::keeper::{Census, Keeper};
 use crate::ledger::Ledger;
 use crate::listener::Doors;
@@ -188,6 +190,8 @@ pub(crate) struct Hub {
     pub(crate) spills: Arc<Store>,
     /// SUSPEND.
     pub(crate) suspension: Suspension,
+    /// Handing everything over to another process.
+    pub(crate) stillness: Stillness,
     /// Client sockets open, console and cancel requests included.
     pub(crate) sockets: AtomicU32,
     /// Bytes of messages that are kept whole.
@@ -226,23 +230,16 @@ pub(crate) struct Parts {
     pub(crate) console_door: mpsc::UnboundedSender<ConsoleClient>,
     pub(crate) policy: Policy,
     pub(crate) doors: Doors,
+    /// When moment 0 was.
+    pub(crate) start: Instant,
 }
 
 impl Hub {
     /// Puts the parts together.
     pub(crate) fn new(parts: Parts) -> Hub {
-        let Parts {
-            plan,
-            security,
-            workers,
-            console,
-            keeper,
-            voucher,
-            credentials,
-            console_door,
-            policy,
-            doors,
-        } = parts;
+        let Parts { plan, security, workers, console, keeper, voucher, credentials, .. } = parts;
+        let (console_door, policy, doors, start) =
+            (parts.console_door, parts.policy, parts.doors, parts.start);
         let core = Core {
             pools: Pools::new(globals(&plan)),
             parked: Vec::new(),
@@ -251,7 +248,7 @@ impl Hub {
             entries: Map::default(),
         };
         let hub = Hub {
-            start: Instant::now(),
+            start,
             core: Mutex::new(core),
             directory: Mutex::new(Directory::new(&plan, workers.len())),
             clients: Mutex::default(),
@@ -276,6 +273,7 @@ impl Hub {
             found: Found::default(),
             spills: Store::new(),
             suspension: Suspension::default(),
+            stillness: Stillness::default(),
             sockets: AtomicU32::new(0),
             collected: AtomicUsize::new(0),
             timed: AtomicBool::new(false),
@@ -411,16 +409,6 @@ impl Hub {
         self.run_actions(&mut core, now);
     }
 
-    /// A host name has been resolved.
-    pub(crate) fn set_addresses(self: &Arc<Self>, name: &str, ips: Vec<IpAddr>) {
-        let (plan, now) = (self.plan(), self.now());
-        let mut directory = self.directory.lock();
-        let mut core = self.core.lock();
-        directory.set_addresses(&mut core.pools, &plan, name, ips, now);
-        self.targets.wake.notify_one();
-        self.run_actions(&mut core, now);
-    }
-
     // ---- clients and server connections
 
     /// A client asks for a server connection.
@@ -468,6 +456,9 @@ impl Hub {
 
     /// A client gives its server connection back.
     pub(crate) fn give_back(self: &Arc<Self>, conn: Box<ServerConn>, release: Release, now: Moment) {
+        if self.is_too_late() {
+            return self.end_late(conn);
+        }
         let slot = conn.slot;
         let returned = match release {
             Release::Clean => Returned::Clean,
@@ -484,6 +475,9 @@ impl Hub {
 
     /// A server has logged us in.
     pub(crate) fn opened(self: &Arc<Self>, conn: Box<ServerConn>) {
+        if self.is_too_late() {
+            return self.end_late(conn);
+        }
         let (slot, home, now) = (conn.slot, conn.home, self.now());
         let mut core = self.core.lock();
         place(&mut core.servers, slot.index, Some(conn.entry.clone()));
@@ -495,6 +489,9 @@ impl Hub {
 
     /// Reset or check went well.
     pub(crate) fn cleaned(self: &Arc<Self>, conn: Box<ServerConn>) {
+        if self.is_too_late() {
+            return self.end_late(conn);
+        }
         let (slot, now) = (conn.slot, self.now());
         let mut core = self.core.lock();
         place(&mut core.parked, slot.index, Some(conn));

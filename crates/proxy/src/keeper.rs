@@ -235,29 +235,43 @@ impl Stake {
     }
 }
 
+impl Book {
+    /// One more is here.
+    fn count(&mut self, proved: &Proved) -> Arc<Stake> {
+        let weight = proved.limits.weight.unwrap_or(USUAL_WEIGHT).clamp(USUAL_WEIGHT, WEIGHT_MAX);
+        let numbers = &mut self.numbers;
+        let here = self.by_grant.entry(proved.grant_id.clone()).or_insert_with(|| {
+            *numbers += 1;
+            let stake = Stake { class: Class::Grant(*numbers), weight: AtomicU32::new(weight) };
+            Here { clients: 0, stake: Arc::new(stake) }
+        });
+        here.clients += 1;
+        here.stake.weight.store(weight, Ordering::Relaxed);
+        here.stake.clone()
+    }
+}
+
 impl Census {
     /// Counts one more.
     ///
     /// # Errors
     /// There are as many as its grant allows.
     pub(crate) fn enter(&self, proved: Arc<Proved>) -> Result<Counted, Cause> {
-        let book = &mut *self.book.lock();
+        let mut book = self.book.lock();
         let clients = book.by_grant.get(&proved.grant_id).map_or(0, |here| here.clients);
         if let Some(max) = proved.limits.clients
             && clients >= max
         {
             return Err(Cause::GrantClients { name: proved.name.as_ref().into(), max });
         }
-        let weight = proved.limits.weight.unwrap_or(USUAL_WEIGHT).clamp(USUAL_WEIGHT, WEIGHT_MAX);
-        let here = book.by_grant.entry(proved.grant_id.clone()).or_insert_with(|| {
-            book.numbers += 1;
-            let stake = Stake { class: Class::Grant(book.numbers), weight: AtomicU32::new(weight) };
-            Here { clients: 0, stake: Arc::new(stake) }
-        });
-        here.clients += 1;
-        here.stake.weight.store(weight, Ordering::Relaxed);
-        let stake = here.stake.clone();
+        let stake = book.count(&proved);
         Ok(Counted { proved, stake, book: self.book.clone() })
+    }
+
+    /// Counts one that has been let in by another process.
+    pub(crate) fn enter_again(&self, proved: Arc<Proved>) -> Counted {
+        let stake = self.book.lock().count(&proved);
+        Counted { proved, stake, book: self.book.clone() }
     }
 
     /// Whether somebody is here by a grant.

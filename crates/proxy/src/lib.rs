@@ -18,6 +18,7 @@ mod dial;
 mod directory;
 mod entry;
 mod gate;
+mod handover;
 mod hub;
 mod keeper;
 mod ledger;
@@ -64,6 +65,7 @@ pub use control::{
     TargetView, TrendView,
 };
 pub use credentials::{Credentials, Given, Giving, NoCredentials, Wanted};
+pub use handover::{AskError, FrameError, Offer, ask as ask_predecessor};
 pub use keeper::{
     GrantLimits, Keeper, Kept, NotByCertificate, Proof, Proved, ProvedView, Proving, Recognising, Refused,
     ShownCertificate,

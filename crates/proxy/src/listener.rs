@@ -17,9 +17,11 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub(crate) use bind::{Doors, bind};
+pub(crate) use bind::{Given, GivenBy};
 pub(crate) use guard::{ClientGuard, Counted, Limits};
 
 use crate::entry::Peer;
+use crate::handover::{Carrier, Count, Fate, Seat, Stage};
 use crate::hub::{Hub, Phase};
 use crate::relay::Relay;
 use crate::{dial, login};
@@ -50,6 +52,13 @@ pub(crate) struct Arrival {
     pub(crate) at: Moment,
     /// Who it may turn out to be.
     pub(crate) terms: Terms,
+}
+
+/// A socket of which nothing is known yet: nobody has said anything to it, so that its login may begin again.
+pub(crate) struct Fresh {
+    pub(crate) arrival: Arrival,
+    /// What it has said.
+    pub(crate) heard: Vec<u8>,
 }
 
 /// Whom a socket may lead to.
@@ -100,9 +109,16 @@ async fn accept_all(hub: Arc<Hub>, listener: Listener) {
         Err(e) => return tracing::error!("cannot accept on {place}: {}", io::Error::from(e)),
     };
     let mut complained: Option<Instant> = None;
+    let mut stage = hub.stillness.watch();
+    let _counted = Accepting::new(&hub);
     let (mut reserve, mut terms) = (Reserve(None), Terms::Anybody);
     loop {
-        let Ok(mut ready) = fd.readable().await else { return };
+        let ready = tokio::select! {
+            biased;
+            _ = stage.wait_for(|stage| *stage != Stage::Running) => return,
+            ready = fd.readable() => ready,
+        };
+        let Ok(mut ready) = ready else { return };
         if terms == Terms::Anybody {
             reserve.fill();
         }
@@ -129,6 +145,22 @@ async fn accept_all(hub: Arc<Hub>, listener: Listener) {
     }
 }
 
+/// One that accepts, counted as long as it does.
+struct Accepting(Arc<Hub>);
+
+impl Accepting {
+    fn new(hub: &Arc<Hub>) -> Accepting {
+        hub.stillness.add(Count::Acceptors);
+        Accepting(hub.clone())
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.stillness.remove(Count::Acceptors);
+    }
+}
+
 /// Whether accepting failed because that one client was gone already: Linux reports its network errors, too.
 fn is_of_one_client(e: &io::Error) -> bool {
     let network = [
@@ -152,11 +184,16 @@ fn admit(hub: &Arc<Hub>, socket: Socket, address: &SockAddr, place: &Place, term
         // The client is gone already.
         Err(_) => return,
     };
+    log_in(hub, Fresh { arrival, heard: Vec::new() });
+}
+
+/// Begins a login, on the worker with the fewest clients.
+pub(crate) fn log_in(hub: &Arc<Hub>, fresh: Fresh) {
     let workers = (0_u16..).zip(&hub.workers);
     let fewest = workers.min_by_key(|(_, worker)| worker.clients.load(Ordering::Relaxed));
     let worker = fewest.map_or(ACCEPTING_WORKER, |(id, _)| WorkerId(id));
     let guard = ClientGuard::new(hub.clone(), worker);
-    let login = Box::pin(login::run(hub.clone(), arrival, guard));
+    let login = Box::pin(login::run(hub.clone(), fresh, guard));
     hub.spawn_on(worker, Client::Login(login));
 }
 
@@ -206,8 +243,17 @@ fn arrival(
 enum Client {
     /// Becomes `Relay`, or is over.
     Login(Pin<Box<dyn Future<Output = Option<Relay>> + Send>>),
-    /// Until the client leaves.
+    /// Until the client leaves, or rests.
     Relay(Relay),
+    /// What it is lies elsewhere, while everything stands still.
+    Rests(Arc<Seat>),
+    /// It is another process's, and its socket stays here.
+    Carried(Box<Carrier>),
+}
+
+/// A client that comes from another process: its task.
+pub(crate) fn resume(hub: &Arc<Hub>, worker: WorkerId, relay: Relay) {
+    hub.spawn_on(worker, Client::Rests(Seat::left(Box::new(relay))));
 }
 
 impl Future for Client {
@@ -221,8 +267,27 @@ impl Future for Client {
                     Some(relay) => *this = Client::Relay(relay),
                     None => return Poll::Ready(()),
                 },
-                Client::Relay(relay) => return Pin::new(relay).poll(cx),
+                Client::Relay(relay) if !relay.is_to_rest() => return Pin::new(relay).poll(cx),
+                Client::Relay(_) => rest(this, cx),
+                Client::Rests(seat) => match ready!(seat.poll(cx.waker())) {
+                    Fate::GoOn(relay) => {
+                        relay.entry().set_waker(cx.waker());
+                        *this = Client::Relay(*relay);
+                    }
+                    Fate::Carry(carrier) => *this = Client::Carried(carrier),
+                    Fate::End => return Poll::Ready(()),
+                },
+                Client::Carried(carrier) => return Pin::new(&mut **carrier).poll(cx),
             }
         }
+    }
+}
+
+/// Leaves what the client is where others find it.
+#[cold]
+fn rest(client: &mut Client, cx: &Context<'_>) {
+    if let Client::Relay(relay) = std::mem::replace(client, Client::Rests(Seat::nowhere())) {
+        let hub = relay.hub().clone();
+        *client = Client::Rests(hub.stillness.rest(Box::new(relay), cx.waker()));
     }
 }

@@ -29,6 +29,7 @@ mod vouch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plimsoll_config::Plan;
 use plimsoll_session::Session;
 use plimsoll_types::{Cause, ClientId, Moment};
@@ -40,11 +41,12 @@ use enter::Shown;
 use prove::Way;
 
 use crate::console::Level;
-use crate::control_thread::ConsoleClient;
+use crate::control_thread::{ConsoleClient, Welcomed};
 use crate::directory::PoolEntry;
 use crate::entry::{self, ClientEntry, Peer};
+use crate::handover::{Count, Stage};
 use crate::hub::Hub;
-use crate::listener::{Arrival, ClientGuard, Terms};
+use crate::listener::{Arrival, ClientGuard, Fresh, Terms};
 use crate::relay::Relay;
 use crate::replication::{Kind, Wishes};
 use crate::security::Security;
@@ -85,15 +87,20 @@ struct Login {
     /// For the log: what it has said of itself so far.
     database: Arc<str>,
     user: Arc<str>,
-    stage: Stage,
+    stage: Awaits,
     /// What it asks the server for, if it wants replication.
     wishes: Option<Arc<Wishes>>,
+    /// What the client has said, as long as it has been told nothing: then its login may begin again elsewhere.
+    heard: Heard,
     guard: ClientGuard,
 }
 
+/// See [`Login::heard`]. Shared with whoever watches the login.
+type Heard = Arc<Mutex<Option<Vec<u8>>>>;
+
 /// What a login is waiting for, as far as the message at its timeout differs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Awaits {
     /// For the client.
     Client,
     /// For a server connection.
@@ -121,9 +128,11 @@ enum End {
 }
 
 /// Logs a client in. `None`: it is no client of a pool (any more), and everything has been said and done.
-pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> Option<Relay> {
+pub(crate) async fn run(hub: Arc<Hub>, fresh: Fresh, guard: ClientGuard) -> Option<Relay> {
+    let _counted = Counted::new(&hub);
+    let Fresh { arrival, heard } = fresh;
     let (id, peer) = (arrival.id, arrival.peer.clone());
-    let mut login = match Login::new(hub.clone(), arrival, guard) {
+    let mut login = match Login::new(hub.clone(), arrival, heard, guard) {
         Ok(login) => login,
         Err(e) => {
             tracing::warn!(
@@ -138,7 +147,12 @@ pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> 
         Duration::ZERO => LONGEST,
         limit => limit,
     };
-    let ended = tokio::time::timeout(limit, login.run()).await;
+    let heard = login.heard.clone();
+    let ended = tokio::select! {
+        biased;
+        () = is_in_the_way(&hub, &heard) => return login.give_way().await,
+        ended = tokio::time::timeout(limit, login.run()) => ended,
+    };
     match ended {
         Ok(Ok(Entered::Pool(client))) => {
             let (entry, pool, session) = *client;
@@ -163,13 +177,13 @@ pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> 
         }
         Err(_elapsed) => {
             let cause = match login.stage {
-                Stage::Handshake => {
+                Awaits::Handshake => {
                     let prefix = login.log_prefix();
                     report::log_closing(&login.plan, &prefix, login.age(), &Cause::LoginTimeout);
                     return None;
                 }
-                Stage::Client => Cause::LoginTimeout,
-                Stage::Server => Cause::LoginTimeoutServerDown,
+                Awaits::Client => Cause::LoginTimeout,
+                Awaits::Server => Cause::LoginTimeoutServerDown,
             };
             Box::pin(login.refuse(cause)).await;
             None
@@ -178,7 +192,7 @@ pub(crate) async fn run(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> 
 }
 
 impl Login {
-    fn new(hub: Arc<Hub>, arrival: Arrival, guard: ClientGuard) -> std::io::Result<Login> {
+    fn new(hub: Arc<Hub>, arrival: Arrival, heard: Vec<u8>, guard: ClientGuard) -> std::io::Result<Login> {
         let Arrival { socket, id, peer, peer_uid, local, at, terms } = arrival;
         let plan = hub.plan();
         let deferred = matches!(peer, Peer::Tcp(_)) && plan.general.tcp.defer_accept > 0;
@@ -187,7 +201,7 @@ impl Login {
             security: hub.security(),
             stream: if deferred { Stream::with_bytes(socket)? } else { Stream::new(socket)? },
             secured: None,
-            input: Vec::new(),
+            input: heard.clone(),
             pending: Vec::new(),
             id,
             peer,
@@ -197,8 +211,9 @@ impl Login {
             terms,
             database: "(nodb)".into(),
             user: "(nouser)".into(),
-            stage: Stage::Client,
+            stage: Awaits::Client,
             wishes: None,
+            heard: Arc::new(Mutex::new((terms == Terms::Anybody).then_some(heard))),
             guard,
             hub,
         })
@@ -243,12 +258,15 @@ impl Login {
 
     /// Reads once; the peer's end is the end of the login.
     async fn fill(&mut self) -> Result<(), End> {
-        let Login { stream, input, .. } = self;
+        let Login { stream, input, heard, .. } = self;
         let read = std::future::poll_fn(|cx| {
             Scratch::lend(|scratch| {
                 let read = stream.poll_read(cx, &mut scratch.input[..READ_BYTES]);
                 read.map_ok(|n| {
                     input.extend_from_slice(&scratch.input[..n]);
+                    if let Some(heard) = &mut *heard.lock() {
+                        heard.extend_from_slice(&scratch.input[..n]);
+                    }
                     n
                 })
             })
@@ -262,7 +280,27 @@ impl Login {
     /// Sends what is pending.
     async fn flush(&mut self) -> Result<(), End> {
         let bytes = std::mem::take(&mut self.pending);
+        if !bytes.is_empty() {
+            *self.heard.lock() = None;
+        }
         self.stream.write_all(&bytes).await.map_err(|_| End::Left(Cause::ClientEof))
+    }
+
+    /// Everything goes to another process: a client that has been told nothing begins again there, any other is told to
+    /// come again.
+    async fn give_way(self) -> Option<Relay> {
+        let heard = self.heard.lock().take();
+        let Some(heard) = heard else {
+            Box::pin(self.refuse(Cause::Restarting)).await;
+            return None;
+        };
+        let Login { hub, stream, id, peer, peer_uid, local, since, terms, guard, .. } = self;
+        drop(guard);
+        if let Some(socket) = stream.into_socket() {
+            let arrival = Arrival { socket, id, peer, peer_uid, local, at: since, terms };
+            hub.stillness.put(|resting| resting.fresh.push(Fresh { arrival, heard }));
+        }
+        None
     }
 
     /// Logs, tells the client and closes. The client is counted out before it can see that it is refused.
@@ -284,8 +322,40 @@ impl Login {
 
     fn into_console(self, entry: Arc<ClientEntry>, level: Level) {
         let Login { hub, stream, input, guard, .. } = self;
-        let client = ConsoleClient { stream: stream.detach(), entry, level, guard, input };
+        let welcomed = Welcomed::No;
+        let client = ConsoleClient { stream: stream.detach(), entry, level, guard, input, welcomed };
         // Without a control thread the process is at its end, and so is the client.
         let _ = hub.console_door.send(client);
+    }
+}
+
+/// A login, counted as long as it is under way.
+struct Counted(Arc<Hub>);
+
+impl Counted {
+    fn new(hub: &Arc<Hub>) -> Counted {
+        hub.stillness.add(Count::Logins);
+        Counted(hub.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.stillness.remove(Count::Logins);
+    }
+}
+
+/// Waits until the login has to give way: at once when everything stands still and it may begin again elsewhere, else when
+/// everything has been given away.
+async fn is_in_the_way(hub: &Hub, heard: &Heard) {
+    let mut stage = hub.stillness.watch();
+    let is_due = |stage: &Stage| match stage {
+        Stage::Running | Stage::Closed => false,
+        Stage::Still => heard.lock().is_some(),
+        Stage::Given => true,
+    };
+    // Without anybody who could change the stage there is nobody to give way to.
+    if stage.wait_for(is_due).await.is_err() {
+        std::future::pending().await
     }
 }

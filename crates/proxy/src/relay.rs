@@ -8,6 +8,7 @@ mod end;
 mod gone;
 mod hear;
 mod hold;
+mod image;
 mod mail;
 mod note;
 mod obey;
@@ -25,6 +26,7 @@ use plimsoll_types::{Cause, Moment, Side, Ticket, WorkerId};
 
 use crate::directory::PoolEntry;
 use crate::entry::ClientEntry;
+use crate::handover::Count;
 use crate::hub::Hub;
 use crate::listener::ClientGuard;
 use crate::outlet::Outlet;
@@ -33,6 +35,7 @@ use crate::socket::{Stream, Watch};
 use crate::stats::Block;
 use crate::worker::Scratch;
 use hold::Wait;
+pub(crate) use image::{Doing, Rest};
 use send::server_gone;
 
 /// Kept bytes that are not worth accounting for.
@@ -135,6 +138,7 @@ impl Relay {
         let on = hub.ledger.is_on();
         session.set_noting(if on { Noting::On } else { Noting::Off });
         let wait = Wait::of(&hub, &pool, &entry, &session);
+        hub.stillness.add(Count::Relays);
         Relay {
             hub,
             entry,
@@ -300,5 +304,6 @@ impl Drop for Relay {
             self.hub.gate.leave(&self.entry);
         }
         self.settle_account();
+        self.hub.stillness.remove(Count::Relays);
     }
 }

@@ -65,6 +65,13 @@ pub(crate) struct Detached {
     tls: Option<Box<Tls>>,
 }
 
+impl Detached {
+    /// The socket.
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+}
+
 /// What can be learned about a peer without reading from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
@@ -243,6 +250,17 @@ impl Stream {
     /// As for [`Stream::new`]; the socket is closed then.
     pub(crate) fn rehome(self) -> io::Result<Stream> {
         Stream::attach(self.detach())
+    }
+
+    /// The socket alone, on no runtime. `None`: it is encrypted, or somebody looks at it this moment.
+    pub(crate) fn into_socket(self) -> Option<Socket> {
+        let Detached { socket, tls } = self.detach();
+        if tls.is_some() { None } else { Arc::into_inner(socket) }
+    }
+
+    /// Whether it is encrypted.
+    pub(crate) fn is_secured(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// The socket, for its addresses and options.

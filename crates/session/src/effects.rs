@@ -11,11 +11,12 @@
 mod scan;
 
 use plimsoll_types::{Pin, Pins};
+use serde::{Deserialize, Serialize};
 
 use crate::text::{Lexer, Token};
 
 /// Kinds of what is left behind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Marks(u8);
 
 impl Marks {
@@ -104,7 +105,7 @@ pub(crate) enum Extent {
 }
 
 /// What kind of text it is, for those who want to know what a failure undoes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Form {
     /// One statement: if it fails, all of it has.
     #[default]

@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use crate::image::{COUNT_MAX, ImageError, Packing, Unpacking};
 use crate::statements::{Closed, Statement};
 
 /// Most answers that may be outstanding. A server holds back at most 8 KiB of answers, fewer than 1,700 of them, so
@@ -14,8 +17,8 @@ pub(crate) const EXPECT_MAX: usize = 65_536;
 const EXPECT_KEEP: usize = 1_024;
 
 /// One answer.
-#[derive(Debug)]
-pub(crate) enum Expect {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Expect<S = Arc<Statement>> {
     /// Simple query: everything up to ReadyForQuery.
     Query,
     /// Function call: likewise.
@@ -30,14 +33,14 @@ pub(crate) enum Expect {
     /// ParseComplete of a client's named statement.
     NamedParse {
         /// What was prepared.
-        statement: Arc<Statement>,
+        statement: S,
         /// Which Parse of the client.
         serial: u32,
     },
     /// ParseComplete nobody asked for: swallowed.
     InjectedParse {
         /// What was prepared.
-        statement: Arc<Statement>,
+        statement: S,
     },
     /// ParseComplete the server will not send, because it has the statement.
     FakeParse {
@@ -49,12 +52,12 @@ pub(crate) enum Expect {
     /// BindComplete.
     Bind {
         /// What is bound, if it is managed.
-        statement: Option<Arc<Statement>>,
+        statement: Option<S>,
     },
     /// RowDescription or NoData.
     Describe {
         /// What is described, if it is managed.
-        statement: Option<Arc<Statement>>,
+        statement: Option<S>,
     },
     /// CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute,
@@ -63,14 +66,14 @@ pub(crate) enum Expect {
     /// CloseComplete nobody asked for: swallowed.
     InjectedClose {
         /// What was closed; `None` if all statements were forgotten in the meantime.
-        statement: Option<Arc<Statement>>,
+        statement: Option<S>,
     },
     /// CloseComplete of the unnamed statement of another client: swallowed.
     UnnamedClose,
     /// CloseComplete the server will not send.
     FakeClose {
         /// The name that was taken out, if there was one.
-        closed: Option<Box<Closed>>,
+        closed: Option<Box<Closed<S>>>,
     },
     /// No answer at all: where in the stream the client ended a COPY.
     CopyEnd,
@@ -80,6 +83,46 @@ pub(crate) enum Expect {
     Marker,
     /// The ReadyForQuery after it.
     MarkerEnding,
+}
+
+impl<S> Expect<S> {
+    /// The same, with statements named in another way.
+    fn try_map<T>(&self, mut name: impl FnMut(&S) -> Result<T, ImageError>) -> Result<Expect<T>, ImageError> {
+        Ok(match self {
+            Expect::Query => Expect::Query,
+            Expect::Function => Expect::Function,
+            Expect::Ending => Expect::Ending,
+            Expect::Sync => Expect::Sync,
+            Expect::Parse => Expect::Parse,
+            Expect::NamedParse { statement, serial } => {
+                Expect::NamedParse { statement: name(statement)?, serial: *serial }
+            }
+            Expect::InjectedParse { statement } => Expect::InjectedParse { statement: name(statement)? },
+            Expect::FakeParse { serial } => Expect::FakeParse { serial: *serial },
+            Expect::DuplicateParse => Expect::DuplicateParse,
+            Expect::Bind { statement } => {
+                Expect::Bind { statement: statement.as_ref().map(name).transpose()? }
+            }
+            Expect::Describe { statement } => {
+                Expect::Describe { statement: statement.as_ref().map(name).transpose()? }
+            }
+            Expect::Execute => Expect::Execute,
+            Expect::Close => Expect::Close,
+            Expect::InjectedClose { statement } => {
+                Expect::InjectedClose { statement: statement.as_ref().map(name).transpose()? }
+            }
+            Expect::UnnamedClose => Expect::UnnamedClose,
+            Expect::FakeClose { closed: None } => Expect::FakeClose { closed: None },
+            Expect::FakeClose { closed: Some(closed) } => {
+                let named = closed.named.try_map(name)?;
+                Expect::FakeClose { closed: Some(Box::new(Closed { name: closed.name.clone(), named })) }
+            }
+            Expect::CopyEnd => Expect::CopyEnd,
+            Expect::Nothing => Expect::Nothing,
+            Expect::Marker => Expect::Marker,
+            Expect::MarkerEnding => Expect::MarkerEnding,
+        })
+    }
 }
 
 impl Expect {
@@ -110,7 +153,7 @@ pub(crate) struct Expected {
 }
 
 /// See [`Expected::ghosts`]: most queues never have any, and those are not looked through after each message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Ghosts {
     #[default]
     None,
@@ -308,6 +351,60 @@ impl Expected {
             self.synced_to = last.map_or(0, |at| self.head_at + at as u64 + 1);
         }
         (stripped, ended)
+    }
+}
+
+/// [`Expected`] as plain values.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ExpectedImage {
+    queue: Vec<Expect<u64>>,
+    head_at: u64,
+    synced_to: u64,
+    closed_to: u64,
+    forgets_to: u64,
+    flushed_to: u64,
+    asked_to: u64,
+    ghosts: Ghosts,
+}
+
+impl Expected {
+    /// As plain values.
+    pub(crate) fn image(&self, packing: &mut Packing) -> ExpectedImage {
+        let mut one = |expect: &Expect| expect.try_map(|statement| Ok(packing.statement(statement)));
+        ExpectedImage {
+            // Naming a statement cannot fail on this way.
+            queue: self.queue.iter().flat_map(&mut one).collect(),
+            head_at: self.head_at,
+            synced_to: self.synced_to,
+            closed_to: self.closed_to,
+            forgets_to: self.forgets_to,
+            flushed_to: self.flushed_to,
+            asked_to: self.asked_to,
+            ghosts: self.ghosts,
+        }
+    }
+}
+
+impl ExpectedImage {
+    /// The queue again.
+    pub(crate) fn unpack(self, unpacking: &Unpacking) -> Result<Expected, ImageError> {
+        let numbers =
+            [self.head_at, self.synced_to, self.closed_to, self.forgets_to, self.flushed_to, self.asked_to];
+        // A few more than may be outstanding: what is injected beside a message.
+        if numbers.iter().any(|number| *number >= COUNT_MAX) || self.queue.len() > 4 * EXPECT_MAX {
+            return Err(ImageError("more answers to come than there can be"));
+        }
+        let one = |expect: &Expect<u64>| expect.try_map(|id| unpacking.statement(*id));
+        Ok(Expected {
+            queue: self.queue.iter().map(one).collect::<Result<_, _>>()?,
+            head_at: self.head_at,
+            synced_to: self.synced_to,
+            closed_to: self.closed_to,
+            forgets_to: self.forgets_to,
+            flushed_to: self.flushed_to,
+            asked_to: self.asked_to,
+            ghosts: self.ghosts,
+        })
     }
 }
 

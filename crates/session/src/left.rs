@@ -5,15 +5,17 @@
 //! session is pinned.
 
 use plimsoll_types::{Pin, Pins, PoolMode, TxState};
+use serde::{Deserialize, Serialize};
 
 use crate::effects::{Effect, Extent, Form, Marks, name_number};
+use crate::image::Bytes;
 use crate::statements::Does;
 
 /// Of a statement that left something unknown, so many bytes are kept.
 const UNKNOWN_BYTES_MAX: usize = 120;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Left {
     /// Of texts that were answered.
     marks: Marks,
@@ -33,11 +35,11 @@ pub(crate) struct Left {
     seen: Seen,
     functions: Functions,
     /// The beginning of the first statement of which nobody can say what it left behind.
-    unknown_by: Option<Box<[u8]>>,
+    unknown_by: Option<Bytes>,
 }
 
 /// Of texts under way.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Pending {
     adds: Marks,
     ever: Marks,
@@ -55,7 +57,7 @@ impl Pending {
 }
 
 /// Of a statement that was prepared.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Parsed {
     adds: Marks,
     removes: Marks,
@@ -64,7 +66,7 @@ struct Parsed {
 }
 
 /// See [`Left::heed`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Heed {
     #[default]
     No,
@@ -73,7 +75,7 @@ enum Heed {
 }
 
 /// See [`Left::seen`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Seen {
     #[default]
     All,
@@ -83,7 +85,7 @@ enum Seen {
 
 /// Whether functions in plain statements, which may have taken a lock of the session, were looked for in all that was
 /// sent. They are in session pooling alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Functions {
     #[default]
     LookedFor,
@@ -109,7 +111,7 @@ impl Left {
     }
 
     pub(crate) fn unknown_by(&self) -> Option<&[u8]> {
-        self.unknown_by.as_deref()
+        self.unknown_by.as_ref().map(|bytes| &*bytes.0)
     }
 
     /// A text was sent that is executed at once, or prepared.
@@ -119,7 +121,7 @@ impl Left {
             && self.unknown_by.is_none()
         {
             let statement = text.get(from..to).unwrap_or_default();
-            self.unknown_by = Some(statement[..statement.len().min(UNKNOWN_BYTES_MAX)].into());
+            self.unknown_by = Some(Bytes(statement[..statement.len().min(UNKNOWN_BYTES_MAX)].into()));
         }
         let alone = under_way == UnderWay::Nothing && self.pending.is_empty();
         self.pending.form = if alone { effect.form } else { Form::Several };
@@ -348,7 +350,7 @@ impl Left {
         self.marks = self.marks.with(marks);
         self.discarded = self.discarded.map(|discarded| discarded.without(marks));
         if marks.has(Marks::UNKNOWN) && self.unknown_by.is_none() {
-            self.unknown_by = Some(tag.into());
+            self.unknown_by = Some(Bytes(tag.into()));
         }
     }
 

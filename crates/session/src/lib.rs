@@ -13,6 +13,7 @@ mod ending;
 mod expect;
 mod free;
 mod hold;
+mod image;
 mod left;
 mod link;
 mod looks;
@@ -28,6 +29,9 @@ mod steps;
 mod text;
 
 pub use free::{FreeStep, Freeing};
+pub use image::{
+    Bytes, ImageError, LinkImage, Packing, SessionImage, SharedImage, StatementImage, Unpacking,
+};
 pub use link::Link;
 pub use noted::{Kind, Noted, Noting, Seen, SeenText};
 pub use params::{Params, Tracked};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use plimsoll_types::{Cause, Moment, Pin, Pins, TxState};
 use plimsoll_wire::{HEADER_BYTES, MESSAGE_BYTES_MAX, back, header};
+use serde::{Deserialize, Serialize};
 
 use crate::expect::Expected;
 use crate::left::{Left, UnderWay};
@@ -14,7 +15,7 @@ use crate::statements::Prepared;
 use crate::steps::Ending;
 
 /// Where the client is in a batch of the extended protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Batch {
     /// Not in one: the last message ended with ReadyForQuery to come.
     #[default]
@@ -27,7 +28,7 @@ pub(crate) enum Batch {
 
 /// COPY FROM STDIN, as the client's messages see it. PostgreSQL ignores the Syncs it reads as part of it; if the COPY
 /// fails, nobody can know which of them it had read by then.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CopyIn {
     /// None.
     #[default]
@@ -48,7 +49,7 @@ pub(crate) enum CopyIn {
 }
 
 /// What a server connection is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Use {
     /// Queries, of one client after the other.
     #[default]
@@ -58,7 +59,7 @@ pub(crate) enum Use {
 }
 
 /// Whose the unnamed statement is. It is not managed, but it stays on the server connection after its client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Unnamed {
     /// Perhaps another client's: the one who holds the connection has prepared none.
     #[default]
@@ -96,7 +97,7 @@ impl Unnamed {
 }
 
 /// Whether we know how many ReadyForQuery are to come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Count {
     /// We do.
     #[default]
@@ -129,7 +130,7 @@ pub struct Link {
     /// When the client last did something while it owed the rest of a message or of a batch; zero: it never did.
     pub(crate) half_since: Moment,
     /// The FATAL after which the server closes.
-    farewell: Option<Box<Cause>>,
+    pub(crate) farewell: Option<Box<Cause>>,
     /// What clients have left behind in the server's session.
     pub(crate) left: Left,
     /// Whether its holder has prepared statements of the protocol that are not managed.
@@ -142,7 +143,7 @@ pub struct Link {
 }
 
 /// What is not certain of a transaction, so that it cannot be taken over from the server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Doubt {
     /// Since the last ReadyForQuery one has begun or ended.
     boundary: Boundary,
@@ -153,7 +154,7 @@ pub(crate) struct Doubt {
 }
 
 /// See [`Doubt::boundary`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Boundary {
     #[default]
     None,
@@ -225,7 +226,7 @@ impl Link {
 }
 
 /// Whether there is something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Has {
     #[default]
     None,
@@ -241,7 +242,7 @@ fn ended(message: &[u8]) -> Cause {
 }
 
 /// See [`Link::settling`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Settling {
     /// No.
     #[default]

@@ -25,10 +25,12 @@
 use plimsoll_types::{Cause, Moment, Pins, PoolMode, Side, TxState};
 use plimsoll_wire::front::{self, Subject};
 use plimsoll_wire::{HEADER_BYTES, WireError, encode, header};
+use serde::{Deserialize, Serialize};
 
 use crate::client::{Message, Verdict, stop};
 use crate::ending::{Ends, ending_of};
 use crate::expect::Expect;
+use crate::image::Bytes;
 use crate::link::{Batch, CopyIn, Count, Has, Link, Settling, Use};
 use crate::params::Tracked;
 use crate::session::{Attached, Session};
@@ -59,7 +61,7 @@ pub enum Revoked {
 }
 
 /// What a client still believes in whose server connection has been taken.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Aftermath {
     block: Block,
     skip: Skip,
@@ -70,7 +72,7 @@ pub(crate) struct Aftermath {
 }
 
 /// Whether the client believes in a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Block {
     /// No: only the rest of its batch is in the way.
     None,
@@ -81,7 +83,7 @@ enum Block {
 }
 
 /// Whether what comes is ignored up to Sync.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Skip {
     No,
     /// The client has not heard yet of the batch's end. Next: `ToSync`, with the error, at the next message that
@@ -91,17 +93,17 @@ enum Skip {
 }
 
 /// Whether the client waits for answers of the batch that it has not asked for yet: then a Flush is such a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Owed {
     Nothing,
     Answers,
 }
 
 /// A statement or portal of the client that ends a transaction.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Exit {
-    Statement(Box<[u8]>),
-    Portal(Box<[u8]>),
+    Statement(Bytes),
+    Portal(Bytes),
 }
 
 /// What the client is in the middle of.

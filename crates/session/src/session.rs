@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use plimsoll_types::{Cause, Moment, Pins, PoolMode, Side, TxState};
 use plimsoll_wire::encode;
+use serde::{Deserialize, Serialize};
 
 use crate::expect::Expect;
 use crate::link::{Batch, CopyIn, Count, Has, Link, Settling, Unnamed, Use};
@@ -42,7 +43,7 @@ pub struct Session {
 }
 
 /// Whether the client holds a server connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Attached {
     /// No.
     No,
@@ -82,6 +83,16 @@ impl Session {
     /// A number that no other client has, so that a connection which comes back to its last holder is known again. Not 0.
     pub fn set_number(&mut self, number: u64) {
         self.number = number;
+    }
+
+    /// See [`Session::set_number`].
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// See [`Session::set_noting`].
+    pub fn noting(&self) -> Noting {
+        self.noting
     }
 
     /// Whether the ledger wants to hear of what goes by.

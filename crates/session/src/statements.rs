@@ -7,7 +7,10 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use crate::effects::{self, Extent, Form, Marks};
+use crate::image::{Bytes, COUNT_MAX, ImageError, Packing, StatementImage, Unpacking};
 
 /// A named statement as all clients share it.
 #[derive(Debug)]
@@ -92,6 +95,17 @@ impl Statement {
         let does = LOOKED | form | removes << 8 | adds;
         self.effect.store(does, Ordering::Relaxed);
         Does(does)
+    }
+
+    /// As plain values.
+    pub(crate) fn image(&self) -> StatementImage {
+        StatementImage {
+            id: self.id,
+            name: self.name.clone(),
+            text_and_types: Bytes(self.text_and_types.clone()),
+            reading: self.reading.clone(),
+            outdated: self.outdated.load(Ordering::Relaxed),
+        }
     }
 
     /// PostgreSQL has refused it for good (0A000, "cached plan must not change result type"). Drivers help themselves
@@ -189,6 +203,45 @@ impl StatementTable {
         statement
     }
 
+    /// All statements of it.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Statement>> {
+        self.known.values().flatten().map(|known| &known.0)
+    }
+
+    /// The number that the next new one gets.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// New ones get no number below this.
+    pub(crate) fn count_from(&mut self, id: u64) {
+        self.next_id = self.next_id.max(id);
+    }
+
+    /// A statement that another process has named: it keeps its number and its name, and new ones get others.
+    pub(crate) fn adopt(&mut self, image: StatementImage) -> Result<Arc<Statement>, ImageError> {
+        image.check()?;
+        let StatementImage { id, name, text_and_types, reading, outdated } = image;
+        self.next_id = self.next_id.max(id + 1);
+        let statement = Arc::new(Statement {
+            id,
+            name,
+            text_and_types: text_and_types.0,
+            reading: reading.clone(),
+            outdated: AtomicBool::new(outdated),
+            effect: AtomicU32::new(0),
+            shape: AtomicU64::new(0),
+        });
+        let is_known =
+            self.known.get(&reading).is_some_and(|known| known.contains(&*statement.text_and_types));
+        // Who prepares an outdated one again wants the new one.
+        if !outdated || !is_known {
+            let replaced = self.known.entry(reading).or_default().replace(ByText(statement.clone()));
+            self.len += usize::from(replaced.is_none());
+        }
+        Ok(statement)
+    }
+
     fn sweep(&mut self) {
         self.known.retain(|_, known| {
             known.retain(|statement| Arc::strong_count(&statement.0) > 1);
@@ -215,13 +268,29 @@ pub(crate) fn is_reserved(name: &[u8]) -> bool {
 }
 
 /// A client's name for a statement.
-#[derive(Clone, Debug)]
-pub(crate) struct Named {
-    pub(crate) statement: Arc<Statement>,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Named<S = Arc<Statement>> {
+    pub(crate) statement: S,
     /// Which Parse made it: a failed Parse takes back what it made and nothing else.
     pub(crate) serial: u32,
     /// How often the client has bound it.
     pub(crate) executions: Cell<u32>,
+}
+
+impl<S> Named<S> {
+    /// The same, with the statement named in another way.
+    pub(crate) fn map<T>(&self, name: impl FnOnce(&S) -> T) -> Named<T> {
+        Named { statement: name(&self.statement), serial: self.serial, executions: self.executions.clone() }
+    }
+
+    /// See [`Named::map`].
+    pub(crate) fn try_map<T>(
+        &self,
+        name: impl FnOnce(&S) -> Result<T, ImageError>,
+    ) -> Result<Named<T>, ImageError> {
+        let statement = name(&self.statement)?;
+        Ok(Named { statement, serial: self.serial, executions: self.executions.clone() })
+    }
 }
 
 impl Named {
@@ -234,10 +303,10 @@ impl Named {
 }
 
 /// A name that a client closed.
-#[derive(Debug)]
-pub(crate) struct Closed {
-    pub(crate) name: Box<[u8]>,
-    pub(crate) named: Named,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Closed<S = Arc<Statement>> {
+    pub(crate) name: Bytes,
+    pub(crate) named: Named<S>,
 }
 
 /// A client's names. Most clients have none, so the map is made when it is needed.
@@ -277,6 +346,12 @@ impl Names {
 
     pub(crate) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |map| map.len())
+    }
+
+    /// All of them, as plain values.
+    pub(crate) fn map_all<T>(&self, mut each: impl FnMut(&Named) -> T) -> Vec<(Bytes, T)> {
+        let all = self.0.iter().flat_map(|map| map.iter());
+        all.map(|(name, named)| (Bytes(name.clone()), each(named))).collect()
     }
 }
 
@@ -339,5 +414,34 @@ impl Prepared {
 
     pub(crate) fn len(&self) -> usize {
         self.map.len()
+    }
+}
+
+/// [`Prepared`] as plain values: number, when it was last used, on which answer it depends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PreparedImage {
+    there: Vec<(u64, u64, u64)>,
+    clock: u64,
+}
+
+impl Prepared {
+    /// As plain values.
+    pub(crate) fn image(&self, packing: &mut Packing) -> PreparedImage {
+        let one = |there: &There| (packing.statement(&there.statement), there.used, there.depends_on);
+        PreparedImage { there: self.map.values().map(one).collect(), clock: self.clock }
+    }
+}
+
+impl PreparedImage {
+    /// The statements again.
+    pub(crate) fn unpack(self, unpacking: &Unpacking) -> Result<Prepared, ImageError> {
+        let mut prepared = Prepared { map: HashMap::new(), clock: self.clock };
+        for (id, used, depends_on) in self.there {
+            if used > self.clock || self.clock >= COUNT_MAX || depends_on >= COUNT_MAX {
+                return Err(ImageError("a statement from the future"));
+            }
+            prepared.map.insert(id, There { statement: unpacking.statement(id)?, used, depends_on });
+        }
+        Ok(prepared)
     }
 }

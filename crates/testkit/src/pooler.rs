@@ -25,6 +25,7 @@ pub fn binary_of(built: &str) -> PathBuf {
 #[derive(Debug)]
 pub struct Plimsoll {
     process: Process,
+    program: PathBuf,
     port: u16,
     // Last: the folder goes after the process.
     dir: TempDir,
@@ -71,6 +72,56 @@ impl Plimsoll {
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// Starts another process with these arguments before the file, in the same folder and with the same log: it is
+    /// not this one's, yet.
+    pub fn second(&self, arguments: &[&str]) -> Process {
+        self.second_with(arguments, |_| {})
+    }
+
+    /// The same with more to it.
+    ///
+    /// # Panics
+    /// The log cannot be opened.
+    pub fn second_with(&self, arguments: &[&str], configure: impl FnOnce(&mut Command)) -> Process {
+        let log = File::options().append(true).create(true).open(self.dir.path().join("log"));
+        let mut command = unprivileged(&self.program);
+        command.args(arguments).arg(self.dir.path().join("plimsoll.ini")).current_dir(self.dir.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.expect("the folder is ours"));
+        configure(&mut command);
+        Process::start(&mut command)
+    }
+
+    /// Has another process take over (`-R`), which is this one from here on, and waits until it has. The process before
+    /// it, which ends when it carries nothing any more.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn take_over(&mut self) -> Process {
+        self.take_over_with(|_| {})
+    }
+
+    /// The same with more to the command.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn take_over_with(&mut self, configure: impl FnOnce(&mut Command)) -> Process {
+        let mark = self.log_mark();
+        let mut new = self.second_with(&["-R"], configure);
+        eventually_ok("the new process to take over", PATIENCE, || {
+            let log = self.log_since(mark);
+            if let Some(status) = new.ended() {
+                panic!("the new process ended with {status}:\n{log}");
+            }
+            match log.contains(&format!("[{}] LOG process up: ", new.pid())) {
+                true => Ok(()),
+                false => Err(log),
+            }
+        });
+        std::mem::replace(&mut self.process, new)
     }
 
     /// Its TCP port.
@@ -241,14 +292,14 @@ impl Plimsoll {
         let mut command = match files_max {
             Some(count) => {
                 let mut command = unprivileged(Path::new("prlimit"));
-                command.arg(format!("--nofile={count}:{count}")).arg(program);
+                command.arg(format!("--nofile={count}:{count}")).arg(&program);
                 command
             }
             None => unprivileged(&program),
         };
         command.arg(dir.path().join("plimsoll.ini")).current_dir(dir.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.expect("the folder is ours"));
-        Plimsoll { process: Process::start(&mut command), port, dir }
+        Plimsoll { process: Process::start(&mut command), program, port, dir }
     }
 
     /// Waits until somebody accepts on the port; `false` if the program ended.

@@ -281,6 +281,14 @@ causes! {
     ShuttingDown => Client, ADMIN_SHUTDOWN, "pooler is shutting down", "";
     /// Shutting down, and a server is needed.
     ServerShuttingDown => Client, ADMIN_SHUTDOWN, "server shutting down", "";
+    /// An online restart has come while the client was logging in.
+    Restarting => Client, CANNOT_CONNECT_NOW, "pooler is restarting", "Connect again: the new process is there already.";
+    /// An online restart, and the client's connection could not be moved.
+    Restarted => Client, ADMIN_SHUTDOWN, "pooler was restarted",
+        "Connect again. Nothing was under way, so nothing is lost.";
+    /// The same, and its time is over.
+    RestartedLate => Client, ADMIN_SHUTDOWN, "pooler was restarted (restart_tls_timeout)",
+        "Connect again. What was under way may or may not have been carried out.";
 
     /// max_client_conn.
     MaxClientConn => Client, TOO_MANY_CONNECTIONS, "no more connections allowed (max_client_conn)",

@@ -49,6 +49,8 @@ pub struct Own {
     pub fairness_slack: Option<Duration>,
     /// `close_timeout` (default 5 s): how long a server that we let go may take to close.
     pub close_timeout: Option<Duration>,
+    /// `restart_tls_timeout` (default 60 s): how long clients under TLS are served after an online restart.
+    pub restart_tls_timeout: Option<Duration>,
     /// `lost_max` (default 10 min): how long a server that did not close stays counted.
     pub lost_max: Option<Duration>,
     /// `cancel_on_client_loss` (default on; off with `compat = pgbouncer`): whether a query is cancelled whose client is

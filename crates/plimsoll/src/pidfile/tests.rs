@@ -38,3 +38,16 @@ fn one_of_a_living_process_is_respected() {
     }
     fs::remove_file(&path).expect("it is still there");
 }
+
+#[test]
+fn one_that_was_taken_over_stays_when_its_first_owner_goes() {
+    let path = path("taken");
+    let first = Pidfile::write(&path).expect("written");
+    fs::write(&path, "1\n").expect("another process has it now");
+    drop(first);
+    assert_eq!(fs::read_to_string(&path).expect("there"), "1\n");
+    let second = Pidfile::take_over(&path).expect("taken over");
+    assert_eq!(fs::read_to_string(&path).expect("there"), format!("{}\n", std::process::id()));
+    drop(second);
+    assert!(!path.exists());
+}

@@ -40,6 +40,17 @@ pub(crate) struct ConsoleClient {
     pub(crate) guard: ClientGuard,
     /// Received and not dealt with.
     pub(crate) input: Vec<u8>,
+    /// Whether it has been welcomed.
+    pub(crate) welcomed: Welcomed,
+}
+
+/// Whether a client of the console has been welcomed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Welcomed {
+    /// Not yet.
+    No,
+    /// By the task, or the process, before this one.
+    Yes,
 }
 
 /// Why it ends.
@@ -48,21 +59,29 @@ enum Ended {
     Left(Cause),
     /// It is told why.
     Refused(Cause),
+    /// Everything stands still, and it does.
+    Rests,
 }
 
 /// Serves the client until it leaves.
 pub(super) async fn serve(control: Control, client: ConsoleClient) {
-    let ConsoleClient { stream, entry, level, guard, input } = client;
+    let ConsoleClient { stream, entry, level, guard, input, welcomed } = client;
     let stream = match Stream::attach(stream) {
         Ok(stream) => stream,
         Err(e) => return tracing::warn!("{}socket cannot be watched: {e}", entry.log_prefix()),
     };
     let hub = control.hub.clone();
     let mut talk = Talk { control, stream, input, entry, level, extended: Extended::default() };
-    let Err(ended) = talk.run().await;
-    let Talk { control, mut stream, entry, .. } = talk;
+    let Err(ended) = talk.run(welcomed).await;
+    let Talk { control, mut stream, entry, level, input, .. } = talk;
+    if let Ended::Rests = ended {
+        let welcomed = Welcomed::Yes;
+        let client = ConsoleClient { stream: stream.detach(), entry, level, guard, input, welcomed };
+        return hub.stillness.put(|resting| resting.consoles.push(client));
+    }
     control.console_left(entry.id);
     match ended {
+        Ended::Rests => {}
         Ended::Left(cause) => {
             report::leaving(&hub, &entry, &cause);
             drop(guard);
@@ -95,18 +114,25 @@ struct Message {
 enum Never {}
 
 impl Talk {
-    async fn run(&mut self) -> Result<Never, Ended> {
+    async fn run(&mut self, welcomed: Welcomed) -> Result<Never, Ended> {
+        match welcomed {
+            Welcomed::No => self.welcome().await?,
+            Welcomed::Yes => {}
+        }
+        loop {
+            let message = self.message().await?;
+            self.handle(message).await?;
+        }
+    }
+
+    async fn welcome(&mut self) -> Result<(), Ended> {
         let hub = self.control.hub.clone();
         let mut bytes = Vec::new();
         let plan = hub.plan();
         let end = welcome::End { key: self.entry.key, notice: &plan.general.login_notify_message };
         welcome::console(&mut bytes, &hub.console.welcome(), &end);
         self.entry.set_active();
-        self.send(&bytes).await?;
-        loop {
-            let message = self.message().await?;
-            self.handle(message).await?;
-        }
+        self.send(&bytes).await
     }
 
     async fn handle(&mut self, message: Message) -> Result<(), Ended> {
@@ -238,9 +264,12 @@ impl Talk {
                 return Ok(Message { tag: bytes[0], bytes });
             }
             let mut chunk = [0; CHUNK_BYTES];
-            let Talk { stream, entry, .. } = self;
+            let Talk { control, stream, entry, extended, .. } = self;
             let read = std::future::poll_fn(|cx| {
                 poll_kill(cx, entry)?;
+                if control.hub.stillness.is_still() && extended.is_idle() {
+                    return Poll::Ready(Err(Ended::Rests));
+                }
                 if std::mem::take(&mut entry.mail().cancelled) {
                     return Poll::Ready(Ok(None));
                 }

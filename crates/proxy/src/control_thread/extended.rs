@@ -55,6 +55,11 @@ enum Batch {
 }
 
 impl Extended {
+    /// Whether nothing is remembered of the client.
+    pub(super) fn is_idle(&self) -> bool {
+        self.statements.is_empty() && self.portals.is_empty() && self.batch == Batch::Going
+    }
+
     /// Deals with a whole message.
     ///
     /// # Errors

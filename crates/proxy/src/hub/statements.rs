@@ -26,6 +26,13 @@ impl SharedStatements {
     }
 }
 
+impl SharedStatements {
+    /// The table, for statements that come from another process.
+    pub(crate) fn table(&self) -> parking_lot::MutexGuard<'_, StatementTable> {
+        self.table.lock()
+    }
+}
+
 impl Statements for SharedStatements {
     fn intern(&self, text_and_types: &[u8], reading: &str) -> Arc<Statement> {
         let mut table = self.table.lock();

@@ -1,5 +1,6 @@
 //! Targets as the hub knows them: what they have for us, our own connection to each, and who of ours is there.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,16 @@ pub(super) fn keep_places(
 }
 
 impl Hub {
+    /// A host name has been resolved.
+    pub(crate) fn set_addresses(self: &Arc<Self>, name: &str, ips: Vec<IpAddr>) {
+        let (plan, now) = (self.plan(), self.now());
+        let mut directory = self.directory.lock();
+        let mut core = self.core.lock();
+        directory.set_addresses(&mut core.pools, &plan, name, ips, now);
+        self.targets.wake.notify_one();
+        self.run_actions(&mut core, now);
+    }
+
     /// The pool of a role on a database; `None` if the database has been removed by now.
     pub(crate) fn pool(&self, database: &Arc<DatabaseEntry>, role: &Role<'_>) -> Option<Arc<PoolEntry>> {
         let (plan, now) = (self.plan(), self.now());
@@ -65,7 +76,7 @@ impl Hub {
             keep_places(&mut directory, &mut core, &plan, &entry, now);
             match role {
                 // It may lead to a new target.
-                Role::Login(_) | Role::AuthUser(_) => self.targets.wake.notify_one(),
+                Role::Login(_) | Role::AuthUser(_) | Role::Kept(_) => self.targets.wake.notify_one(),
                 // That is us: one that fails and is made again must not be tried at once for that.
                 Role::Control(..) => {}
                 // The pool beside it has led there before.

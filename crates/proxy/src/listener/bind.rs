@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use plimsoll_types::Side;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::dial;
+use crate::handover::ListenerImage;
 use crate::start::StartError;
 
 /// All listening sockets. They have the options of the plan they were made with, and what they accept inherits them
@@ -45,6 +47,18 @@ pub(super) enum Place {
 }
 
 impl Place {
+    fn is_at(&self, other: &Place) -> bool {
+        match (self, other) {
+            (Place::Tcp(one), Place::Tcp(other)) => one == other,
+            (Place::Unix { path, .. }, other) => other.is_path(path),
+            (Place::Tcp(_), Place::Unix { .. }) => false,
+        }
+    }
+
+    fn is_path(&self, wanted: &Path) -> bool {
+        matches!(self, Place::Unix { path, .. } if path == wanted)
+    }
+
     pub(super) fn is_tcp(&self) -> bool {
         matches!(self, Place::Tcp(_))
     }
@@ -83,6 +97,24 @@ impl Doors {
         });
     }
 
+    /// All that are open, for another process.
+    pub(crate) fn images(&self) -> Vec<(ListenerImage, Arc<Socket>)> {
+        let all = self.listeners.lock();
+        let image = |listener: &Listener| {
+            let image = match &listener.place {
+                Place::Tcp(address) => ListenerImage::Tcp(*address),
+                Place::Unix { path, port, .. } => ListenerImage::Unix { path: path.clone(), port: *port },
+            };
+            (image, listener.socket.clone())
+        };
+        all.iter().map(image).collect()
+    }
+
+    /// They are another process's: nothing of them is closed or removed from here on.
+    pub(crate) fn forget(&self) {
+        self.listeners.lock().clear();
+    }
+
     /// The process ends: takes the Unix socket out of the file system, if it is still ours.
     pub(crate) fn remove_unix(&self) {
         for listener in self.listeners.lock().iter() {
@@ -96,6 +128,59 @@ impl Doors {
     }
 }
 
+/// A socket that listens already.
+#[derive(Debug)]
+pub(crate) struct Given {
+    /// The socket.
+    pub(crate) fd: OwnedFd,
+    /// Who gives it.
+    pub(crate) by: GivenBy,
+}
+
+/// Who gives a listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GivenBy {
+    /// The process before this one: what this one's configuration does not name is closed.
+    Predecessor,
+    /// The service manager: it is listened on, whatever the configuration says.
+    Manager,
+}
+
+impl Given {
+    /// What it listens on. `None`: it is none of ours.
+    fn listener(self, general: &General) -> Option<Listener> {
+        let socket = Socket::from(self.fd);
+        let address = socket.local_addr().ok()?;
+        let place = match address.as_socket() {
+            Some(address) => Place::Tcp(address),
+            None => {
+                let path = address.as_pathname()?.to_path_buf();
+                let file = file_id(&path).ok()?;
+                Place::Unix { path, port: general.listen_port, file }
+            }
+        };
+        let is_named = self.by == GivenBy::Manager || is_named(general, &place);
+        socket.set_nonblocking(true).ok()?;
+        if place.is_tcp() {
+            dial::tune(&socket, general, Side::Client);
+        }
+        is_named.then(|| Listener { socket: Arc::new(socket), place })
+    }
+}
+
+/// Whether the configuration names a place.
+fn is_named(general: &General, place: &Place) -> bool {
+    match place {
+        Place::Tcp(address) => general
+            .listen_addr
+            .iter()
+            .any(|name| addresses(name, general.listen_port).is_ok_and(|all| all.contains(address))),
+        Place::Unix { path, .. } => {
+            general.unix_socket_dir.as_ref().is_some_and(|dir| unix_path(dir, general) == *path)
+        }
+    }
+}
+
 fn file_id(path: &Path) -> io::Result<(u64, u64)> {
     let meta = std::fs::symlink_metadata(path)?;
     Ok((meta.dev(), meta.ino()))
@@ -103,18 +188,29 @@ fn file_id(path: &Path) -> io::Result<(u64, u64)> {
 
 /// Binds everything the plan names, and listens: clients may connect from here on and wait in the backlog.
 ///
+/// `given`: sockets that listen already, from another process or from the service manager. Those that the plan names
+/// are taken, others as well; what the plan names and is not among them is made.
+///
 /// # Errors
 /// The first socket that cannot be made, or that there is none to make.
-pub(crate) fn bind(general: &General) -> Result<Doors, StartError> {
-    let mut listeners = Vec::new();
+pub(crate) fn bind(general: &General, given: Vec<Given>) -> Result<Doors, StartError> {
+    let mut listeners: Vec<Listener> =
+        given.into_iter().filter_map(|given| given.listener(general)).collect();
+    let has =
+        |listeners: &[Listener], place: &Place| listeners.iter().any(|listener| listener.place.is_at(place));
     // First of all: that another pooler runs here says more than that its port is taken.
-    if let Some(dir) = &general.unix_socket_dir {
+    if let Some(dir) = &general.unix_socket_dir
+        && !listeners.iter().any(|listener| listener.place.is_path(&unix_path(dir, general)))
+    {
         make_room(&unix_path(dir, general))?;
     }
     for name in &general.listen_addr {
         let failed =
             |source| StartError::Listen { address: format!("{name}:{}", general.listen_port), source };
         for addr in addresses(name, general.listen_port).map_err(failed)? {
+            if has(&listeners, &Place::Tcp(addr)) {
+                continue;
+            }
             match tcp(addr, general) {
                 Ok(listener) => listeners.push(listener),
                 // A machine without IPv6 has no `*` of it.
@@ -123,7 +219,9 @@ pub(crate) fn bind(general: &General) -> Result<Doors, StartError> {
             }
         }
     }
-    if let Some(dir) = &general.unix_socket_dir {
+    if let Some(dir) = &general.unix_socket_dir
+        && !listeners.iter().any(|listener| listener.place.is_path(&unix_path(dir, general)))
+    {
         listeners.push(unix(dir, general)?);
     }
     if listeners.is_empty() {

@@ -142,6 +142,37 @@ impl ClientGuard {
     }
 }
 
+impl ClientGuard {
+    /// Counts a client of a pool that comes from another process, where it was within all limits.
+    pub(crate) fn adopt(
+        hub: Arc<Hub>,
+        worker: WorkerId,
+        entry: &Arc<ClientEntry>,
+        pool: &Arc<PoolEntry>,
+    ) -> ClientGuard {
+        let mut guard = ClientGuard::new(hub, worker);
+        count_user(&guard.hub, &entry.user);
+        Counted::Database(pool.database.clone()).count_in(&guard.hub);
+        guard.hub.clients.lock().insert(entry.key, entry.clone());
+        guard.hub.with_pools(|pools, now| {
+            let clients = pool.clients.fetch_add(1, Ordering::Relaxed) + 1;
+            pools.set_clients(pool.id, clients, now);
+        });
+        guard.stage = Stage::Client(entry.clone(), pool.clone());
+        guard
+    }
+
+    /// The same for a client of the console.
+    pub(crate) fn adopt_console(hub: Arc<Hub>, worker: WorkerId, entry: &Arc<ClientEntry>) -> ClientGuard {
+        let mut guard = ClientGuard::new(hub, worker);
+        count_user(&guard.hub, &entry.user);
+        Counted::Console.count_in(&guard.hub);
+        guard.hub.clients.lock().insert(entry.key, entry.clone());
+        guard.stage = Stage::Console(entry.clone());
+        guard
+    }
+}
+
 impl Drop for ClientGuard {
     fn drop(&mut self) {
         let hub = &self.hub;

@@ -11,7 +11,7 @@ use plimsoll_types::{Cause, Ticket};
 
 use super::goal::Goal;
 use super::look_up::{Known, Source};
-use super::{End, Entered, Login, Stage};
+use super::{Awaits, End, Entered, Login};
 use crate::control::holders;
 use crate::directory::{
     DatabaseEntry, Found, Learnt, PoolEntry, Role, Welcome, database_client_limit, longest_wait,
@@ -177,12 +177,12 @@ impl Login {
         entry: &Arc<ClientEntry>,
     ) -> Result<Arc<Welcome>, End> {
         self.flush().await?;
-        self.stage = Stage::Server;
+        self.stage = Awaits::Server;
         loop {
             let Served { conn, .. } = self.any_server(pool, entry).await?;
             self.hub.give_back(conn, Release::Clean, self.hub.now());
             if let Some(welcome) = pool.welcome() {
-                self.stage = Stage::Client;
+                self.stage = Awaits::Client;
                 return Ok(welcome);
             }
             // A connection from before RECONNECT: it is being closed, and the next one is new.

@@ -7,7 +7,7 @@ use plimsoll_wire::startup::{Packet, StartupError, parse};
 use plimsoll_wire::{encode, front};
 
 use super::startup::{self, Wanted};
-use super::{End, Login, Stage};
+use super::{Awaits, End, Login};
 use crate::entry::Peer;
 use crate::socket::{HandshakeError, Tls};
 
@@ -73,13 +73,14 @@ impl Login {
         let Some(config) = self.security.client_tls.clone() else { return Ok(()) };
         let failed = |reason: String| End::Left(Cause::ClientTlsFailed { reason: reason.into() });
         let tls_failed = |e: rustls::Error| failed(plimsoll_tls::error_text(&e));
+        *self.heard.lock() = None;
         let tls = Tls::server(config, std::mem::take(&mut self.input)).map_err(tls_failed)?;
-        self.stage = Stage::Handshake;
+        self.stage = Awaits::Handshake;
         let secured = self.stream.secure(tls).await.map_err(|e| match e {
             HandshakeError::Tls(e) => tls_failed(e),
             HandshakeError::Io(e) => failed(e.to_string()),
         })?;
-        self.stage = Stage::Client;
+        self.stage = Awaits::Client;
         self.secured = Some(secured);
         Ok(())
     }

@@ -13,7 +13,7 @@ use plimsoll_wire::{WireError, back, encode};
 
 use super::enter::Served;
 use super::goal::{Goal, Trust};
-use super::{CONSOLE, End, Login, Stage};
+use super::{Awaits, CONSOLE, End, Login};
 use crate::directory::{DatabaseEntry, Found, PoolEntry, Role};
 use crate::entry::{ClientEntry, Identity};
 use crate::message;
@@ -74,10 +74,10 @@ impl Login {
         let pool = self.hub.pool(&database, &Role::AuthUser(&question.auth_user));
         let pool = pool.ok_or(End::Refused(Cause::AuthConfig))?;
         self.flush().await?;
-        self.stage = Stage::Server;
+        self.stage = Awaits::Server;
         // Boxed, so that logins without it stay small.
         let row = Box::pin(self.ask(&pool, &question.auth_query)).await?;
-        self.stage = Stage::Client;
+        self.stage = Awaits::Client;
         match row {
             Row::Secret(secret) => Ok(Some(Known { secret, from: Source::Query })),
             Row::None => Err(End::Refused(Cause::NoSuchUser)),

@@ -8,7 +8,7 @@ use plimsoll_session::{Release, Session};
 use plimsoll_types::Cause;
 
 use super::enter::Served;
-use super::{End, Entered, Login, Stage};
+use super::{Awaits, End, Entered, Login};
 use crate::directory::{PoolEntry, Role, Welcome};
 use crate::entry::ClientEntry;
 use crate::hub::Hub;
@@ -26,9 +26,9 @@ impl Login {
         let beside = beside.ok_or(End::Refused(Cause::DatabaseRemoved))?;
         beside.take_secrets_of(&pool);
         self.flush().await?;
-        self.stage = Stage::Server;
+        self.stage = Awaits::Server;
         let Served { mut conn, grant } = self.any_server(&beside, &entry).await?;
-        self.stage = Stage::Client;
+        self.stage = Awaits::Client;
         let params = conn.link.params().clone();
         let said = conn.welcome.take();
         // From here on it is in the client's mailbox, where its task finds it.

@@ -39,17 +39,10 @@ impl Relay {
         if self.hub.gate.is_for(&self.entry) && self.is_kept_out(since) {
             return Ok(());
         }
-        let Wait { cause: wait_cause, fairness, .. } = self.wait;
+        let wait_cause = self.wait.cause;
         let wait_max = if since == now { self.wait.longest } else { self.wait.left(since, now) };
         let (pool, client, worker) = (self.pool.id, self.entry.id, self.worker);
-        // What is proved goes before what is claimed.
-        let (class, weight) = self.entry.stake().unwrap_or_else(|| match fairness {
-            Fairness::Fifo => (Class::Everybody, USUAL_WEIGHT),
-            Fairness::Application => {
-                let number = self.application().map_or(0, class_of);
-                (Class::Application(number), USUAL_WEIGHT)
-            }
-        });
+        let (class, weight) = self.class();
         let request = Request { pool, client, worker, wait_max, wait_cause, class, weight };
         loop {
             match self.hub.request(request, &self.entry, now) {
@@ -69,6 +62,17 @@ impl Relay {
                 Answer::Refused(cause) => return Err((Side::Client, cause)),
             }
         }
+    }
+
+    /// Whose turns it takes in a queue, and what those weigh. What is proved goes before what is claimed.
+    pub(super) fn class(&self) -> (Class, u32) {
+        self.entry.stake().unwrap_or_else(|| match self.wait.fairness {
+            Fairness::Fifo => (Class::Everybody, USUAL_WEIGHT),
+            Fairness::Application => {
+                let number = self.application().map_or(0, class_of);
+                (Class::Application(number), USUAL_WEIGHT)
+            }
+        })
     }
 
     /// What it holds now it has waited for.
@@ -150,7 +154,7 @@ impl Relay {
     }
 
     /// The name the client gives itself.
-    fn application(&self) -> Option<&str> {
+    pub(super) fn application(&self) -> Option<&str> {
         let index = self.hub.tracked.index(b"application_name")?;
         self.session.params().values.get(index)?.as_deref()
     }
@@ -284,7 +288,7 @@ pub(super) struct Wait {
     pub(super) longest: Duration,
     /// What ends it then.
     pub(super) cause: WaitCause,
-    fairness: Fairness,
+    pub(super) fairness: Fairness,
 }
 
 impl Wait {
@@ -297,7 +301,7 @@ impl Wait {
 
     /// How long from now on, where it has been waiting since `since`; zero is for ever.
     #[cold]
-    fn left(&self, since: Moment, now: Moment) -> Duration {
+    pub(super) fn left(&self, since: Moment, now: Moment) -> Duration {
         match self.longest {
             Duration::ZERO => Duration::ZERO,
             // It is over at the next look, not never.
@@ -307,6 +311,6 @@ impl Wait {
 }
 
 /// A number for an application's name (FNV-1a): two names that share one share their turns, no more.
-fn class_of(name: &str) -> u32 {
+pub(super) fn class_of(name: &str) -> u32 {
     name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

@@ -50,6 +50,10 @@ pub(crate) fn house_before(
         credentials: Arc::new(NoCredentials),
         voucher: Arc::new(NoVoucher),
         mock_secret: Secret::from_text("drawn at start"),
+        activated: Vec::new(),
+        http: Vec::new(),
+        offer: None,
+        given: Box::new(|_| {}),
     };
     let control = start(plan, options).expect("a free port");
     House { control, port, server, folder }

@@ -15,3 +15,6 @@ mod revoke;
 mod simple;
 mod splits;
 mod talk;
+
+/// Whether everything goes to another process between any two calls: see `tests/moved`.
+const MOVING: bool = false;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_session::{
-    Attach, CleanWhen, Counts, Link, Noting, Outcome, Params, SeenText, Session, Settings, Statement,
-    StatementTable, Statements, Step, Steps, Then, Tracked,
+    Attach, CleanWhen, Counts, Link, LinkImage, Noting, Outcome, Packing, Params, SeenText, Session,
+    SessionImage, Settings, SharedImage, Statement, StatementTable, Statements, Step, Steps, Then, Tracked,
+    Unpacking,
 };
 use plimsoll_types::{Moment, PoolMode, Side};
 
@@ -115,6 +116,28 @@ impl Talk {
         talk
     }
 
+    /// Everything goes to another process, as bytes. Only where `crate::MOVING` says so.
+    fn move_over(&mut self) {
+        if !crate::MOVING {
+            return;
+        }
+        let mut packing = Packing::of(&self.table.0.borrow());
+        let (session, link) = (self.session.image(&mut packing), self.link.image(&mut packing));
+        let image = (packing.finish(&self.tracked), session, link);
+        let bytes = rmp_serde::to_vec_named(&image).expect("plain values");
+        let (shared, session, link): (SharedImage, SessionImage, LinkImage) =
+            rmp_serde::from_slice(&bytes).expect("the same values");
+        let mut table = StatementTable::new("S");
+        let unpacking = Unpacking::new(shared, &self.tracked, &mut table).expect("ours");
+        let settings = self.session.settings().clone();
+        let (number, noting) = (self.session.number(), self.session.noting());
+        self.session = Session::from_image(session, settings, &unpacking).expect("ours");
+        self.session.set_number(number);
+        self.session.set_noting(noting);
+        self.link = Link::from_image(link, &unpacking).expect("ours");
+        self.table = Table(RefCell::new(table));
+    }
+
     /// Another client takes its place; the connection to the server stays.
     pub(crate) fn next_client(&mut self) {
         assert!(!self.held, "the connection is held");
@@ -134,6 +157,7 @@ impl Talk {
     }
 
     pub(crate) fn client_bytes(&mut self, said: &[u8]) -> String {
+        self.move_over();
         self.from_client.extend_from_slice(said);
         self.hear_client();
         self.summary()
@@ -145,6 +169,7 @@ impl Talk {
     }
 
     pub(crate) fn server_bytes(&mut self, said: &[u8]) -> String {
+        self.move_over();
         self.from_server.extend_from_slice(said);
         self.hear_server();
         self.summary()

@@ -46,7 +46,7 @@ fn tcp_address(doors: &Doors) -> SocketAddr {
 
 #[test]
 fn closing_refuses_tcp_at_once() {
-    let doors = bind(&loopback()).expect("a port");
+    let doors = bind(&loopback(), Vec::new()).expect("a port");
     let addr = tcp_address(&doors);
     let held = doors.listeners();
     assert!(std::net::TcpStream::connect(addr).is_ok());
@@ -61,7 +61,7 @@ fn closing_refuses_tcp_at_once() {
 fn what_is_accepted_has_the_options_of_the_plan() {
     let tcp = Tcp { keepalive: true, keepidle: 77, user_timeout: 5_000, ..Tcp::default() };
     let with = General { tcp: tcp.clone(), ..loopback() };
-    let doors = bind(&with).expect("a port");
+    let doors = bind(&with, Vec::new()).expect("a port");
     assert!(doors.inherit(&with));
     let mut client = std::net::TcpStream::connect(tcp_address(&doors)).expect("a connection");
     // With TCP_DEFER_ACCEPT nobody is there before the first byte.
@@ -82,9 +82,9 @@ fn what_is_accepted_has_the_options_of_the_plan() {
 
 #[test]
 fn a_port_in_use_is_an_error_with_its_address() {
-    let doors = bind(&loopback()).expect("a port");
+    let doors = bind(&loopback(), Vec::new()).expect("a port");
     let port = tcp_address(&doors).port();
-    let second = bind(&General { listen_port: port, ..loopback() });
+    let second = bind(&General { listen_port: port, ..loopback() }, Vec::new());
     assert!(
         matches!(second, Err(StartError::Listen { address, .. }) if address == format!("127.0.0.1:{port}"))
     );
@@ -93,13 +93,13 @@ fn a_port_in_use_is_an_error_with_its_address() {
 #[test]
 fn nowhere_to_listen_is_an_error() {
     let nowhere = General { listen_addr: Vec::new(), unix_socket_dir: None, ..General::default() };
-    assert!(matches!(bind(&nowhere), Err(StartError::NothingToListenOn)));
+    assert!(matches!(bind(&nowhere, Vec::new()), Err(StartError::NothingToListenOn)));
 }
 
 #[test]
 fn both_families_stand_side_by_side() {
     let all = General { listen_addr: vec!["*".to_string()], listen_port: 0, ..loopback() };
-    let doors = bind(&all).expect("ports");
+    let doors = bind(&all, Vec::new()).expect("ports");
     let families: Vec<bool> = doors
         .listeners()
         .iter()
@@ -112,7 +112,7 @@ fn both_families_stand_side_by_side() {
 fn the_unix_socket_has_its_mode_and_goes_at_the_end() {
     let folder = Folder::new("mode");
     let path = folder.0.join(".s.PGSQL.6432");
-    let doors = bind(&folder.general()).expect("a socket");
+    let doors = bind(&folder.general(), Vec::new()).expect("a socket");
     let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     doors.close_tcp();
@@ -124,10 +124,10 @@ fn the_unix_socket_has_its_mode_and_goes_at_the_end() {
 #[test]
 fn a_live_socket_is_respected_and_a_stale_one_replaced() {
     let folder = Folder::new("stale");
-    let first = bind(&folder.general()).expect("a socket");
-    assert!(matches!(bind(&folder.general()), Err(StartError::UnixSocketInUse)));
+    let first = bind(&folder.general(), Vec::new()).expect("a socket");
+    assert!(matches!(bind(&folder.general(), Vec::new()), Err(StartError::UnixSocketInUse)));
     drop(first);
-    let second = bind(&folder.general()).expect("nobody listens on the old one");
+    let second = bind(&folder.general(), Vec::new()).expect("nobody listens on the old one");
     drop(second);
     assert!(folder.0.join(".s.PGSQL.6432").exists());
 }
@@ -136,7 +136,7 @@ fn a_live_socket_is_respected_and_a_stale_one_replaced() {
 fn somebody_elses_socket_is_left_alone_at_the_end() {
     let folder = Folder::new("other");
     let path = folder.0.join(".s.PGSQL.6432");
-    let doors = bind(&folder.general()).expect("a socket");
+    let doors = bind(&folder.general(), Vec::new()).expect("a socket");
     // The old file stays until the new one is there, so that the two cannot be the same inode.
     std::fs::rename(&path, folder.0.join("old")).expect("a rename");
     let _other = std::os::unix::net::UnixListener::bind(&path).expect("another socket");
