@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use common::lost::{new, send};
 use common::{SOON, backend, house_with, pooler};
 use plimsoll_testkit::{
     Address, FakeServer, Gate, Ini, Login, Plimsoll, Postgres, PostgresOptions, Process, Signal, eventually,
-    eventually_ok, free_port, run_beside, start_beside,
+    eventually_ok, free_port, run_beside, start_beside, tags,
 };
 
 /// How long a backup of an empty server may take on a busy machine.
@@ -340,4 +341,25 @@ fn it_takes_no_place_of_the_budget() {
         ["budget", "used", "used_walsenders", "max_walsenders"].map(|name| targets.cell(0, name).to_owned());
     assert_eq!(seen, ["1", "1", "3", "10"].map(String::from));
     assert!(targets.cell(0, "pools").contains("p0/boss 3 for replication"), "{targets:?}");
+}
+
+#[test]
+fn no_cap_keeps_it_waiting_but_it_counts_and_who_waits_is_told_once() {
+    let (_postgres, plimsoll) = house_with(PostgresOptions::default(), |ini| ini);
+    let mut console = plimsoll.console();
+    console.query("CAP APP backup 1");
+    let backup = || plimsoll.login("boss", "p0").parameter("application_name", "backup");
+    let mut streams = [(); 2].map(|()| backup().parameter("replication", "database").client());
+    assert!(streams.iter_mut().all(|client| backend(client) > 0));
+    assert_eq!(console.query("CAP").cell(0, "used"), "2");
+    let mut query = backup().client();
+    send(&mut query, &new().query("SELECT 1"));
+    eventually("it waits", SOON, || console.query("CAP").cell(0, "waiting") == "1");
+    let waiters = console.query("SHOW WAITERS");
+    assert_eq!(waiters.rows.len(), 1, "{waiters:?}");
+    assert!(waiters.cell(0, "why").starts_with("cap of application \"backup\""), "{waiters:?}");
+    for stream in streams {
+        stream.leave();
+    }
+    assert_eq!(query.cycle().map(|heard| tags(&heard)).unwrap(), "TDCZ");
 }

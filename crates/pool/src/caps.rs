@@ -264,6 +264,13 @@ impl Caps {
         (Gate::Shut, self.admit(&freed))
     }
 
+    /// A client has a connection that no cap keeps it from: it counts all the same. False: no cap is for it.
+    pub fn hold(&mut self, subject: Subject<'_>) -> bool {
+        let caps = self.of_client(&canonical(subject.application), subject.host, subject.grant);
+        self.take(subject.client, &caps);
+        caps != [None; 3]
+    }
+
     /// A client has given its connection back, left the queue of its pool, or left altogether; gives those that are
     /// admitted by that.
     pub fn leave(&mut self, client: ClientId) -> Vec<ClientId> {

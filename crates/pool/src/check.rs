@@ -197,15 +197,10 @@ impl Pools {
         self.check_hunger(id)
     }
 
-    /// Whether any connection is about to close: who waits is looked at when it has.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.slots.table().iter().any(|(_, slot)| slot.state() == SlotState::Closing)
-    }
-
     /// A hungry pool has no idle connection it could evict. (While something is closing it may have: it is looked at
     /// again when that has closed.)
     fn check_hunger(&self, id: PoolId) -> Result<(), String> {
-        if self.is_closing() {
+        if self.slots.table().iter().any(|(_, slot)| slot.state() == SlotState::Closing) {
             return Ok(());
         }
         // A retry that has fallen due since the last call of `handle_timeout` is for the next one.

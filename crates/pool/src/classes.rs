@@ -102,7 +102,6 @@ impl Classes {
         }
         self.now = self.now.max(row.due);
         row.due += row.stride();
-        self.order.extend(row.key(class));
         while let Some((due, rested)) = self.resting.first().copied().filter(|(due, _)| *due <= self.now) {
             self.resting.remove(&(due, rested));
             self.rows.remove(&rested);

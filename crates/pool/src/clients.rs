@@ -4,7 +4,7 @@ use plimsoll_types::{Cause, Moment, PoolId, SlotId, Ticket, WorkerId};
 
 use crate::Pools;
 use crate::hand::Arrival;
-use crate::nouns::{Action, Request, Requested, Returned, SlotState, Unreachable};
+use crate::nouns::{Action, Class, Request, Requested, Returned, SlotState, USUAL_WEIGHT, Unreachable};
 use crate::pool::{Health, Pool, Service, Welcome};
 use crate::slots::Due;
 
@@ -45,6 +45,11 @@ impl Pools {
             return Requested::Refused(Cause::DatabaseRemoved);
         };
         let first = pool.queue.is_empty();
+        // A replication connection is opened for the oldest and is its own: there are no turns to share.
+        let request = match pool.is_for_replication() {
+            true => Request { class: Class::Everybody, weight: USUAL_WEIGHT, ..request },
+            false => request,
+        };
         let ticket = self.waiters.push(&mut pool.queue, &request, now);
         if first {
             self.unsettle(request.pool);

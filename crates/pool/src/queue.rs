@@ -144,17 +144,11 @@ impl Waiters {
 
     /// Takes a waiter out of the queue of its pool.
     pub(crate) fn remove(&mut self, queue: &mut Queue, index: u32) -> Waiter {
-        let worker = usize::from(self.row(index).worker.0);
-        queue.by_worker[worker].remove(&mut self.table, index);
-        queue.len -= 1;
-        let waiter = self.table.remove(index);
         if let Some(classes) = &mut queue.classes {
+            let waiter = self.table.row(index);
             classes.leave(waiter.class, waiter.turn);
-            if queue.len == 0 && queue.fairness == Fairness::Fifo {
-                queue.classes = None;
-            }
         }
-        waiter
+        self.unlink(queue, index)
     }
 
     /// The same for one that gets what it waited for.
@@ -163,7 +157,17 @@ impl Waiters {
             let waiter = self.table.row(index);
             classes.serve(waiter.class, waiter.turn);
         }
-        self.remove(queue, index)
+        self.unlink(queue, index)
+    }
+
+    fn unlink(&mut self, queue: &mut Queue, index: u32) -> Waiter {
+        let worker = usize::from(self.row(index).worker.0);
+        queue.by_worker[worker].remove(&mut self.table, index);
+        queue.len -= 1;
+        if queue.len == 0 && queue.fairness == Fairness::Fifo {
+            queue.classes = None;
+        }
+        self.table.remove(index)
     }
 
     /// In which order the waiters of a queue are served from now on.

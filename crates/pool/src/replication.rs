@@ -171,7 +171,11 @@ impl Pools {
         if pool.is_for_replication() && free > 0 {
             return Err(format!("{id:?}: {free} replication connections are free"));
         }
-        if self.is_closing() {
+        // What closes under one of its limits may be all that it needs: it is looked at again when that has closed.
+        let closes = |slot: &Slot| {
+            slot.state() == SlotState::Closing && slot.groups.iter().any(|group| self.is_under(id, *group))
+        };
+        if self.slots.table().iter().any(|(_, slot)| closes(slot)) {
             return Ok(());
         }
         // Meanwhile the reserve may have come to be for whoever waits: then nothing idle is in the way any more.

@@ -16,7 +16,6 @@ use tokio::time::MissedTickBehavior;
 
 pub(crate) use averages::Averages;
 pub(crate) use console_client::{ConsoleClient, Welcomed};
-pub(crate) use names::addresses;
 
 use crate::control::Control;
 use crate::handover::Stage;

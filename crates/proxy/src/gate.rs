@@ -116,7 +116,8 @@ impl Gatekeeper {
     /// Whether there is one that can be for a client: limits of grants cost those nothing who are not here by one.
     #[inline]
     pub(crate) fn is_for(&self, entry: &ClientEntry) -> bool {
-        let reach = self.reach.load(Ordering::Relaxed);
+        // In one order with the marks of `Standing`: see there.
+        let reach = self.reach.load(Ordering::SeqCst);
         reach != mark(Reach::Nobody) && (reach == mark(Reach::Everybody) || entry.proved.is_some())
     }
 
@@ -138,13 +139,7 @@ impl Gatekeeper {
     ) -> (Gate, u32) {
         let host = host_of(&entry.peer);
         let mut state = self.state.lock();
-        let (gate, admitted) = state.caps.enter(Subject {
-            client: entry.id,
-            application,
-            host: &host,
-            grant: entry.grant_id(),
-            since,
-        });
+        let (gate, admitted) = state.caps.enter(subject(entry, application, &host, since));
         match gate {
             Gate::Free => {}
             Gate::Admitted => {
@@ -157,6 +152,16 @@ impl Gatekeeper {
         }
         state.wake(admitted);
         (gate, self.generation())
+    }
+
+    /// A client takes a connection that no cap keeps it from, for replication: it counts all the same.
+    #[cold]
+    pub(crate) fn hold(&self, entry: &ClientEntry, application: &str, since: Moment) {
+        let host = host_of(&entry.peer);
+        let mut state = self.state.lock();
+        if state.caps.hold(subject(entry, application, &host, since)) {
+            entry.standing.0.fetch_or(KNOWN, Ordering::SeqCst);
+        }
     }
 
     /// A client has nothing of the caps any more: it has given back what it held, or given up.
@@ -266,6 +271,11 @@ impl Gatekeeper {
         }
         self.state.lock().caps.waits_for(client)
     }
+}
+
+/// A client as one who asks.
+fn subject<'a>(entry: &'a ClientEntry, application: &'a str, host: &'a str, since: Moment) -> Subject<'a> {
+    Subject { client: entry.id, application, host, grant: entry.grant_id(), since }
 }
 
 /// A reach as a number that grows with it.

@@ -9,14 +9,15 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use plimsoll_config::{Host, Peer, Plan};
 use plimsoll_types::Cause;
 use plimsoll_wire::encode;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use crate::control_thread::addresses;
 use crate::count::Count;
 use crate::dial;
 use crate::entry::TargetAddr;
@@ -25,6 +26,9 @@ use crate::socket::Stream;
 
 /// A cancel key.
 pub(crate) type Key = [u8; 8];
+
+/// How long an address of a peer may take to answer: there may be another one, and a cancel request does not wait for long.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// The bits that say how often a request may be passed on; a key is given out with all of them set.
 const HOPS: u8 = 0b11;
@@ -104,7 +108,7 @@ impl Peers {
         let Ok(_place) = road.places.acquire().await else { return Cause::CancelUndelivered };
         drop(waiting);
         let _active = Count::one_more(&road.active);
-        match deliver(&plan, peer, passed).await {
+        match deliver(hub, &plan, peer, passed).await {
             Ok(()) => Cause::CancelSent,
             Err(error) => {
                 let Peer { id, host, .. } = peer;
@@ -160,8 +164,8 @@ fn pool_size(plan: &Plan, peer: &Peer) -> u32 {
     peer.pool_size.unwrap_or(plan.general.default_pool_size)
 }
 
-async fn deliver(plan: &Plan, peer: &Peer, key: Key) -> io::Result<()> {
-    let mut stream = reach(plan, peer).await?;
+async fn deliver(hub: &Hub, plan: &Plan, peer: &Peer, key: Key) -> io::Result<()> {
+    let mut stream = reach(hub, plan, peer).await?;
     let mut out = Vec::new();
     encode::cancel_request(&mut out, &key);
     stream.write_all(&out).await?;
@@ -171,28 +175,31 @@ async fn deliver(plan: &Plan, peer: &Peer, key: Key) -> io::Result<()> {
     Ok(())
 }
 
-/// Connects to the first address that answers.
-async fn reach(plan: &Plan, peer: &Peer) -> io::Result<Stream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-    for target in targets(plan, peer).await? {
-        match dial::connect(&target, &plan.general).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+/// Connects to the first address that answers in time.
+async fn reach(hub: &Hub, plan: &Plan, peer: &Peer) -> io::Result<Stream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    for target in targets(hub, peer) {
+        let connect = dial::connect(&target, &plan.general);
+        match timeout(CONNECT_MAX, connect).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, "it does not answer"),
         }
     }
     Err(last)
 }
 
-async fn targets(plan: &Plan, peer: &Peer) -> io::Result<Vec<TargetAddr>> {
+/// Its addresses; those of a name as they are known: nobody is asked for the sake of a cancel request.
+fn targets(hub: &Hub, peer: &Peer) -> Vec<TargetAddr> {
     let (host, port) = match &peer.at {
-        Host::Unix { dir, port } => return Ok(vec![TargetAddr::unix(dir, *port)]),
+        Host::Unix { dir, port } => return vec![TargetAddr::unix(dir, *port)],
         Host::Tcp { host, port } => (host, *port),
     };
     let ips = match host.parse::<IpAddr>() {
         Ok(ip) => vec![ip],
-        Err(_) => addresses(host, plan).await.map_err(io::Error::other)?.0,
+        Err(_) => hub.directory.lock().addresses_of(host).to_vec(),
     };
-    Ok(ips.into_iter().map(|ip| TargetAddr::Tcp(SocketAddr::new(ip, port))).collect())
+    ips.into_iter().map(|ip| TargetAddr::Tcp(SocketAddr::new(ip, port))).collect()
 }
 
 #[cfg(test)]

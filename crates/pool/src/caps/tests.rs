@@ -58,6 +58,27 @@ fn who_held_before_counts_until_it_gives_back() {
 }
 
 #[test]
+fn whom_no_cap_keeps_waiting_counts_all_the_same() {
+    let mut caps = Caps::default();
+    let backup = |client: u64| Subject {
+        client: ClientId(client),
+        application: "backup",
+        host: "h",
+        grant: None,
+        since: Moment(5),
+    };
+    assert!(!caps.hold(backup(1)), "there is none for it");
+    caps.set(app("backup"), 1, None, "root", []);
+    assert!(caps.hold(backup(1)) && caps.hold(backup(2)));
+    // Told twice it counts once.
+    assert!(caps.hold(backup(2)));
+    assert_eq!(caps.views()[0].used, 2);
+    assert_eq!(enter(&mut caps, 3, "backup", "h"), Gate::Shut);
+    assert_eq!(caps.leave(ClientId(1)), []);
+    assert_eq!(caps.leave(ClientId(2)), ids(&[3]));
+}
+
+#[test]
 fn who_was_in_a_queue_already_asks_again_and_comes_before_those_that_came_later() {
     let mut caps = Caps::default();
     caps.set(app("a"), 1, None, "root", ids(&[1]));

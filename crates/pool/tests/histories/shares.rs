@@ -39,7 +39,8 @@ pub(crate) struct Shares {
 impl World {
     /// Somebody waits from now on.
     pub(crate) fn share(&mut self, waits: &Waits) {
-        if waits.weight != USUAL_WEIGHT {
+        // Replication connections are given out in the order of waiting, whatever the weights.
+        if waits.weight != USUAL_WEIGHT && !self.is_stream(waits.pool) {
             self.shares.shared.insert(waits.pool);
         }
     }
@@ -78,10 +79,6 @@ impl World {
 
     /// Of two classes that wait all the time none is ahead by more than one hand-out of each.
     fn assert_proportion(&mut self, waits: &Waits) {
-        if self.is_stream(waits.pool) {
-            // Each is opened for one client: who is served first is whose server answers first.
-            return;
-        }
         let rivals =
             self.waiting.values().filter(|other| other.pool == waits.pool && other.class != waits.class);
         let rivals: BTreeMap<Class, i64> =

@@ -45,10 +45,17 @@ impl Control {
         let clients: Vec<_> = hub.clients.lock().values().cloned().collect();
         let mut out = Vec::new();
         for pool in pools {
+            let replicates = match pool.purpose {
+                Purpose::Clients => false,
+                Purpose::Replication => true,
+                Purpose::AuthQuery | Purpose::Control(_) => continue,
+            };
             let config = pool.database.config();
             let of_pool = |client: &&Arc<ClientEntry>| {
                 let role = config.user.as_deref().unwrap_or(&client.user);
-                *client.database == *pool.database.name && *role == *pool.user
+                *client.database == *pool.database.name
+                    && *role == *pool.user
+                    && client.replication.is_some() == replicates
             };
             let waiting = |client: &Arc<ClientEntry>| Some((client.waiting_since()?, client.clone()));
             let mut waiters: Vec<_> = clients.iter().filter(of_pool).filter_map(waiting).collect();

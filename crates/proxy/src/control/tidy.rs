@@ -8,7 +8,7 @@ use plimsoll_pool::SlotState;
 use plimsoll_types::{Cause, Moment, SlotId};
 
 use super::Control;
-use crate::directory::{DatabaseEntry, Purpose};
+use crate::directory::{DatabaseEntry, PoolEntry, Purpose};
 use crate::hub::Hub;
 
 impl Control {
@@ -87,11 +87,15 @@ impl Control {
     /// those who use one begin again where they were.
     fn close_fast(&self) {
         let hub = &self.hub;
+        let fast = hub.plan().general.server_fast_close;
+        let replicates = |pool: &Arc<PoolEntry>| pool.purpose == Purpose::Replication;
+        if !fast && !hub.directory.lock().pools().iter().any(replicates) {
+            return;
+        }
         let marked = marked(hub);
         if marked.is_empty() {
             return;
         }
-        let fast = hub.plan().general.server_fast_close;
         for client in hub.clients.lock().values() {
             let is_marked = client.held().is_some_and(|(slot, _)| marked.contains(&slot));
             let cause = || Some(Box::new(Cause::DatabaseChanged));

@@ -173,10 +173,13 @@ impl Names {
     }
 }
 
-/// All names of the plan and of the databases made by its `*` line, sorted.
+/// All names of the plan (those in its `*` line before the first client asks for a database it makes, those of peers
+/// before the first cancel request), and of the databases made by that line, sorted.
 fn wanted(hub: &Hub) -> Vec<String> {
     let mut names = hub.directory.lock().host_names();
-    names.extend(auto_names(&hub.plan()));
+    let plan = hub.plan();
+    names.extend(names_of(plan.auto_database.iter().flat_map(|database| &database.hosts)));
+    names.extend(names_of(plan.peers.values().map(|peer| &peer.at)));
     names.sort();
     names.dedup();
     names
@@ -213,15 +216,12 @@ fn log_failed(hub: &Hub, plan: &Plan, name: &str, error: &str) {
     }
 }
 
-/// Names in the `*` line: resolved before the first client asks for a database it makes.
-fn auto_names(plan: &Plan) -> Vec<String> {
-    let hosts = plan.auto_database.iter().flat_map(|database| &database.hosts);
-    hosts
-        .filter_map(|host| match host {
-            Host::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => Some(host.clone()),
-            Host::Tcp { .. } | Host::Unix { .. } => None,
-        })
-        .collect()
+/// Names that have to be resolved.
+fn names_of<'a>(hosts: impl Iterator<Item = &'a Host>) -> impl Iterator<Item = String> {
+    hosts.filter_map(|host| match host {
+        Host::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => Some(host.clone()),
+        Host::Tcp { .. } | Host::Unix { .. } => None,
+    })
 }
 
 /// A resolver as the system, or `resolv_conf`, is set up now; /etc/hosts comes first. It is made for each look-up: what
@@ -249,7 +249,7 @@ async fn look_up(name: String, plan: Arc<Plan>) -> Found {
 ///
 /// # Errors
 /// Nothing; why.
-pub(crate) async fn addresses(name: &str, plan: &Plan) -> Result<(Vec<IpAddr>, Duration), String> {
+async fn addresses(name: &str, plan: &Plan) -> Result<(Vec<IpAddr>, Duration), String> {
     let found = resolver(plan)?.lookup_ip(name).await.map_err(|e| e.to_string())?;
     let ips = in_order(found.iter().collect());
     let ttl = found.valid_until().saturating_duration_since(Instant::now());

@@ -13,6 +13,7 @@ use crate::directory::targets::way_in;
 use crate::directory::{DatabaseEntry, Directory, PoolEntry, Purpose, Role};
 use crate::entry::ServerEntry;
 use crate::map::Map;
+use crate::replication::Kind;
 use crate::targets::{Counted, Limited, Sharer, WayIn};
 
 /// A connection that is younger may not be in the server's list of sessions yet.
@@ -190,10 +191,21 @@ impl Hub {
 
     /// Process ids of our connections to a target.
     pub(crate) fn pids_at(&self, target: TargetId) -> Vec<u32> {
+        self.pids_of(target, |_| true)
+    }
+
+    /// The same of those that are connected to a database: walsenders for physical replication are not, and
+    /// `pg_stat_database.numbackends` does not count them.
+    pub(crate) fn pids_in_databases_at(&self, target: TargetId) -> Vec<u32> {
+        self.pids_of(target, |entry| entry.replication != Some(Kind::Physical))
+    }
+
+    fn pids_of(&self, target: TargetId, wanted: impl Fn(&ServerEntry) -> bool) -> Vec<u32> {
         let core = self.core.lock();
         let at_target =
             |entry: &&Arc<ServerEntry>| core.pools.slot(entry.slot).is_some_and(|slot| slot.target == target);
-        core.servers().filter(at_target).map(|entry| entry.pid()).filter(|pid| *pid != 0).collect()
+        let wanted = |entry: &&Arc<ServerEntry>| at_target(entry) && wanted(entry);
+        core.servers().filter(wanted).map(|entry| entry.pid()).filter(|pid| *pid != 0).collect()
     }
 
     /// The same of those that had logged in some time before `at`, and are not being let go.

@@ -9,7 +9,7 @@ use plimsoll_types::Cause;
 
 use super::enter::Served;
 use super::{Awaits, End, Entered, Login};
-use crate::directory::{PoolEntry, Role, Welcome};
+use crate::directory::{PoolEntry, Role};
 use crate::entry::ClientEntry;
 use crate::hub::Hub;
 use crate::stats::Counter;
@@ -30,12 +30,13 @@ impl Login {
         let Served { mut conn, grant } = self.any_server(&beside, &entry).await?;
         self.stage = Awaits::Client;
         let params = conn.link.params().clone();
-        let said = conn.welcome.take();
+        let Some(said) = conn.welcome.take() else {
+            self.hub.give_back(conn, Release::Unusable(Cause::ServerStateUnknown), self.hub.now());
+            return Err(End::Refused(Cause::ServerStateUnknown));
+        };
         // From here on it is in the client's mailbox, where its task finds it.
         entry.mail().grant = Some((conn, grant));
         let mut kept = Kept { hub: self.hub.clone(), entry: Some(entry.clone()) };
-        let said =
-            said.unwrap_or_else(|| Arc::new(Welcome { params: params.clone(), untracked: Box::default() }));
         *entry.params.lock() = Some(params.clone());
         let end = welcome::End { key: entry.key, notice: &self.plan.general.login_notify_message };
         welcome::client(&mut self.pending, &self.hub.tracked, &said, &params, &end);

@@ -172,8 +172,10 @@ impl Relay {
         let mut conn = conn;
         self.entry.standing.take();
         // A cap may have been made while it was in the queue, or between its asking and now.
-        let is_capped = self.entry.replication.is_none() && self.hub.gate.generation() != self.caps_passed;
-        if is_capped && self.is_kept_out(asked) {
+        let is_capped = self.hub.gate.generation() != self.caps_passed && self.hub.gate.is_for(&self.entry);
+        if is_capped && self.entry.replication.is_some() {
+            self.hub.gate.hold(&self.entry, self.application().unwrap_or_default(), asked);
+        } else if is_capped && self.is_kept_out(asked) {
             self.looked = Looked::Usable;
             self.hub.give_back(conn, Release::Clean, now);
             self.note_deadline();

@@ -102,17 +102,27 @@ pub(super) fn limits(rows: &[Values], at: Moment) -> Result<Look, String> {
     }
 }
 
-/// Understands the answer to [`SESSIONS`]; `control` is the process that gave it, `ours` are all of ours.
+/// Our own processes at a server.
+pub(super) struct Ours<'a> {
+    /// The one that has given the answer.
+    pub(super) control: u32,
+    /// All of them.
+    pub(super) all: &'a [u32],
+    /// How many of them are connected to a database.
+    pub(super) in_databases: usize,
+}
+
+/// Understands the answer to [`SESSIONS`].
 ///
 /// # Errors
 /// As for [`limits`].
-pub(super) fn whole(rows: &[Values], control: u32, ours: &[u32], at: Moment) -> Result<Look, String> {
+pub(super) fn whole(rows: &[Values], ours: &Ours<'_>, at: Moment) -> Result<Look, String> {
     let mut look = limits(rows, at)?;
     let mut by_user: BTreeMap<(String, String), u32> = BTreeMap::new();
     for row in rows.iter().map(Row).filter(|row| row.text(0) == "B") {
         let pid = row.number(1);
         look.pids.push(pid);
-        if pid != control && !ours.contains(&pid) {
+        if pid != ours.control && !ours.all.contains(&pid) {
             *by_user.entry((row.text(2), row.text(3))).or_default() += 1;
         }
     }
@@ -123,14 +133,14 @@ pub(super) fn whole(rows: &[Values], control: u32, ours: &[u32], at: Moment) -> 
     if sees_all {
         look.counted = Counted::Exactly;
         look.walsenders = u32::try_from(walsenders.len()).ok();
-        let foreign = walsenders.iter().filter(|pid| !ours.contains(pid)).count();
+        let foreign = walsenders.iter().filter(|pid| !ours.all.contains(pid)).count();
         look.foreign_walsenders = u32::try_from(foreign).unwrap_or(u32::MAX);
         look.pids.extend(walsenders);
         look.foreign = by_user.values().sum();
     } else {
         let all = rows.iter().map(Row).find(|row| row.text(0) == "S").map_or(0, |row| row.number(6));
         look.counted = Counted::Roughly;
-        look.foreign = all.saturating_sub(u32::try_from(ours.len()).unwrap_or(u32::MAX));
+        look.foreign = all.saturating_sub(u32::try_from(ours.in_databases).unwrap_or(u32::MAX));
         look.pids.clear();
         by_user.clear();
     }
@@ -197,7 +207,8 @@ mod tests {
             row(&["R", "batch", "5"]),
             row(&["U", "postgres"]),
         ];
-        let look = whole(&rows, 11, &[10, 11, 21], Moment(5)).expect("an answer");
+        let look = whole(&rows, &Ours { control: 11, all: &[10, 11, 21], in_databases: 3 }, Moment(5))
+            .expect("an answer");
         assert_eq!((look.walsender_places, look.foreign_walsenders), (Some(Places::Apart(10)), 1));
         assert_eq!((look.max_connections, look.reserved, look.foreign), (100, 5, 3));
         let batch = Foreign { user: "batch".into(), application: "night".into(), count: 2 };
@@ -222,9 +233,11 @@ mod tests {
     #[test]
     fn a_role_that_may_not_see_them_counts_by_database() {
         let rows = [row(&["S", "100", "3", "0", "17.5", "f", "9"]), row(&["B", "11", "control", ""])];
-        let look = whole(&rows, 11, &[10, 11], Moment(5)).expect("an answer");
+        // One of ours is a walsender without a database, and not among the nine.
+        let ours = Ours { control: 11, all: &[10, 11, 12], in_databases: 2 };
+        let look = whole(&rows, &ours, Moment(5)).expect("an answer");
         assert_eq!((look.foreign, look.counted, look.pids.len()), (7, Counted::Roughly, 0));
         assert_eq!((look.walsenders, look.walsender_places), (None, None));
-        assert!(whole(&[], 1, &[], Moment(5)).is_err());
+        assert!(whole(&[], &ours, Moment(5)).is_err());
     }
 }

@@ -237,11 +237,12 @@ impl Watcher {
             }
             Err(cause) => return Err(Trouble::of(&cause)),
         };
-        let own_pid = conn.entry.pid();
+        let control = conn.entry.pid();
         let rows = ask::ask(hub, conn, &question::sessions_and(lost)).await;
         let rows = rows.map_err(|cause| Trouble::Strange(cause.message().into_owned()))?;
-        let ours = hub.pids_at(self.target);
-        question::whole(&rows, own_pid, &ours, hub.now()).map_err(Trouble::Strange)
+        let (all, in_databases) = (hub.pids_at(self.target), hub.pids_in_databases_at(self.target).len());
+        let ours = question::Ours { control, all: &all, in_databases };
+        question::whole(&rows, &ours, hub.now()).map_err(Trouble::Strange)
     }
 
     /// The server has said something, or what it said before is seen by the rule of today.
