@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use plimsoll_types::is_pam_service;
+
 use crate::bearer::Bearer;
 use crate::client_login::Method;
 use crate::hba::address::Net;
@@ -322,12 +324,6 @@ fn pam_service(tokens: &mut Tokens<'_>) -> Result<Option<Arc<str>>, String> {
     }
     tokens.take();
     Ok(Some(service.into()))
-}
-
-/// Whether a text names a service of PAM: a file in `/etc/pam.d`, and none elsewhere.
-pub fn is_pam_service(name: &str) -> bool {
-    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (1..=64).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(is_good)
 }
 
 /// What may stand behind a method: `map=name`, and nothing behind that.
