@@ -276,9 +276,14 @@ fn rule(
             };
             None
         }
-        HbaMethod::Pam(service) => {
-            *service = pam_service(&mut tokens)?;
-            option(&mut tokens)?
+        HbaMethod::Pam(_) => {
+            // Closed for the same reason. PgBouncer has no such method here that lines would have to be left out for.
+            let (pam, map) = pam_options(&mut tokens).unwrap_or_else(|why| {
+                faults.push(fault(line, Effect::Closed, &why));
+                (HbaMethod::Reject, None)
+            });
+            method = pam;
+            map
         }
         HbaMethod::Trust
         | HbaMethod::Reject
@@ -315,6 +320,11 @@ fn method(tokens: &mut Tokens<'_>) -> Result<HbaMethod, String> {
     Ok(method)
 }
 
+/// What may stand behind `pam`: `pamservice=name`, then `map=name`.
+fn pam_options(tokens: &mut Tokens<'_>) -> Result<(HbaMethod, Option<Box<str>>), String> {
+    Ok((HbaMethod::Pam(pam_service(tokens)?), option(tokens)?))
+}
+
 /// `pamservice=name`, if it stands there.
 fn pam_service(tokens: &mut Tokens<'_>) -> Result<Option<Arc<str>>, String> {
     let Token::Word(word) = *tokens.current() else { return Ok(None) };
@@ -331,6 +341,11 @@ fn option(tokens: &mut Tokens<'_>) -> Result<Option<Box<str>>, String> {
     let map = match *tokens.current() {
         Token::End => return Ok(None),
         Token::Word(word) => match word.strip_prefix("map=") {
+/// What may stand behind `pam`: `pamservice=name`, then `map=name`.
+fn pam_options(tokens: &mut Tokens<'_>) -> Result<(Option<Arc<str>>, Option<Box<str>>), String> {
+    Ok((pam_service(tokens)?, option(tokens)?))
+}
+
             Some(map) if !map.is_empty() => map,
             Some(_) | None => {
                 let word = shown(word);

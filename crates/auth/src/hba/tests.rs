@@ -326,10 +326,6 @@ fn options_are_held_to_their_shape() {
         ("peer map=m,", extra()),
         ("peer \"map=m\"", extra()),
         ("md5,", extra()),
-        ("pam \"", extra()),
-        ("pam pamservice=a pamservice=b", malformed("pamservice=b")),
-        ("pam pamservice=../x", "pamservice is the name of a file in /etc/pam.d, not ../x".to_owned()),
-        ("pam pam_use_hostname=1", malformed("pam_use_hostname=1")),
     ];
     for (method, why) in table {
         let (hba, faults) = parse(&format!("local all all {method}"));
@@ -363,6 +359,20 @@ fn a_line_whose_options_cannot_be_read_lets_nobody_in_and_no_later_line_does() {
         assert_eq!((faults[0].effect, faults.len()), (Effect::Closed, 1));
         let rule = hba.find(&asker(tcp("::1"), "d", "u")).expect("a rule");
         assert!(matches!(rule.method, HbaMethod::Ldap(None)), "{rule:?}");
+    }
+    for (options, why) in [
+        ("pamservice=../x", "pamservice is the name of a file in /etc/pam.d, not ../x"),
+        ("pamservice=", "pamservice is the name of a file in /etc/pam.d, not "),
+        ("pamservice=a pamservice=b", "Ident map pamservice=b is malformed. It is not in map=value format."),
+        ("pam_use_hostname=1", "Ident map pam_use_hostname=1 is malformed. It is not in map=value format."),
+        ("pamservice=a map=m more", "unsupported parameters"),
+        ("\"", "unsupported parameters"),
+    ] {
+        let (hba, faults) = parse(&format!("host all all all pam {options}\nhost all all all trust"));
+        let message = format!("hba line 1: {why}");
+        assert_eq!(faults, [LineFault { line: 1, message, effect: Effect::Closed }], "{options}");
+        let rule = hba.find(&asker(tcp("::1"), "d", "u")).expect("a rule");
+        assert!(matches!(rule.method, HbaMethod::Reject), "{rule:?}");
     }
 }
 
