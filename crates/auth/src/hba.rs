@@ -200,6 +200,22 @@ impl Hba {
 }
 
 impl Rule {
+    /// Whether it is for clients on this machine only: by a Unix socket, or from a loopback address.
+    pub fn is_near(&self) -> bool {
+        match self.way {
+            RuleWay::Local => true,
+            RuleWay::Host(_, net) => net.is_loopback(),
+        }
+    }
+
+    /// Whether it is for encrypted connections only.
+    pub fn is_tls_only(&self) -> bool {
+        match self.way {
+            RuleWay::Host(RuleTls::Only(Tls::Yes), _) => true,
+            RuleWay::Host(RuleTls::Only(Tls::No) | RuleTls::Either, _) | RuleWay::Local => false,
+        }
+    }
+
     fn means(&self, asker: &Asker<'_>) -> bool {
         if !self.way.means(asker.way) {
             return false;
@@ -341,11 +357,6 @@ fn option(tokens: &mut Tokens<'_>) -> Result<Option<Box<str>>, String> {
     let map = match *tokens.current() {
         Token::End => return Ok(None),
         Token::Word(word) => match word.strip_prefix("map=") {
-/// What may stand behind `pam`: `pamservice=name`, then `map=name`.
-fn pam_options(tokens: &mut Tokens<'_>) -> Result<(Option<Arc<str>>, Option<Box<str>>), String> {
-    Ok((pam_service(tokens)?, option(tokens)?))
-}
-
             Some(map) if !map.is_empty() => map,
             Some(_) | None => {
                 let word = shown(word);

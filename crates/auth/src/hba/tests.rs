@@ -377,6 +377,33 @@ fn a_line_whose_options_cannot_be_read_lets_nobody_in_and_no_later_line_does() {
 }
 
 #[test]
+fn a_line_says_whether_others_reach_it_and_overhear_it() {
+    let (near, tls) = ((true, false), (false, true));
+    for (line, expected) in [
+        ("local all all", near),
+        ("host all all all", (false, false)),
+        ("hostssl all all all", tls),
+        ("hostnossl all all 10.0.0.1/32", (false, false)),
+        ("host all all 127.0.0.1/32", near),
+        ("host all all 127.0.0.0 255.0.0.0", near),
+        ("hostssl all all 127.5.0.0/16", (true, true)),
+        ("host all all 126.0.0.0/7", (false, false)),
+        ("host all all 128.0.0.0/8", (false, false)),
+        ("host all all ::1/128", near),
+        ("hostssl all all ::/64", tls),
+        ("host all all ::ffff:127.0.0.0/104", near),
+        ("host all all ::ffff:0.0.0.0/96", (false, false)),
+        ("host 127.0.0.1 hostssl 10.0.0.0/8", (false, false)),
+    ] {
+        let hba = rules(&format!("{line} password"));
+        let rule = &hba.rules()[0];
+        assert_eq!((rule.is_near(), rule.is_tls_only()), expected, "{line}");
+    }
+    let (hba, _) = parse("host all all 127.0.0.1/0 password\nhost all all ::1/64 password");
+    assert!(hba.rules().iter().all(|rule| !rule.is_near()));
+}
+
+#[test]
 fn pam_has_a_service() {
     for (line, expected) in [("pam", None), ("pam pamservice=db-logins", Some("db-logins"))] {
         let hba = rules(&format!("local all all {line}"));
