@@ -2,7 +2,7 @@
 
 need_postgres "the bench"
 command -v strace >/dev/null || install_packages "the bench (counting system calls)" strace
-need_pgbouncer
+need_pgbouncer "the bench"
 need_rust
 build_release
 script=compare

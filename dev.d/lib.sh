@@ -117,49 +117,42 @@ install_python_venv() {
   python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages "$1" python3 python3-venv
 }
 
-# OpenLDAP's server without its service: the package is unpacked into .dev/, and only the libraries it needs are
-# installed. Exports PLIMSOLL_SLAPD, the folder it is unpacked in (/ where it is installed).
+# unpack_package PURPOSE PACKAGE: unpacks a package into .dev/PACKAGE. Nothing in it is started, and only the libraries it needs
+# are installed; it is unpacked last, so that what is found there later is whole.
+unpack_package() {
+  local purpose=$1 name=$2 folder=$ROOT/.dev/$2 needs
+  command -v apt-get >/dev/null || die "$purpose needs $name, and there is no apt-get to fetch it with"
+  say "Unpacking the package $name into .dev/$name (nothing is started)"
+  mkdir -p "$folder"
+  quietly as_root apt-get update -q || say "  apt-get update failed; going on with the package lists that are there"
+  (cd "$folder" && rm -f "$name"_*.deb && quietly apt-get download -q "$name") || die "apt-get could not fetch $name"
+  needs=$(dpkg-deb -f "$folder/$name"_*.deb Depends)
+  say "Installing the libraries it needs, with apt-get: $needs"
+  quietly as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get satisfy -y -q --no-install-recommends "$needs" </dev/null || die "apt-get could not install them"
+  dpkg-deb -x "$folder/$name"_*.deb "$folder"
+}
+
+# OpenLDAP's server. Exports PLIMSOLL_SLAPD, the folder it is unpacked in (/ where it is installed).
 need_slapd() {
-  local folder=$ROOT/.dev/slapd needs
-  for PLIMSOLL_SLAPD in / "$folder"; do
+  for PLIMSOLL_SLAPD in / "$ROOT/.dev/slapd"; do
     if [ -x "$PLIMSOLL_SLAPD/usr/sbin/slapd" ]; then
       export PLIMSOLL_SLAPD
       return 0
     fi
   done
-  command -v apt-get >/dev/null || die "$1 needs slapd, and there is no apt-get to fetch it with"
-  say "Unpacking the package slapd into .dev/slapd (nothing is started)"
-  mkdir -p "$folder"
-  quietly as_root apt-get update -q || say "  apt-get update failed; going on with the package lists that are there"
-  (cd "$folder" && quietly apt-get download -q slapd)
-  needs=$(dpkg-deb -f "$folder"/slapd_*.deb Depends)
-  say "Installing the libraries it needs, with apt-get: $needs"
-  quietly as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get satisfy -y -q --no-install-recommends "$needs" </dev/null || die "apt-get could not install them"
-  dpkg-deb -x "$folder"/slapd_*.deb "$folder"
-  export PLIMSOLL_SLAPD=$folder
+  unpack_package "$1" slapd
+  export PLIMSOLL_SLAPD
 }
 
-# PgBouncer without its service: the package is unpacked into .dev/, and only the libraries it needs are installed.
-# Exports PLIMSOLL_PGBOUNCER.
+# PgBouncer. Exports PLIMSOLL_PGBOUNCER.
 need_pgbouncer() {
-  local found folder=$ROOT/.dev/pgbouncer
-  for found in "$(command -v pgbouncer || true)" /usr/sbin/pgbouncer "$folder/usr/sbin/pgbouncer"; do
-    if [ -n "$found" ] && [ -x "$found" ]; then
-      export PLIMSOLL_PGBOUNCER=$found
+  for PLIMSOLL_PGBOUNCER in "$(command -v pgbouncer || true)" /usr/sbin/pgbouncer "$ROOT/.dev/pgbouncer/usr/sbin/pgbouncer"; do
+    if [ -n "$PLIMSOLL_PGBOUNCER" ] && [ -x "$PLIMSOLL_PGBOUNCER" ]; then
+      export PLIMSOLL_PGBOUNCER
       return 0
     fi
   done
-  command -v apt-get >/dev/null || die "the bench needs PgBouncer, and there is no apt-get to fetch it with"
-  say "Unpacking the package pgbouncer into .dev/pgbouncer (nothing is started)"
-  mkdir -p "$folder"
-  quietly as_root apt-get update -q || say "  apt-get update failed; going on with the package lists that are there"
-  (cd "$folder" && quietly apt-get download -q pgbouncer)
-  dpkg-deb -x "$folder"/pgbouncer_*.deb "$folder"
-  local needs
-  needs=$(dpkg-deb -f "$folder"/pgbouncer_*.deb Depends)
-  say "Installing the libraries it needs, with apt-get: $needs"
-  quietly as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get satisfy -y -q --no-install-recommends "$needs" </dev/null || die "apt-get could not install them"
-  export PLIMSOLL_PGBOUNCER=$folder/usr/sbin/pgbouncer
+  unpack_package "$1" pgbouncer
+  export PLIMSOLL_PGBOUNCER
 }

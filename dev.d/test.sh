@@ -71,7 +71,7 @@ need_nextest() {
 against() {
   local program
   case $1 in
-    pgbouncer) need_pgbouncer; program=$PLIMSOLL_PGBOUNCER ;;
+    pgbouncer) need_pgbouncer "the tests"; program=$PLIMSOLL_PGBOUNCER ;;
     */*) program=$1 ;;
     *) die "--against wants pgbouncer or the path of a program" ;;
   esac
@@ -92,7 +92,7 @@ if [ "${1:-}" = conformance ] && [ "${2:-}" = --against ]; then
 fi
 need_packages
 # Incident 5 is shown beside PgBouncer.
-need_pgbouncer
+need_pgbouncer "the tests"
 # Logins by LDAP.
 need_slapd "the tests"
 need_python_drivers

@@ -40,6 +40,13 @@ console() { query pgbouncer "$1"; }
 pooled() { [ "$(query shop 'SELECT current_user')" = app ]; }
 active() { systemctl is-active "$1" 2>/dev/null || true; }
 pid() { systemctl show -p MainPID --value "$1"; }
+# told_ready UNIT: the program tells systemd when it serves: who restarts it need not wait.
+told_ready() {
+  expect "the type of $1" notify "$(systemctl show -p Type --value "$1")"
+  systemctl restart "$1"
+  pooled || fail "restart of $1 is said to be done, and nobody serves"
+  ok "restart is done when it serves"
+}
 program() { readlink "/proc/$(pid "$1")/exe"; }
 user_of() { stat -c %U "/proc/$(pid "$1")"; }
 installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true; }
@@ -56,20 +63,11 @@ pgbouncers_things() {
   } | sort
 }
 
-# Until the program tells systemd when it is ready, units that wait for that are told not to.
-until_it_notifies() {
-  grep -q NOTIFY_SOCKET /usr/bin/plimsoll && return 0
-  echo "note: this program does not speak to systemd yet: the units are run with Type=simple"
-  local unit
-  for unit in plimsoll pgbouncer; do
-    mkdir -p "/run/systemd/system/$unit.service.d"
-    printf '[Service]\nType=simple\n' >"/run/systemd/system/$unit.service.d/simple.conf"
-  done
-  systemctl daemon-reload
-}
-not_any_more() {
-  rm -rf /run/systemd/system/plimsoll.service.d /run/systemd/system/pgbouncer.service.d
-  systemctl daemon-reload
+# unchanged BEFORE: what differs now ends the proof.
+unchanged() {
+  local now
+  now=$(pgbouncers_things)
+  [ "$1" = "$now" ] || fail "PgBouncer has not all that it had: $(diff <(printf '%s\n' "$1") <(printf '%s\n' "$now") || true)"
 }
 
 apt() { apt-get -qq -y -o Dpkg::Use-Pty=0 "$@"; }
@@ -88,7 +86,6 @@ step "a configuration that Plimsoll does not take: nothing is changed"
 apt_install /proof/plimsoll.deb
 expect "plimsoll.service is not started by itself" inactive "$(active plimsoll)"
 expect "and not enabled" disabled "$(systemctl is-enabled plimsoll || true)"
-until_it_notifies
 pgbouncer_pid=$(pid pgbouncer)
 cp -p $INI /proof/good.ini
 sed -i '/^\[pgbouncer\]/a no_such_key = 1' $INI
@@ -97,7 +94,7 @@ expect "the package is" "" "$(installed plimsoll-pgbouncer | sed 's/not-installe
 expect "the service is still the process it was" "$pgbouncer_pid" "$(pid pgbouncer)"
 cp -p /proof/good.ini $INI
 dpkg --configure -a
-expect "PgBouncer has all that it had" "$before" "$(pgbouncers_things)" >/dev/null
+unchanged "$before"
 ok "PgBouncer has all that it had"
 
 step "in PgBouncer's place"
@@ -113,8 +110,7 @@ now=$(pid pgbouncer)
 systemctl reload pgbouncer
 eventually "reload keeps the process" pooled
 expect "the process" "$now" "$(pid pgbouncer)"
-systemctl restart pgbouncer
-eventually "restart" pooled
+told_ready pgbouncer
 tail -n 3 /var/log/postgresql/pgbouncer.log
 
 step "an upgrade of the program restarts it"
@@ -134,7 +130,7 @@ step "removal restores"
 apt remove plimsoll-pgbouncer
 expect "the service is" /usr/sbin/pgbouncer "$(program pgbouncer)"
 eventually "psql connects through it" pooled
-expect "PgBouncer has all that it had" "$before" "$(pgbouncers_things)" >/dev/null
+unchanged "$before"
 ok "PgBouncer has all that it had: files, rights, owners, contents, diversions, enabled"
 expect "dpkg finds its files as they were, but for the configuration" "" \
   "$(dpkg -V pgbouncer | grep -v '/etc/pgbouncer/' || true)"
@@ -167,17 +163,14 @@ now=$(pid plimsoll)
 systemctl reload plimsoll
 eventually "reload keeps the process" pooled
 expect "the process" "$now" "$(pid plimsoll)"
-systemctl restart plimsoll
-eventually "restart" pooled
+told_ready plimsoll
 kill -KILL "$(pid plimsoll)"
 eventually "killed, it comes back" pooled
 
 step "the unit"
-not_any_more
 systemd-analyze verify /lib/systemd/system/plimsoll.service 2>&1 | tee /proof/verify
 expect "systemd-analyze verify says" "" "$(cat /proof/verify)"
 systemd-analyze security --no-pager plimsoll.service | tail -n 1
-until_it_notifies >/dev/null
 
 step "rotated logs"
 sed -i '/^\[pgbouncer\]/a logfile = /var/log/plimsoll/plimsoll.log' /etc/plimsoll/plimsoll.ini
@@ -219,7 +212,6 @@ expect "the service is" inactive "$(active plimsoll)"
 [ -e /etc/plimsoll/plimsoll.ini ] || fail "the configuration went with the package"
 ok "the configuration stays"
 apt purge plimsoll
-not_any_more
 expect "after purge there is left of it" "" \
   "$(find /etc /usr /lib /var /run -xdev -iname '*plimsoll*' -not -path '/var/cache/man/*' || true)"
 

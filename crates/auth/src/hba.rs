@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use plimsoll_types::is_pam_service;
+
 use crate::bearer::Bearer;
 use crate::client_login::Method;
 use crate::hba::address::Net;
@@ -198,6 +200,22 @@ impl Hba {
 }
 
 impl Rule {
+    /// Whether it is for clients on this machine only: by a Unix socket, or from a loopback address.
+    pub fn is_near(&self) -> bool {
+        match self.way {
+            RuleWay::Local => true,
+            RuleWay::Host(_, net) => net.is_loopback(),
+        }
+    }
+
+    /// Whether it is for encrypted connections only.
+    pub fn is_tls_only(&self) -> bool {
+        match self.way {
+            RuleWay::Host(RuleTls::Only(Tls::Yes), _) => true,
+            RuleWay::Host(RuleTls::Only(Tls::No) | RuleTls::Either, _) | RuleWay::Local => false,
+        }
+    }
+
     fn means(&self, asker: &Asker<'_>) -> bool {
         if !self.way.means(asker.way) {
             return false;
@@ -274,9 +292,14 @@ fn rule(
             };
             None
         }
-        HbaMethod::Pam(service) => {
-            *service = pam_service(&mut tokens)?;
-            option(&mut tokens)?
+        HbaMethod::Pam(_) => {
+            // Closed for the same reason. PgBouncer has no such method here that lines would have to be left out for.
+            let (pam, map) = pam_options(&mut tokens).unwrap_or_else(|why| {
+                faults.push(fault(line, Effect::Closed, &why));
+                (HbaMethod::Reject, None)
+            });
+            method = pam;
+            map
         }
         HbaMethod::Trust
         | HbaMethod::Reject
@@ -313,6 +336,11 @@ fn method(tokens: &mut Tokens<'_>) -> Result<HbaMethod, String> {
     Ok(method)
 }
 
+/// What may stand behind `pam`: `pamservice=name`, then `map=name`.
+fn pam_options(tokens: &mut Tokens<'_>) -> Result<(HbaMethod, Option<Box<str>>), String> {
+    Ok((HbaMethod::Pam(pam_service(tokens)?), option(tokens)?))
+}
+
 /// `pamservice=name`, if it stands there.
 fn pam_service(tokens: &mut Tokens<'_>) -> Result<Option<Arc<str>>, String> {
     let Token::Word(word) = *tokens.current() else { return Ok(None) };
@@ -322,12 +350,6 @@ fn pam_service(tokens: &mut Tokens<'_>) -> Result<Option<Arc<str>>, String> {
     }
     tokens.take();
     Ok(Some(service.into()))
-}
-
-/// Whether a text names a service of PAM: a file in `/etc/pam.d`, and none elsewhere.
-pub fn is_pam_service(name: &str) -> bool {
-    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (1..=64).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(is_good)
 }
 
 /// What may stand behind a method: `map=name`, and nothing behind that.

@@ -6,6 +6,7 @@
 //! | `options` | from the text of the options to [`LdapOptions`] |
 //! | `url` | `ldapurl` |
 //! | `filter` | `ldapsearchfilter`; a user's name is put into it after it has been understood |
+//! | `escape` | bytes that are written as two digits |
 //! | `name` | what a user's name becomes in a distinguished name |
 //! | `request` | what is sent |
 //! | `dialogue` | who says what when |
@@ -16,6 +17,7 @@
 use plimsoll_types::Secret;
 
 mod dialogue;
+mod escape;
 mod filter;
 mod name;
 mod options;
@@ -26,8 +28,7 @@ mod url;
 
 pub use dialogue::{LDAP_MESSAGE_BYTES_MAX, LdapCheck, LdapProblem, LdapStep, ldap_message_bytes};
 pub use filter::LdapFilter;
-pub use name::UnfitName;
-pub use options::{LDAP_OPTIONS_BYTES_MAX, LdapFault};
+pub use options::LdapFault;
 
 /// How LDAP servers are asked. Nothing shows the password in it.
 #[derive(Clone, Debug)]

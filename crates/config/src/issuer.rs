@@ -400,11 +400,12 @@ fn is_url(text: &str) -> bool {
     path_is_good && (!is_plain || is_here(host))
 }
 
-/// Whether an address is one of this machine's own, by its text.
+/// Whether what is fetched from there can be read and changed on its way.
 pub(crate) fn is_plain(url: &str) -> bool {
     url.starts_with("http://")
 }
 
+/// Whether a host is this machine itself, by its text.
 fn is_here(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

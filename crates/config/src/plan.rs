@@ -186,6 +186,26 @@ pub enum AuthType {
     OAuth,
 }
 
+impl AuthType {
+    /// The word of the ini file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AuthType::Any => "any",
+            AuthType::Trust => "trust",
+            AuthType::Plain => "plain",
+            AuthType::Md5 => "md5",
+            AuthType::Scram => "scram-sha-256",
+            AuthType::Cert => "cert",
+            AuthType::Hba => "hba",
+            AuthType::Ldap => "ldap",
+            AuthType::Pam => "pam",
+            AuthType::Key => "key",
+            AuthType::Jwt => "jwt",
+            AuthType::OAuth => "oauth",
+        }
+    }
+}
+
 /// The `*_tls_*` keys of one side, as written; what they mean is judged where TLS is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {

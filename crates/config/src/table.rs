@@ -139,19 +139,19 @@ const FACILITIES: [&str; 13] = [
     "local6", "local7",
 ];
 const POOL_MODES: [PoolMode; 3] = [PoolMode::Session, PoolMode::Transaction, PoolMode::Statement];
-const AUTH_TYPES: [(&str, AuthType); 12] = [
-    ("any", AuthType::Any),
-    ("trust", AuthType::Trust),
-    ("plain", AuthType::Plain),
-    ("md5", AuthType::Md5),
-    ("scram-sha-256", AuthType::Scram),
-    ("cert", AuthType::Cert),
-    ("hba", AuthType::Hba),
-    ("ldap", AuthType::Ldap),
-    ("pam", AuthType::Pam),
-    ("key", AuthType::Key),
-    ("jwt", AuthType::Jwt),
-    ("oauth", AuthType::OAuth),
+const AUTH_TYPES: [AuthType; 12] = [
+    AuthType::Any,
+    AuthType::Trust,
+    AuthType::Plain,
+    AuthType::Md5,
+    AuthType::Scram,
+    AuthType::Cert,
+    AuthType::Hba,
+    AuthType::Ldap,
+    AuthType::Pam,
+    AuthType::Key,
+    AuthType::Jwt,
+    AuthType::OAuth,
 ];
 
 impl Key {
@@ -217,8 +217,8 @@ impl Field {
                 put(at(general), mode, mode.as_str())
             }
             Field::AuthType(at) => {
-                let (word, auth_type) = auth_type(text)?;
-                put(at(general), auth_type, word)
+                let auth_type = auth_type(text)?;
+                put(at(general), auth_type, auth_type.as_str())
             }
             Field::AuthDbname(at) => {
                 not_the_console(text)?;
@@ -303,7 +303,7 @@ pub(crate) fn pool_mode(text: &str) -> Option<PoolMode> {
     POOL_MODES.into_iter().find(|mode| mode.as_str().eq_ignore_ascii_case(text))
 }
 
-fn auth_type(text: &str) -> Result<(&'static str, AuthType), Fault> {
-    let found = AUTH_TYPES.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+fn auth_type(text: &str) -> Result<AuthType, Fault> {
+    let found = AUTH_TYPES.into_iter().find(|auth_type| auth_type.as_str().eq_ignore_ascii_case(text));
     found.ok_or(Fault::Invalid(WANTS_AUTH))
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use plimsoll_types::is_pam_service;
+
 use crate::table::Fault;
 
 /// What the name of a service looks like.
@@ -52,24 +54,7 @@ impl VouchKeys {
     }
 }
 
-/// A value of `pam_service`: no path, so that no other file is meant.
+/// A value of `pam_service`.
 pub(crate) fn service(text: &str) -> Result<String, Fault> {
-    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let is_name = (1..=64).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_good);
-    if is_name { Ok(text.to_string()) } else { Err(Fault::Invalid(SERVICE_EXPECTED)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::service;
-
-    #[test]
-    fn a_service_is_a_file_of_one_folder() {
-        for good in ["pgbouncer", "common-auth", "a.b_C9"] {
-            assert_eq!(service(good).as_deref(), Ok(good));
-        }
-        for bad in ["", ".", "..", "../shadow", "/etc/passwd", "a b", "é", &"x".repeat(65)] {
-            assert!(service(bad).is_err(), "{bad}");
-        }
-    }
+    if is_pam_service(text) { Ok(text.to_string()) } else { Err(Fault::Invalid(SERVICE_EXPECTED)) }
 }

@@ -191,7 +191,10 @@ enum Command {
     )]
     Completions(CompletionsArgs),
     /// Write the manual pages into a folder: one for each command, and plimsoll.ini(5)
-    #[command(name = "manpages", after_help = "Example:\n  plimsoll manpages /usr/local/share/man/man1")]
+    #[command(
+        name = "manpages",
+        after_help = "Example:\n  plimsoll manpages /usr/local/share/man/man1\n  mv /usr/local/share/man/man1/plimsoll.ini.5 /usr/local/share/man/man5/"
+    )]
     ManPages(ManPagesArgs),
 }
 

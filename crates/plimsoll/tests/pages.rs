@@ -116,6 +116,14 @@ fn the_page_of_the_file_has_every_key() {
     for words in [".SH [plimsoll]", ".SH A line of [targets]", "changed by restart", "default 6432"] {
         assert!(page.replace('"', "").contains(words), "{words}");
     }
+    let (how, _) = page.split_once("\n.SH [pgbouncer]\n").expect("words before the keys");
+    let sections: Vec<&str> =
+        tables.lines().filter_map(|line| line.strip_prefix("### A line of `")).collect();
+    assert!(sections.len() > 4, "{sections:?}");
+    for section in sections {
+        let section = section.trim_end_matches('`');
+        assert!(how.contains(section), "{section} is not among those whose lines are pairs");
+    }
 }
 
 #[test]

@@ -108,10 +108,16 @@ mod tests {
         .await
     }
 
+    /// A gate with one place, and who has it.
+    async fn full() -> (Arc<Gate>, Place) {
+        let gate = Arc::new(Gate::default());
+        let place = gate.enter(1).await.expect("a place");
+        (gate, place)
+    }
+
     #[tokio::test]
     async fn places_are_given_in_turn_and_none_is_lost() {
-        let gate = Arc::new(Gate::default());
-        let first = gate.enter(1).await.expect("a place");
+        let (gate, first) = full().await;
         let mut second = Box::pin(gate.enter(1));
         let mut third = Box::pin(gate.enter(1));
         assert!(now(&mut second).await.is_none() && now(&mut third).await.is_none());
@@ -125,8 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_leaves_holds_nobody_up() {
-        let gate = Arc::new(Gate::default());
-        let first = gate.enter(1).await.expect("a place");
+        let (gate, first) = full().await;
         let mut left = Box::pin(gate.enter(1));
         let mut given = Box::pin(gate.enter(1));
         let mut last = Box::pin(gate.enter(1));
@@ -142,8 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_places_are_taken_at_once_and_fewer_are_kept_to() {
-        let gate = Arc::new(Gate::default());
-        let first = gate.enter(1).await.expect("a place");
+        let (gate, first) = full().await;
         let mut waits = Box::pin(gate.enter(1));
         assert!(now(&mut waits).await.is_none());
         let mut third = Box::pin(gate.enter(3));
@@ -155,8 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn too_many_do_not_wait() {
-        let gate = Arc::new(Gate::default());
-        let place = gate.enter(1).await.expect("a place");
+        let (gate, place) = full().await;
         let mut waiting = Vec::new();
         for _ in 0..WAITING_MAX {
             let mut waiter = Box::pin(gate.enter(1));

@@ -49,6 +49,19 @@ impl Net {
         }
     }
 
+    /// Whether no other machine has any of its addresses (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3).
+    pub(super) fn is_loopback(&self) -> bool {
+        match *self {
+            Net::All => false,
+            Net::V4 { base, mask } => Ipv4Addr::from_bits(base).is_loopback() && mask >> 24 == 0xff,
+            Net::V6 { base, mask } => {
+                let ip = Ipv6Addr::from_bits(base);
+                let in_v4 = ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback());
+                (ip.is_loopback() && mask == u128::MAX) || (in_v4 && mask >> 24 == u128::MAX >> 24)
+            }
+        }
+    }
+
     /// Whether the address has bits that the mask takes away: no client's address ever equals it.
     pub(super) fn has_bits_beyond_mask(&self) -> bool {
         match *self {

@@ -3,6 +3,7 @@
 //! The text is understood first and the name is put into what was understood, as a value: whatever a user calls himself,
 //! it is compared with something and asks for nothing else.
 
+use super::escape::unescaped;
 use super::options::LdapFault;
 use super::request::{octets, tlv};
 
@@ -300,17 +301,7 @@ fn value_of(text: &str) -> Read<Value> {
         if at > 0 {
             pieces.push(Piece::User);
         }
-        let mut bytes = Vec::with_capacity(part.len());
-        let mut parts = part.split('\\');
-        bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
-        for escaped in parts {
-            let (digits, behind) = escaped.split_at_checked(2).ok_or(WHY)?;
-            if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                return Err(WHY);
-            }
-            bytes.push(u8::from_str_radix(digits, 16).map_err(|_| WHY)?);
-            bytes.extend_from_slice(behind.as_bytes());
-        }
+        let bytes = unescaped(part, '\\').ok_or(WHY)?;
         if part.contains(SPECIAL) {
             return Err("a ( ) or * in a value is written as \\28, \\29 or \\2a");
         }

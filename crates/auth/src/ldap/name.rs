@@ -2,7 +2,7 @@
 
 /// A name that cannot be put between `ldapprefix` and `ldapsuffix` without meaning something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnfitName;
+pub(super) struct UnfitName;
 
 /// The name to bind as. Where prefix and suffix make a distinguished name of it, the user's name is one value in it and
 /// is escaped (RFC 4514, 2.4). Where they make something else of it (`DOMAIN\` before it, `@example.org` behind it),

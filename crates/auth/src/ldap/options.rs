@@ -10,7 +10,7 @@ use super::url::LdapUrl;
 use super::{LdapMode, LdapOptions, LdapScope, LdapSearch, LdapServer, LdapServers, LdapTransport};
 
 /// Longest text of options, bytes.
-pub const LDAP_OPTIONS_BYTES_MAX: usize = 16 << 10;
+pub(super) const LDAP_OPTIONS_BYTES_MAX: usize = 16 << 10;
 
 /// Most servers of one text.
 const SERVERS_MAX: usize = 16;

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::LdapScope;
+use super::escape::unescaped;
 use super::options::LdapFault;
 
 /// What a URL says; what it does not say is `None`.
@@ -86,18 +87,7 @@ fn authority_of(text: &str) -> Result<(Option<String>, Option<u16>), &'static st
 
 /// Without percent signs.
 fn decoded(text: &str) -> Result<String, &'static str> {
-    const WHY: &str = "two hexadecimal digits belong behind a %";
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut parts = text.split('%');
-    bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
-    for part in parts {
-        let (digits, behind) = part.split_at_checked(2).ok_or(WHY)?;
-        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(WHY);
-        }
-        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| WHY)?);
-        bytes.extend_from_slice(behind.as_bytes());
-    }
+    let bytes = unescaped(text, '%').ok_or("two hexadecimal digits belong behind a %")?;
     if bytes.contains(&0) {
         return Err("it has a zero byte in it");
     }

@@ -38,6 +38,18 @@ fn the_options_are_pgbouncers_in_any_order() {
     }
 }
 
+/// A peer that is away makes no container unhealthy.
+#[test]
+fn the_health_check_of_the_container_asks_one_instance() {
+    let container = include_str!("../../../../packaging/container/Containerfile");
+    let check = container.lines().find(|line| line.starts_with("HEALTHCHECK")).expect("a health check");
+    let (_, words) = check.split_once("CMD ").expect("its command");
+    let words: Vec<String> = serde_json::from_str(words).expect("the form without a shell");
+    let asked = asked(&words.join(" "));
+    let seen = format!("{asked:?}");
+    assert!(matches!(asked, Asked::Ask(Ask::Doctor(_))) && seen.contains("alone: true"), "{seen}");
+}
+
 #[test]
 fn under_pgbouncers_name_every_word_is_a_file() {
     for file in ["run", "check", "serve", "help"] {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use plimsoll_auth::hba::{Hba, HbaMethod};
+use plimsoll_auth::hba::{Hba, HbaMethod, Rule};
 use plimsoll_auth::ident::IdentMaps;
 use plimsoll_auth::{Effect, LineFault};
 use plimsoll_config::{AuthType, Plan};
@@ -45,10 +45,8 @@ pub(super) fn rules(plan: &Plan, read: &mut ReadFile<'_>) -> Rules {
     faults.extend(hba.retain_known_maps(&idents));
     rules.broken.extend(faults.iter().map(|fault| broken(path, fault)));
     for rule in hba.rules() {
-        let at = usize::try_from(rule.line).ok().and_then(|line| line.checked_sub(1));
-        let line = at.and_then(|at| text.lines().nth(at)).unwrap_or_default();
         let place = Place { file: path.to_path_buf(), line: rule.line };
-        let weak = weaknesses(&rule.method, line).into_iter();
+        let weak = weaknesses(rule).into_iter();
         rules.weak.extend(weak.map(|weakness| Weak { place: place.clone(), weakness }));
     }
     rules
@@ -64,19 +62,14 @@ fn broken(path: &Path, fault: &LineFault) -> (Place, String) {
 }
 
 /// What a line lets in that it should not.
-fn weaknesses(method: &HbaMethod, line: &str) -> Vec<Weakness> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let is_near = words.first() == Some(&"local")
-        || words.iter().any(|word| word.starts_with("127.") || *word == "::1/128" || *word == "::1");
-    let is_secured = words.first() == Some(&"hostssl");
-    match method {
-        HbaMethod::Trust if !is_near => vec![Weakness::Trust],
-        HbaMethod::Password | HbaMethod::Pam(_) if !is_near && !is_secured => vec![Weakness::ClearText],
-        HbaMethod::Ldap(Some(options)) => {
-            let overheard = (!is_near && !is_secured).then_some(Weakness::ClearText);
-            overheard.into_iter().chain(weak::of_ldap(options)).collect()
-        }
-        HbaMethod::Trust | HbaMethod::Password | HbaMethod::Pam(_) | HbaMethod::Ldap(None) => Vec::new(),
+fn weaknesses(rule: &Rule) -> Vec<Weakness> {
+    let is_overheard = !rule.is_near() && !rule.is_tls_only();
+    let clear_text = is_overheard.then_some(Weakness::ClearText).into_iter();
+    match &rule.method {
+        HbaMethod::Trust if !rule.is_near() => vec![Weakness::Trust],
+        HbaMethod::Password | HbaMethod::Pam(_) => clear_text.collect(),
+        HbaMethod::Ldap(Some(options)) => clear_text.chain(weak::of_ldap(options)).collect(),
+        HbaMethod::Trust | HbaMethod::Ldap(None) => Vec::new(),
         // Refused over a connection that can be overheard.
         HbaMethod::Bearer(_) => Vec::new(),
         HbaMethod::Reject | HbaMethod::Md5 | HbaMethod::Peer | HbaMethod::Cert | HbaMethod::Scram => {
@@ -107,6 +100,23 @@ mod tests {
         let broken: Vec<u32> = rules.broken.iter().map(|(place, _)| place.line).collect();
         assert_eq!(broken, [8, 9]);
         assert_eq!(rules.unread.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["auth_ident_file"]);
+    }
+
+    /// Who comes is judged by the address of the line, and by nothing else that stands on it.
+    #[test]
+    fn names_of_servers_and_users_are_no_addresses() {
+        let ldap = "ldap ldapserver=\"ldap1 127.0.0.1 ::1\" ldaptls=1 ldapprefix=uid=";
+        let hba = format!(
+            "host all all all {ldap}\nhostssl all all all {ldap}\nlocal all all {ldap}\n\
+             host all 127.0.0.1 10.0.0.0/8 trust\nhost all all 127.0.0.0 255.0.0.0 trust\nhost all all 127.0.0.1/0 trust\n\
+             host all all ::1/128 trust\nhost all all ::1/64 trust\nhost \"hostssl\" all ::/0 password\n"
+        );
+        let plan = plan("auth_type = hba\nauth_hba_file = hba\n[databases]\nx = host=h\n");
+        let rules = rules(&plan, &mut |_| Ok(hba.clone()));
+        let weak: Vec<(u32, Weakness)> =
+            rules.weak.iter().map(|weak| (weak.place.line, weak.weakness)).collect();
+        let (trust, overheard) = (Weakness::Trust, Weakness::ClearText);
+        assert_eq!(weak, [(1, overheard), (4, trust), (6, trust), (8, trust), (9, overheard)]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is weak about ways in that ask others.
+//! What is weak about ways in, and the words for it.
 
 use std::path::PathBuf;
 
@@ -22,6 +22,35 @@ pub(super) fn of_ldap(options: &LdapOptions) -> Vec<Weakness> {
         }
     }
     found
+}
+
+/// The rule, what is to be said, and what is to be done.
+pub(super) fn told(weakness: Weakness) -> (&'static str, &'static str, &'static str) {
+    match weakness {
+        Weakness::Trust => {
+            ("auth-open", "trust lets in everybody this line means", "use scram-sha-256 or cert")
+        }
+        Weakness::ClearText => (
+            "auth-plain",
+            "the line takes a password and does not ask for TLS: passwords cross the network as they are",
+            "write hostssl, or use scram-sha-256",
+        ),
+        Weakness::LdapInTheClear => (
+            "ldap-in-the-clear",
+            "passwords go to the LDAP server without TLS, and it may be another machine",
+            "add ldaptls=1, or ldapscheme=ldaps",
+        ),
+        Weakness::LdapSameForAll => (
+            "ldap-same-for-all",
+            "ldapsearchfilter does not have $username in it: every user is the same entry, with the same password",
+            "compare an attribute with $username",
+        ),
+        Weakness::LdapUnproved => (
+            "ldap-unproved",
+            "ldapbinddn without ldapbindpasswd is bound without proof: servers refuse that, or take it for nobody",
+            "add ldapbindpasswd, or leave ldapbinddn out",
+        ),
+    }
 }
 
 /// The file that tells PAM whom to ask.

@@ -13,8 +13,8 @@ const FORMAT: [&str; 5] = [
      the documentation.",
     "A line is `[section]`, `key = value`, `%include PATH`, a comment or empty. Blanks at its beginning do not count. `;` \
      and `#` begin a comment at the beginning of a line only.",
-    "A line of `[databases]`, `[users]`, `[targets]` or `[peers]` is a name, `=`, and pairs `key=value` with blanks between them; a \
-     value with blanks stands in single quotes.",
+    "A line of `[databases]`, `[users]`, `[targets]`, `[peers]` or `[issuers]` is a name, `=`, and pairs `key=value` with blanks \
+     between them; a value with blanks stands in single quotes.",
     "Times of `[pgbouncer]` are seconds without a unit, with a fraction if need be. Times of `[plimsoll]` have one of `ms`, \
      `s`, `min` and `h`, sizes one of `B`, `kB`, `MB`, `GB`, `KiB`, `MiB` and `GiB`.",
     "`plimsoll check FILE.ini` says everything that is wrong or doubtful in a file. A key that is changed by reload follows \

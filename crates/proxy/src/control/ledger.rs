@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use plimsoll_config::{AuthType, Plan};
 use plimsoll_ledger::{HoldCopy, Level, Live, SiteId, is_sleeping};
 use plimsoll_pool::{SlotState, USUAL_WEIGHT};
 use plimsoll_types::{Moment, PoolId, Side};
@@ -230,7 +229,10 @@ impl Control {
             ledger: hub.ledger.is_on(),
             descriptors: descriptors(),
             pools: pools.iter().map(need).collect(),
-            logins: vec![(auth_type(&plan).to_string(), u32::try_from(logged_in).unwrap_or(u32::MAX))],
+            logins: vec![(
+                plan.general.auth_type.as_str().to_string(),
+                u32::try_from(logged_in).unwrap_or(u32::MAX),
+            )],
         }
     }
 }
@@ -286,24 +288,6 @@ pub(super) fn going(hub: &Hub) -> Vec<(Arc<ServerEntry>, &'static str)> {
         Some((server.clone(), state))
     };
     core.servers().filter_map(state).collect()
-}
-
-/// `auth_type` in the ini file's words.
-fn auth_type(plan: &Plan) -> &'static str {
-    match plan.general.auth_type {
-        AuthType::Any => "any",
-        AuthType::Trust => "trust",
-        AuthType::Plain => "plain",
-        AuthType::Md5 => "md5",
-        AuthType::Scram => "scram-sha-256",
-        AuthType::Cert => "cert",
-        AuthType::Hba => "hba",
-        AuthType::Ldap => "ldap",
-        AuthType::Pam => "pam",
-        AuthType::Key => "key",
-        AuthType::Jwt => "jwt",
-        AuthType::OAuth => "oauth",
-    }
 }
 
 /// Open file descriptors and how many there may be.

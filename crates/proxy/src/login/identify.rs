@@ -113,7 +113,8 @@ impl Login {
         Proof { bearer, secret, database: self.database.clone(), user: self.user.clone(), from: self.from() }
     }
 
-    fn from(&self) -> Option<IpAddr> {
+    /// The address that it came from; none by a Unix socket.
+    pub(super) fn from(&self) -> Option<IpAddr> {
         match &self.peer {
             Peer::Tcp(addr) => Some(addr.ip().to_canonical()),
             Peer::Unix { .. } => None,

@@ -9,7 +9,6 @@ use plimsoll_wire::{HEADER_BYTES, encode};
 
 use super::look_up::{Known, Source};
 use super::{End, Login};
-use crate::entry::Peer;
 use crate::keeper::Refused;
 use crate::security::Ldap;
 use crate::voucher::{Authority, Claim};
@@ -41,10 +40,7 @@ impl Login {
             }
             Witness::Pam(service) => (Authority::Pam { service }, keys.pam_timeout(), keys.pam_threads()),
         };
-        let from = match &self.peer {
-            Peer::Tcp(addr) => Some(addr.ip().to_canonical()),
-            Peer::Unix { .. } => None,
-        };
+        let from = self.from();
         let (user, given) = (self.user.clone(), password.clone());
         let claim = Claim { authority, user, password: given, from, time_max, at_once_max };
         let vouching = self.hub.voucher.check(claim);

@@ -1,13 +1,11 @@
 //! A connection to an LDAP server, plain or in TLS, and the messages on it.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use plimsoll_auth::ldap::{LdapProblem, LdapServer, LdapTransport, ldap_message_bytes};
 use plimsoll_types::{Secret, SslMode};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -68,9 +66,8 @@ impl Line {
     }
 
     pub(super) async fn send(&mut self, message: &Secret) -> Result<(), LdapProblem> {
-        let broken = |error: io::Error| LdapProblem(format!("the connection broke: {error}"));
-        self.wire.write_all(message.expose()).await.map_err(broken)?;
-        self.wire.flush().await.map_err(broken)
+        let sent = self.wire.send(message.expose()).await;
+        sent.map_err(|error| LdapProblem(format!("the connection broke: {error}")))
     }
 
     /// The next message, whole. Its length is looked at before anything is kept of it.
@@ -94,43 +91,28 @@ impl Line {
     }
 }
 
+impl Wire {
+    /// Waits for bytes; 0 at the end. Cancel safe.
+    async fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.read(chunk).await,
+            Wire::Tls(stream) => stream.read(chunk).await,
+        }
+    }
+
+    /// Sends all of it. Not cancel safe: a part of it may be gone then.
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Wire::Plain(stream) => stream.write_all(bytes).await,
+            Wire::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+        }
+    }
+}
+
 fn tls_text(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     inner.map_or_else(|| error.to_string(), plimsoll_tls::error_text)
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Wire::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Wire::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Wire::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
 }

@@ -1,5 +1,7 @@
 //! What is written, and what it means.
 
+use super::super::name::UnfitName;
+use super::super::options::LDAP_OPTIONS_BYTES_MAX;
 use super::super::*;
 
 fn parse(text: &str) -> LdapOptions {

@@ -1,12 +1,13 @@
 //! Who is let in: weaker than it looks, or not at all.
 
 use plimsoll_auth::Stored;
-use plimsoll_config::{AuthType, CredentialSource, Database, SslMode};
+use plimsoll_config::{AuthType, CredentialSource, Database};
 use plimsoll_types::Secret;
 
 use super::super::demand;
 use super::super::finding::{Finding, Place};
-use super::{Case, mistake, some, vouch, warning};
+use super::super::weak;
+use super::{Case, mistake, some, warning};
 
 pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> =
@@ -32,18 +33,10 @@ fn hba_lines(case: &Case<'_>) -> Vec<Finding> {
         warning("hba-line-broken", place.clone(), message.clone(), "correct the line (docs/hba.md)")
     });
     let weak = rules.weak.iter().map(|weak| {
-        let (id, message, todo) = vouch::told(weak.weakness);
+        let (id, message, todo) = weak::told(weak.weakness);
         warning(id, weak.place.clone(), message, todo)
     });
     unread.chain(broken).chain(weak).collect()
-}
-
-/// Whether clients always come over TLS.
-fn is_tls_only(mode: SslMode) -> bool {
-    match mode {
-        SslMode::Disable | SslMode::Allow | SslMode::Prefer => false,
-        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => true,
-    }
 }
 
 /// What the door asks for, where it stands open to other machines.
@@ -54,10 +47,10 @@ fn doors(case: &Case<'_>) -> Option<Finding> {
     }
     let at = case.places.first_key(&["auth_type", "listen_addr"]);
     let listen = general.listen_addr.join(", ");
-    let is_plain = !is_tls_only(general.client_tls.mode);
+    let is_plain = !general.client_tls.mode.is_required();
     match general.auth_type {
         AuthType::Any | AuthType::Trust => {
-            let word = if general.auth_type == AuthType::Any { "any" } else { "trust" };
+            let word = general.auth_type.as_str();
             let message = format!("auth_type = {word} lets in everybody who reaches listen_addr = {listen}");
             let todo = "use scram-sha-256, or listen on 127.0.0.1 only";
             Some(warning("auth-open", at, message, todo).suggesting(
@@ -66,29 +59,21 @@ fn doors(case: &Case<'_>) -> Option<Finding> {
                 "clients prove who they are",
             ))
         }
-        AuthType::Ldap | AuthType::Pam if is_plain => {
+        AuthType::Plain | AuthType::Ldap | AuthType::Pam if is_plain => {
             let message = format!(
                 "auth_type = {}: passwords cross the network as they are (listen_addr = {listen}, client_tls_sslmode = {})",
-                if general.auth_type == AuthType::Ldap { "ldap" } else { "pam" },
+                general.auth_type.as_str(),
                 general.client_tls.mode.as_str()
             );
-            Some(warning("auth-plain", at, message, "set client_tls_sslmode = require").suggesting(
-                "client_tls_sslmode",
-                "require",
-                "no password crosses the network as it is",
-            ))
-        }
-        AuthType::Plain if is_plain => {
-            let message = format!(
-                "auth_type = plain: passwords cross the network as they are (listen_addr = {listen}, client_tls_sslmode = {})",
-                general.client_tls.mode.as_str()
-            );
-            let todo = "set client_tls_sslmode = require, or use scram-sha-256";
-            Some(warning("auth-plain", at, message, todo).suggesting(
-                "auth_type",
-                "scram-sha-256",
-                "no password crosses the network",
-            ))
+            // Who else knows the passwords has to be given them.
+            let (todo, key, value, why) = if general.auth_type == AuthType::Plain {
+                let todo = "set client_tls_sslmode = require, or use scram-sha-256";
+                (todo, "auth_type", "scram-sha-256", "no password crosses the network")
+            } else {
+                let todo = "set client_tls_sslmode = require";
+                (todo, "client_tls_sslmode", "require", "no password crosses the network as it is")
+            };
+            Some(warning("auth-plain", at, message, todo).suggesting(key, value, why))
         }
         AuthType::Md5
             if is_plain && has(case, |stored| matches!(stored, Stored::Md5(_) | Stored::Plain(_))) =>

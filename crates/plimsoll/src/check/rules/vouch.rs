@@ -3,7 +3,7 @@
 use plimsoll_auth::ldap::LdapOptions;
 use plimsoll_config::AuthType;
 
-use super::super::facts::{FileFact, Weakness};
+use super::super::facts::FileFact;
 use super::super::finding::Finding;
 use super::super::weak::{self, pam_file};
 use super::{Case, mistake, warning};
@@ -39,39 +39,10 @@ fn by_ldap(case: &Case<'_>) -> Vec<Finding> {
         Ok(options) => weak::of_ldap(&options)
             .into_iter()
             .map(|weakness| {
-                let (id, message, todo) = told(weakness);
+                let (id, message, todo) = weak::told(weakness);
                 warning(id, at.clone(), message, todo)
             })
             .collect(),
-    }
-}
-
-/// The words for what is weak about options of LDAP.
-pub(super) fn told(weakness: Weakness) -> (&'static str, &'static str, &'static str) {
-    match weakness {
-        Weakness::Trust => {
-            ("auth-open", "trust lets in everybody this line means", "use scram-sha-256 or cert")
-        }
-        Weakness::ClearText => (
-            "auth-plain",
-            "the line takes a password and does not ask for TLS: passwords cross the network as they are",
-            "write hostssl, or use scram-sha-256",
-        ),
-        Weakness::LdapInTheClear => (
-            "ldap-in-the-clear",
-            "passwords go to the LDAP server without TLS, and it may be another machine",
-            "add ldaptls=1, or ldapscheme=ldaps",
-        ),
-        Weakness::LdapSameForAll => (
-            "ldap-same-for-all",
-            "ldapsearchfilter does not have $username in it: every user is the same entry, with the same password",
-            "compare an attribute with $username",
-        ),
-        Weakness::LdapUnproved => (
-            "ldap-unproved",
-            "ldapbinddn without ldapbindpasswd is bound without proof: servers refuse that, or take it for nobody",
-            "add ldapbindpasswd, or leave ldapbinddn out",
-        ),
     }
 }
 
