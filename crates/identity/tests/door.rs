@@ -14,7 +14,7 @@ use plimsoll_identity::token::NewToken;
 use plimsoll_identity::{
     AppData, Application, Bearing, Certificate, CertificateAsk, CertificateKeys, Credential, CredentialData,
     CredentialKind, DataSet, DataSetData, Door, DoorOptions, Followed, Grant, GrantData, Id, Key, Live,
-    Refusal, Signer, State, Store, Visitor, Welcome,
+    Refusal, RevokedToken, Signer, State, Store, Visitor, Welcome,
 };
 use plimsoll_testkit::TempDir;
 use plimsoll_types::Secret;
@@ -58,6 +58,20 @@ impl House {
     /// What others do to its store, as after a failover.
     async fn behind(&self) -> sqlx::SqlitePool {
         sqlx::SqlitePool::connect(&sqlite_url(&self._folder)).await.unwrap()
+    }
+
+    /// A token of the application itself, with its number.
+    fn token(&self) -> (Secret, String) {
+        let new = NewToken {
+            subject: &self.app.id,
+            client: &self.app.id,
+            org: &self.org,
+            audience: "plimsoll",
+            scope: "",
+            kid_used: Some(self.key.key_id()),
+        };
+        let issued = self.signer.issue(&new, NOW / 1000, &[3; 16]).unwrap();
+        (issued.token, issued.token_id)
     }
 
     fn visitor(&self, bearing: Bearing) -> Visitor {
@@ -180,6 +194,48 @@ async fn a_store_that_was_put_back_is_not_believed_to_be_unchanged() {
     house.store.change_credential(house.key.key_id(), None, data, WHO).await.unwrap();
     house.hear().await;
     assert!(matches!(house.by_key().await, Err(Refusal::Bad(_))));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_was_written_instead_of_what_was_lost_is_heard() {
+    let house = House::new().await;
+    house.grant(&house.app.id).await;
+    house.hear().await;
+    assert!(house.by_key().await.is_ok());
+    // Somebody else's last write is lost, and another one has its number before anybody looks.
+    let last = house.store.last_change().await.unwrap();
+    let behind = house.behind().await;
+    sqlx::query("DELETE FROM plimsoll_audit WHERE seq = $1").bind(last).execute(&behind).await.unwrap();
+    let data = CredentialData { state: State::Revoked, ..house.credential.data.clone() };
+    house.store.change_credential(house.key.key_id(), None, data, WHO).await.unwrap();
+    assert_eq!(house.store.last_change().await.unwrap(), last);
+    house.hear().await;
+    assert!(matches!(house.by_key().await, Err(Refusal::Bad(_))));
+    assert!(matches!(house.door.follow(NOW).await, Followed::Unchanged));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_token_that_was_revoked_in_a_store_that_went_back_is_refused() {
+    let house = House::new().await;
+    house.grant(&house.app.id).await;
+    house.hear().await;
+    let (token, token_id) = house.token();
+    let live = live(&house.by_token(&token).await.unwrap());
+    let behind = house.behind().await;
+    sqlx::query("DELETE FROM plimsoll_audit WHERE seq > 2").execute(&behind).await.unwrap();
+    // On the new line, below the number that was followed: nobody is told of it as of a change.
+    let ended = RevokedToken {
+        token_id: &token_id,
+        subject: house.app.id.as_str(),
+        client: house.app.id.as_str(),
+        ends_ms: NOW + 600_000,
+    };
+    house.store.revoke_token(&ended, WHO).await.unwrap();
+    assert!(matches!(house.door.follow(NOW).await, Followed::Changed(changes) if changes.is_empty()));
+    let refused = house.by_token(&token).await;
+    assert!(matches!(&refused, Err(Refusal::Bad(why)) if why.contains("revoked")), "{refused:?}");
+    let why = house.door.recheck(&live, NOW).await.unwrap().unwrap_err();
+    assert!(why.contains("revoked"), "{why}");
 }
 
 const SHA256: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
