@@ -33,6 +33,7 @@ use tokio::sync::Notify;
 
 pub use apps::AppFilter;
 pub use audit::AuditFilter;
+pub(crate) use check::ACTION_CHARS_MAX;
 pub use credentials::{CertificateAsk, CertificateKeys, CredentialFilter, Rotated, Rotation};
 pub use datasets::DataSetFilter;
 pub use facts::{GrantFact, Holder, KeyFacts, SubjectFacts};
