@@ -178,7 +178,9 @@ enum Pause {
     Over,
 }
 
-/// Time that went by. A clock that was set back has let much go by: nothing is locked until it has caught up.
+/// Time that went by. A clock that was set back has let much go by: nothing is locked until it has caught up. But who asks
+/// has read the clock before it waited, others after that: a little less is no time at all.
 fn elapsed_ms(since_ms: i64, now_ms: i64) -> i64 {
-    if now_ms < since_ms { i64::MAX } else { now_ms.saturating_sub(since_ms) }
+    let elapsed_ms = now_ms.saturating_sub(since_ms);
+    if elapsed_ms < -LEASE_MS { i64::MAX } else { elapsed_ms.max(0) }
 }

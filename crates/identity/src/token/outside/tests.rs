@@ -132,6 +132,20 @@ fn a_fetch_that_never_ends_and_a_clock_set_back_lock_nothing() {
     assert_eq!(look(&mut cache, "a", i64::MIN), "fetch");
 }
 
+#[test]
+fn who_has_read_the_clock_a_little_earlier_is_told_the_same() {
+    let mut cache = JwksCache::default();
+    assert_eq!(look(&mut cache, "a", NOW_MS), "fetch");
+    assert_eq!(
+        (look(&mut cache, "a", NOW_MS - 1), look(&mut cache, "a", NOW_MS - LEASE_MS)),
+        ("wait", "wait")
+    );
+    cache.fetched(Ok(keys(&["a"])), NOW_MS + 40);
+    assert_eq!((look(&mut cache, "a", NOW_MS + 39), look(&mut cache, "b", NOW_MS - 1)), ("have", "unknown"));
+    // This is a clock that was set back.
+    assert_eq!(look(&mut cache, "a", NOW_MS - LEASE_MS - 1), "fetch");
+}
+
 proptest! {
     /// Whatever is asked when, and however fetches end: two never run at once, and they begin 30 seconds apart.
     #[test]
