@@ -270,16 +270,21 @@ def queries(rig: Rig, postgres: Postgres, chosen: argparse.Namespace) -> list[st
     return []
 
 
+def store_url(rig: Rig, postgres: Postgres, kind: str, name: str) -> str:
+    """Where a new store of a kind is; on PostgreSQL the database is made."""
+    if kind == "sqlite":
+        return f"sqlite:{rig.folder / f'{name}.db'}"
+    session = postgres.connect()
+    session.query(f"create database {name}")
+    session.close()
+    return f"postgres://postgres@{HERE}:{postgres.port}/{name}"
+
+
 def tokens(rig: Rig, postgres: Postgres, chosen: argparse.Namespace) -> list[str]:
     """How many the endpoint gives out, and what one costs."""
     rows, missed = [], []
     for kind in ("sqlite", "postgres"):
-        url = f"sqlite:{rig.folder / 'tokens.db'}"
-        if kind == "postgres":
-            session = postgres.connect()
-            session.query("create database identity")
-            session.close()
-            url = f"postgres://postgres@{HERE}:{postgres.port}/identity"
+        url = store_url(rig, postgres, kind, "tokens")
         door = Door(free_port(), postgres.port, POOL_SIZE, 1000, "key", passwords={"app": "console"}, own={"workers": "1"})
         house = House(rig, chosen.binary, door, url, [], f"tokens-{kind}")
         with contextlib.closing(house.api()) as api:
@@ -334,12 +339,7 @@ def store(rig: Rig, postgres: Postgres, chosen: argparse.Namespace) -> list[str]
         return []
     program = str(rig.program(chosen.store_size))
     for kind in ("sqlite", "postgres"):
-        url = f"sqlite:{rig.folder / 'big.db'}"
-        if kind == "postgres":
-            session = postgres.connect()
-            session.query("create database big")
-            session.close()
-            url = f"postgres://postgres@{HERE}:{postgres.port}/big"
+        url = store_url(rig, postgres, kind, "big")
         print(f"{kind}:", flush=True)
         done = subprocess.run([*rig.prefix(), program, url], stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=rig.folder)
         if done.returncode:

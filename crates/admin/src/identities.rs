@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,6 +29,7 @@ use plimsoll_proxy::{
 use plimsoll_types::Cause;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::issuers::Issuers;
 
@@ -320,10 +320,12 @@ fn proved(welcome: Welcome) -> Proved {
 }
 
 /// Lets those go whose right ends, as long as the process lives. Nothing here waits for the store but the look at its
-/// log, and that not for long: what has to be looked up is looked up beside it.
+/// log, and that not for long: what has to be looked up or written down is so beside it.
 async fn watch(service: Arc<OnceLock<Service>>, control: Control) {
-    let mut going = Going { control, told: HashSet::new(), owed: Arc::default() };
+    let mut going =
+        Going { control, told: HashSet::new(), ended: Arc::default(), looking: Beside::default() };
     let (mut looked, mut written) = (Instant::now(), Instant::now());
+    let mut writing = Beside::default();
     loop {
         let Some(door) = service.get().map(Service::door) else {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -344,9 +346,32 @@ async fn watch(service: Arc<OnceLock<Service>>, control: Control) {
         }
         if millis(written.elapsed()) >= USED_EVERY_MS {
             written = Instant::now();
-            if let Err(fault) = door.write_used().await {
-                tracing::debug!("last uses of keys were not written: {fault}");
-            }
+            let door = door.clone();
+            writing.start(async move {
+                if let Err(why) = door.write_used().await {
+                    tracing::debug!("last uses of keys were not written: {why}");
+                }
+            });
+        }
+    }
+}
+
+/// Work beside everything else, one piece at a time.
+#[derive(Default)]
+struct Beside {
+    piece: Option<JoinHandle<()>>,
+}
+
+impl Beside {
+    /// Whether the last piece has not ended. A panic is an end, too.
+    fn is_busy(&self) -> bool {
+        self.piece.as_ref().is_some_and(|piece| !piece.is_finished())
+    }
+
+    /// Begins a piece of work, unless the one of before has not ended.
+    fn start(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        if !self.is_busy() {
+            self.piece = Some(tokio::spawn(work));
         }
     }
 }
@@ -356,15 +381,9 @@ struct Going {
     control: Control,
     /// Those that have been told and may still be in a transaction.
     told: HashSet<u64>,
-    /// What is being looked up.
-    owed: Arc<Owed>,
-}
-
-/// What came of looking up whether some still have their right.
-#[derive(Default)]
-struct Owed {
-    running: AtomicBool,
-    ended: Mutex<Vec<(ProvedView, String)>>,
+    /// Whose right has ended, as came out when it was looked up, and why.
+    ended: Arc<Mutex<Vec<(ProvedView, String)>>>,
+    looking: Beside,
 }
 
 impl Going {
@@ -376,7 +395,7 @@ impl Going {
         let (now, time) = (now_ms(), SystemTime::now());
         let mut over: HashMap<String, Vec<ProvedView>> = HashMap::new();
         let mut unknown = Vec::new();
-        for (view, why) in self.owed.ended.lock().drain(..) {
+        for (view, why) in self.ended.lock().drain(..) {
             over.entry(why).or_default().push(view);
         }
         for view in views.into_iter().filter(|view| !self.told.contains(&view.client)) {
@@ -403,20 +422,19 @@ impl Going {
     }
 
     /// Beside everything else, and one round after the other. What is not answered is asked in the next round.
-    fn look_up(&self, door: &Arc<Door>, unknown: Vec<(ProvedView, Live)>) {
-        if unknown.is_empty() || self.owed.running.swap(true, Ordering::AcqRel) {
+    fn look_up(&mut self, door: &Arc<Door>, unknown: Vec<(ProvedView, Live)>) {
+        if unknown.is_empty() {
             return;
         }
-        let (door, owed) = (door.clone(), self.owed.clone());
-        tokio::spawn(async move {
+        let (door, ended) = (door.clone(), self.ended.clone());
+        self.looking.start(async move {
             for (view, live) in unknown {
                 match door.recheck(&live, now_ms()).await {
                     Some(Ok(())) => {}
-                    Some(Err(why)) => owed.ended.lock().push((view, why)),
+                    Some(Err(why)) => ended.lock().push((view, why)),
                     None => break,
                 }
             }
-            owed.running.store(false, Ordering::Release);
         });
     }
 
@@ -441,6 +459,7 @@ impl Going {
     }
 }
 
+/// `None`: something of it cannot be read, so nobody can say whether its right still holds.
 fn live(view: &ProvedView) -> Option<Live> {
     let proved = &view.proved;
     let evidence = proved.kept.as_ref().and_then(Kept::get::<Evidence>);
@@ -448,14 +467,21 @@ fn live(view: &ProvedView) -> Option<Live> {
         // It came by a token from outside before an online restart: what that said is not known any more.
         return None;
     }
+    let client = match &proved.client_id {
+        None => None,
+        Some(client) => Some(Id::parse_any(client)?),
+    };
     Some(Live {
         subject: Id::parse_any(&proved.subject_id)?,
         key_id: proved.key_id.as_deref().map(str::to_owned),
         token_id: proved.token_id.as_deref().map(str::to_owned),
-        client: proved.client_id.as_deref().and_then(Id::parse_any),
+        client,
         evidence,
         grant: Id::parse_any(&proved.grant_id)?,
         database: view.database.clone(),
         role: proved.role.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests;

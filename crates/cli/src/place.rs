@@ -79,9 +79,7 @@ impl Place {
         }
         Err(failure.unwrap_or_else(no_place))
     }
-}
 
-impl Place {
     /// The ways into another pooler that knows the same users: at this host (a folder, if it begins with `/`) and port.
     pub(crate) fn moved(&self, host: &str, port: u16, world: &dyn World) -> Place {
         let address = address(host, port);

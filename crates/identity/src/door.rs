@@ -202,8 +202,9 @@ pub struct Door {
     outside: Arc<OutsideIssuers>,
     seen: Mutex<Seen>,
     used: Mutex<HashMap<String, (i64, Arc<str>)>>,
-    /// Number of the last entry of the audit log that was followed.
-    followed: AtomicI64,
+    /// The last entry of the audit log that was followed; `None`: there was none. The whole of it, since after a failover
+    /// there may be another one of its number.
+    followed: Mutex<Option<Audit>>,
     /// When that was.
     heard_ms: AtomicI64,
     /// The store does not answer, and that has been said.
@@ -223,13 +224,9 @@ impl Door {
         now_ms: i64,
     ) -> Result<Door, StoreFault> {
         let store = store.apart();
-        let followed = store.last_change().await?;
-        let mut seen = Seen::default();
-        // One more than fits: by that it is noticed that there are more.
-        let limit = u32::try_from(REVOKED_MAX + 1).unwrap_or(u32::MAX);
-        for revoked in store.revoked_tokens(now_ms, limit).await? {
-            seen.revoke_token(&revoked.key, revoked.ends_ms / 1000, now_ms / 1000);
-        }
+        let followed = store.newest_change().await?;
+        let seen = Mutex::default();
+        read_revoked(&store, &seen, now_ms).await?;
         Ok(Door {
             store,
             audience: options.audience,
@@ -237,9 +234,9 @@ impl Door {
             known: Mutex::default(),
             signer,
             outside: options.outside,
-            seen: Mutex::new(seen),
+            seen,
             used: Mutex::default(),
-            followed: AtomicI64::new(followed),
+            followed: Mutex::new(followed),
             heard_ms: AtomicI64::new(now_ms),
             silent: AtomicBool::new(false),
             lookups: Semaphore::new(LOOKUPS_MAX),
@@ -383,7 +380,7 @@ impl Door {
 
     /// Hears what has changed. Called a few times a second, and whenever something is known to have changed.
     pub async fn follow(&self, now_ms: i64) -> Followed {
-        match within(self.changes()).await {
+        match within(self.changes(now_ms)).await {
             Ok(changes) => {
                 self.heard_ms.store(now_ms, Ordering::Release);
                 if self.silent.swap(false, Ordering::AcqRel) {
@@ -392,8 +389,8 @@ impl Door {
                 match changes {
                     Changes::GoneBack { followed, last } => {
                         tracing::warn!(
-                            "the identity store has gone back, from change {followed} to {last}: nothing that was \
-                             known is believed any more"
+                            "the identity store has gone back: the change {followed} that was followed last is not \
+                             there any more, the last is {last} now; nothing that was known is believed any more"
                         );
                         self.known.lock().clear();
                         Followed::Changed(Vec::new())
@@ -423,20 +420,25 @@ impl Door {
     }
 
     /// What was written since the last time.
-    async fn changes(&self) -> Result<Changes, StoreFault> {
-        let followed = self.followed.load(Ordering::Acquire);
-        let (changes, last) = match self.store.changes_after_seen(followed).await? {
+    async fn changes(&self, now_ms: i64) -> Result<Changes, StoreFault> {
+        let followed = self.followed.lock().clone();
+        match self.store.changes_after_seen(followed.as_ref()).await? {
             Some(changes) => {
-                let last = changes.last().map_or(followed, |change| change.seq);
-                (Changes::Since(changes), last)
+                if let Some(last) = changes.last() {
+                    *self.followed.lock() = Some(last.clone());
+                }
+                Ok(Changes::Since(changes))
             }
             None => {
-                let last = self.store.last_change().await?;
-                (Changes::GoneBack { followed, last }, last)
+                let last = self.store.newest_change().await?;
+                // What was revoked up to there is not heard any more.
+                read_revoked(&self.store, &self.seen, now_ms).await?;
+                let seq = |entry: &Option<Audit>| entry.as_ref().map_or(0, |entry| entry.seq);
+                let gone_back = Changes::GoneBack { followed: seq(&followed), last: seq(&last) };
+                *self.followed.lock() = last;
+                Ok(gone_back)
             }
-        };
-        self.followed.store(last, Ordering::Release);
-        Ok(changes)
+        }
     }
 
     /// Waits until something may have changed, also by another instance's word. Cancel safe.
@@ -452,11 +454,12 @@ impl Door {
         }
     }
 
-    /// Uses of keys that are to be written down, if there are any.
+    /// Uses of keys that are to be written down, if there are any. Of a store that does not answer it waits for
+    /// one part, and not for long.
     ///
     /// # Errors
-    /// The store does not answer; they are kept for the next time.
-    pub async fn write_used(&self) -> Result<(), StoreFault> {
+    /// The store does not answer; they are kept for the next time. Why, for the log.
+    pub async fn write_used(&self) -> Result<(), String> {
         let used = std::mem::take(&mut *self.used.lock());
         if used.is_empty() {
             return Ok(());
@@ -465,7 +468,7 @@ impl Door {
             used.iter().map(|(key, (at_ms, from))| (key.clone(), *at_ms, from.to_string())).collect();
         let mut written = Ok(());
         for part in batch.chunks(USED_BATCH) {
-            written = self.store.note_used(part).await;
+            written = within(self.store.note_used(part)).await;
             if written.is_err() {
                 break;
             }
@@ -591,6 +594,18 @@ impl UseLog for Door {
     fn used(&self, key_id: &str, now_ms: i64, from: &str) {
         self.note_use(key_id, now_ms, &from.into());
     }
+}
+
+/// Reads all tokens that are revoked; what is known of others stays.
+async fn read_revoked(store: &Store, seen: &Mutex<Seen>, now_ms: i64) -> Result<(), StoreFault> {
+    // One more than fits: by that it is noticed that there are more.
+    let limit = u32::try_from(REVOKED_MAX + 1).unwrap_or(u32::MAX);
+    let all = store.revoked_tokens(now_ms, limit).await?;
+    let mut seen = seen.lock();
+    for revoked in all {
+        seen.revoke_token(&revoked.key, revoked.ends_ms / 1000, now_ms / 1000);
+    }
+    Ok(())
 }
 
 fn parse_key(secret: &Secret) -> Result<ParsedKey, Refusal> {

@@ -61,7 +61,7 @@ pub use service::{Service, ServiceFault, ServiceSetup};
 pub use signer::{Signer, SignerFault};
 #[cfg(feature = "service")]
 pub use store::{
-    AppFilter, AuditFilter, Create, CredentialFilter, DataSetFilter, GrantFact, GrantFilter, Holder,
-    KeyFacts, Listed, OrgFilter, Page, Put, RevokedToken, Rotated, Rotation, Store, StoreFault, StoreOptions,
-    SubjectFacts, Thing, UserFilter, Who,
+    AppFilter, AuditFilter, CertificateAsk, CertificateKeys, Create, CredentialFilter, DataSetFilter,
+    GrantFact, GrantFilter, Holder, KeyFacts, Listed, OrgFilter, Page, Put, RevokedToken, Rotated, Rotation,
+    Store, StoreFault, StoreOptions, SubjectFacts, Thing, UserFilter, Who,
 };

@@ -33,7 +33,8 @@ use tokio::sync::Notify;
 
 pub use apps::AppFilter;
 pub use audit::AuditFilter;
-pub use credentials::{CredentialFilter, Rotated, Rotation};
+pub(crate) use check::ACTION_CHARS_MAX;
+pub use credentials::{CertificateAsk, CertificateKeys, CredentialFilter, Rotated, Rotation};
 pub use datasets::DataSetFilter;
 pub use facts::{GrantFact, Holder, KeyFacts, SubjectFacts};
 pub use grants::GrantFilter;

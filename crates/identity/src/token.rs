@@ -44,8 +44,8 @@ pub use fetch::{FetchFault, Fetcher};
 pub use issue::{Issued, Issuer, NewToken};
 pub use jwk::{JwkFault, JwksFault, KeySet, PublicKey};
 pub use outside::{
-    ClaimRule, JwksCache, KeysFault, Look, OutsideFault, OutsideIssuer, OutsideIssuers, OutsideKeys, Renewal,
-    Speaks, Turn,
+    Begin, ClaimRule, JwksCache, KeysFault, Look, OutsideFault, OutsideIssuer, OutsideIssuers, OutsideKeys,
+    Renewal, Speaks, Turn,
 };
 pub use pkce::{PkceFault, challenge_is_well_formed, verify_challenge};
 pub use refresh::{Family, NewFamily, RefreshFault, RefreshToken, Refreshed};

@@ -2,22 +2,22 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod house;
+
 use std::sync::Arc;
 
+use house::{
+    FRESH, NOW, WHO, app_data, credential_data, dataset_data, grant_data, key_id, org_data, sqlite_url,
+    user_data,
+};
 use plimsoll_identity::token::NewToken;
 use plimsoll_identity::{
-    AppData, Application, Bearing, Certificate, Create, Credential, CredentialData, CredentialKind, DataSet,
-    DataSetData, Door, DoorOptions, Followed, Grant, GrantData, Id, Key, Limits, Live, OrgData, Party,
-    Refusal, Signer, State, Store, StoreOptions, UserData, Visitor, Welcome, Who,
+    AppData, Application, Bearing, Certificate, CertificateAsk, CertificateKeys, Credential, CredentialData,
+    CredentialKind, DataSet, DataSetData, Door, DoorOptions, Followed, Grant, GrantData, Id, Key, Live,
+    Refusal, RevokedToken, Signer, State, Store, Visitor, Welcome,
 };
 use plimsoll_testkit::TempDir;
 use plimsoll_types::Secret;
-
-const NOW: i64 = 1_800_000_000_000;
-
-fn who() -> Who<'static> {
-    Who { actor: "test", from: "local", now_ms: NOW }
-}
 
 struct House {
     store: Store,
@@ -34,39 +34,16 @@ struct House {
 impl House {
     async fn new() -> House {
         let folder = TempDir::new("door");
-        let url = format!("sqlite:{}", folder.path().join("identity.db").display());
-        let store = Store::open(&url, StoreOptions { create: Create::IfMissing }).await.unwrap();
-        let data = OrgData { name: "acme".to_owned(), state: State::Active };
-        let org = store.create_org(data, who()).await.unwrap().id;
-        let data = DataSetData {
-            org: org.clone(),
-            name: "orders".to_owned(),
-            database: "shop".to_owned(),
-            schema: None,
-            state: State::Active,
-        };
-        let dataset = store.create_dataset(data, who()).await.unwrap();
-        let data = AppData {
-            org: org.clone(),
-            name: "desk".to_owned(),
-            party: Party::Third,
-            redirect_uris: Vec::new(),
-            state: State::Active,
-        };
-        let app = store.create_app(data, who()).await.unwrap();
+        let store = Store::open(&sqlite_url(&folder), FRESH).await.unwrap();
+        let org = store.create_org(org_data("acme"), WHO).await.unwrap().id;
+        let dataset = store.create_dataset(dataset_data(&org, "orders", "shop"), WHO).await.unwrap();
+        let app = store.create_app(app_data(&org, "desk"), WHO).await.unwrap();
         let key = Key::mint("live", &[7; 44]).unwrap();
-        let data = CredentialData {
-            app: app.id.clone(),
-            kind: CredentialKind::Key,
-            env: "live".to_owned(),
-            name: String::new(),
-            public: String::new(),
-            scopes: Vec::new(),
-            expires_ms: None,
-            state: State::Active,
-        };
-        let credential =
-            store.create_credential(key.key_id(), data, Some(key.secret_sha256()), who()).await.unwrap();
+        let secret_sha256 = Some(key.secret_sha256());
+        let credential = store
+            .create_credential(key.key_id(), credential_data(&app.id), secret_sha256, WHO)
+            .await
+            .unwrap();
         let signer = Arc::new(Signer::open(&store, "https://id.example", 600, NOW).await.unwrap());
         let options =
             DoorOptions { audience: "plimsoll".to_owned(), stale_ms: 300_000, outside: Arc::default() };
@@ -75,17 +52,26 @@ impl House {
     }
 
     async fn grant(&self, subject: &Id) -> Grant {
-        let data = GrantData {
-            subject: subject.clone(),
-            dataset: self.dataset.id.clone(),
-            role: "web".to_owned(),
-            actions: vec!["*".to_owned()],
-            limits: Limits::default(),
-            shared: false,
-            expires_ms: None,
-            state: State::Active,
+        self.store.create_grant(grant_data(subject, &self.dataset.id, "web"), WHO).await.unwrap()
+    }
+
+    /// What others do to its store, as after a failover.
+    async fn behind(&self) -> sqlx::SqlitePool {
+        sqlx::SqlitePool::connect(&sqlite_url(&self._folder)).await.unwrap()
+    }
+
+    /// A token of the application itself, with its number.
+    fn token(&self) -> (Secret, String) {
+        let new = NewToken {
+            subject: &self.app.id,
+            client: &self.app.id,
+            org: &self.org,
+            audience: "plimsoll",
+            scope: "",
+            kid_used: Some(self.key.key_id()),
         };
-        self.store.create_grant(data, who()).await.unwrap()
+        let issued = self.signer.issue(&new, NOW / 1000, &[3; 16]).unwrap();
+        (issued.token, issued.token_id)
     }
 
     fn visitor(&self, bearing: Bearing) -> Visitor {
@@ -125,7 +111,7 @@ async fn an_end_that_is_set_for_later_comes_without_another_change() {
     house.grant(&house.app.id).await;
     let live = live(&house.by_key().await.unwrap());
     let data = CredentialData { expires_ms: Some(NOW + 3_000), ..house.credential.data.clone() };
-    house.store.change_credential(house.key.key_id(), None, data, who()).await.unwrap();
+    house.store.change_credential(house.key.key_id(), None, data, WHO).await.unwrap();
     house.hear().await;
     assert_eq!(house.door.recheck_known(&live, NOW), None, "it has to be looked up once");
     assert_eq!(house.door.recheck(&live, NOW).await, Some(Ok(())));
@@ -140,17 +126,17 @@ async fn a_grant_that_means_something_else_now_lets_nobody_stay() {
     let grant = house.grant(&house.app.id).await;
     let live = live(&house.by_key().await.unwrap());
     let data = GrantData { actions: vec!["read".to_owned()], ..grant.data.clone() };
-    house.store.change_grant(&grant.id, None, data, who()).await.unwrap();
+    house.store.change_grant(&grant.id, None, data, WHO).await.unwrap();
     house.hear().await;
     let why = house.door.recheck(&live, NOW).await.unwrap().unwrap_err();
     assert!(why.ends_with("does not let it connect any more"), "{why}");
-    house.store.change_grant(&grant.id, None, grant.data.clone(), who()).await.unwrap();
+    house.store.change_grant(&grant.id, None, grant.data.clone(), WHO).await.unwrap();
     let data = DataSetData { database: "other".to_owned(), ..house.dataset.data.clone() };
-    house.store.change_dataset(&house.dataset.id, None, data, who()).await.unwrap();
+    house.store.change_dataset(&house.dataset.id, None, data, WHO).await.unwrap();
     house.hear().await;
     let why = house.door.recheck(&live, NOW).await.unwrap().unwrap_err();
     assert!(why.ends_with("is for another database now"), "{why}");
-    house.store.delete_grant(&grant.id, None, who()).await.unwrap();
+    house.store.delete_grant(&grant.id, None, WHO).await.unwrap();
     house.hear().await;
     assert!(house.door.recheck(&live, NOW).await.unwrap().unwrap_err().ends_with("has been removed"));
 }
@@ -158,13 +144,7 @@ async fn a_grant_that_means_something_else_now_lets_nobody_stay() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_persons_token_depends_on_the_application_it_was_issued_to() {
     let house = House::new().await;
-    let data = UserData {
-        org: house.org.clone(),
-        login: "ada".to_owned(),
-        scopes: Vec::new(),
-        state: State::Active,
-    };
-    let user = house.store.create_user(data, who()).await.unwrap();
+    let user = house.store.create_user(user_data(&house.org, "ada"), WHO).await.unwrap();
     house.grant(&user.id).await;
     let new = NewToken {
         subject: &user.id,
@@ -178,7 +158,7 @@ async fn a_persons_token_depends_on_the_application_it_was_issued_to() {
     let welcome = house.by_token(&token).await.unwrap();
     assert_eq!((welcome.name.as_str(), welcome.client.as_ref()), ("ada", Some(&house.app.id)));
     let data = AppData { state: State::Disabled, ..house.app.data.clone() };
-    house.store.change_app(&house.app.id, None, data, who()).await.unwrap();
+    house.store.change_app(&house.app.id, None, data, WHO).await.unwrap();
     house.hear().await;
     let why = house.door.recheck(&live(&welcome), NOW).await.unwrap().unwrap_err();
     assert!(why.contains("is disabled"), "{why}");
@@ -205,16 +185,57 @@ async fn a_store_that_was_put_back_is_not_believed_to_be_unchanged() {
     assert!(house.by_key().await.is_ok());
     assert!(matches!(house.door.follow(NOW).await, Followed::Unchanged));
     // As after a failover to a server without the last writes, or from a backup.
-    let file = format!("sqlite:{}", house._folder.path().join("identity.db").display());
-    let behind = sqlx::SqlitePool::connect(&file).await.unwrap();
+    let behind = house.behind().await;
     sqlx::query("DELETE FROM plimsoll_audit WHERE seq > 2").execute(&behind).await.unwrap();
     assert!(matches!(house.door.follow(NOW).await, Followed::Changed(changes) if changes.is_empty()));
     assert!(matches!(house.door.follow(NOW).await, Followed::Unchanged));
     // What is written now has numbers that were there before, and is heard.
     let data = CredentialData { state: State::Revoked, ..house.credential.data.clone() };
-    house.store.change_credential(house.key.key_id(), None, data, who()).await.unwrap();
+    house.store.change_credential(house.key.key_id(), None, data, WHO).await.unwrap();
     house.hear().await;
     assert!(matches!(house.by_key().await, Err(Refusal::Bad(_))));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_was_written_instead_of_what_was_lost_is_heard() {
+    let house = House::new().await;
+    house.grant(&house.app.id).await;
+    house.hear().await;
+    assert!(house.by_key().await.is_ok());
+    // Somebody else's last write is lost, and another one has its number before anybody looks.
+    let last = house.store.last_change().await.unwrap();
+    let behind = house.behind().await;
+    sqlx::query("DELETE FROM plimsoll_audit WHERE seq = $1").bind(last).execute(&behind).await.unwrap();
+    let data = CredentialData { state: State::Revoked, ..house.credential.data.clone() };
+    house.store.change_credential(house.key.key_id(), None, data, WHO).await.unwrap();
+    assert_eq!(house.store.last_change().await.unwrap(), last);
+    house.hear().await;
+    assert!(matches!(house.by_key().await, Err(Refusal::Bad(_))));
+    assert!(matches!(house.door.follow(NOW).await, Followed::Unchanged));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_token_that_was_revoked_in_a_store_that_went_back_is_refused() {
+    let house = House::new().await;
+    house.grant(&house.app.id).await;
+    house.hear().await;
+    let (token, token_id) = house.token();
+    let live = live(&house.by_token(&token).await.unwrap());
+    let behind = house.behind().await;
+    sqlx::query("DELETE FROM plimsoll_audit WHERE seq > 2").execute(&behind).await.unwrap();
+    // On the new line, below the number that was followed: nobody is told of it as of a change.
+    let ended = RevokedToken {
+        token_id: &token_id,
+        subject: house.app.id.as_str(),
+        client: house.app.id.as_str(),
+        ends_ms: NOW + 600_000,
+    };
+    house.store.revoke_token(&ended, WHO).await.unwrap();
+    assert!(matches!(house.door.follow(NOW).await, Followed::Changed(changes) if changes.is_empty()));
+    let refused = house.by_token(&token).await;
+    assert!(matches!(&refused, Err(Refusal::Bad(why)) if why.contains("revoked")), "{refused:?}");
+    let why = house.door.recheck(&live, NOW).await.unwrap().unwrap_err();
+    assert!(why.contains("revoked"), "{why}");
 }
 
 const SHA256: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -223,16 +244,12 @@ impl House {
     /// Makes a certificate a credential of an application.
     async fn certificate(&self, app: &Id, key_id: &str, expires_ms: Option<i64>) -> Credential {
         let data = CredentialData {
-            app: app.clone(),
             kind: CredentialKind::Certificate,
-            env: "live".to_owned(),
-            name: String::new(),
             public: SHA256.to_owned(),
-            scopes: Vec::new(),
             expires_ms,
-            state: State::Active,
+            ..credential_data(app)
         };
-        self.store.create_credential(key_id, data, None, who()).await.unwrap()
+        self.store.create_credential(key_id, data, None, WHO).await.unwrap()
     }
 
     /// Twice: with a look, and by what is known then.
@@ -272,7 +289,7 @@ async fn a_certificate_is_a_credential_as_long_as_it_is_active() {
     assert!(matches!(&expired, Err(Refusal::Bad(why)) if why.ends_with("has expired")), "{expired:?}");
     let live = live(&welcome);
     let data = CredentialData { state: State::Revoked, ..credential.data.clone() };
-    house.store.change_credential(&credential.key_id, None, data, who()).await.unwrap();
+    house.store.change_credential(&credential.key_id, None, data, WHO).await.unwrap();
     house.hear().await;
     assert!(matches!(house.by_certificate(SHA256, None, NOW).await, Err(Refusal::Unknown)));
     let why = house.door.recheck(&live, NOW).await.unwrap().unwrap_err();
@@ -287,10 +304,8 @@ async fn a_certificate_is_a_credential_as_long_as_it_is_active() {
 #[tokio::test(flavor = "current_thread")]
 async fn somebody_elses_note_of_a_certificate_takes_nothing_away() {
     let house = House::new().await;
-    let data = OrgData { name: "other".to_owned(), state: State::Active };
-    let org = house.store.create_org(data, who()).await.unwrap().id;
-    let data = AppData { org, name: "squatter".to_owned(), ..house.app.data.clone() };
-    let other = house.store.create_app(data, who()).await.unwrap();
+    let org = house.store.create_org(org_data("other"), WHO).await.unwrap().id;
+    let other = house.store.create_app(app_data(&org, "squatter"), WHO).await.unwrap();
     house.certificate(&other.id, "AAAAAAAAAAAAAAAA", None).await;
     // It has no grant: whoever shows the certificate is asked for a key, as before.
     assert!(matches!(house.by_certificate(SHA256, None, NOW).await, Err(Refusal::NotGranted(_))));
@@ -299,7 +314,7 @@ async fn somebody_elses_note_of_a_certificate_takes_nothing_away() {
     assert_eq!(house.by_certificate(SHA256, None, NOW).await.unwrap().subject, house.app.id);
     // Two that may: nobody can say which of them it is.
     let data = AppData { name: "beside".to_owned(), ..house.app.data.clone() };
-    let beside = house.store.create_app(data, who()).await.unwrap();
+    let beside = house.store.create_app(data, WHO).await.unwrap();
     house.certificate(&beside.id, "CCCCCCCCCCCCCCCC", None).await;
     house.grant(&beside.id).await;
     let refused = house.by_certificate(SHA256, None, NOW).await;
@@ -307,4 +322,48 @@ async fn somebody_elses_note_of_a_certificate_takes_nothing_away() {
         matches!(&refused, Err(Refusal::Bad(why)) if why.contains("several applications")),
         "{refused:?}"
     );
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn no_number_of_notes_by_others_pushes_a_certificate_out() {
+    let house = House::new().await;
+    // Its own comes last in the order of key ids.
+    house.certificate(&house.app.id, "ZZZZZZZZZZZZZZZZ", None).await;
+    house.grant(&house.app.id).await;
+    // Others in the same database, with roles of their own; some with nothing at all.
+    let org = house.store.create_org(org_data("other"), WHO).await.unwrap().id;
+    let dataset = house.store.create_dataset(dataset_data(&org, "theirs", "shop"), WHO).await.unwrap();
+    for number in 0..17 {
+        let name = format!("squatter{number}");
+        let app = house.store.create_app(app_data(&org, &name), WHO).await.unwrap();
+        house.certificate(&app.id, &key_id(number), None).await;
+        if number % 2 == 0 {
+            house.store.create_grant(grant_data(&app.id, &dataset.id, "theirs"), WHO).await.unwrap();
+        }
+    }
+    assert_eq!(house.by_certificate(SHA256, None, NOW).await.unwrap().subject, house.app.id);
+    let keys = |database: &'static str, user: &'static str| {
+        let ask = CertificateAsk { sha256: SHA256, database, user };
+        let store = house.store.clone();
+        async move { store.key_ids_of_certificate(ask).await.unwrap() }
+    };
+    let granted = |key_ids: &[&str]| {
+        CertificateKeys::Granted(key_ids.iter().map(|key_id| (*key_id).to_owned()).collect())
+    };
+    let own = granted(&["ZZZZZZZZZZZZZZZZ"]);
+    assert_eq!(keys("shop", "web").await, own);
+    assert_eq!(keys("shop", "desk").await, own, "by its name");
+    assert_eq!(keys("other", "web").await, granted(&[]));
+    // What it was granted is looked up again when something has changed.
+    let app = AppData { name: "counter".to_owned(), ..house.app.data.clone() };
+    house.store.change_app(&house.app.id, None, app, WHO).await.unwrap();
+    assert_eq!(house.by_certificate(SHA256, None, NOW).await.unwrap().name, "counter");
+    let grant = house.store.grants(Default::default(), house::page(200)).await.unwrap();
+    let own = grant.items.iter().find(|grant| grant.data.subject == house.app.id).unwrap();
+    house.store.delete_grant(&own.id, None, WHO).await.unwrap();
+    house.hear().await;
+    let shown = Certificate { sha256: SHA256.to_owned(), ends_ms: None };
+    let visitor = house.visitor(Bearing::Certificate(shown));
+    assert_eq!(house.door.admit_known(&visitor).map(|_| ()), None, "it has to be looked up");
+    assert!(matches!(house.door.admit(visitor).await, Err(Refusal::Unknown)));
 }

@@ -6,8 +6,8 @@ mod house;
 
 use house::*;
 use plimsoll_identity::{
-    AppFilter, AuditFilter, CredentialFilter, DataSetFilter, GrantFilter, OrgFilter, Page, Put, State,
-    UserFilter, Who,
+    AppFilter, AuditFilter, CertificateAsk, CertificateKeys, CredentialData, CredentialFilter,
+    CredentialKind, DataSetFilter, GrantData, GrantFilter, Id, OrgFilter, Page, Put, State, UserFilter, Who,
 };
 
 #[test]
@@ -197,5 +197,50 @@ fn things_end_and_are_taken_once() {
         assert_eq!(invalid(put("k", &"x".repeat(300_000), 1, Put::Replace, 0).await), "value");
         assert_eq!(store.take_thing("code", "k\0", 0).await.unwrap(), None);
         assert_eq!(store.last_change().await.unwrap(), 0, "nobody is told");
+    });
+}
+
+#[test]
+fn of_a_certificate_that_many_have_written_down_those_come_first_that_were_granted_what_is_asked() {
+    on_both(async |store| {
+        let owner = House::build(&store, "a", 99).await;
+        let squatter = House::build(&store, "b", 98).await;
+        let sha256 = "ab".repeat(32);
+        let ask = |database, user| CertificateAsk { sha256: &sha256, database, user };
+        let note = async |app: &Id, number: u64| {
+            let data = CredentialData {
+                kind: CredentialKind::Certificate,
+                public: sha256.clone(),
+                ..credential_data(app)
+            };
+            store.create_credential(&key_id(number), data, None, WHO).await.unwrap()
+        };
+        for number in 0..15 {
+            note(&squatter.app.id, number).await;
+        }
+        let own = note(&owner.app.id, 50).await;
+        // As long as there are few they are all looked at, whatever is asked for.
+        for asked in [ask("a", "a"), ask("x", "y")] {
+            let keys = store.key_ids_of_certificate(asked).await.unwrap();
+            assert!(matches!(&keys, CertificateKeys::All(all) if all.len() == 16), "{keys:?}");
+        }
+        let is_own = |keys: &CertificateKeys| *keys == CertificateKeys::Granted(vec![own.key_id.clone()]);
+        for number in 15..40 {
+            note(&squatter.app.id, number).await;
+        }
+        for user in ["a", owner.app.id.as_str()] {
+            let keys = store.key_ids_of_certificate(ask("a", user)).await.unwrap();
+            assert!(is_own(&keys), "{user}: {keys:?}");
+        }
+        for (database, user) in [("a", "b"), ("x", "a"), ("a\0", "' OR 1=1 --")] {
+            let keys = store.key_ids_of_certificate(ask(database, user)).await.unwrap();
+            assert_eq!(keys, CertificateKeys::Granted(Vec::new()), "{database} {user}");
+        }
+        let keys = store.key_ids_of_certificate(ask("b", "b")).await.unwrap();
+        assert!(matches!(&keys, CertificateKeys::Granted(some) if some.len() == 16), "{keys:?}");
+        let data = GrantData { state: State::Disabled, ..owner.grant.data.clone() };
+        store.change_grant(&owner.grant.id, None, data, WHO).await.unwrap();
+        let keys = store.key_ids_of_certificate(ask("a", "a")).await.unwrap();
+        assert_eq!(keys, CertificateKeys::Granted(Vec::new()), "a grant that is of no use");
     });
 }

@@ -119,3 +119,44 @@ fn whoever_floods_the_api_keeps_nobody_out_at_the_door() {
         store.close().await;
     });
 }
+
+/// What is written now and then is not waited for without an end: the store has stopped in the middle of it.
+#[test]
+fn a_store_that_hangs_holds_up_last_uses_for_a_bounded_time() {
+    let postgres = Postgres::start();
+    let url = postgres_url(&postgres, "p0");
+    runtime().block_on(async {
+        let store = plimsoll_identity::Store::open(&url, FRESH).await.unwrap();
+        House::build(&store, "a", 1).await;
+        let options =
+            DoorOptions { audience: "plimsoll".to_owned(), stale_ms: 300_000, outside: Arc::default() };
+        let door = Door::open(store.clone(), None, options, NOW).await.unwrap();
+        door.note_use(&key_id(1), NOW, &"127.0.0.1".into());
+        let mut holder = sqlx::PgConnection::connect(&url).await.unwrap();
+        for sql in ["BEGIN", "LOCK TABLE plimsoll_credentials IN ACCESS EXCLUSIVE MODE"] {
+            sqlx::query(sql).execute(&mut holder).await.unwrap();
+        }
+        let door = Arc::new(door);
+        let writing = tokio::spawn({
+            let door = door.clone();
+            async move { door.write_used().await }
+        });
+        let waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        let mut watcher = sqlx::PgConnection::connect(&url).await.unwrap();
+        let pid = loop {
+            let pid = sqlx::query_scalar::<_, i32>(waiting).fetch_optional(&mut watcher).await.unwrap();
+            if let Some(pid) = pid {
+                break u32::try_from(pid).unwrap();
+            }
+        };
+        postgres.freeze(pid);
+        let why = writing.await.unwrap().unwrap_err();
+        assert!(why.contains("has not answered for 4 s"), "{why}");
+        postgres.thaw(pid);
+        sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+        // They were kept.
+        door.write_used().await.unwrap();
+        assert_eq!(store.credential(&key_id(1)).await.unwrap().used_ms, Some(NOW));
+        store.close().await;
+    });
+}

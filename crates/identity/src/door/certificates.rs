@@ -10,7 +10,7 @@ use super::judge::judge;
 use super::{Asker, Door, Refusal, Visitor, Welcome};
 use crate::model::CredentialKind;
 use crate::rules::credential_good;
-use crate::store::KeyFacts;
+use crate::store::{CertificateAsk, CertificateKeys, KeyFacts};
 
 /// A certificate that a client has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Door {
     ) -> Option<Result<Welcome, Refusal>> {
         let facts = {
             let known = self.known.lock();
-            let key_ids = known.certificate(&certificate.sha256)?;
+            let key_ids = known.certificate(&certificate.sha256, visitor)?;
             key_ids.iter().map(|key_id| known.key(key_id)).collect::<Option<Vec<_>>>()?
         };
         Some(self.judge_certificate(visitor, certificate, &facts))
@@ -42,7 +42,7 @@ impl Door {
         visitor: &Visitor,
         certificate: &Certificate,
     ) -> Result<Welcome, Refusal> {
-        let key_ids = self.key_ids_of(&certificate.sha256, visitor.now_ms).await?;
+        let key_ids = self.key_ids_of(&certificate.sha256, visitor).await?;
         let mut facts = Vec::with_capacity(key_ids.len());
         for key_id in &*key_ids {
             facts.extend(self.key_facts(key_id, visitor.now_ms, Asker::Visitor).await?);
@@ -68,7 +68,9 @@ impl Door {
                     Some(_) => {}
                     None => found = Some(welcome),
                 },
-                Err(why) => refusal = why,
+                // The first one is told: behind it may be those that others have written down.
+                Err(why) if refusal == Refusal::Unknown => refusal = why,
+                Err(_) => {}
             }
         }
         let welcome = found.ok_or(refusal)?;
@@ -78,18 +80,27 @@ impl Door {
         Ok(welcome)
     }
 
-    async fn key_ids_of(&self, sha256: &str, now_ms: i64) -> Result<Arc<[String]>, Refusal> {
+    async fn key_ids_of(&self, sha256: &str, visitor: &Visitor) -> Result<Arc<[String]>, Refusal> {
         let (known, generation) = {
             let known = self.known.lock();
-            (known.certificate(sha256), known.generation())
+            (known.certificate(sha256, visitor), known.generation())
         };
-        if let Some(known) = known.filter(|_| self.is_fresh(now_ms)) {
+        if let Some(known) = known.filter(|_| self.is_fresh(visitor.now_ms)) {
             return Ok(known);
         }
-        let found = self.ask(Asker::Visitor, self.store.key_ids_of_certificate(sha256)).await?;
-        let key_ids: Arc<[String]> = found.into();
-        self.known.lock().put_certificate(sha256, key_ids.clone(), generation);
-        Ok(key_ids)
+        let ask = CertificateAsk { sha256, database: &visitor.database, user: &visitor.user };
+        match self.ask(Asker::Visitor, self.store.key_ids_of_certificate(ask)).await? {
+            CertificateKeys::All(all) => {
+                let key_ids: Arc<[String]> = all.into();
+                self.known.lock().put_certificate(sha256, key_ids.clone(), generation);
+                Ok(key_ids)
+            }
+            CertificateKeys::Granted(granted) => {
+                let key_ids: Arc<[String]> = granted.into();
+                self.known.lock().put_crowded(sha256, visitor, key_ids.clone(), generation);
+                Ok(key_ids)
+            }
+        }
     }
 }
 

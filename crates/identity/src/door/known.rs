@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Visitor;
 use crate::id::Id;
 use crate::model::Audit;
 use crate::store::{KeyFacts, SubjectFacts};
@@ -29,6 +30,13 @@ fn depends(facts: &SubjectFacts, change: &Audit) -> bool {
             .any(|fact| is(&fact.grant.id) || is(&fact.dataset.id) || is(&fact.dataset.data.org))
 }
 
+/// The SHA-256 of a certificate, the database, the user.
+type Crowded = (Box<str>, Arc<str>, Arc<str>);
+
+fn crowded(sha256: &str, visitor: &Visitor) -> Crowded {
+    (sha256.into(), visitor.database.clone(), visitor.user.clone())
+}
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Known {
@@ -38,6 +46,8 @@ pub(super) struct Known {
     logins: HashMap<Box<str>, Id>,
     /// Active credentials by the SHA-256 of their certificates; none: it is known that there is none.
     certificates: HashMap<Box<str>, Arc<[String]>>,
+    /// The same where there are too many of a certificate, by what was asked for: those whose application was granted it.
+    crowded: HashMap<Crowded, Arc<[String]>>,
     generation: u64,
 }
 
@@ -53,6 +63,8 @@ impl Known {
             return self.clear();
         }
         self.generation += 1;
+        // There are few of them, and they depend on credentials, applications, grants, and data sets.
+        self.crowded.clear();
         for change in changes {
             self.keys.retain(|key_id, facts| **key_id != *change.object && !depends(&facts.subject, change));
             self.subjects.retain(|_, facts| !depends(facts, change));
@@ -71,11 +83,13 @@ impl Known {
         self.subjects.clear();
         self.logins.clear();
         self.certificates.clear();
+        self.crowded.clear();
     }
 
-    /// Key ids of a certificate.
-    pub(super) fn certificate(&self, sha256: &str) -> Option<Arc<[String]>> {
-        self.certificates.get(sha256).cloned()
+    /// Key ids of a certificate, for somebody who shows it.
+    pub(super) fn certificate(&self, sha256: &str, visitor: &Visitor) -> Option<Arc<[String]>> {
+        let all = self.certificates.get(sha256);
+        all.or_else(|| self.crowded.get(&crowded(sha256, visitor))).cloned()
     }
 
     pub(super) fn login(&self, login: &str) -> Option<Id> {
@@ -123,6 +137,24 @@ impl Known {
             self.certificates.clear();
         }
         self.certificates.insert(sha256.into(), key_ids);
+    }
+
+    /// The same for one that too many have written down. That nobody was granted something is not kept: what there is can
+    /// be counted, what is asked for cannot.
+    pub(super) fn put_crowded(
+        &mut self,
+        sha256: &str,
+        visitor: &Visitor,
+        key_ids: Arc<[String]>,
+        generation: u64,
+    ) {
+        if generation != self.generation || key_ids.is_empty() {
+            return;
+        }
+        if self.crowded.len() >= KNOWN_MAX {
+            self.crowded.clear();
+        }
+        self.crowded.insert(crowded(sha256, visitor), key_ids);
     }
 
     /// The same for a subject.

@@ -79,7 +79,8 @@ impl Door {
         let verifier = self.verifier(&keys, kid.as_deref(), visitor.now_ms).await?;
         match self.verify_outside(visitor, &keys, &verifier) {
             Err(TokenFault::Signature) if kid.is_none() => {
-                if keys.refresh(visitor.now_ms).await == Renewal::NotDue {
+                let renewal = keys.refresh(visitor.now_ms).await.map_err(|fault| no_keys(&keys, &fault))?;
+                if renewal == Renewal::NotDue {
                     return Err(bad(&keys, &TokenFault::Signature));
                 }
                 let verifier = self.verifier(&keys, None, visitor.now_ms).await?;
@@ -187,15 +188,7 @@ impl Door {
         kid: Option<&str>,
         now_ms: i64,
     ) -> Result<Verifier, Refusal> {
-        let name = &keys.issuer().name;
-        keys.verifier(kid, now_ms).await.map_err(|fault| {
-            let told = match &fault {
-                KeysFault::UnknownKid => return Refusal::Bad(format!("issuer {name}: {fault}")),
-                KeysFault::Unreachable(why) => why.public(),
-                KeysFault::Busy => "too many wait for its keys already",
-            };
-            Refusal::NoIssuerKeys { issuer: name.clone(), told, log: format!("issuer {name}: {fault}") }
-        })
+        keys.verifier(kid, now_ms).await.map_err(|fault| no_keys(keys, &fault))
     }
 
     /// The user who has a login. What is remembered is compared again with what is known of the user.
@@ -222,6 +215,16 @@ fn token_text(visitor: &Visitor) -> Result<&str, Refusal> {
         Bearing::Key(_) | Bearing::Certificate(_) => None,
     };
     text.ok_or_else(|| Refusal::Bad("no token".to_owned()))
+}
+
+fn no_keys(keys: &OutsideKeys, fault: &KeysFault) -> Refusal {
+    let name = &keys.issuer().name;
+    let told = match fault {
+        KeysFault::UnknownKid => return Refusal::Bad(format!("issuer {name}: {fault}")),
+        KeysFault::Unreachable(why) => why.public(),
+        KeysFault::Busy => "too many wait for its keys already",
+    };
+    Refusal::NoIssuerKeys { issuer: name.clone(), told, log: format!("issuer {name}: {fault}") }
 }
 
 /// A good token that no rule speaks of is told so: nobody can do anything about it who does not know.

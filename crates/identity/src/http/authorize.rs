@@ -15,10 +15,7 @@ use super::route::{Route, Verb};
 use crate::id::{Id, Kind};
 use crate::key::Key;
 use crate::rules::{Ask, Decision, credential_good, decide};
-use crate::store::{Store, SubjectFacts};
-
-/// Longest action, characters; longer ones are granted to nobody.
-const ACTION_CHARS_MAX: usize = 64;
+use crate::store::{ACTION_CHARS_MAX, Store, SubjectFacts};
 
 /// The question. One of the first three is there.
 #[derive(Deserialize)]

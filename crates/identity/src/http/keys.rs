@@ -183,6 +183,7 @@ async fn rotate(
     once: Once,
     Json { value: overlap, sha256 }: Json<Overlap>,
 ) -> Result<Answer, Problem> {
+    // Asked before a kept answer is given, too: a key that is gone went with its application, and the new one with it.
     let old = state.store().credential(&key_id).await?;
     need_credential(&caller, state.store(), &old.data).await?;
     let work = {

@@ -85,21 +85,30 @@ impl Store {
         Ok(entries(&rows)?)
     }
 
-    /// The same for who has seen entry `seq`; `None`: that is not there, so the store is another one than it was, as
-    /// after a failover to a server without the last writes, or from a backup.
+    /// The same for who has seen that entry last; `None`: it is not there any more, so the store is another one than it
+    /// was, as after a failover to a server without the last writes, or from a backup. There may be another one of its
+    /// number by now.
     ///
     /// # Errors
     /// `Down`.
-    pub async fn changes_after_seen(&self, seq: i64) -> Result<Option<Vec<Audit>>, StoreFault> {
+    pub async fn changes_after_seen(&self, seen: Option<&Audit>) -> Result<Option<Vec<Audit>>, StoreFault> {
+        let Some(seen) = seen else { return self.changes_since(0).await.map(Some) };
         // The seen one comes with the others, so that it costs no question of its own.
-        let mut changes = self.changes_since(seq.saturating_sub(1)).await?;
-        if seq <= 0 {
-            return Ok(Some(changes));
-        }
+        let mut changes = self.changes_since(seen.seq.saturating_sub(1)).await?;
         match changes.first() {
-            Some(seen) if seen.seq == seq => Ok(Some(changes.split_off(1))),
+            Some(first) if first == seen => Ok(Some(changes.split_off(1))),
             Some(_) | None => Ok(None),
         }
+    }
+
+    /// The newest entry, if there is any.
+    ///
+    /// # Errors
+    /// `Down`.
+    pub async fn newest_change(&self) -> Result<Option<Audit>, StoreFault> {
+        let sql = format!("SELECT {COLUMNS} FROM plimsoll_audit AS x ORDER BY x.seq DESC LIMIT 1");
+        let rows = statement(sql, Vec::new()).fetch_all(&self.reads).await?;
+        Ok(entries(&rows)?.pop())
     }
 
     /// The number of the newest entry; 0: there is none.

@@ -13,7 +13,8 @@ const NAME_CHARS_MAX: usize = 200;
 const DB_NAME_BYTES_MAX: usize = 63;
 /// Most scopes, most actions.
 const LIST_MAX: usize = 32;
-const ACTION_CHARS_MAX: usize = 64;
+/// Longest action, in characters.
+pub(crate) const ACTION_CHARS_MAX: usize = 64;
 const REDIRECTS_MAX: usize = 16;
 const REDIRECT_BYTES_MAX: usize = 2000;
 const PUBLIC_BYTES_MAX: usize = 8192;

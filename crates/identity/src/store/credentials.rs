@@ -36,6 +36,27 @@ pub struct Rotation<'a> {
     pub old_ends_ms: i64,
 }
 
+/// A certificate that is shown, and for what.
+#[derive(Clone, Copy, Debug)]
+pub struct CertificateAsk<'a> {
+    /// Its SHA-256 in hexadecimal digits (0-9, a-f).
+    pub sha256: &'a str,
+    /// The database that is asked for.
+    pub database: &'a str,
+    /// As whom: a login role, or the name or id of an application.
+    pub user: &'a str,
+}
+
+/// Key ids of the active credentials that are a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateKeys {
+    /// All of them, at most 16.
+    All(Vec<String>),
+    /// There are more than 16, since anybody may write down anybody's certificate: at most 16 of those whose application
+    /// has a grant on that database for that user.
+    Granted(Vec<String>),
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotated {
@@ -44,6 +65,9 @@ pub struct Rotated {
     /// The old one, with its end.
     pub old: Credential,
 }
+
+/// Most credentials of one certificate that are looked at.
+const CERTIFICATE_KEYS_MAX: usize = 16;
 
 impl Noun for Credential {
     type Data = CredentialData;
@@ -149,21 +173,42 @@ impl Store {
         self.find(key_id).await
     }
 
-    /// Key ids of the active credentials that are this certificate, by its SHA-256 in hexadecimal digits; at most 16.
+    /// Key ids of the active credentials that are this certificate. Those that others have written down push nobody out
+    /// who was granted what is asked.
     ///
     /// # Errors
     /// `Down`.
-    pub async fn key_ids_of_certificate(&self, sha256: &str) -> Result<Vec<String>, StoreFault> {
-        let sql = "SELECT key_id FROM plimsoll_credentials WHERE public_part = $1 AND public_part <> '' AND kind = $2 \
-                   AND state = $3 ORDER BY key_id LIMIT 16";
+    pub async fn key_ids_of_certificate(
+        &self,
+        ask: CertificateAsk<'_>,
+    ) -> Result<CertificateKeys, StoreFault> {
+        // Whether the grant is of use is judged later; here it only says who is looked at first.
+        let sql = "SELECT c.key_id, CAST(CASE WHEN EXISTS (SELECT 1 FROM plimsoll_grants AS g \
+                   JOIN plimsoll_datasets AS d ON d.id = g.dataset JOIN plimsoll_apps AS a ON a.id = g.subject \
+                   WHERE g.subject = c.app AND g.state = $3 AND d.db = $4 \
+                   AND (g.db_role = $5 OR a.name = $5 OR a.id = $5)) THEN 0 ELSE 1 END AS BIGINT) AS place \
+                   FROM plimsoll_credentials AS c WHERE c.public_part = $1 AND c.public_part <> '' \
+                   AND c.kind = $2 AND c.state = $3 ORDER BY place, c.key_id LIMIT $6";
+        let limit = i64::try_from(CERTIFICATE_KEYS_MAX + 1).unwrap_or(i64::MAX);
         let values = vec![
-            Value::Text(sha256.to_owned()),
+            Value::Text(ask.sha256.to_owned()),
             Value::json(&CredentialKind::Certificate),
             Value::state(State::Active),
+            Value::Text(check::printable(ask.database)),
+            Value::Text(check::printable(ask.user)),
+            Value::Number(limit),
         ];
         let rows = statement(sql.to_owned(), values).fetch_all(&self.reads).await?;
-        let key_ids = rows.iter().map(|row| Cells::of(row).text()).collect::<Result<Vec<String>, _>>();
-        key_ids.map_err(StoreFault::Down)
+        let placed = rows.iter().map(|row| {
+            let mut cells = Cells::of(row);
+            Ok((cells.text()?, cells.number()?))
+        });
+        let placed = placed.collect::<Result<Vec<(String, i64)>, sqlx::Error>>()?;
+        if placed.len() <= CERTIFICATE_KEYS_MAX {
+            return Ok(CertificateKeys::All(placed.into_iter().map(|(key_id, _)| key_id).collect()));
+        }
+        let granted = placed.into_iter().filter(|(_, place)| *place == 0).take(CERTIFICATE_KEYS_MAX);
+        Ok(CertificateKeys::Granted(granted.map(|(key_id, _)| key_id).collect()))
     }
 
     /// Changes a credential, if its version is the expected one.

@@ -25,6 +25,10 @@ pub struct Thing {
     pub ends_ms: i64,
 }
 
+/// Takes the place of what is there.
+const PUT: &str = "INSERT INTO plimsoll_things (space, thing, value, ends_ms) VALUES ($1, $2, $3, $4) \
+                   ON CONFLICT (space, thing) DO UPDATE SET value = excluded.value, ends_ms = excluded.ends_ms";
+
 impl Store {
     /// Keeps something; whether it was put in.
     ///
@@ -40,16 +44,8 @@ impl Store {
         now_ms: i64,
     ) -> Result<bool, StoreFault> {
         check::thing(space, key, value)?;
-        let mut sql = "INSERT INTO plimsoll_things (space, thing, value, ends_ms) VALUES ($1, $2, $3, $4) \
-                       ON CONFLICT (space, thing) DO UPDATE \
-                       SET value = excluded.value, ends_ms = excluded.ends_ms"
-            .to_owned();
-        let mut values = vec![
-            Value::Text(space.to_owned()),
-            Value::Text(key.to_owned()),
-            Value::Text(value.to_owned()),
-            Value::Number(ends_ms),
-        ];
+        let mut sql = PUT.to_owned();
+        let mut values = values(space, &Thing { key: key.to_owned(), value: value.to_owned(), ends_ms });
         match put {
             Put::IfAbsent => {
                 sql.push_str(" WHERE plimsoll_things.ends_ms <= $5");
@@ -79,6 +75,34 @@ impl Store {
         ];
         let done = statement(sql.to_owned(), values).execute(&self.writes).await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Takes out what was read, if that is still there, and puts others in, each into its space: all of it or nothing;
+    /// whether it was there. Of several that try one does it, and the others see what that one has put in.
+    ///
+    /// # Errors
+    /// `Invalid` (too long), `Down`.
+    pub async fn trade_thing(
+        &self,
+        space: &str,
+        old: &Thing,
+        new: &[(&str, &Thing)],
+    ) -> Result<bool, StoreFault> {
+        for (space, thing) in new {
+            check::thing(space, &thing.key, &thing.value)?;
+        }
+        let mut transaction = self.begin_write().await?;
+        let sql =
+            "DELETE FROM plimsoll_things WHERE space = $1 AND thing = $2 AND value = $3 AND ends_ms = $4";
+        let done = statement(sql.to_owned(), values(space, old)).execute(&mut *transaction).await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        for (space, thing) in new {
+            statement(PUT.to_owned(), values(space, thing)).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// Takes something out: of several that try, one gets it.
@@ -144,6 +168,15 @@ impl Store {
         let done = statement(sql, vec![Value::Number(now_ms)]).execute(&self.writes).await?;
         Ok(done.rows_affected())
     }
+}
+
+fn values(space: &str, thing: &Thing) -> Vec<Value> {
+    vec![
+        Value::Text(space.to_owned()),
+        Value::Text(thing.key.clone()),
+        Value::Text(thing.value.clone()),
+        Value::Number(thing.ends_ms),
+    ]
 }
 
 fn thing_of(cells: &mut Cells<'_>) -> Result<Thing, sqlx::Error> {

@@ -18,7 +18,7 @@ use super::fetch::check_uri;
 use super::{Accepts, Alg, Claims, FetchFault, KeySet, TokenFault, Types, Verifier};
 use crate::id::{Id, Kind};
 
-pub use cache::{JwksCache, Look, Turn};
+pub use cache::{Begin, JwksCache, Look, Turn};
 pub use keys::{KeysFault, OutsideKeys, Renewal};
 pub use rules::{ClaimRule, Speaks};
 pub use table::OutsideIssuers;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Claims, SKEW_S, TokenFault};
+use super::{Alg, Claims, SKEW_S, TokenFault, Typ};
 
 /// Most tokens that are kept.
 const TOKENS_MAX: usize = 10_000;
@@ -24,9 +24,21 @@ const LIFE_MAX_S: i64 = 86_400;
 
 type Hash = [u8; 32];
 
+/// What of a token is not in its claims and was looked at when it was verified: asked again when it comes again, for it
+/// may be asked by settings that take less.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signed {
+    /// The thumbprint of the key that signed it.
+    pub(super) by: Arc<str>,
+    /// With which algorithm.
+    pub(super) alg: Alg,
+    /// Of which type it says it is.
+    pub(super) typ: Typ,
+}
+
 struct Token {
     claims: Arc<Claims>,
-    signed_by: Arc<str>,
+    signed: Signed,
     bytes: usize,
 }
 
@@ -52,12 +64,11 @@ impl std::fmt::Debug for Seen {
 }
 
 impl Seen {
-    /// A token's claims and the thumbprint of the key that signed it. Whether they are good for who asks is asked of the
-    /// claims again.
-    pub(super) fn find(&mut self, hash: &Hash, now_s: i64) -> Option<(Arc<Claims>, Arc<str>)> {
+    /// A token's claims and how it was signed. Whether they are good for who asks is asked of them again.
+    pub(super) fn find(&mut self, hash: &Hash, now_s: i64) -> Option<(Arc<Claims>, Signed)> {
         self.forget_ended(now_s);
         let token = self.tokens.get(hash)?;
-        Some((Arc::clone(&token.claims), Arc::clone(&token.signed_by)))
+        Some((Arc::clone(&token.claims), token.signed.clone()))
     }
 
     /// Keeps a token that is good. One that ends sooner than all others makes room when there is none.
@@ -65,7 +76,7 @@ impl Seen {
         &mut self,
         hash: Hash,
         claims: Arc<Claims>,
-        signed_by: Arc<str>,
+        signed: Signed,
         bytes: usize,
         now_s: i64,
     ) {
@@ -77,7 +88,7 @@ impl Seen {
         }
         self.ends.insert((claims.expires_s, hash));
         self.bytes += bytes;
-        self.tokens.insert(hash, Token { claims, signed_by, bytes });
+        self.tokens.insert(hash, Token { claims, signed, bytes });
     }
 
     /// Revokes one token by its id (`jti`), which is asked until its end.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::seen::Signed;
 use super::{Alg, Claims, KeySet, PublicKey, Seen, TokenFault, json};
 
 /// Longest token, bytes.
@@ -68,7 +69,8 @@ impl Types {
 }
 
 impl Accepts {
-    fn typ(self, typ: Option<&Value>) -> Result<(), TokenFault> {
+    /// The type that a token says it is of, if it is taken.
+    fn typ(self, typ: Option<&Value>) -> Result<Typ, TokenFault> {
         // Upper and lower case are the same, `application/` may be left out (RFC 7515, 4.1.9).
         let typ = match typ {
             None => None,
@@ -81,11 +83,14 @@ impl Accepts {
             Some("jwt") => Typ::Jwt,
             Some(_) => return Err(TokenFault::Typ),
         };
-        let good = match self {
+        if self.takes(typ) { Ok(typ) } else { Err(TokenFault::Typ) }
+    }
+
+    fn takes(self, typ: Typ) -> bool {
+        match self {
             Accepts::Own => typ == Typ::AtJwt,
             Accepts::Outside(types) => types.has(typ),
-        };
-        if good { Ok(()) } else { Err(TokenFault::Typ) }
+        }
     }
 }
 
@@ -135,34 +140,37 @@ impl Verifier {
             return Err(TokenFault::TooLong);
         }
         let hash: [u8; 32] = Sha256::digest(token).into();
-        // The verifier may be another than that which saw it first: its issuer, its keys and the time are asked again.
+        // The verifier may be another than that which saw it first, also an older one that a login had from before a reload:
+        // its issuer, its keys, what it takes, and the time are asked again.
         let known = seen.lock().find(&hash, expected.now_s);
-        if let Some((claims, signed_by)) = known
-            && self.signs(&signed_by)
+        if let Some((claims, signed)) = known
+            && self.takes(&signed)
         {
             claims.check(&self.issuer, expected.audience, expected.now_s)?;
             return Ok(claims);
         }
-        let (claims, signed_by) = self.verify_signed(token, expected)?;
+        let (claims, signed) = self.verify_signed(token, expected)?;
         let claims = Arc::new(claims);
         let mut seen = seen.lock();
         seen.check_revoked(&claims)?;
-        seen.remember(hash, Arc::clone(&claims), signed_by, token.len(), expected.now_s);
+        seen.remember(hash, Arc::clone(&claims), signed, token.len(), expected.now_s);
         Ok(claims)
     }
 
-    fn signs(&self, thumbprint: &str) -> bool {
-        self.keys.has_thumbprint(thumbprint)
+    fn takes(&self, signed: &Signed) -> bool {
+        self.keys.has_thumbprint(&signed.by)
+            && self.algorithms.contains(&signed.alg)
+            && self.accepts.takes(signed.typ)
     }
 
-    /// The claims, and the thumbprint of the key that signed them.
-    fn verify_signed(&self, token: &str, expected: &Expected<'_>) -> Result<(Claims, Arc<str>), TokenFault> {
+    /// The claims, and how they were signed.
+    fn verify_signed(&self, token: &str, expected: &Expected<'_>) -> Result<(Claims, Signed), TokenFault> {
         let parts = Parts::split(token)?;
         let header = Header::read(&parts)?;
         if !self.algorithms.contains(&header.alg) {
             return Err(TokenFault::Alg);
         }
-        self.accepts.typ(header.typ.as_ref())?;
+        let typ = self.accepts.typ(header.typ.as_ref())?;
         let key = self.key(&header)?;
         key.verify(header.alg, parts.signed, parts.signature)?;
         let object = parts.claims()?;
@@ -172,7 +180,7 @@ impl Verifier {
             Accepts::Own => claims.with_own(&object)?,
             Accepts::Outside(_) => Claims { all: object, ..claims },
         };
-        Ok((claims, key.thumbprint().into()))
+        Ok((claims, Signed { by: key.thumbprint().into(), alg: header.alg, typ }))
     }
 
     fn key(&self, header: &Header) -> Result<&PublicKey, TokenFault> {

@@ -87,9 +87,16 @@ fn a_code_is_good_once_and_for_a_minute() {
         let app = desk.app("desktop", Party::First).await;
         let code = desk.code(&app, &[]).await;
         let (one, two) = tokio::join!(desk.exchange(&app, &code), desk.exchange(&app, &code));
+        let wins = [&one, &two].into_iter().find(|answer| answer.status == StatusCode::OK);
         let mut statuses = [one.status.as_u16(), two.status.as_u16()];
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 400], "of two at once one wins");
+        // And nobody has anything of it: one of the two has stolen it.
+        let (access, refresh) =
+            wins.map(|won| (won.text("access_token"), won.text("refresh_token"))).unwrap();
+        let teller = desk.key(&desk.app("teller", Party::First).await, &[Scope::Authorize]).await;
+        assert!(!desk.is_active(&teller, &access).await && !desk.is_active(&teller, &refresh).await);
+        assert_eq!(desk.refresh(&app, &refresh).await.error(), bad_grant());
         let code = desk.code(&app, &[]).await;
         desk.nature.pass(Duration::from_secs(61));
         assert_eq!(desk.exchange(&app, &code).await.error(), bad_grant());
@@ -294,4 +301,42 @@ fn a_revocation_beside_a_refresh_is_not_survived_on_postgresql() {
     let postgres = Postgres::start();
     let url = format!("postgres://postgres@127.0.0.1:{}/p0", postgres.port());
     with_desk_at(url, Issuing::On, a_revocation_beside_a_refresh_is_not_survived);
+}
+
+/// Between two instances on one store: whoever is second ends what the first one got.
+async fn a_code_that_is_used_twice_at_once_is_good_for_nobody(desk: Desk) {
+    let teller = desk.key(&desk.app("teller", Party::First).await, &[Scope::Authorize]).await;
+    let app = desk.app("desktop", Party::First).await;
+    let now_ms = desk.nature.now_ms();
+    // The code has been looked at, and chance is drawn for the access token, for the refresh token: now it is used
+    // elsewhere.
+    for draw in 1..=3 {
+        let code = desk.code(&app, &[]).await;
+        let (url, body) = (desk.url.clone(), form(&exchange(&app, &code)));
+        desk.nature
+            .meanwhile(draw, move || assert_eq!(post_elsewhere(&url, now_ms, "/oauth/token", body), 200));
+        assert_eq!(desk.exchange(&app, &code).await.error(), bad_grant());
+        assert!(desk.nature.has_happened());
+        assert!(desk.store.things("refresh", now_ms, 9).await.unwrap().is_empty(), "it has ended for both");
+        let ended = desk.store.revoked_tokens(now_ms, 9).await.unwrap();
+        assert_eq!(ended.len(), usize::try_from(draw).unwrap(), "the access token with it");
+    }
+    // The next sign-in is another matter.
+    let code = desk.code(&app, &[]).await;
+    let access = desk.exchange(&app, &code).await.text("access_token");
+    assert!(desk.is_active(&teller, &access).await);
+}
+
+#[test]
+fn a_code_that_is_used_twice_at_once_is_good_for_nobody_on_sqlite() {
+    let dir = TempDir::new("oauth");
+    let url = format!("sqlite:{}", dir.path().join("identity.db").display());
+    with_desk_at(url, Issuing::On, a_code_that_is_used_twice_at_once_is_good_for_nobody);
+}
+
+#[test]
+fn a_code_that_is_used_twice_at_once_is_good_for_nobody_on_postgresql() {
+    let postgres = Postgres::start();
+    let url = format!("postgres://postgres@127.0.0.1:{}/p0", postgres.port());
+    with_desk_at(url, Issuing::On, a_code_that_is_used_twice_at_once_is_good_for_nobody);
 }

@@ -245,17 +245,20 @@ async fn public_keys(
         });
         fitting.extend(read.filter(|(_, key)| kid.is_none_or(|kid| key.is_called(kid))));
         if fitting.len() > PUBLIC_KEYS_MAX {
-            return Err(refused(
-                "client_assertion: more than 16 public keys of this application may be meant: say which by its \
-                 thumbprint, in kid",
-            ));
+            return Err(refused(format!(
+                "client_assertion: more than {PUBLIC_KEYS_MAX} public keys of this application may be meant: say \
+                 which by its thumbprint, in kid"
+            )));
         }
         match listed.next {
             None => return Ok(fitting),
             next @ Some(_) => after = next,
         }
     }
-    Err(refused("client_assertion: this application has more than 1,000 public keys: revoke some"))
+    let sought_max = PUBLIC_KEY_PAGES_MAX * PUBLIC_KEY_PAGE;
+    Err(refused(format!(
+        "client_assertion: this application has more than {sought_max} public keys: revoke some"
+    )))
 }
 
 /// An application that has, or ever had, a credential shows one; it does not become anybody's when its last one is

@@ -40,6 +40,12 @@ pub(super) struct Code {
     pub(super) scope: String,
 }
 
+/// A code with what stands for it in the store.
+pub(super) struct FoundCode {
+    pub(super) code: Code,
+    thing: Thing,
+}
+
 /// What came of a code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,36 +103,39 @@ pub(super) async fn put_code(
     put(store, CODES, &hash(code.expose()), about, ends_ms, now_ms).await
 }
 
-/// Takes a code: of several that try, one gets it.
-pub(super) async fn take_code(store: &Store, code: &str, now_ms: i64) -> Result<Option<Code>, StoreFault> {
-    Ok(store.take_thing(CODES, &hash(code.as_bytes()), now_ms).await?.and_then(|text| read(&text)))
+/// A code, for looking.
+pub(super) async fn code(store: &Store, code: &str, now_ms: i64) -> Result<Option<FoundCode>, StoreFault> {
+    let thing = store.thing(CODES, &hash(code.as_bytes()), now_ms).await?;
+    Ok(thing.and_then(|thing| Some(FoundCode { code: read(&thing.value)?, thing })))
 }
 
-/// Keeps what a code was used for, so that it is known if it comes again.
-pub(super) async fn put_code_use(
+/// A code is good no more.
+pub(super) async fn end_code(store: &Store, found: &FoundCode, now_ms: i64) -> Result<(), StoreFault> {
+    store.take_thing(CODES, &found.thing.key, now_ms).await.map(drop)
+}
+
+/// Puts a sign-in, by the name of its family, in the place of the code that was found, if that is still there; whether it
+/// was. Of several that try one does it, and whoever comes later knows what the code was used for.
+pub(super) async fn trade_code(
     store: &Store,
-    code: &str,
-    about: &CodeUse,
+    found: &FoundCode,
+    family: &str,
+    sign_in: &SignIn,
     now_ms: i64,
-) -> Result<(), StoreFault> {
-    let ends_ms = now_ms.saturating_add(CODE_MEMORY_MS);
-    put(store, USED_CODES, &hash(code.as_bytes()), about, ends_ms, now_ms).await
+) -> Result<bool, StoreFault> {
+    let begun = Thing { key: family.to_owned(), value: write(sign_in), ends_ms: sign_in.family.ends_ms() };
+    let used = Thing {
+        key: found.thing.key.clone(),
+        value: write(&CodeUse { family: family.to_owned() }),
+        ends_ms: now_ms.saturating_add(CODE_MEMORY_MS),
+    };
+    store.trade_thing(CODES, &found.thing, &[(SIGN_INS, &begun), (USED_CODES, &used)]).await
 }
 
 /// What a code was used for, if it was.
 pub(super) async fn code_use(store: &Store, code: &str, now_ms: i64) -> Result<Option<CodeUse>, StoreFault> {
     let thing = store.thing(USED_CODES, &hash(code.as_bytes()), now_ms).await?;
     Ok(thing.and_then(|thing| read(&thing.value)))
-}
-
-/// Keeps a sign-in, by the name of its family.
-pub(super) async fn put_sign_in(
-    store: &Store,
-    family: &str,
-    sign_in: &SignIn,
-    now_ms: i64,
-) -> Result<(), StoreFault> {
-    put(store, SIGN_INS, family, sign_in, sign_in.family.ends_ms(), now_ms).await
 }
 
 /// Puts a sign-in in the place of the one that was found, if that is still there; whether it was. Somebody else may have

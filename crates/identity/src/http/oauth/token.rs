@@ -9,7 +9,7 @@ use super::OAuth;
 use super::ask::Ask;
 use super::client::{Client, authenticate};
 use super::fault::{OAuthError, OAuthFault, json_response};
-use super::kept::{self, Code, CodeUse, LastToken, SignIn};
+use super::kept::{self, Code, FoundCode, LastToken, SignIn};
 use super::wanted;
 use crate::id::Id;
 use crate::model::{Organisation, Scope, User};
@@ -111,17 +111,38 @@ async fn for_code(oauth: &OAuth, ask: &Ask) -> Result<Response, OAuthFault> {
     let verifier = ask.params.wanted("code_verifier", "code_verifier is missing: PKCE is not optional")?;
     let redirect_uri = ask.params.wanted("redirect_uri", "redirect_uri is missing")?;
     let (store, now_ms) = (oauth.http.store(), oauth.http.now_ms());
-    let Some(code) = kept::take_code(store, text, now_ms).await? else {
+    let Some(found) = kept::code(store, text, now_ms).await? else {
         return Err(code_again(oauth, ask, text).await?);
     };
-    check_code(&code, &client, redirect_uri, verifier)?;
-    wanted::check_audience(&ask.params, &code.audience)?;
+    let checked = check_code(&found.code, &client, redirect_uri, verifier);
+    let checked = checked.and_then(|()| wanted::check_audience(&ask.params, &found.code.audience));
+    let traded = match checked {
+        Ok(()) => trade(oauth, &client, &found).await,
+        Err(fault) => Err(fault),
+    };
+    match traded {
+        Ok(Some(answer)) => Ok(answer),
+        // Somebody was quicker: two have it. Nobody gets what was issued here.
+        Ok(None) => Err(code_again(oauth, ask, text).await?),
+        // While the store does not answer nothing is lost.
+        Err(fault) if fault.error == OAuthError::TemporarilyUnavailable => Err(fault),
+        // It is used up, whatever is wrong: who has it without what belongs to it has stolen it.
+        Err(fault) => {
+            kept::end_code(store, &found, now_ms).await?;
+            Err(fault)
+        }
+    }
+}
+
+/// Begins the sign-in that a code is for, in its place; `None`: it is not there any more.
+async fn trade(oauth: &OAuth, client: &Client, found: &FoundCode) -> Result<Option<Response>, OAuthFault> {
+    let (store, now_ms, code) = (oauth.http.store(), oauth.http.now_ms(), &found.code);
     let person = Person::find(oauth, &code.subject).await?;
     let scopes = wanted::within(&wanted::scopes(Some(&code.scope))?, &person.user.data.scopes);
     let grant = Granted {
         subject: &code.subject,
         org: &person.org,
-        client: &client,
+        client,
         audience: &code.audience,
         scopes: scopes.clone(),
     };
@@ -138,16 +159,14 @@ async fn for_code(oauth: &OAuth, ask: &Ask) -> Result<Response, OAuthFault> {
     };
     let (family, refresh) = Family::begin(about, now_ms, &oauth.chance()?, &oauth.chance()?);
     let sign_in = SignIn { family, password: person.password, token: last_token(&issued) };
-    kept::put_sign_in(store, refresh.family(), &sign_in, now_ms).await?;
-    kept::put_code_use(store, text, &CodeUse { family: refresh.family().to_owned() }, now_ms).await?;
-    Ok(grant.answer(&issued, Some(&refresh)))
+    let is_ours = kept::trade_code(store, found, refresh.family(), &sign_in, now_ms).await?;
+    Ok(is_ours.then(|| grant.answer(&issued, Some(&refresh))))
 }
 
 fn last_token(issued: &Issued) -> LastToken {
     LastToken { id: issued.token_id.clone(), ends_s: issued.expires_s }
 }
 
-/// The code is used up, whatever is wrong: who has it without what belongs to it has stolen it.
 fn check_code(code: &Code, client: &Client, redirect_uri: &str, verifier: &str) -> Result<(), OAuthFault> {
     if code.client != client.app.id {
         return Err(bad_grant("the code is another application's"));

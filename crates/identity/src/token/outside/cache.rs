@@ -39,6 +39,17 @@ pub enum Look {
     },
 }
 
+/// What comes of wanting another set though the one that is there is not old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Fetch it and say how that went ([`JwksCache::fetched`]).
+    Fetch,
+    /// Somebody fetches: wait for the end of that.
+    Wait,
+    /// The last fetch is not long enough ago.
+    NotDue,
+}
+
 /// What the end of a fetch has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -98,17 +109,20 @@ impl JwksCache {
     /// Whether the set is to be fetched because of its age. If so the caller owes [`JwksCache::fetched`].
     pub fn begin_renewal(&mut self, now_ms: i64) -> bool {
         let is_old = self.fetched_ms.is_none_or(|at_ms| elapsed_ms(at_ms, now_ms) >= RENEW_MS);
-        is_old && self.begin(now_ms)
+        is_old && self.begin(now_ms) == Begin::Fetch
     }
 
-    /// Whether the set may be fetched though it is not old: what is there seems to be wrong. If so the caller owes
-    /// [`JwksCache::fetched`].
-    pub fn begin(&mut self, now_ms: i64) -> bool {
-        let is_due = matches!(self.pause(now_ms), Pause::Over);
-        if is_due {
-            self.fetching = Fetching::Running { began_ms: now_ms };
+    /// Whether the set may be fetched though it is not old: what is there seems to be wrong. After [`Begin::Fetch`] the
+    /// caller owes [`JwksCache::fetched`].
+    pub fn begin(&mut self, now_ms: i64) -> Begin {
+        match self.pause(now_ms) {
+            Pause::Running => Begin::Wait,
+            Pause::Until(_) => Begin::NotDue,
+            Pause::Over => {
+                self.fetching = Fetching::Running { began_ms: now_ms };
+                Begin::Fetch
+            }
         }
-        is_due
     }
 
     /// A fetch has ended; if it failed what was there stays.
@@ -164,7 +178,9 @@ enum Pause {
     Over,
 }
 
-/// Time that went by. A clock that was set back has let much go by: nothing is locked until it has caught up.
+/// Time that went by. A clock that was set back has let much go by: nothing is locked until it has caught up. But who asks
+/// has read the clock before it waited, others after that: a little less is no time at all.
 fn elapsed_ms(since_ms: i64, now_ms: i64) -> i64 {
-    if now_ms < since_ms { i64::MAX } else { now_ms.saturating_sub(since_ms) }
+    let elapsed_ms = now_ms.saturating_sub(since_ms);
+    if elapsed_ms < -LEASE_MS { i64::MAX } else { elapsed_ms.max(0) }
 }

@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use super::{JwksCache, Look, OutsideIssuer, Turn};
+use super::{Begin, JwksCache, Look, OutsideIssuer, Turn};
 use crate::token::fetch::FETCH_MAX;
 use crate::token::{FetchFault, Fetcher, KeySet, Verifier};
 
 /// Most who wait for the keys of one issuer at a time.
 const WAITING_MAX: usize = 64;
+
+/// How long one waits for a fetch of somebody else: a little longer than it can take.
+const WAIT: Duration = FETCH_MAX.saturating_add(Duration::from_millis(500));
 
 /// Why there is nothing to verify a token with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,10 +119,7 @@ impl OutsideKeys {
                 Look::NoKeys { .. } => return Err(KeysFault::Unreachable(self.source.fault())),
                 // How it went is in the cache, and in the log.
                 Look::Fetch => drop(self.fetch(now_ms).await),
-                Look::Wait => {
-                    // Whether it ended in time is seen at the next look.
-                    let _ = tokio::time::timeout(FETCH_MAX + Duration::from_millis(500), ended).await;
-                }
+                Look::Wait => wait(ended).await,
             }
         }
         Err(KeysFault::Unreachable(self.source.fault()))
@@ -136,12 +137,22 @@ impl OutsideKeys {
     }
 
     /// Fetches the keys though they are not old, if that may be: a token that names no key is not signed by the one that
-    /// is known, which may be because the issuer has another by now.
-    pub(crate) async fn refresh(&self, now_ms: i64) -> Renewal {
-        if self.source.waiting.available_permits() == 0 || !self.source.cache.lock().begin(now_ms) {
-            return Renewal::NotDue;
+    /// is known, which may be because the issuer has another by now. While somebody else fetches it waits for that.
+    ///
+    /// # Errors
+    /// `Busy`.
+    pub(crate) async fn refresh(&self, now_ms: i64) -> Result<Renewal, KeysFault> {
+        let _turn = self.source.waiting.try_acquire().map_err(|_| KeysFault::Busy)?;
+        let ended = self.source.ended.notified();
+        let begin = self.source.cache.lock().begin(now_ms);
+        match begin {
+            Begin::Fetch => Ok(self.fetch(now_ms).await.map_or(Renewal::NotDue, |()| Renewal::Done)),
+            Begin::Wait => {
+                wait(ended).await;
+                Ok(Renewal::Done)
+            }
+            Begin::NotDue => Ok(Renewal::NotDue),
         }
-        self.fetch(now_ms).await.map_or(Renewal::NotDue, |()| Renewal::Done)
     }
 
     /// One fetch, in a task of its own, so that a client who goes away does not take it along. The task ends by itself
@@ -188,6 +199,11 @@ impl Source {
     fn fault(&self) -> FetchFault {
         self.cache.lock().failing().cloned().unwrap_or(FetchFault::TimedOut)
     }
+}
+
+/// Whether it ended in time is seen at the next look.
+async fn wait(ended: Notified<'_>) {
+    let _ = tokio::time::timeout(WAIT, ended).await;
 }
 
 fn later_ms(now_ms: i64, began: Instant) -> i64 {

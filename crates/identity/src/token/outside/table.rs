@@ -20,7 +20,8 @@ type ByUrl = HashMap<Box<str>, OutsideKeys>;
 #[derive(Debug, Default)]
 pub struct OutsideIssuers {
     by_url: RwLock<Arc<ByUrl>>,
-    /// Tokens of theirs that were verified. What is revoked of our own has nothing to do with them.
+    /// Tokens of theirs that were verified, of all of them together, so that memory has an end however many there are. They
+    /// stay over a reload: what settings say is asked of them again. What is revoked of our own has nothing to do with them.
     seen: Mutex<Seen>,
     changed: Notify,
 }
@@ -46,8 +47,6 @@ impl OutsideIssuers {
             by_url.insert(url, keys);
         }
         *self.by_url.write() = Arc::new(by_url);
-        // Algorithms and types are looked at when a token is verified, which one that was seen is not.
-        *self.seen.lock() = Seen::default();
         self.changed.notify_one();
         Ok(())
     }

@@ -132,6 +132,20 @@ fn a_fetch_that_never_ends_and_a_clock_set_back_lock_nothing() {
     assert_eq!(look(&mut cache, "a", i64::MIN), "fetch");
 }
 
+#[test]
+fn who_has_read_the_clock_a_little_earlier_is_told_the_same() {
+    let mut cache = JwksCache::default();
+    assert_eq!(look(&mut cache, "a", NOW_MS), "fetch");
+    assert_eq!(
+        (look(&mut cache, "a", NOW_MS - 1), look(&mut cache, "a", NOW_MS - LEASE_MS)),
+        ("wait", "wait")
+    );
+    cache.fetched(Ok(keys(&["a"])), NOW_MS + 40);
+    assert_eq!((look(&mut cache, "a", NOW_MS + 39), look(&mut cache, "b", NOW_MS - 1)), ("have", "unknown"));
+    // This is a clock that was set back.
+    assert_eq!(look(&mut cache, "a", NOW_MS - LEASE_MS - 1), "fetch");
+}
+
 proptest! {
     /// Whatever is asked when, and however fetches end: two never run at once, and they begin 30 seconds apart.
     #[test]
@@ -307,7 +321,7 @@ async fn no_more_wait_for_an_issuer_than_fit() {
 fn a_failure_is_told_once_and_so_is_its_end() {
     let mut cache = JwksCache::default();
     let mut ends = |fetched, now_ms| {
-        assert!(cache.begin(now_ms));
+        assert_eq!(cache.begin(now_ms), Begin::Fetch);
         cache.fetched(fetched, now_ms)
     };
     assert_eq!(ends(Err(FetchFault::TimedOut), 0), Turn::Fails);
@@ -407,5 +421,26 @@ async fn who_goes_away_does_not_take_the_fetch_along() {
     let served = Arc::new(AtomicUsize::new(0));
     let _server = tokio::spawn(serve(listener, json!({"keys": [pair.jwk]}).to_string(), Arc::clone(&served)));
     assert!(outside.verifier(Some("k1"), NOW_MS + 1).await.is_ok());
+    assert_eq!(served.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn who_names_no_key_waits_for_the_fetch_of_another() {
+    let pair = Pair::new(Alg::EdDsa, "k1");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let uri = format!("http://{}/keys", listener.local_addr().expect("bound"));
+    let outside = OutsideKeys::new(issuer(&uri, vec![rule("sub", "s", 1)]), Fetcher::trusting(None));
+    let mut askers: Vec<_> = (0..64).map(|_| Box::pin(outside.refresh(NOW_MS))).collect();
+    for asker in &mut askers {
+        let first = std::future::poll_fn(|context| std::task::Poll::Ready(asker.as_mut().poll(context)));
+        assert!(first.await.is_pending());
+    }
+    assert_eq!(outside.refresh(NOW_MS).await, Err(KeysFault::Busy), "there is an end to those who wait");
+    let served = Arc::new(AtomicUsize::new(0));
+    let _server = tokio::spawn(serve(listener, json!({"keys": [pair.jwk]}).to_string(), Arc::clone(&served)));
+    for asker in askers {
+        assert_eq!(asker.await, Ok(Renewal::Done));
+    }
+    assert_eq!(outside.refresh(NOW_MS + 1).await, Ok(Renewal::NotDue));
     assert_eq!(served.load(Ordering::SeqCst), 1);
 }

@@ -41,6 +41,10 @@ fn claims(token_id: &str, expires_s: i64) -> Arc<Claims> {
     })
 }
 
+fn signed(thumbprint: &str) -> Signed {
+    Signed { by: thumbprint.into(), alg: Alg::Es256, typ: Typ::AtJwt }
+}
+
 fn hash(number: usize) -> Hash {
     Sha256::digest(number.to_be_bytes()).into()
 }
@@ -52,10 +56,10 @@ fn a_token_that_was_seen_costs_no_signature_check() {
     let first = verifier.verify_seen(&token(&pair, &json!({})), &expected(), &seen).expect("good");
     assert_eq!(seen.lock().tokens.len(), 1);
     // What has no signature at all is taken if its hash is there: nothing of it was looked at but that.
-    let thumbprint: Arc<str> = pair.public().thumbprint().into();
+    let signed = signed(pair.public().thumbprint());
     let text = "never a token";
     let known = claims("t9", NOW_S + 10);
-    seen.lock().remember(Sha256::digest(text).into(), Arc::clone(&known), thumbprint, text.len(), NOW_S);
+    seen.lock().remember(Sha256::digest(text).into(), Arc::clone(&known), signed, text.len(), NOW_S);
     let again = verifier.verify_seen(text, &expected(), &seen).expect("known");
     assert!(Arc::ptr_eq(&again, &known) && !Arc::ptr_eq(&again, &first));
 }
@@ -122,22 +126,22 @@ fn a_revoked_token_is_refused_when_it_comes_again() {
 #[test]
 fn there_is_an_end_to_memory() {
     let mut seen = Seen::default();
-    let thumbprint: Arc<str> = "k".into();
+    let signed = signed("k");
     for number in 0..TOKENS_MAX + 500 {
         let ends_s = NOW_S + 100 + i64::try_from(number).expect("small");
-        seen.remember(hash(number), claims("t", ends_s), Arc::clone(&thumbprint), 1000, NOW_S);
+        seen.remember(hash(number), claims("t", ends_s), signed.clone(), 1000, NOW_S);
         assert!(seen.tokens.len() == seen.ends.len() && seen.tokens.len() <= TOKENS_MAX);
     }
     assert_eq!((seen.tokens.len(), seen.bytes), (TOKENS_MAX, TOKENS_MAX * 1000));
     // Those that end first made room.
     assert!(seen.find(&hash(499), NOW_S).is_none() && seen.find(&hash(500), NOW_S).is_some());
     // The same one again takes no more room.
-    seen.remember(hash(600), claims("t", NOW_S + 700), Arc::clone(&thumbprint), 1000, NOW_S);
+    seen.remember(hash(600), claims("t", NOW_S + 700), signed.clone(), 1000, NOW_S);
     assert_eq!((seen.tokens.len(), seen.bytes), (TOKENS_MAX, TOKENS_MAX * 1000));
     // Long ones are fewer.
     let mut long = Seen::default();
     for number in 0..3000 {
-        long.remember(hash(number), claims("t", NOW_S + 100), Arc::clone(&thumbprint), 8 * 1024, NOW_S);
+        long.remember(hash(number), claims("t", NOW_S + 100), signed.clone(), 8 * 1024, NOW_S);
     }
     assert_eq!((long.tokens.len(), long.bytes), (BYTES_MAX / 8192, BYTES_MAX));
     // Time empties it.
@@ -148,7 +152,7 @@ fn there_is_an_end_to_memory() {
 #[test]
 fn too_many_revocations_end_everything_rather_than_nothing() {
     let mut seen = Seen::default();
-    seen.remember(hash(1), claims("kept", NOW_S + 600), "k".into(), 100, NOW_S);
+    seen.remember(hash(1), claims("kept", NOW_S + 600), signed("k"), 100, NOW_S);
     for number in 0..REVOKED_MAX {
         seen.revoke_token(&number.to_string(), NOW_S + 600, NOW_S);
     }
