@@ -1,5 +1,6 @@
 # ./dev soak [--seconds N], --budget [--seconds N], --sim [SEEDS], --idle [--seconds N], --hang [--seconds N],
-# --crowd [--seconds N], --identity [--seconds N], --tokens [--seconds N], --restart [--rounds N], --balancer. Sourced by ./dev.
+# --crowd [--seconds N], --identity [--seconds N], --tokens [--seconds N], --api [--examples N], --restart [--rounds N],
+# --balancer. Sourced by ./dev.
 
 # Seeded histories of the decision crates, all cores at once, a process for each stretch of seeds. A seed that breaks a
 # rule is printed with its history cut down.
@@ -39,5 +40,9 @@ case "${1:-}" in
   --sim) soak_sim "${2:-}" ;;
   --balancer) soak_balancer ;;
   --budget | --idle | --hang | --crowd | --identity | --tokens | --restart) soak_scene "${1#--}" "${@:2}" ;;
+  --api)
+    wheel_tool schemathesis schemathesis==4.32.5
+    soak_scene api --schemathesis "$ROOT/.dev/tools/bin/schemathesis" "${@:2}"
+    ;;
   *) soak_scene soak "$@" ;;
 esac

@@ -113,6 +113,28 @@ fn a_revoked_key_ends_its_sessions_and_nobody_elses() {
 }
 
 #[test]
+fn an_identity_goes_on_through_an_online_restart_and_ends_with_its_right() {
+    let mut house = identity_house(|ini| ini);
+    let (_, key, credential, _) = house.usual();
+    let mut client = by_key(&house, "shop", &key);
+    client.query("BEGIN");
+    let seen = |house: &IdentityHouse| {
+        let holds = house.plimsoll.show("HOLDS");
+        ["organisation", "identity", "key_id", "role"].map(|column| holds.cell(0, column).to_owned())
+    };
+    let before = seen(&house);
+    assert_eq!(before, ["acme", "shop", credential.key_id.as_str(), "app"].map(String::from));
+    let mut old = house.plimsoll.take_over();
+    assert_eq!(old.wait(SOON).code(), Some(0), "{}", house.plimsoll.log());
+    assert_eq!(seen(&house), before);
+    client.query("COMMIT");
+    assert_eq!(client.value("SELECT current_user"), "app");
+    house.revoke(&credential);
+    let told = client.expect_closed().expect("a reason");
+    assert_eq!(told.detail.unwrap(), format!("key {}: the credential is revoked", credential.key_id));
+}
+
+#[test]
 fn an_end_that_was_set_before_comes_by_itself() {
     let house = identity_house(|ini| ini.own("revoke_grace", "0"));
     let app = house.app("shop");

@@ -13,9 +13,10 @@ use std::sync::atomic::Ordering;
 
 use common::SOON;
 use common::certificates::Maker;
+use ldap_house::dns::Dns;
 use ldap_house::{BASE, Liar, SEARCHER, SEARCHER_PASSWORD, Slapd, for_ever, is_there};
 use plimsoll_testkit::{
-    Client, Ini, Plimsoll, Postgres, PostgresOptions, ServerAuth, ServerError, Signal, eventually,
+    Client, Ini, Plimsoll, Postgres, PostgresOptions, ServerAuth, ServerError, Signal, eventually, free_port,
 };
 use vault::Vault;
 use vouched::{comes_in, login, wrong_ones_stay_out};
@@ -93,6 +94,29 @@ fn a_simple_bind() {
     let odd = login(&plimsoll, "o(br,ien)*", "odd-secret").refusal();
     assert!(odd.message.contains("o(br,ien)*"), "the server knows no such role: {odd:?}");
     assert!(!plimsoll.console().value("SHOW VERSION").is_empty());
+    tells_nothing(&plimsoll);
+}
+
+#[test]
+fn without_a_server_those_of_the_domain_are_asked_in_their_order() {
+    let Some(house) = house() else { return };
+    // The first one does not answer: nobody listens there.
+    let places = vec![(20, house.slapd.port), (10, free_port())];
+    let Some(dns) = Dns::start("_ldap._tcp.example.net", places) else { return };
+    let resolv_conf = Dns::resolv_conf(house.postgres.socket_dir()).display().to_string();
+    let options =
+        format!("ldapbasedn=\"{BASE}\" ldapbinddn=\"{SEARCHER}\" ldapbindpasswd={SEARCHER_PASSWORD}");
+    let plimsoll = common::pooler(house.ini(&options).set("resolv_conf", &resolv_conf));
+    comes_in(&plimsoll);
+    assert!(dns.asked.load(Ordering::SeqCst) > 0);
+    refused(&login(&plimsoll, "app", "wrong-one").refusal(), "28000");
+    // A domain that has none.
+    let options = options.replace("dc=example", "dc=elsewhere");
+    let mut console = plimsoll.console();
+    reload(&plimsoll, &mut console, &house.ini(&options).set("resolv_conf", &resolv_conf));
+    refused(&login(&plimsoll, "app", "app-secret").refusal(), "57P03");
+    let why = "LDAP authentication could not find DNS SRV records for \"elsewhere.net\"";
+    plimsoll.wait_for_log(why, SOON);
     tells_nothing(&plimsoll);
 }
 

@@ -137,6 +137,15 @@ fn wal_is_received_until_it_is_interrupted() {
     is_over(&postgres, &plimsoll);
 }
 
+/// The slot is there and in use: whatever is committed from here on is told.
+#[track_caller]
+fn streams_from_slot(postgres: &Postgres) {
+    eventually("the slot to be in use", SOON, || {
+        let slots = postgres.sql("SELECT active FROM pg_replication_slots");
+        !slots.rows.is_empty() && slots.cell(0, "active") == "t"
+    });
+}
+
 #[test]
 fn decoded_changes_are_received_beside_queries() {
     let (postgres, plimsoll) = house_with(logical(), |ini| {
@@ -151,8 +160,7 @@ fn decoded_changes_are_received_beside_queries() {
     let args = ["-d", "p0", "--slot=s", "-P", "test_decoding", "--create-slot", "--start"];
     let (process, output) =
         start(&plimsoll, "pg_recvlogical", &[&args[..], &["-f", &to, "--no-loop", "-s", "1"]].concat());
-    let walsender = "backend_type = 'walsender' AND wait_event IS NOT NULL";
-    postgres.wait_for_sessions(walsender, 1);
+    streams_from_slot(&postgres);
     let pid =
         |postgres: &Postgres| postgres.sql("SELECT pid FROM pg_stat_replication").cell(0, "pid").to_owned();
     let streams = pid(&postgres);
@@ -179,6 +187,29 @@ fn decoded_changes_are_received_beside_queries() {
     assert_eq!((holds.cell(hold, "state"), holds.cell(hold, "verdict")), ("executing", "ok"));
     let targets = plimsoll.show("TARGETS");
     assert_eq!((targets.cell(0, "used_walsenders"), targets.cell(0, "max_walsenders")), ("1", "10"));
+    interrupt(process, &output);
+    is_over(&postgres, &plimsoll);
+}
+
+#[test]
+fn decoded_changes_go_on_through_an_online_restart() {
+    let (postgres, mut plimsoll) = house_with(logical(), |ini| ini);
+    plimsoll.client("boss", "p0").query("CREATE TABLE told (n int)");
+    let changes = plimsoll.dir().join("changes");
+    let to = changes.display().to_string();
+    let args = ["-d", "p0", "--slot=s", "-P", "test_decoding", "--create-slot", "--start"];
+    let (process, output) =
+        start(&plimsoll, "pg_recvlogical", &[&args[..], &["-f", &to, "--no-loop", "-s", "1"]].concat());
+    streams_from_slot(&postgres);
+    for round in 0..3 {
+        plimsoll.client("boss", "p0").query(&format!("INSERT INTO told VALUES ({round})"));
+        let last = format!("n[integer]:{round}");
+        eventually(&last, SOON, || fs::read_to_string(&changes).unwrap_or_default().contains(&last));
+        let mut old = plimsoll.take_over();
+        assert_eq!(old.wait(SOON).code(), Some(0), "{}", plimsoll.log());
+    }
+    let servers = plimsoll.show("SERVERS");
+    assert!(servers.find(&[("replication", "logical"), ("state", "active")]).is_some(), "{servers:?}");
     interrupt(process, &output);
     is_over(&postgres, &plimsoll);
 }

@@ -143,6 +143,28 @@ fn who_waits_keeps_its_turn() {
 }
 
 #[test]
+fn caps_and_those_who_wait_for_them_stay() {
+    let (_postgres, mut plimsoll) = house(|ini| ini.set("pool_mode", "transaction"));
+    let report =
+        |plimsoll: &Plimsoll| plimsoll.login("app", "p0").parameter("application_name", "report").client();
+    let mut console = plimsoll.console();
+    console.query("CAP APP report 1 FOR 3600");
+    let mut holder = report(&plimsoll);
+    holder.query("BEGIN");
+    let mut waiter = report(&plimsoll);
+    waiter.send(Batch::new().query("SELECT 1").bytes()).unwrap();
+    eventually("it to wait", SOON, || console.query("CAP").cell(0, "waiting") == "1");
+    restart(&mut plimsoll);
+    let caps = console.query("CAP");
+    let seen = ["name", "max", "used", "waiting"].map(|column| caps.cell(0, column).to_owned());
+    assert_eq!(seen, ["report", "1", "1", "1"].map(String::from));
+    assert!(caps.number(0, "left_s") > 3_000, "{caps:?}");
+    holder.query("COMMIT");
+    assert_eq!(tags(&waiter.cycle().unwrap()), "TDCZ");
+    eventually("nobody to be left", SOON, || console.query("CAP").cell(0, "used") == "0");
+}
+
+#[test]
 fn a_large_result_half_delivered_comes_whole() {
     let (_postgres, mut plimsoll) = house(|ini| ini.set("pool_mode", "transaction").own("spill", "off"));
     let mut client = plimsoll.client("app", "p0");
@@ -288,6 +310,8 @@ fn a_new_process_that_cannot_start_leaves_the_old_one_at_work() {
 /// The private socket, as the new process uses it.
 fn door(plimsoll: &Plimsoll) -> UnixStream {
     let path = plimsoll.dir().join(format!(".s.PLIMSOLL.{}", plimsoll.port()));
+    // It is made after the port accepts.
+    plimsoll.wait_for_log("process up: ", SOON);
     let stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream
@@ -298,9 +322,9 @@ fn the_socket_is_for_the_same_user_alone() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let (_postgres, plimsoll) = house(|ini| ini);
     let path = plimsoll.dir().join(format!(".s.PLIMSOLL.{}", plimsoll.port()));
-    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
     // The tests run as root where the pooler does not: root gets in, and gets no answer.
     let mut stream = door(&plimsoll);
+    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
     let mut answer = Vec::new();
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
         assert_eq!(stream.read_to_end(&mut answer).unwrap(), 0);

@@ -12,7 +12,9 @@ use std::process::Command;
 
 use common::certificates::{Maker, with_tls};
 use common::{BINARY, SOON, house};
-use plimsoll_testkit::{Ini, Plimsoll, Process, Signal, binary_of, eventually, free_port, run_beside};
+use plimsoll_testkit::{
+    Ini, Plimsoll, Process, Signal, binary_of, eventually, free_port, run_beside, start_beside,
+};
 
 /// A psql under TLS that does these things one after the other, in a process of its own.
 fn psql(plimsoll: &Plimsoll, commands: &[&str]) -> std::process::Child {
@@ -205,4 +207,42 @@ fn in_the_background_the_exit_status_tells_whether_it_has_taken_over() {
     let pid = fs::read_to_string(&path).unwrap();
     assert!(Command::new("kill").args(["-INT", pid.trim()]).status().unwrap().success());
     eventually("the pid file to go", SOON, || !path.exists());
+}
+
+#[test]
+fn of_two_on_one_port_each_restarts_for_itself() {
+    let (_postgres, mut plimsoll) = house(|ini| ini.set("so_reuseport", "1"));
+    let other = plimsoll.dir().join("other");
+    run_beside("mkdir", |command| {
+        command.arg(&other);
+    });
+    let dir = plimsoll.dir().display().to_string();
+    let text = fs::read_to_string(plimsoll.ini_path()).unwrap();
+    let apart =
+        text.replace(&format!("unix_socket_dir = {dir}\n"), &format!("unix_socket_dir = {dir}/other\n"));
+    assert_ne!(text, apart);
+    let ini = other.join("plimsoll.ini");
+    fs::write(&ini, apart).unwrap();
+    let log = other.join("log");
+    let second = start_beside(&binary_of(BINARY), &log, |command| {
+        command.arg(&ini);
+    });
+    let said = |what: &str| fs::read_to_string(&log).unwrap_or_default().matches(what).count();
+    eventually("the second to be up", SOON, || said("process up: ") == 1);
+    // The kernel deals connections out by their addresses: that one process has all of these has a chance of 2^-39.
+    let mut clients = [(); 40].map(|()| plimsoll.client("app", "p0"));
+    let in_second = said("login attempt: ");
+    assert!((1..40).contains(&in_second), "{in_second} of 40");
+    let mut old = plimsoll.take_over();
+    assert_eq!(old.wait(SOON).code(), Some(0), "{}", plimsoll.log());
+    let moved = format!("{} clients taken over", 40 - in_second);
+    assert!(plimsoll.log().contains(&moved), "{moved}: {}", plimsoll.log());
+    for client in &mut clients {
+        assert_eq!(client.value("SELECT 1"), "1");
+    }
+    let mut newcomers = [(); 40].map(|()| plimsoll.client("app", "p0"));
+    assert!(newcomers.iter_mut().all(|client| client.value("SELECT 2") == "2"));
+    assert!((1..40).contains(&(said("login attempt: ") - in_second)), "both are still dealt to");
+    assert_eq!(said("online restart"), 0, "it is none of the second's business");
+    drop(second);
 }

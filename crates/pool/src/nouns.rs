@@ -444,6 +444,8 @@ pub struct SlotView {
     pub used: Moment,
     /// Closed as soon as it comes back.
     pub close_needed: bool,
+    /// Cancels for it that are under way.
+    pub cancels: u32,
     /// Its worker.
     pub home: WorkerId,
 }

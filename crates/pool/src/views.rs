@@ -83,6 +83,7 @@ impl Pools {
             opened: slot.opened,
             used: slot.used,
             close_needed: slot.fate == Fate::CloseNeeded,
+            cancels: slot.cancels,
             home: slot.home(),
         }
     }

@@ -183,7 +183,7 @@ fn take_idle(hub: &Arc<Hub>, pool: &Arc<PoolEntry>, target: &TargetAddr) -> Opti
             }
             None
         }
-        Answer::Refused(_) => None,
+        Answer::Refused(_) | Answer::StandsStill => None,
     }
 }
 

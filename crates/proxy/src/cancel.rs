@@ -11,6 +11,7 @@ use crate::count::Count;
 use crate::dial;
 use crate::directory::PoolEntry;
 use crate::entry::{ClientEntry, ServerEntry};
+use crate::handover::Stage;
 use crate::hub::Hub;
 use crate::login::CONSOLE;
 use crate::peers;
@@ -158,6 +159,17 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// Whether the query is another process's by now. While everything stands still nobody knows: a key that is sent then may
+/// strike what is not told of it.
+async fn has_moved(hub: &Hub) -> bool {
+    if !hub.stillness.is_still() {
+        return false;
+    }
+    let mut stage = hub.stillness.watch();
+    // Without anybody who could change the stage nothing moves.
+    stage.wait_for(|stage| *stage != Stage::Still).await.is_ok_and(|stage| *stage == Stage::Given)
+}
+
 /// Connects first and looks again: the key is sent only while the very hold it was meant for goes on.
 async fn forward(
     hub: &Arc<Hub>,
@@ -171,6 +183,9 @@ async fn forward(
         dial::local_peer(stream.socket(), &server.target)
     });
     let slot = under_way.slot;
+    if has_moved(hub).await {
+        return Ok(Cause::CancelTooLate);
+    }
     if !hub.core.lock().pools.is_held(slot, hold) || client.held() != Some((slot, hold)) {
         return Ok(Cause::CancelTooLate);
     }

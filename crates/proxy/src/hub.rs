@@ -62,6 +62,8 @@ pub(crate) struct Core {
     waiting: Vec<Option<Arc<ClientEntry>>>,
     /// Pools by id.
     entries: Map<PoolId, Arc<PoolEntry>>,
+    /// Put by while everything stands still ([`Hub::run_put_by`]).
+    put_by: Vec<Action>,
 }
 
 fn place<T>(table: &mut Vec<Option<T>>, index: u32, value: Option<T>) -> Option<T> {
@@ -141,6 +143,8 @@ pub(crate) enum Answer {
     Queued(Ticket),
     /// It does not come.
     Refused(Cause),
+    /// Nobody gets one while everything is being handed to another process: ask again when it is not.
+    StandsStill,
 }
 
 /// See the module.
@@ -246,6 +250,7 @@ impl Hub {
             servers: Vec::new(),
             waiting: Vec::new(),
             entries: Map::default(),
+            put_by: Vec::new(),
         };
         let hub = Hub {
             start,
@@ -419,6 +424,9 @@ impl Hub {
         now: Moment,
     ) -> Answer {
         let mut core = self.core.lock();
+        if self.stillness.is_still() {
+            return Answer::StandsStill;
+        }
         let answer = match core.pools.handle_request(request, now) {
             Requested::Granted(grant) => match core.take(grant.slot) {
                 Some(conn) => Answer::Granted(conn, grant),
@@ -565,8 +573,10 @@ impl Hub {
 
     /// Carries out what the pools decided.
     fn run_actions(self: &Arc<Self>, core: &mut Core, now: Moment) {
+        let stands_still = self.stillness.is_taking();
         while let Some(action) = core.pools.poll_action() {
             match action {
+                action if stands_still => self.put_by(core, action, now),
                 Action::Grant { ticket, client, grant } => self.grant(core, ticket, client, grant, now),
                 other => self.act(core, other, now),
             }

@@ -46,7 +46,7 @@ use crate::directory::PoolEntry;
 use crate::entry::{self, ClientEntry, Peer};
 use crate::handover::{Count, Stage};
 use crate::hub::Hub;
-use crate::listener::{Arrival, ClientGuard, Fresh, Terms};
+use crate::listener::{self, Arrival, ClientGuard, Fresh, Terms};
 use crate::relay::Relay;
 use crate::replication::{Kind, Wishes};
 use crate::security::Security;
@@ -290,6 +290,7 @@ impl Login {
     /// come again.
     async fn give_way(self) -> Option<Relay> {
         let heard = self.heard.lock().take();
+        let heard = heard.filter(|_| self.hub.stillness.stage() != Stage::Given);
         let Some(heard) = heard else {
             Box::pin(self.refuse(Cause::Restarting)).await;
             return None;
@@ -298,7 +299,11 @@ impl Login {
         drop(guard);
         if let Some(socket) = stream.into_socket() {
             let arrival = Arrival { socket, id, peer, peer_uid, local, at: since, terms };
-            hub.stillness.put(|resting| resting.fresh.push(Fresh { arrival, heard }));
+            let fresh = Fresh { arrival, heard };
+            if let Err(fresh) = hub.stillness.put(fresh, |resting, fresh| resting.fresh.push(fresh)) {
+                // Everything moves again, or is gone: it is let in here, or told so.
+                listener::log_in(&hub, fresh);
+            }
         }
         None
     }

@@ -1,4 +1,5 @@
-//! The message machine of `plimsoll-session` between two clients and one server connection.
+//! The message machine of `plimsoll-session` between two clients and one server connection, or between one client and its own
+//! connection for replication.
 //!
 //! Input: a byte of settings, then chunks of a kind, a length and bytes: what a client or the server sends, or a client
 //! that leaves. The target carries out the steps as the proxy does. Besides not panicking: every range lies in its

@@ -36,6 +36,14 @@ struct Client {
     sent: Scan,
 }
 
+/// What the server connection is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Queries,
+    /// It is the first client's alone, which has it from the beginning to its end; the other one says nothing.
+    Replication,
+}
+
 /// Who has the server connection.
 enum Holder {
     Nobody,
@@ -52,6 +60,7 @@ struct Server {
 }
 
 pub(crate) struct World {
+    purpose: Purpose,
     settings: Arc<Settings>,
     tracked: Tracked,
     table: Table,
@@ -64,7 +73,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(choice: u8) -> World {
-        let settings = Arc::new(Settings {
+        let purpose = if choice & 3 == 3 { Purpose::Replication } else { Purpose::Queries };
+        let settings = Settings {
             mode: [PoolMode::Transaction, PoolMode::Session, PoolMode::Statement]
                 [usize::from(choice & 3) % 3],
             prepared_max: u32::from(choice >> 2 & 3),
@@ -80,22 +90,32 @@ impl World {
             client_stall_timeout: Duration::from_secs(5),
             settle_timeout: Duration::from_secs(6),
             hold_bytes_max: usize::from(choice >> 7) * 4096,
+        };
+        let settings = Arc::new(match purpose {
+            Purpose::Queries => settings,
+            Purpose::Replication => settings.for_replication(),
         });
         let tracked = Tracked::new(&["search_path".to_string()]);
-        World {
+        let mut world = World {
             clients: [new_client(&settings, &tracked, "UTC"), new_client(&settings, &tracked, "it's")],
-            server: new_server(&tracked),
+            server: new_server(purpose, &tracked),
             table: Table(RefCell::new(StatementTable::new("PLIMSOLL_"))),
             holder: Holder::Nobody,
             steps: Steps::default(),
             now: Moment(1),
+            purpose,
             settings,
             tracked,
-        }
+        };
+        world.free();
+        world
     }
 
     pub(crate) fn client_sends(&mut self, who: usize, bytes: &[u8]) {
         self.tick();
+        if self.purpose == Purpose::Replication && who > 0 {
+            return;
+        }
         self.clients[who].input.extend_from_slice(bytes);
         self.drive_client(who);
     }
@@ -204,7 +224,7 @@ impl World {
                 answers.feed(Sender::Server, &input[..consumed]);
                 input.drain(..consumed);
             }
-            Err(_) => self.server = new_server(&self.tracked),
+            Err(_) => self.server = new_server(self.purpose, &self.tracked),
         }
     }
 
@@ -258,6 +278,10 @@ impl World {
 
     /// A client has no more use for the connection.
     fn give_back(&mut self, release: Release) {
+        if self.purpose == Purpose::Replication {
+            let _ = self.server.link.ending();
+            return self.replace_server();
+        }
         let Server { link, requests, answers, input } = &mut self.server;
         let round = match release {
             Release::Unusable(_) | Release::Unfinished => {
@@ -290,7 +314,7 @@ impl World {
     }
 
     fn replace_server(&mut self) {
-        self.server = new_server(&self.tracked);
+        self.server = new_server(self.purpose, &self.tracked);
         self.free();
     }
 
@@ -298,6 +322,9 @@ impl World {
     fn free(&mut self) {
         self.server.answers = Scan::default();
         self.holder = Holder::Nobody;
+        if self.purpose == Purpose::Replication {
+            self.attach(0);
+        }
         for who in 0..self.clients.len() {
             if !self.clients[who].input.is_empty() {
                 self.drive_client(who);
@@ -344,9 +371,13 @@ fn new_client(settings: &Arc<Settings>, tracked: &Tracked, time_zone: &str) -> C
     }
 }
 
-fn new_server(tracked: &Tracked) -> Server {
+fn new_server(purpose: Purpose, tracked: &Tracked) -> Server {
+    let params = Arc::new(params(tracked, "UTC"));
     Server {
-        link: Link::new(Arc::new(params(tracked, "UTC"))),
+        link: match purpose {
+            Purpose::Queries => Link::new(params),
+            Purpose::Replication => Link::for_replication(params),
+        },
         input: Vec::new(),
         requests: Scan::default(),
         answers: Scan::default(),

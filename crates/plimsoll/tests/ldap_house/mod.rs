@@ -1,5 +1,7 @@
 //! LDAP servers for tests: OpenLDAP's own with a few people in it, and one that lies.
 
+pub(crate) mod dns;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -77,7 +77,11 @@ pub(super) async fn serve(control: Control, client: ConsoleClient) {
     if let Ended::Rests = ended {
         let welcomed = Welcomed::Yes;
         let client = ConsoleClient { stream: stream.detach(), entry, level, guard, input, welcomed };
-        return hub.stillness.put(|resting| resting.consoles.push(client));
+        if let Err(client) = hub.stillness.put(client, |resting, client| resting.consoles.push(client)) {
+            // Everything moves again. Without a control thread the process is at its end.
+            let _ = hub.console_door.send(client);
+        }
+        return;
     }
     control.console_left(entry.id);
     match ended {
@@ -267,7 +271,9 @@ impl Talk {
             let Talk { control, stream, entry, extended, .. } = self;
             let read = std::future::poll_fn(|cx| {
                 poll_kill(cx, entry)?;
-                if control.hub.stillness.is_still() && extended.is_idle() {
+                // What TLS keeps of a connection cannot be moved: it is told at the end.
+                let can_rest = extended.is_idle() && !stream.is_secured();
+                if can_rest && control.hub.stillness.is_taking() {
                     return Poll::Ready(Err(Ended::Rests));
                 }
                 if std::mem::take(&mut entry.mail().cancelled) {

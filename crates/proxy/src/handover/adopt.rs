@@ -10,7 +10,7 @@ use plimsoll_config::Database;
 use plimsoll_ledger::{Provenance, Record, Said, SaidKind};
 use plimsoll_pool::{Adopted, AdoptedState, CapOf, Future, Grant, Moves};
 use plimsoll_session::{CleanWhen, ImageError, Link, Session, Settings, Unpacking};
-use plimsoll_types::{ClientId, HoldId, Moment, PoolMode, SlotId, WorkerId};
+use plimsoll_types::{Cause, ClientId, HoldId, Moment, PoolMode, SlotId, WorkerId};
 use socket2::Socket;
 
 use super::record::{
@@ -382,6 +382,9 @@ impl Adopter {
         });
         entry.resume(moment(image.requested)?, image.uses);
         let entry = Arc::new(entry);
+        if image.killed {
+            entry.mail().kill = Some(Box::new(Cause::AdminDisconnect));
+        }
         if entry.grant_id().is_some() {
             self.note_grant(&entry);
         }

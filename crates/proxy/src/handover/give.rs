@@ -140,13 +140,15 @@ impl Frozen {
             entry.mail().grant = Some((conn, grant));
         }
         hub.stillness.enter(Stage::Running);
+        hub.run_put_by();
         let late = hub.stillness.take();
         for resting in [resting, late] {
             let Resting { relays, fresh, consoles } = resting;
             for Seated { relay, seat } in relays {
                 let entry = relay.entry().clone();
                 seat.tell(Fate::GoOn(relay));
-                entry.post(|_| {});
+                // Who asked for a server connection while everything stood still asks again.
+                entry.post(|mail| mail.admitted = true);
             }
             fresh.into_iter().for_each(|fresh| listener::log_in(&hub, fresh));
             for console in consoles {
@@ -162,6 +164,10 @@ impl Frozen {
     pub(super) fn let_go(self, image: Image) -> Vec<SlotId> {
         let Frozen { hub, resting, parked, grants, left, .. } = self;
         hub.stillness.enter(Stage::Given);
+        let late = { hub.core.lock().take_parked() };
+        late.into_iter().for_each(|conn| hub.end_late(conn));
+        // Of what was decided meanwhile nothing is left to do but to tell those who wait here.
+        hub.run_put_by();
         hub.with_pools(|pools, now| pools.refuse_all(Cause::ServerShuttingDown, now));
         let Image { server_ends, client_ends, .. } = image;
         let mut ends = server_ends.into_iter();
@@ -308,9 +314,12 @@ impl Frozen {
         drop(core);
         let entry = &conn.entry;
         let is_tls = conn.stream.is_secured() || entry.tls.get().is_some();
-        let is_free = slot
-            .as_ref()
-            .is_some_and(|slot| !slot.close_needed && !matches!(slot.state, SlotState::BeingCanceled));
+        // In a state that one request leads out of, with no cancel on its way that could strike whoever is next.
+        let is_free = conn.unfinished.is_none()
+            && slot.as_ref().is_some_and(|slot| {
+                let is_known = matches!(slot.state, SlotState::Idle | SlotState::Held);
+                !slot.close_needed && is_known && slot.cancels == 0
+            });
         let (end, pair) = if conn.stream.is_secured() {
             let (one, other) = UnixStream::pair()?;
             (Some(one), Some(other))
@@ -384,6 +393,7 @@ impl Frozen {
             wanted: parts.wanted as u64,
             output: output.into(),
             replication: entry.replication.as_ref().map(|wishes| wishes.kind.into()),
+            killed: entry.mail().kill.is_some(),
         };
         Ok((Piece { record, pair }, end))
     }

@@ -391,6 +391,8 @@ pub(super) struct ClientImage {
     /// Bytes for the client that its socket has not taken.
     pub(super) output: Bytes,
     pub(super) replication: Option<Replicates>,
+    /// It was told to go and has not heard of it.
+    pub(super) killed: bool,
 }
 
 /// What a client's bytes wait for.

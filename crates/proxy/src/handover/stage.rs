@@ -153,6 +153,12 @@ impl Stillness {
         self.still.load(Ordering::Relaxed)
     }
 
+    /// Whether what comes to rest now is handed over: nothing may change hands meanwhile.
+    #[inline]
+    pub(crate) fn is_taking(&self) -> bool {
+        self.is_still() && self.stage() == Stage::Still
+    }
+
     /// How far the process is.
     pub(crate) fn stage(&self) -> Stage {
         *self.stage.borrow()
@@ -197,17 +203,38 @@ impl Stillness {
         }
     }
 
-    /// A client comes to rest: where its task waits.
+    /// A client comes to rest: where its task waits. Whether it does is settled under the lock: who comes after those that
+    /// rest have been taken would never be told.
     pub(crate) fn rest(&self, relay: Box<Relay>, waker: &Waker) -> Arc<Seat> {
-        let seat = Arc::new(Seat::new(waker.clone()));
-        self.put(|resting| resting.relays.push(Seated { relay, seat: seat.clone() }));
-        seat
+        let mut resting = self.resting.lock();
+        match self.stage() {
+            Stage::Running | Stage::Closed => Seat::left(relay),
+            Stage::Still => {
+                let seat = Arc::new(Seat::new(waker.clone()));
+                resting.relays.push(Seated { relay, seat: seat.clone() });
+                drop(resting);
+                self.changed.notify_all();
+                seat
+            }
+            Stage::Given => {
+                drop(resting);
+                // It has been told nothing by the new process: it comes again.
+                relay.let_go_of();
+                Seat::nowhere()
+            }
+        }
     }
 
-    /// Something else comes to rest.
-    pub(crate) fn put(&self, put: impl FnOnce(&mut Resting)) {
-        put(&mut self.resting.lock());
+    /// Something else comes to rest; given back where nobody takes it any more.
+    pub(crate) fn put<T>(&self, what: T, put: impl FnOnce(&mut Resting, T)) -> Result<(), T> {
+        let mut resting = self.resting.lock();
+        match self.stage() {
+            Stage::Running | Stage::Closed | Stage::Given => return Err(what),
+            Stage::Still => put(&mut resting, what),
+        }
+        drop(resting);
         self.changed.notify_all();
+        Ok(())
     }
 
     /// All that rests.

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use plimsoll_pool::Failure;
+use plimsoll_pool::{Action, Failure};
 use plimsoll_session::Ending;
-use plimsoll_types::{Cause, SlotId};
+use plimsoll_types::{Cause, Moment, SlotId};
 
 use super::{Core, Hub, place};
 use crate::closer;
@@ -41,6 +41,30 @@ impl Core {
 }
 
 impl Hub {
+    /// What the pools have decided about connections while these are being written down is done when they move again. Others
+    /// go on being opened.
+    #[cold]
+    pub(super) fn put_by(self: &Arc<Self>, core: &mut Core, action: Action, now: Moment) {
+        match action {
+            Action::Open { .. } => self.act(core, action, now),
+            Action::Grant { .. }
+            | Action::Refuse { .. }
+            | Action::Check { .. }
+            | Action::Clean { .. }
+            | Action::Close { .. } => core.put_by.push(action),
+        }
+    }
+
+    /// Everything moves again: what was put by is done.
+    pub(crate) fn run_put_by(self: &Arc<Self>) {
+        let now = self.now();
+        let mut core = self.core.lock();
+        for action in std::mem::take(&mut core.put_by) {
+            self.act(&mut core, action, now);
+        }
+        self.run_actions(&mut core, now);
+    }
+
     /// Where the machine's monotonic clock stood at moment 0, nanoseconds.
     pub(crate) fn zero_ns(&self) -> u64 {
         monotonic_ns().saturating_sub(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
@@ -66,7 +90,7 @@ impl Hub {
     }
 
     #[cold]
-    pub(super) fn end_late(self: &Arc<Self>, conn: Box<ServerConn>) {
+    pub(crate) fn end_late(self: &Arc<Self>, conn: Box<ServerConn>) {
         let (hub, slot, home) = (self.clone(), conn.slot, conn.home);
         self.spawn_on(home, async move {
             let stream = closer::abandon(&hub, conn, Ending::Terminate, &Cause::Unneeded).await;

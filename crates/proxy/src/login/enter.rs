@@ -207,6 +207,7 @@ impl Login {
         let ticket = match hub.request(request, entry, now) {
             Answer::Granted(conn, grant) => return Ok(Served { conn, grant }),
             Answer::Refused(cause) => return Err(End::Refused(cause)),
+            Answer::StandsStill => return Err(End::Refused(Cause::Restarting)),
             Answer::Queued(ticket) => ticket,
         };
         entry.set_waiting(now);

@@ -60,6 +60,12 @@ impl Relay {
                     return Ok(());
                 }
                 Answer::Refused(cause) => return Err((Side::Client, cause)),
+                Answer::StandsStill => {
+                    // It comes to rest now, and asks again here or in the other process.
+                    self.entry.set_waiting(since);
+                    self.phase = Phase::Gated { since };
+                    return Ok(());
+                }
             }
         }
     }
@@ -85,7 +91,7 @@ impl Relay {
     /// Whether a cap keeps the client from the queue of its pool, or from what it is granted there; it is told
     /// when it may join.
     #[cold]
-    fn is_kept_out(&mut self, since: Moment) -> bool {
+    pub(super) fn is_kept_out(&mut self, since: Moment) -> bool {
         let application = self.application().unwrap_or_default();
         let (gate, caps_passed) = self.hub.gate.enter(&self.entry, self.pool.id, application, since);
         self.caps_passed = caps_passed;

@@ -155,8 +155,8 @@ impl Relay {
 
     /// It has waited for a server connection in another process, and goes on waiting in its place.
     pub(crate) fn wait_again(&mut self, since: Moment, told: bool, now: Moment) {
-        if self.hub.gate.is_for(&self.entry) {
-            // It asks as soon as it runs: caps come first.
+        if self.hub.gate.is_for(&self.entry) && self.is_kept_out(since) {
+            self.note_deadline();
             return;
         }
         let (class, weight) = self.class();
@@ -181,6 +181,10 @@ impl Relay {
             Answer::Refused(cause) => {
                 self.entry.post(|mail| mail.refused = Some(Box::new(cause)));
                 NOWHERE
+            }
+            Answer::StandsStill => {
+                self.phase = Phase::Gated { since };
+                return;
             }
         };
         let told = if told { Told::Yes } else { Told::No };

@@ -399,6 +399,7 @@ async fn borrow(hub: &Arc<Hub>, pool: &Arc<PoolEntry>) -> Result<Box<ServerConn>
     match hub.request(request, &entry, now) {
         Answer::Granted(conn, _) => Ok(conn),
         Answer::Refused(cause) => Err(cause),
+        Answer::StandsStill => Err(Cause::Restarting),
         Answer::Queued(_) => {
             std::future::poll_fn(|cx| {
                 entry.set_waker(cx.waker());
