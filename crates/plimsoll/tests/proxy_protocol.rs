@@ -52,6 +52,11 @@ fn doors(versions: &str) -> (Postgres, Plimsoll, TempDir) {
 
 /// The same with others who must send headers.
 fn doors_for(balancers: &str, versions: &str) -> (Postgres, Plimsoll, TempDir) {
+    doors_within(balancers, versions, "2")
+}
+
+/// The same with another client_login_timeout.
+fn doors_within(balancers: &str, versions: &str, login_s: &str) -> (Postgres, Plimsoll, TempDir) {
     let files = TempDir::new("proxy");
     let hba = files.path().join("hba");
     let rules = "host all all 203.0.113.0/24 trust\nhost all all ::1/128 trust\nlocal all all trust\n";
@@ -60,7 +65,7 @@ fn doors_for(balancers: &str, versions: &str) -> (Postgres, Plimsoll, TempDir) {
     let (postgres, plimsoll) = house(|ini| {
         ini.set("auth_type", "hba")
             .set("auth_hba_file", &path)
-            .set("client_login_timeout", "2")
+            .set("client_login_timeout", login_s)
             .own("proxy_protocol", versions)
             .own("proxy_protocol_from", balancers)
     });
@@ -177,6 +182,21 @@ fn what_is_cut_too_long_or_of_another_version_is_refused_and_nobody_else_disturb
     let last = half.expect_closed().expect("a last word");
     assert_eq!(last.message, "client_login_timeout");
     assert_eq!(other.value("SELECT 1"), "1");
+}
+
+#[test]
+fn a_login_that_has_been_told_nothing_begins_again_in_the_process_after_this_one() {
+    let (_postgres, mut plimsoll, _files) = doors_within("127.0.0.1", "any", "60");
+    let login = plimsoll.login("app", "p0");
+    let mut client = login.knock().unwrap();
+    client.send(&v2(1, CLIENT)).unwrap();
+    plimsoll.wait_for_log("connects for 203.0.113.9:40000 (PROXY protocol)", SOON);
+    let mut old = plimsoll.take_over();
+    client.send(&login.startup_packet()).unwrap();
+    login.finish(&mut client).unwrap();
+    assert_eq!(client.value("SELECT 1"), "1");
+    assert_eq!(address_of_client(&plimsoll), ("203.0.113.9".to_string(), 40_000));
+    assert_eq!(old.wait(SOON).code(), Some(0));
 }
 
 #[test]

@@ -79,7 +79,10 @@ struct Login {
     /// To be sent before whatever is sent next.
     pending: Vec<u8>,
     id: ClientId,
+    /// Who it is: whom the PROXY header names, or whoever has come in.
     peer: Peer,
+    /// Whose socket it is: a balancer's, or the same.
+    came_from: Peer,
     peer_uid: Option<u32>,
     local: Peer,
     since: Moment,
@@ -204,6 +207,7 @@ impl Login {
             input: heard.clone(),
             pending: Vec::new(),
             id,
+            came_from: peer.clone(),
             peer,
             peer_uid,
             local,
@@ -295,7 +299,8 @@ impl Login {
             Box::pin(self.refuse(Cause::Restarting)).await;
             return None;
         };
-        let Login { hub, stream, id, peer, peer_uid, local, since, terms, guard, .. } = self;
+        // What it has said begins with the balancer's header, if there was one.
+        let Login { hub, stream, id, came_from: peer, peer_uid, local, since, terms, guard, .. } = self;
         drop(guard);
         if let Some(socket) = stream.into_socket() {
             let arrival = Arrival { socket, id, peer, peer_uid, local, at: since, terms };
