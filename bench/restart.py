@@ -30,8 +30,10 @@ LOADS = (
     ("unix-extended", True, ("-M", "extended", "-c", "120", "-j", "2", "-b", "select-only@4", "-b", "simple-update@1")),
 )
 COPIERS = 20
+CLIENTS = 500
 COPY_ROWS = 500
 RESTART_PATIENCE_S = 60
+COME_AGAIN_S = 10
 # Between two restarts everybody gets to do something.
 PAUSE_S = 1.0
 # What one process may have more than another after the same number of clients: memory is touched by chance.
@@ -56,14 +58,14 @@ def soak(rig: Rig, chosen: argparse.Namespace) -> int:
     door = Door(free_port(), postgres.port, POOL_SIZE, 600, more=more, own={"target_budget": str(POOL_SIZE), "http_listen": "off"})
     pooler = Pooler(rig, "plimsoll", [program], door)
     clients = loads(rig, door) + copiers(rig, door)
-    wait_for_clients(pooler, 500, clients)
+    wait_for_clients(pooler, clients)
     process, figures, problems = pooler.process, [], []
     for round_ in range(1, chosen.rounds + 1):
         time.sleep(PAUSE_S)
         process, millis = restart(rig, program, process, round_)
         figures.append((rss_kib(process.pid), len(list(Path(f"/proc/{process.pid}/fd").iterdir())), millis))
         print(f"restart {round_}: {millis:.0f} ms, {figures[-1][0]} KiB, {figures[-1][1]} descriptors", flush=True)
-        problems += ended(clients)
+        problems += ended(clients) or missing(pooler, round_)
         if problems:
             break
     time.sleep(PAUSE_S)
@@ -101,17 +103,28 @@ def copiers(rig: Rig, door: Door) -> list[Process]:
     return started
 
 
-def wait_for_clients(pooler: Pooler, wanted: int, clients: list[Process]) -> None:
+def wait_for_clients(pooler: Pooler, clients: list[Process]) -> None:
     """Waits until all are in."""
-    deadline = time.monotonic() + RESTART_PATIENCE_S
+    there = count_up_to(pooler, RESTART_PATIENCE_S)
+    if there < CLIENTS:
+        raise Failed("\n".join([f"only {there} of {CLIENTS} clients got in", *ended(clients)[:3]]))
+
+
+def missing(pooler: Pooler, number: int) -> list[str]:
+    """Whether somebody is not there any more. pgbench never comes again; a psql at the end of its script does, soon."""
+    there = count_up_to(pooler, COME_AGAIN_S)
+    return [] if there >= CLIENTS else [f"restart {number}: only {there} of {CLIENTS} clients are left"]
+
+
+def count_up_to(pooler: Pooler, patience_s: float) -> int:
+    """How many clients there are, the console's own not counted: as soon as all are there, or after so long."""
+    deadline = time.monotonic() + patience_s
     while True:
         console = pooler.console()
-        rows = console.query("SHOW CLIENTS")
+        there = sum(row["database"] == "app" for row in console.query("SHOW CLIENTS"))
         console.close()
-        if len(rows) >= wanted:
-            return
-        if time.monotonic() > deadline:
-            raise Failed("\n".join([f"only {len(rows)} of {wanted} clients got in", *ended(clients)[:3]]))
+        if there >= CLIENTS or time.monotonic() > deadline:
+            return there
         time.sleep(0.2)
 
 
@@ -130,8 +143,14 @@ def restart(rig: Rig, program: str, old: Process, number: int) -> tuple[Process,
 
 
 def ended(clients: list[Process]) -> list[str]:
-    """Those of the loads that have: each of them runs until it loses something."""
-    return [f"{client.name} has lost something: {client.tail(5)}" for client in clients if client.child.poll() is not None]
+    """Those of the loads that have lost something: then psql ends, and so does pgbench when all its clients have; when only
+    some have, it says so and goes on with the others."""
+    return [f"{client.name} has lost something: {client.tail(5)}" for client in clients if client.child.poll() is not None or gave_up(client)]
+
+
+def gave_up(client: Process) -> bool:
+    """Whether pgbench has told of a client that it gave up on."""
+    return "aborted" in client.log.read_text(encoding="utf-8", errors="replace")
 
 
 def rss_kib(pid: int) -> int:
