@@ -6,14 +6,14 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::Command;
 
 use common::certificates::{Maker, with_tls};
 use common::{BINARY, SOON, house};
 use plimsoll_testkit::{
-    Ini, Plimsoll, Process, Signal, binary_of, eventually, free_port, run_beside, start_beside,
+    Batch, Ini, Plimsoll, Process, Signal, binary_of, eventually, free_port, run_beside, start_beside,
 };
 
 /// A psql under TLS that does these things one after the other, in a process of its own.
@@ -97,6 +97,47 @@ fn whatever_breaks_off_in_whatever_phase_everything_goes_on() {
         plimsoll.still_works(&["p0"]);
     }
     let mut old = plimsoll.take_over();
+    assert_eq!(old.wait(SOON).code(), Some(0));
+    client.query("COMMIT");
+}
+
+#[test]
+fn whoever_cannot_be_accepted_just_now_can_be_later() {
+    let (_postgres, mut plimsoll) = house(|ini| ini);
+    let mut client = plimsoll.client("app", "p0");
+    let pid = plimsoll.process().pid().to_string();
+    let limit = |more: &[&str]| {
+        let (status, said) = run_beside("prlimit", |command| {
+            command.args(["--pid", &pid]).args(more);
+        });
+        assert!(status.success(), "{said}");
+        said.trim().to_string()
+    };
+    let before = limit(&["--nofile", "--output", "SOFT", "--noheadings", "--raw"]);
+    limit(&["--nofile=3:"]);
+    let mark = plimsoll.log_mark();
+    let door = plimsoll.dir().join(format!(".s.PLIMSOLL.{}", plimsoll.port()));
+    let asked = UnixStream::connect(door).unwrap();
+    plimsoll.wait_for_log_since(mark, "nobody can ask for an online restart just now: ", SOON);
+    limit(&[&format!("--nofile={before}:")]);
+    drop(asked);
+    let mut old = plimsoll.take_over();
+    assert_eq!(old.wait(SOON).code(), Some(0));
+    assert_eq!(client.value("SELECT 1"), "1");
+}
+
+#[test]
+fn a_console_that_waits_for_something_is_told_why_it_has_to_leave() {
+    let (_postgres, mut plimsoll) = house(|ini| ini.set("pool_mode", "transaction"));
+    let mut client = plimsoll.client("app", "p0");
+    client.query("BEGIN");
+    let mut console = plimsoll.console();
+    let mark = plimsoll.log_mark();
+    console.send(Batch::new().query("PAUSE").bytes()).unwrap();
+    plimsoll.wait_for_log_since(mark, "PAUSE command issued", SOON);
+    let mut old = plimsoll.take_over();
+    let last = console.expect_closed().expect("a last word");
+    assert_eq!((last.sqlstate.as_str(), last.message.as_str()), ("57P01", "pooler was restarted"));
     assert_eq!(old.wait(SOON).code(), Some(0));
     client.query("COMMIT");
 }

@@ -27,7 +27,10 @@ pub(super) const WHAT: &str = "plimsoll restart";
 /// How often what is left is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long logins have that are told to come again.
+/// How long accepting rests when it fails.
+const REST: Duration = Duration::from_secs(1);
+
+/// How long logins have that are told to come again, and clients of the console that are told to leave.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// The shortest time everything may stand still, whatever `suspend_timeout` says.
@@ -85,7 +88,12 @@ impl Door {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return tracing::error!("no more online restarts: {error}"),
+                Err(error) => {
+                    // Descriptors or memory are used up, or whoever asked has gone already.
+                    tracing::warn!("nobody can ask for an online restart just now: {error}");
+                    std::thread::sleep(REST);
+                    continue;
+                }
             };
             match peer_uid(&stream) {
                 Some(uid) if Some(uid) == own_uid() => {}
@@ -256,8 +264,11 @@ fn wind_up(hub: &Arc<Hub>, mut frames: Frames, left: Vec<SlotId>) {
         let is_carrying = hub.stillness.count(Count::Carried) > 0;
         let is_logging_in = hub.stillness.count(Count::Logins) > 0 && now < goodbye;
         let is_ending = !open.is_empty() && now < ends_max;
+        // Those that could not be moved: one that waits in a PAUSE, one under TLS.
+        let consoles = hub.entrance.console_clients.load(Ordering::Acquire);
+        let is_telling = consoles > 0 && now < goodbye;
         let is_wanted = hub.phase() == Phase::Running && !hub.exiting.load(Ordering::Acquire);
-        if !is_wanted || !(is_carrying || is_logging_in || is_ending) {
+        if !is_wanted || !(is_carrying || is_logging_in || is_telling || is_ending) {
             tracing::info!("online restart: nothing is left here, exiting");
             return hub.finished.notify_one();
         }

@@ -92,6 +92,9 @@ pub(super) fn freeze(hub: &Arc<Hub>) -> Result<Frozen, String> {
         return Err("not all clients could be stopped in time".to_string());
     }
     frozen.gather();
+    // Both sides number them, so both have the same.
+    let left = std::mem::take(&mut frozen.left);
+    frozen.left = left.into_iter().filter(|slot| frozen.left_image(slot).is_some()).collect();
     Ok(frozen)
 }
 
