@@ -14,12 +14,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use plimsoll_config::{Compat, Plan, SnapshotDir};
 use plimsoll_ledger::snapshot::{Reason, Snapshot, Wall};
+use plimsoll_proxy::ReadyThread;
 use tokio::sync::oneshot;
 
 use files::{Done, Files, Job, Outcome, Place, Put, Room};
@@ -170,14 +170,22 @@ impl BlackBox {
         BlackBox(Arc::new(Shared { state, todo, done, state_directory, config }))
     }
 
-    /// Starts the threads.
+    /// Starts.
+    ///
+    /// # Errors
+    /// The system gives no threads.
+    pub fn start(&self, source: Box<Source>) -> std::io::Result<()> {
+        self.prepare(source).map(ReadyBox::begin)
+    }
+
+    /// Makes the threads; nothing is taken, and no folder touched, before [`ReadyBox::begin`].
     ///
     /// # Errors
     /// The system gives none.
-    pub fn start(&self, source: Box<Source>) -> std::io::Result<()> {
+    pub fn prepare(&self, source: Box<Source>) -> std::io::Result<ReadyBox> {
         let files = Files::start()?;
         let keeper = Keeper::new(self.0.clone(), source, files);
-        thread::Builder::new().name("snapshots".to_string()).spawn(move || keeper.run()).map(drop)
+        Ok(ReadyBox { thread: ReadyThread::new("snapshots")?, keeper })
     }
 
     /// Follows a plan that came into force.
@@ -248,6 +256,20 @@ impl BlackBox {
             let _ = answer.send(Err("too many others are being read".to_string()));
         }
         Some(fetched)
+    }
+}
+
+/// A black box that has its threads.
+#[must_use = "it keeps nothing before it begins"]
+pub struct ReadyBox {
+    thread: ReadyThread,
+    keeper: Keeper,
+}
+
+impl ReadyBox {
+    /// Begins.
+    pub fn begin(self) {
+        self.thread.begin(move || self.keeper.run());
     }
 }
 

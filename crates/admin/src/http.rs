@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use plimsoll_config::{IdentityStore, Plan};
-use plimsoll_proxy::Control;
+use plimsoll_proxy::{Control, ReadyThread};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
@@ -141,14 +141,19 @@ impl HttpDoor {
         HttpDoor { listeners: Vec::new(), tls: None, load: Load::Scrapers }
     }
 
-    /// Answers on a thread of its own, as long as the process lives; `api`: what is answered beside `/metrics` and
-    /// `/healthz`. Requests have the address of the client in their extensions (`ConnectInfo<SocketAddr>`).
+    /// Makes all that answers, and answers nothing yet; `api`: what is answered beside `/metrics` and `/healthz`. Requests
+    /// have the address of the client in their extensions (`ConnectInfo<SocketAddr>`).
     ///
     /// # Errors
     /// There can be no thread or no event loop.
-    pub fn open(self, control: Control, console: Arc<AdminConsole>, api: Option<Router>) -> io::Result<()> {
+    pub fn open(
+        self,
+        control: Control,
+        console: Arc<AdminConsole>,
+        api: Option<Router>,
+    ) -> io::Result<OpenDoor> {
         if self.listeners.is_empty() {
-            return Ok(());
+            return Ok(OpenDoor(None));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listeners = {
@@ -156,9 +161,8 @@ impl HttpDoor {
             self.listeners.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?
         };
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        for listener in &listeners {
-            tracing::info!("listening on {scheme}://{}/metrics", listener.local_addr()?);
-        }
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let urls = addresses.iter().map(|address| format!("{scheme}://{address}/metrics")).collect();
         let pages = pages::routes(control.clone(), console);
         let all = match api {
             Some(api) => pages.merge(api),
@@ -177,7 +181,28 @@ impl HttpDoor {
                 }
             });
         };
-        std::thread::Builder::new().name("http".to_string()).spawn(work).map(drop)
+        Ok(OpenDoor(Some(Answering { thread: ReadyThread::new("http")?, work: Box::new(work), urls })))
+    }
+}
+
+/// Everything that answers, and does not do so yet.
+#[must_use = "nothing is answered before it is told to"]
+pub struct OpenDoor(Option<Answering>);
+
+struct Answering {
+    thread: ReadyThread,
+    work: Box<dyn FnOnce() + Send>,
+    urls: Vec<String>,
+}
+
+impl OpenDoor {
+    /// Answers on a thread of its own, as long as the process lives.
+    pub fn answer(self) {
+        let Some(Answering { thread, work, urls }) = self.0 else { return };
+        for url in urls {
+            tracing::info!("listening on {url}");
+        }
+        thread.begin(work);
     }
 }
 

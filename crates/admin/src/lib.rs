@@ -34,8 +34,8 @@ use plimsoll_config::Plan;
 use plimsoll_ledger::snapshot::{Reason, Snapshot};
 use plimsoll_proxy::{Console, Control, Level, Reply, ServerFacts, Visitor};
 
-pub use blackbox::{BlackBox, Source, Surroundings};
-pub use http::{HttpDoor, HttpError, http_descriptors};
+pub use blackbox::{BlackBox, ReadyBox, Source, Surroundings};
+pub use http::{HttpDoor, HttpError, OpenDoor, http_descriptors};
 pub use identities::Identities;
 pub use issuers::Issuers;
 pub use reload::{Applied, Follow, Load};

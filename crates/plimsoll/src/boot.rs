@@ -1,34 +1,23 @@
 //! From a plan to a running pooler, and to its end.
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
-use plimsoll_admin::{
-    AdminConsole, BlackBox, HttpDoor, HttpError, Identities, Issuers, Surroundings, version,
-};
+use plimsoll_admin::{BlackBox, version};
 use plimsoll_config::{Compat, Mistake, Plan};
-use plimsoll_proxy::{Keeper, Offer, Options, StartError, ask_predecessor, start};
-use plimsoll_types::Secret;
+use plimsoll_proxy::{Offer, StartError, ask_predecessor};
 
 use crate::args::Serve;
-use crate::credentials::Lender;
 use crate::limits;
 use crate::logging::{FATAL, Log, Terminal, early};
 use crate::manager::{self, News};
-use crate::pidfile::{self, Pidfile};
-use crate::signals::Signals;
+use crate::parts::{LAST_SNAPSHOT_MAX, NotUp, Parts};
+use crate::pidfile;
 use crate::source::Source;
 use crate::sys::{self, Foreground};
-use crate::vouch::Asker;
 
 /// Most workers when `workers` is not set.
 const WORKERS_MAX: usize = 4;
-
-/// How long the end of the process waits for the last snapshot.
-const LAST_SNAPSHOT_MAX: Duration = Duration::from_secs(1);
 
 /// The name of the thread that the process begins with.
 const MAIN_THREAD: &str = "main";
@@ -175,109 +164,56 @@ fn workers(plan: &Plan) -> u16 {
     plan.own.workers.unwrap_or_else(|| u16::try_from(cores).unwrap_or(1))
 }
 
-/// Opens the log, starts the pooler, follows the signals until the end.
+/// Opens the log, starts the pooler, follows the signals until the end. A process that was to be taken over hears why it
+/// goes on.
 ///
 /// # Errors
 /// It could not start; why has been logged.
 pub(crate) fn live(plan: Plan, source: Source, how: Start) -> Result<(), Ended> {
-    let log = open_log(&plan, &how)?;
-    let fatal = |why: String| {
-        tracing::error!(target: FATAL, "{why}");
-        Ended
-    };
-    limits::raise_and_log(&plan, workers(&plan));
+    let log = open_log(&plan, &how);
     let Start { ready, explain, mut offer, activated, .. } = how;
     let old = offer.as_ref().map(Offer::pid);
-    let mut pidfile = own_pidfile(&plan, old).map_err(fatal)?;
-    let (runtime, signals) = signals().map_err(fatal)?;
-    let black_box = new_black_box(&plan, &source);
-    let issuers = Issuers::new(&plan).map_err(&fatal)?;
-    let (follower, issuers_follower) = (black_box.clone(), issuers.clone());
-    let console = AdminConsole::new(
-        Box::new(move || source.load()),
-        Box::new(move |plan, applied| {
-            log.follow(plan, applied);
-            follower.follow(plan);
-            issuers_follower.follow(plan);
-        }),
-    );
-    let console = Arc::new(console.with_black_box(black_box.clone()));
-    let listened = offer.as_mut().map(Offer::take_http).unwrap_or_default();
-    let http = http_door(&plan, listened).map_err(|error| fatal(refused(&plan, &error)))?;
-    let mock_secret = mock_secret().map_err(|error| fatal(format!("no random numbers: {error}")))?;
-    let identities =
-        Identities::open(&plan, issuers).map_err(|why| fatal(placed(&plan, "identity_store", &why)))?;
-    let keeper = identities.clone().map(|identities| Arc::new(identities) as Arc<dyn Keeper>);
-    let sockets = http.sockets().map_err(|error| fatal(format!("no file descriptors: {error}")))?;
-    let options = Options {
-        console: console.clone(),
-        keeper,
-        voucher: Arc::new(Asker::default()),
-        credentials: Arc::new(Lender::new()),
-        mock_secret,
-        activated,
-        http: sockets,
-        offer,
-        given: Box::new(|pid| manager::tell(News::MainPid(pid))),
+    let made = match log {
+        Ok(log) => {
+            limits::raise_and_log(&plan, workers(&plan));
+            Parts::make(&plan, source, log, offer.as_mut()).map_err(|why| (fatal(&why), why))
+        }
+        Err(why) => Err((die(&why), why)),
     };
-    let control = start(plan.clone(), options).map_err(|error| {
-        start_alone_if_dead(&error, old);
-        fatal(explain(&error))
+    let parts = match made {
+        Ok(parts) => parts,
+        Err((ended, why)) => {
+            if let Some(offer) = offer {
+                offer.fail(&why);
+            }
+            return Err(ended);
+        }
+    };
+    let running = parts.go(plan.clone(), activated, offer).map_err(|not_up| match not_up {
+        NotUp::Part(why) => fatal(&why),
+        NotUp::Pooler(error) => {
+            start_alone_if_dead(&error, old);
+            fatal(&explain(&error))
+        }
     })?;
-    if let (Some(path), Some(_)) = (&plan.general.pidfile, old) {
-        pidfile = Some(Pidfile::take_over(path).map_err(fatal)?);
-    }
-    http.open(control.clone(), console.clone(), identities.as_ref().map(Identities::api))
-        .map_err(|error| fatal(format!("cannot serve /metrics: {error}")))?;
-    if let Some(identities) = &identities {
-        identities.watch(control.clone());
-    }
-    let pooler = control.clone();
-    let started = black_box.start(Box::new(move |why| pooler.snapshot(why)));
-    started.map_err(|error| fatal(format!("cannot start a thread: {error}")))?;
-    snapshot_at_panic(black_box.clone());
+    snapshot_at_panic(running.black_box().clone());
     tracing::info!("process up: {}", up(&plan));
     ready(&plan);
     manager::tell(News::Ready);
-    runtime.block_on(signals.follow(control, console));
-    drop(pidfile);
-    black_box.settle(LAST_SNAPSHOT_MAX);
-    if let Some(identities) = identities {
-        identities.close(LAST_SNAPSHOT_MAX);
-    }
+    running.follow();
     Ok(())
 }
 
-/// The signals, and the event loop in which they are heard.
-fn signals() -> Result<(tokio::runtime::Runtime, Signals), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot make an event loop: {error}"))?;
-    let inside = runtime.enter();
-    let signals = Signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
-    drop(inside);
-    Ok((runtime, signals))
-}
-
-/// What keeps snapshots.
-fn new_black_box(plan: &Plan, source: &Source) -> BlackBox {
-    let (state_directory, config) = (std::env::var("STATE_DIRECTORY").ok(), source.path());
-    let surroundings =
-        Surroundings { state_directory: state_directory.as_deref(), config: config.as_deref() };
-    BlackBox::new(plan, surroundings)
-}
-
-/// The pid file of a process that takes over from nobody.
-fn own_pidfile(plan: &Plan, old: Option<u32>) -> Result<Option<Pidfile>, String> {
-    match old {
-        None => plan.general.pidfile.as_deref().map(Pidfile::write).transpose(),
-        Some(_) => Ok(None),
-    }
+/// Logs why the process ends.
+fn fatal(why: &str) -> Ended {
+    tracing::error!(target: FATAL, "{why}");
+    Ended
 }
 
 /// Opens the log; what the files have that is doubtful is its beginning.
-fn open_log(plan: &Plan, how: &Start) -> Result<Log, Ended> {
+fn open_log(plan: &Plan, how: &Start) -> Result<Log, String> {
     let log = Log::open(how.terminal, plan.general.logfile.as_deref(), how.verbose)
-        .map_err(|error| die(format!("cannot open the log file: {error}")))?;
+        .map_err(|error| format!("cannot open the log file: {error}"))?;
     log.set_verbose(plan.general.log.verbose);
     log.set_syslog(&plan.general);
     for warning in &plan.warnings {
@@ -301,35 +237,6 @@ fn start_alone_if_dead(error: &StartError, old: Option<u32>) {
     tracing::error!("cannot start again: {failed}");
 }
 
-/// Where `/metrics` is answered. Whoever has not asked for it does without it when the port is taken.
-fn http_door(plan: &Plan, listened: Vec<(SocketAddr, OwnedFd)>) -> Result<HttpDoor, HttpError> {
-    match HttpDoor::bind(plan, listened) {
-        Err(error @ HttpError::Listen { .. }) if plan.own.http_listen.is_none() => {
-            tracing::warn!(
-                "{error}; going on without it (http_listen in [plimsoll] is not set: another port, or off)"
-            );
-            Ok(HttpDoor::none())
-        }
-        bound => bound,
-    }
-}
-
-/// Why there is no start, and which line is to blame.
-fn placed(plan: &Plan, key: &str, why: &str) -> String {
-    let place = plan.set_at.get(key).map(|at| format!(" ({key} at {})", at.place));
-    format!("{why}{}", place.unwrap_or_default())
-}
-
-/// Why there is no start, and where that was asked for.
-fn refused(plan: &Plan, error: &HttpError) -> String {
-    let (key, hint) = match error {
-        HttpError::Listen { .. } => ("http_listen", "; choose another port, or off"),
-        HttpError::Tls(_) => ("http_tls_cert_file", ""),
-    };
-    let place = plan.set_at.get(key).map(|at| format!(" ({key} at {})", at.place));
-    format!("{error}{}{hint}", place.unwrap_or_default())
-}
-
 /// Whoever panics leaves a snapshot of that moment. Only this thread's panic is the end of the process, and waits for it:
 /// another one's goes on, and may have the locks that taking a snapshot needs.
 fn snapshot_at_panic(black_box: BlackBox) {
@@ -343,12 +250,6 @@ fn snapshot_at_panic(black_box: BlackBox) {
     }));
 }
 
-fn mock_secret() -> Result<Secret, getrandom::Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)?;
-    Ok(Secret::new(bytes))
-}
-
 /// What is up: version, workers, cap.
 fn up(plan: &Plan) -> String {
     let (version, workers) = (version(plan.own.compat), workers(plan));
@@ -358,7 +259,9 @@ fn up(plan: &Plan) -> String {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
 
+    use plimsoll_admin::Surroundings;
     use plimsoll_config::SnapshotDir;
     use plimsoll_ledger::snapshot::{Head, Recorded, Snapshot, Wall};
 

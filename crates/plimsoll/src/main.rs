@@ -10,6 +10,7 @@ mod limits;
 mod logging;
 mod manager;
 mod manpages;
+mod parts;
 mod pidfile;
 mod run;
 mod signals;

@@ -33,6 +33,20 @@ fn finish(child: std::process::Child) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
+/// How many sockets of a process listen, by the tables of the kernel (proc(5)).
+fn listening(pid: u32) -> usize {
+    let inodes = |table: &str, state: usize, listens: &str, inode: usize| -> Vec<String> {
+        let text = fs::read_to_string(format!("/proc/net/{table}")).unwrap();
+        let rows = text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| row[state] == listens).map(|row| format!("socket:[{}]", row[inode])).collect()
+    };
+    let mut known = inodes("unix", 3, "00010000", 6);
+    known.extend(["tcp", "tcp6"].iter().flat_map(|table| inodes(table, 3, "0A", 9)));
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let links = files.filter_map(|file| fs::read_link(file.path()).ok());
+    links.filter(|link| known.iter().any(|socket| *socket == link.to_string_lossy())).count()
+}
+
 #[test]
 fn a_client_under_tls_is_served_to_the_end_of_its_transaction_and_told_then() {
     let maker = Maker::new();
@@ -41,12 +55,16 @@ fn a_client_under_tls_is_served_to_the_end_of_its_transaction_and_told_then() {
         with_tls(ini, "client", "require", &maker, "server")
             .set("pool_mode", "transaction")
             .own("restart_tls_timeout", "20s")
+            .own("http_listen", &format!("127.0.0.1:{}", free_port()))
     });
     let busy = psql(&plimsoll, &["BEGIN; SELECT pg_sleep(1.5); SELECT 'served'; COMMIT;"]);
     let idle = psql(&plimsoll, &["SELECT 'in'", "\\! sleep 15", "SELECT 'out'"]);
     postgres.wait_for_sessions("state = 'active' AND query LIKE '%pg_sleep%'", 1);
     eventually("both to be in", SOON, || plimsoll.log().matches("login attempt: db=p0").count() == 2);
+    assert!(listening(plimsoll.process().pid()) >= 4, "TCP, a Unix socket, HTTP, and where it is asked");
     let mut old = plimsoll.take_over();
+    eventually("the old process to listen nowhere", SOON, || listening(old.pid()) == 0);
+    assert_eq!(old.ended(), None, "it carries both");
     assert_eq!(finish(busy), (true, "\nserved\n".to_string()));
     let (well, said) = finish(idle);
     assert!(!well && said.contains("FATAL:  pooler was restarted"), "{said}");
@@ -236,6 +254,43 @@ fn the_pid_file_names_who_goes_on() {
     plimsoll.signal(Signal::Interrupt);
     plimsoll.wait_exit(SOON);
     assert_eq!(pid(), None);
+}
+
+#[test]
+fn a_pid_file_that_is_named_anew_moves() {
+    let (postgres, mut plimsoll, path) = with_pidfile();
+    drop(plimsoll.take_over());
+    assert!(path.exists());
+    let other = plimsoll.dir().join("other");
+    plimsoll.rewrite(&Ini::new(&postgres).set("pidfile", &other.display().to_string()));
+    let mut old = plimsoll.take_over();
+    assert_eq!(old.wait(SOON).code(), Some(0));
+    assert!(!path.exists(), "nobody has it any more");
+    assert_eq!(fs::read_to_string(&other).unwrap(), format!("{}\n", plimsoll.process().pid()));
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_leaves_the_old_process_at_work() {
+    let postgres = plimsoll_testkit::Postgres::start();
+    let mut plimsoll = common::pooler(Ini::new(&postgres).set("pool_mode", "transaction"));
+    let mut client = plimsoll.client("app", "p0");
+    client.query("BEGIN");
+    let path = plimsoll.dir().join("no-folder").join("pid");
+    plimsoll.rewrite(&Ini::new(&postgres).set("pidfile", &path.display().to_string()));
+    let mark = plimsoll.log_mark();
+    assert_eq!(plimsoll.second(&["-R"]).wait(SOON).code(), Some(1));
+    let told = "online restart failed, going on: the new process cannot start: could not write pidfile '";
+    plimsoll.wait_for_log_since(mark, told, SOON);
+    assert!(!plimsoll.log_since(mark).contains("clients taken over"), "{}", plimsoll.log());
+    assert_eq!(client.value("SELECT 1"), "1");
+    plimsoll.still_works(&["p0"]);
+    // As soon as it can be, all goes well.
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
+    let mut old = plimsoll.take_over();
+    assert_eq!(old.wait(SOON).code(), Some(0));
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", plimsoll.process().pid()));
+    client.query("COMMIT");
 }
 
 #[test]

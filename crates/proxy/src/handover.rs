@@ -26,7 +26,8 @@ use std::time::Duration;
 
 pub(crate) use adopt::adopt;
 pub(crate) use carry::Carrier;
-pub(crate) use door::{Door, Goods, open, serve};
+pub use door::Successor;
+pub(crate) use door::{Door, Goods, open};
 pub(crate) use farewell::see_off;
 pub use frames::FrameError;
 pub(crate) use record::ListenerImage;

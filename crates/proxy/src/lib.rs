@@ -36,6 +36,7 @@ mod outlet;
 mod peers;
 mod proxy_protocol;
 mod random;
+mod ready_thread;
 mod relay;
 mod replication;
 mod report;
@@ -65,7 +66,7 @@ pub use control::{
     TargetView, TrendView,
 };
 pub use credentials::{Credentials, Given, Giving, NoCredentials, Wanted};
-pub use handover::{AskError, FrameError, Offer, ask as ask_predecessor};
+pub use handover::{AskError, FrameError, Offer, Successor, ask as ask_predecessor};
 pub use keeper::{
     GrantLimits, Keeper, Kept, NotByCertificate, Proof, Proved, ProvedView, Proving, Recognising, Refused,
     ShownCertificate,
@@ -74,9 +75,10 @@ pub use liveness::{FoundView, LifeView};
 pub use peers::{PeerTraffic, PeerView};
 pub use plimsoll_auth::{Bearer, Discovery};
 pub use plimsoll_ledger::Rate;
+pub use ready_thread::ReadyThread;
 pub use security::{ldap_tls, tls_settings};
 pub use spill::{StoreView, probe_spill_dir};
-pub use start::{Options, StartError, start};
+pub use start::{Built, Options, StartError, prepare, start};
 pub use stats::{COUNTERS, Counter, PoolTimes, TIME_ENDS_US, Times, Totals};
 pub use views::{
     DeedView, HoldView, HouseView, NeedView, SiteView, SpillView, StatementView, TextFrom, VerdictLevel,

@@ -1,5 +1,6 @@
 //! From a plan to a running pooler.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -16,10 +17,11 @@ use crate::console::Console;
 use crate::control::Control;
 use crate::control_thread::{self, Averages, ConsoleClient};
 use crate::credentials::Credentials;
-use crate::handover::{self, Door, Goods, Offer};
+use crate::handover::{self, Door, Goods, Offer, Successor};
 use crate::hub::{Hub, Parts};
 use crate::keeper::Keeper;
 use crate::listener::{self, Given, GivenBy};
+use crate::ready_thread::ReadyThread;
 use crate::security::Security;
 use crate::voucher::Voucher;
 use crate::worker::{self, Worker};
@@ -49,7 +51,7 @@ pub struct Options {
     /// What the process before this one offers (`-R`).
     pub offer: Option<Offer>,
     /// Told which process everything has been given to.
-    pub given: Box<dyn Fn(u32) + Send>,
+    pub given: Box<dyn Fn(&Successor) + Send>,
 }
 
 /// Why the pooler cannot start.
@@ -85,14 +87,25 @@ pub enum StartError {
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn start(plan: Plan, mut options: Options) -> Result<Control, StartError> {
-    let Some(offer) = options.offer.take() else { return build(plan, options, None).and_then(Built::go) };
-    let mut offer = offer;
+pub fn start(plan: Plan, options: Options) -> Result<Control, StartError> {
+    prepare(plan, options)?.go()
+}
+
+/// The same up to the moment when it begins: binds, makes threads, and starts nothing. A process that is to be taken over
+/// goes on with everything; on failure it is told why.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn prepare(plan: Plan, mut options: Options) -> Result<Built, StartError> {
+    let Some(mut offer) = options.offer.take() else { return build(plan, options, None) };
     let begun = offer.start();
     let listeners = offer.take_listeners().map_err(|error| StartError::Takeover(error.to_string()));
-    let built = listeners.and_then(|listeners| build(plan, options, Some((begun, listeners))));
+    let built = listeners.and_then(|listeners| {
+        let hearing = ReadyThread::new("restarted").map_err(StartError::Thread)?;
+        Ok((build(plan, options, Some((begun, listeners)))?, hearing))
+    });
     match built {
-        Ok(built) => built.take_over(offer),
+        Ok((built, hearing)) => Ok(Built { takeover: Some(Takeover { offer, hearing }), ..built }),
         Err(error) => {
             offer.fail(&error.to_string());
             Err(error)
@@ -100,14 +113,22 @@ pub fn start(plan: Plan, mut options: Options) -> Result<Control, StartError> {
     }
 }
 
-/// Everything made, nothing running.
-struct Built {
-    hub: Arc<Hub>,
-    runtimes: Vec<Runtime>,
-    control_runtime: Runtime,
+/// Everything made, nothing running. Dropped, a process that was to be taken over goes on.
+#[must_use = "nothing runs before it goes"]
+pub struct Built {
+    control: Control,
+    workers: Vec<(ReadyThread, Runtime)>,
+    control_loop: (ReadyThread, Runtime),
     inbox: mpsc::UnboundedReceiver<ConsoleClient>,
-    door: Option<Door>,
+    door: Option<(ReadyThread, Door)>,
     goods: Goods,
+    takeover: Option<Takeover>,
+}
+
+/// What another process offers, and who will hear what becomes of the rest of it.
+struct Takeover {
+    offer: Offer,
+    hearing: ReadyThread,
 }
 
 /// What listens already, and where the process before was asked.
@@ -126,18 +147,20 @@ fn build(plan: Plan, options: Options, before: Option<(Instant, Listening)>) -> 
             None
         }),
     };
-    let runtimes: Vec<Runtime> =
-        (0..workers(&plan)).map(|_| runtime()).collect::<Result<_, _>>().map_err(StartError::Thread)?;
-    let control_runtime = runtime().map_err(StartError::Thread)?;
+    let door = door.map(|door| Ok((ReadyThread::new("restart")?, door))).transpose();
+    let door = door.map_err(StartError::Thread)?;
+    let workers = (0..workers(&plan)).map(|id| event_loop(&format!("worker-{id}")));
+    let workers: Vec<_> = workers.collect::<Result<_, _>>().map_err(StartError::Thread)?;
+    let control_loop = event_loop("control").map_err(StartError::Thread)?;
     let (console_door, inbox) = mpsc::unbounded_channel();
     let policy =
         Policy { mock_secret: options.mock_secret.clone(), scram_iterations: plan.general.scram_iterations };
-    let workers = runtimes.iter().map(|runtime| Worker::new(runtime.handle().clone())).collect();
+    let handles = workers.iter().map(|(_, runtime)| Worker::new(runtime.handle().clone())).collect();
     let Options { console, keeper, voucher, credentials, http, given, .. } = options;
     let parts = Parts {
         plan,
         security,
-        workers,
+        workers: handles,
         console,
         keeper,
         voucher,
@@ -148,15 +171,40 @@ fn build(plan: Plan, options: Options, before: Option<(Instant, Listening)>) -> 
         start,
     };
     let (hub, goods) = (Arc::new(Hub::new(parts)), Goods { http, given });
-    Ok(Built { hub, runtimes, control_runtime, inbox, door, goods })
+    let control = Control { hub, averages: Arc::new(Averages::new()) };
+    Ok(Built { control, workers, control_loop, inbox, door, goods, takeover: None })
 }
 
 impl Built {
+    /// A handle on the pooler, which does not run yet.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Tells a process that was to be taken over why it is not. It goes on.
+    pub fn abandon(self, why: &str) {
+        if let Some(Takeover { offer, .. }) = self.takeover {
+            offer.fail(why);
+        }
+    }
+
+    /// Begins; takes everything over first, if there is something to take over. After that nothing fails any more.
+    ///
+    /// # Errors
+    /// [`StartError::Takeover`].
+    pub fn go(mut self) -> Result<Control, StartError> {
+        match self.takeover.take() {
+            Some(takeover) => self.take_over(takeover),
+            None => Ok(self.begin()),
+        }
+    }
+
     /// Takes everything over, and goes on with it.
-    fn take_over(self, offer: Offer) -> Result<Control, StartError> {
-        let hub = self.hub.clone();
+    fn take_over(self, Takeover { offer, hearing }: Takeover) -> Result<Control, StartError> {
+        let hub = self.control.hub.clone();
         let failed = |error: String| StartError::Takeover(error);
-        let received = offer.receive().map_err(|error| failed(error.to_string()))?;
+        let pidfile = hub.plan().general.pidfile.clone();
+        let received = offer.receive(pidfile).map_err(|error| failed(error.to_string()))?;
         let adopted = handover::adopt(&hub, received).map_err(|error| failed(error.to_string()));
         let adoption = match adopted {
             Ok(adoption) => adoption,
@@ -170,28 +218,29 @@ impl Built {
             std::mem::forget((self, adoption));
             return Err(failed(format!("it has given up waiting, or has ended ({error})")));
         }
+        // From here on the other process has nothing, and there is no way back.
         tracing::info!("online restart: {} clients taken over", adoption.clients());
-        let control = self.go()?;
-        adoption.go(&hub).map_err(StartError::Thread)?;
+        let control = self.begin();
+        adoption.go(&hub, hearing);
         control.drop_lost_databases();
         Ok(control)
     }
 
     /// Starts everything.
-    fn go(self) -> Result<Control, StartError> {
-        let Built { hub, runtimes, control_runtime, inbox, door, goods } = self;
-        let control = Control { hub: hub.clone(), averages: Arc::new(Averages::new()) };
-        for (id, runtime) in (0..).zip(runtimes) {
-            let hub = hub.clone();
-            let work = move || runtime.block_on(worker::watch_idle(hub, WorkerId(id)));
-            named(&format!("worker-{id}"), work)?;
+    fn begin(self) -> Control {
+        let Built { control, workers, control_loop, inbox, door, goods, takeover: _ } = self;
+        for (id, (thread, runtime)) in (0..).zip(workers) {
+            let hub = control.hub.clone();
+            thread.begin(move || runtime.block_on(worker::watch_idle(hub, WorkerId(id))));
         }
         let run = control_thread::run(control.clone(), inbox);
-        named("control", move || control_runtime.block_on(run))?;
-        if let Some(door) = door {
-            handover::serve(door, hub, goods).map_err(StartError::Thread)?;
+        let (thread, runtime) = control_loop;
+        thread.begin(move || runtime.block_on(run));
+        if let Some((thread, door)) = door {
+            let hub = control.hub.clone();
+            thread.begin(move || door.answer(&hub, goods));
         }
-        Ok(control)
+        control
     }
 }
 
@@ -201,11 +250,9 @@ fn workers(plan: &Plan) -> u16 {
     plan.own.workers.unwrap_or_else(|| cores().min(WORKERS_MAX)).max(1)
 }
 
-fn runtime() -> std::io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()
-}
-
-/// A thread that runs as long as the process.
-fn named(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
-    thread::Builder::new().name(name.to_string()).spawn(work).map(drop).map_err(StartError::Thread)
+/// An event loop, and the thread that will run it as long as the process lives.
+fn event_loop(name: &str) -> io::Result<(ReadyThread, Runtime)> {
+    let mut runtime = Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
+    Ok((ReadyThread::new(name)?, runtime))
 }

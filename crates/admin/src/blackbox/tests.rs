@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 use plimsoll_ledger::snapshot::{Head, Recorded, SNAPSHOT_BYTES_MAX};
 

@@ -46,8 +46,61 @@ fn one_that_was_taken_over_stays_when_its_first_owner_goes() {
     fs::write(&path, "1\n").expect("another process has it now");
     drop(first);
     assert_eq!(fs::read_to_string(&path).expect("there"), "1\n");
-    let second = Pidfile::take_over(&path).expect("taken over");
+    let beside = Mark::set(Some(&path), Some(1)).expect("written beside it");
+    assert_eq!(fs::read_to_string(&path).expect("there"), "1\n");
+    let second = beside.taken();
     assert_eq!(fs::read_to_string(&path).expect("there"), format!("{}\n", std::process::id()));
     drop(second);
     assert!(!path.exists());
+}
+
+fn beside(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.new", path.display()))
+}
+
+#[test]
+fn who_does_not_take_over_leaves_nothing() {
+    let path = path("given-up");
+    fs::write(&path, "1\n").expect("another process has it");
+    // Left behind by one that was killed.
+    fs::write(beside(&path), "2\n").expect("written");
+    drop(Mark::set(Some(&path), Some(1)).expect("written beside it"));
+    assert_eq!(fs::read_to_string(&path).expect("there"), "1\n");
+    assert!(!beside(&path).exists());
+    fs::remove_file(&path).expect("it is still there");
+}
+
+#[test]
+fn a_link_that_lies_in_the_way_is_not_followed() {
+    let (path, victim) = (path("link"), path("victim"));
+    fs::write(&victim, "precious").expect("written");
+    std::os::unix::fs::symlink(&victim, beside(&path)).expect("a link");
+    let mark = Mark::set(Some(&path), Some(1)).expect("written beside it").taken();
+    assert_eq!(fs::read_to_string(&victim).expect("there"), "precious");
+    assert!(fs::symlink_metadata(&path).expect("there").is_file());
+    drop(mark);
+    fs::remove_file(&victim).expect("it is still there");
+}
+
+#[test]
+fn one_that_cannot_be_written_is_known_before_anything_is_taken() {
+    let path = path("no-folder").join("pid");
+    let error = Mark::set(Some(&path), Some(1)).expect_err("there is no folder");
+    assert!(error.starts_with(&format!("could not write pidfile '{}': ", path.display())), "{error}");
+}
+
+#[test]
+fn the_same_file_is_left_to_the_next_process_even_before_that_has_written_it() {
+    let path = path("left");
+    let folder = std::env::temp_dir();
+    let roundabout = folder.join(".").join(path.file_name().expect("a name"));
+    for (its, stays) in [(Some(&path), true), (Some(&roundabout), true), (None, false)] {
+        let mark = Mark::set(Some(&path), None).expect("written");
+        mark.leave_to(its.map(PathBuf::as_path));
+        assert_eq!(path.exists(), stays, "{its:?}");
+        let _ = fs::remove_file(&path);
+    }
+    let other = folder.join("another-pidfile");
+    Mark::set(Some(&path), None).expect("written").leave_to(Some(&other));
+    assert!(!path.exists(), "nobody else has it");
 }

@@ -17,7 +17,7 @@ use super::record::{
     self, Clean, ClientImage, ConsoleImage, Doing, FreshImage, HeldImage, Mode, PoolImage, Rules,
     ServerImage, What,
 };
-use super::take::{Received, Taking};
+use super::take::{Hearing, Received, Taking};
 use crate::carry::Carry;
 use crate::console::Level;
 use crate::control::holders;
@@ -72,11 +72,8 @@ impl Adoption {
         self.relays.len()
     }
 
-    /// Begins. The workers run.
-    ///
-    /// # Errors
-    /// There can be no thread.
-    pub(crate) fn go(self, hub: &Arc<Hub>) -> std::io::Result<()> {
+    /// Begins. The workers run; `hearing` is for what becomes of the rest.
+    pub(crate) fn go(self, hub: &Arc<Hub>, hearing: Hearing) {
         for (worker, relay) in self.relays {
             listener::resume(hub, worker, relay);
         }
@@ -87,7 +84,7 @@ impl Adoption {
         }
         hub.watch_all_parked();
         super::see_off(hub, self.carried, self.holders);
-        self.taking.hear(hub.clone(), self.left)
+        self.taking.hear(hub.clone(), self.left, hearing);
     }
 }
 

@@ -46,8 +46,24 @@ pub(crate) struct Door {
 /// What else goes to the next process, and who hears of it.
 pub(crate) struct Goods {
     pub(crate) http: Vec<(SocketAddr, OwnedFd)>,
-    /// Told the id of the process to which everything belongs now.
-    pub(crate) given: Box<dyn Fn(u32) + Send>,
+    /// Told to whom everything belongs now.
+    pub(crate) given: Box<dyn Fn(&Successor) + Send>,
+}
+
+/// The process to which everything has been given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Successor {
+    /// Its id.
+    pub pid: u32,
+    /// Its pid file, if it has one: an absolute path.
+    pub pidfile: Option<PathBuf>,
+}
+
+/// What remains to be done when everything has been given away.
+struct Remains {
+    frames: Frames,
+    left: Vec<SlotId>,
+    successor: Successor,
 }
 
 /// Where the socket is; `None`: there is no folder for it.
@@ -83,7 +99,7 @@ impl Door {
     }
 
     /// Answers, one at a time, until everything has been given away. Blocks its thread.
-    pub(crate) fn answer(self, hub: &Arc<Hub>, goods: &Goods) {
+    pub(crate) fn answer(self, hub: &Arc<Hub>, goods: Goods) {
         loop {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
@@ -104,9 +120,11 @@ impl Door {
                     continue;
                 }
             }
-            match self.hand_over(hub, goods, stream) {
-                Ok(Some((frames, left, pid))) => {
-                    (goods.given)(pid);
+            match self.hand_over(hub, &goods, stream) {
+                Ok(Some(Remains { frames, left, successor })) => {
+                    (goods.given)(&successor);
+                    // What is carried may stay for long, and listens nowhere.
+                    drop((self.listener, goods));
                     return wind_up(hub, frames, left);
                 }
                 Ok(None) => {}
@@ -121,7 +139,7 @@ impl Door {
         hub: &Arc<Hub>,
         goods: &Goods,
         stream: UnixStream,
-    ) -> Result<Option<(Frames, Vec<SlotId>, u32)>, FrameError> {
+    ) -> Result<Option<Remains>, FrameError> {
         let mut frames = Frames::new(stream, PREPARE_MAX);
         let (hello, _) = frames.receive::<Hello>()?;
         if let Some(why) = refusal(hub, &hello) {
@@ -131,8 +149,8 @@ impl Door {
         }
         tracing::info!("online restart: {} (process {}) is preparing", hello.program, hello.pid);
         self.offer(hub, goods, &mut frames)?;
-        let pid = match frames.receive::<Prepared>()?.0 {
-            Prepared::Ready { pid } => pid,
+        let successor = match frames.receive::<Prepared>()?.0 {
+            Prepared::Ready { pid, pidfile } => Successor { pid, pidfile },
             Prepared::Failed(why) => {
                 tracing::warn!("online restart failed, going on: the new process cannot start: {why}");
                 return Ok(None);
@@ -148,7 +166,8 @@ impl Door {
             }
         };
         frames.set_limit(hub.plan().general.suspend_timeout.max(FROZEN_MIN));
-        Ok(give_all(hub, frozen, &mut frames, begun).map(|left| (frames, left, pid)))
+        let left = give_all(hub, frozen, &mut frames, begun);
+        Ok(left.map(|left| Remains { frames, left, successor }))
     }
 
     /// The listening sockets, before anything stands still: they stay ours as well.
@@ -285,13 +304,4 @@ pub(super) fn peer_uid(stream: &UnixStream) -> Option<u32> {
 pub(super) fn own_uid() -> Option<u32> {
     let (one, _other) = UnixStream::pair().ok()?;
     peer_uid(&one)
-}
-
-/// Begins to answer, on a thread of its own.
-///
-/// # Errors
-/// There can be no thread.
-pub(crate) fn serve(door: Door, hub: Arc<Hub>, goods: Goods) -> io::Result<()> {
-    let work = move || door.answer(&hub, &goods);
-    std::thread::Builder::new().name("restart".to_string()).spawn(work).map(drop)
 }

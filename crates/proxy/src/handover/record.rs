@@ -48,6 +48,9 @@ pub(super) enum Prepared {
     /// The process that will go on.
     Ready {
         pid: u32,
+        /// Where its pid file is, if it has one.
+        #[serde(default)]
+        pidfile: Option<PathBuf>,
     },
     Failed(String),
 }

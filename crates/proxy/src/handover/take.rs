@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use super::record::{
 use super::{PREPARE_MAX, VERSION};
 use crate::hub::{Hub, monotonic_ns};
 use crate::listener::{Given, GivenBy};
+use crate::ready_thread::ReadyThread;
 
 /// How long the old process may take to send everything, once it stands still: it gives up earlier itself.
 const RECEIVE_MAX: Duration = Duration::from_secs(60);
@@ -142,15 +144,17 @@ impl Offer {
         Ok((given, door))
     }
 
-    /// Tells the old process why there is no start.
-    pub(crate) fn fail(mut self, why: &str) {
+    /// Tells the old process why it is not taken over. It goes on.
+    pub fn fail(mut self, why: &str) {
         // It notices our end as well.
         let _ = self.frames.send(&Prepared::Failed(why.to_string()), None);
     }
 
-    /// Everything is prepared here: the old process stops, and sends what it has.
-    pub(crate) fn receive(mut self) -> Result<Received, FrameError> {
-        self.frames.send(&Prepared::Ready { pid: std::process::id() }, None)?;
+    /// Everything is prepared here: the old process stops, and sends what it has. `pidfile`: ours.
+    pub(crate) fn receive(mut self, pidfile: Option<PathBuf>) -> Result<Received, FrameError> {
+        // Both may have been started in different folders.
+        let pidfile = pidfile.map(|path| std::path::absolute(&path).unwrap_or(path));
+        self.frames.send(&Prepared::Ready { pid: std::process::id(), pidfile }, None)?;
         self.frames.set_limit(RECEIVE_MAX);
         let (head, _) = self.frames.receive::<Head>()?;
         let frames = &mut self.frames;
@@ -194,6 +198,9 @@ fn with_sockets<T: DeserializeOwned>(
     (0..count.min(RECORDS_MAX)).map(one).collect()
 }
 
+/// The thread that hears of what stays with the old process.
+pub(crate) type Hearing = ReadyThread;
+
 /// The last step.
 #[derive(Debug)]
 pub(crate) struct Taking {
@@ -209,12 +216,9 @@ impl Taking {
         self.frames.send_taken()
     }
 
-    /// Hears what becomes of the server connections that stayed there, on a thread of its own.
-    ///
-    /// # Errors
-    /// There can be no thread.
-    pub(crate) fn hear(mut self, hub: Arc<Hub>, left: Vec<Option<SlotId>>) -> io::Result<()> {
-        let work = move || {
+    /// Hears what becomes of the server connections that stayed there, until that process has ended.
+    pub(crate) fn hear(mut self, hub: Arc<Hub>, left: Vec<Option<SlotId>>, hearing: Hearing) {
+        hearing.begin(move || {
             self.frames.set_limit(AFTERWARDS_MAX);
             let mut open = left;
             while let Ok((Afterwards::Ended(number), _)) = self.frames.receive() {
@@ -223,7 +227,6 @@ impl Taking {
             }
             // The process has ended, and what it had with it.
             open.into_iter().flatten().for_each(|slot| hub.closed(slot));
-        };
-        std::thread::Builder::new().name("restarted".to_string()).spawn(work).map(drop)
+        });
     }
 }
