@@ -18,7 +18,12 @@ use plimsoll_testkit::{
 
 /// A psql under TLS that does these things one after the other, in a process of its own.
 fn psql(plimsoll: &Plimsoll, commands: &[&str]) -> std::process::Child {
-    let connection = format!("host=localhost port={} dbname=p0 user=app sslmode=require", plimsoll.port());
+    psql_as(plimsoll, "dbname=p0 user=app", commands)
+}
+
+/// The same as somebody else, or somewhere else.
+fn psql_as(plimsoll: &Plimsoll, who: &str, commands: &[&str]) -> std::process::Child {
+    let connection = format!("host=localhost port={} {who} sslmode=require", plimsoll.port());
     let mut command = Command::new("psql");
     command.args(["-XAtq", "-d", &connection]).env("PGSSLCERT", "none");
     for one in commands {
@@ -71,6 +76,23 @@ fn a_client_under_tls_is_served_to_the_end_of_its_transaction_and_told_then() {
     assert!(said.contains("HINT:  Connect again."), "{said}");
     assert_eq!(old.wait(SOON).code(), Some(0));
     assert_eq!(finish(psql(&plimsoll, &["SELECT 'again'"])), (true, "again\n".to_string()));
+}
+
+#[test]
+fn a_console_under_tls_is_told_to_come_again() {
+    let maker = Maker::new();
+    maker.self_signed("server", "localhost");
+    let (_postgres, mut plimsoll) = house(|ini| with_tls(ini, "client", "require", &maker, "server"));
+    let console = "dbname=pgbouncer user=admin password=admin-secret";
+    let first = psql_as(&plimsoll, console, &["SHOW VERSION", "\\! sleep 5", "SHOW VERSION"]);
+    eventually("it to be in", SOON, || plimsoll.log().contains("pgbouncer/admin@"));
+    // It says nothing more for a while.
+    let mut old = plimsoll.take_over();
+    let (well, said) = finish(first);
+    assert!(!well && said.contains("FATAL:  pooler was restarted"), "{said}");
+    assert_eq!(old.wait(SOON).code(), Some(0), "{}", plimsoll.log());
+    let (well, said) = finish(psql_as(&plimsoll, console, &["SHOW VERSION"]));
+    assert!(well && said.contains("plimsoll"), "{said}");
 }
 
 /// What a new process might do wrong, said by hand: `phase` is how far it goes.
