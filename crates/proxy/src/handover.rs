@@ -10,6 +10,7 @@
 //! | `carry` | what cannot be moved: bytes copied between its socket and the new process |
 //! | `farewell` | clients that are carried leave when they are idle |
 //! | `record` | what is sent |
+//! | `rules` | the rules by which a hold goes on |
 //! | `frames` | how: frames, descriptors, limits |
 
 mod adopt;
@@ -19,6 +20,7 @@ mod farewell;
 mod frames;
 mod give;
 mod record;
+mod rules;
 mod stage;
 mod take;
 

@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 use plimsoll_config::Database;
 use plimsoll_ledger::{Provenance, Record, Said, SaidKind};
 use plimsoll_pool::{Adopted, AdoptedState, CapOf, Future, Grant, Moves};
-use plimsoll_session::{CleanWhen, ImageError, Link, Session, Settings, Unpacking};
-use plimsoll_types::{Cause, ClientId, HoldId, Moment, PoolMode, SlotId, WorkerId};
+use plimsoll_session::{ImageError, Link, Session, Unpacking};
+use plimsoll_types::{Cause, ClientId, HoldId, Moment, SlotId, WorkerId};
 use socket2::Socket;
 
 use super::record::{
-    self, Clean, ClientImage, ConsoleImage, Doing, FreshImage, HeldImage, Mode, PoolImage, Rules,
-    ServerImage, What,
+    self, ClientImage, ConsoleImage, Doing, FreshImage, HeldImage, PoolImage, ServerImage, What,
 };
+use super::rules::by_rules;
 use super::take::{Hearing, Received, Taking};
 use crate::carry::Carry;
 use crate::console::Level;
@@ -507,24 +507,6 @@ impl Adopter {
 
 fn moment(at: u64) -> Result<Moment, AdoptError> {
     if at < MOMENT_MAX { Ok(Moment(at)) } else { bad("a moment that never comes") }
-}
-
-/// The usual settings, but for what a hold has begun with.
-fn by_rules(usual: &Settings, rules: Rules) -> Settings {
-    Settings {
-        mode: match rules.mode {
-            Mode::Session => PoolMode::Session,
-            Mode::Transaction => PoolMode::Transaction,
-            Mode::Statement => PoolMode::Statement,
-        },
-        prepared_max: rules.prepared_max,
-        clean: match rules.clean {
-            Clean::Never => CleanWhen::Never,
-            Clean::AfterSession => CleanWhen::AfterSession,
-            Clean::Always => CleanWhen::Always,
-        },
-        ..usual.clone()
-    }
 }
 
 /// What others see of it.

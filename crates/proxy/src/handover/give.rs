@@ -7,15 +7,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use plimsoll_pool::{CapOf, Grant, SlotState, SlotView};
-use plimsoll_session::{CleanWhen, Packing, Settings};
-use plimsoll_types::{Cause, PoolMode, SlotId};
+use plimsoll_session::Packing;
+use plimsoll_types::{Cause, SlotId};
 
 use super::carry::{Carrier, Load};
 use super::frames::{FrameError, Frames};
 use super::record::{
-    self, Address, Clean, ClientImage, ConsoleImage, Doing, FreshImage, Head, HeldImage, LeftImage, Mode,
-    Paused, PoolImage, PoolName, Rules, ServerImage, What,
+    self, Address, ClientImage, ConsoleImage, Doing, FreshImage, Head, HeldImage, LeftImage, Paused,
+    PoolImage, PoolName, ServerImage, What,
 };
+use super::rules::rules;
 use super::stage::{Count, Fate, Resting, Seated, Stage};
 use super::{STILL_MAX, TASKS_MAX};
 use crate::console::Level;
@@ -453,22 +454,6 @@ fn held_image(relay: &Relay, conn: &ServerConn) -> HeldImage {
         granted: conn.tally.granted.0,
         rules: rules(relay.settings()),
         said: texts.map(|text| (text.bytes.into(), text.total as u64)).collect(),
-    }
-}
-
-fn rules(settings: &Settings) -> Rules {
-    Rules {
-        mode: match settings.mode {
-            PoolMode::Session => Mode::Session,
-            PoolMode::Transaction => Mode::Transaction,
-            PoolMode::Statement => Mode::Statement,
-        },
-        prepared_max: settings.prepared_max,
-        clean: match settings.clean {
-            CleanWhen::Never => Clean::Never,
-            CleanWhen::AfterSession => Clean::AfterSession,
-            CleanWhen::Always => Clean::Always,
-        },
     }
 }
 

@@ -395,6 +395,7 @@ pub(super) struct ClientImage {
     pub(super) output: Bytes,
     pub(super) replication: Option<Replicates>,
     /// It was told to go and has not heard of it.
+    #[serde(default)]
     pub(super) killed: bool,
 }
 
