@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use plimsoll_types::Secret;
+use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
 /// Memory, KiB.
@@ -28,6 +29,11 @@ const AT_ONCE: usize = 2;
 
 /// Computed or waiting at once: less than half a second of waiting.
 const WAITING_MAX: usize = 32;
+
+/// What is reserved for one, in blocks of 1 KiB; only what is used is touched. The system's allocator (glibc) maps more than
+/// 32 MiB for itself and gives it back at once. Anything smaller it keeps from the second time on, for each of its arenas:
+/// after a few sign-ins on as many threads that would be hundreds of MiB.
+const MAPPED_BLOCKS: usize = 33 * 1024;
 
 /// Random bytes of a salt.
 pub const SALT_BYTES: usize = 16;
@@ -147,29 +153,48 @@ pub fn check_new(password: &Secret) -> Result<(), PasswordFault> {
 
 fn compute(password: &[u8], salt: &[u8]) -> Result<String, PasswordFault> {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| PasswordFault::Failed)?;
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let hash: PasswordHash =
-        argon2.hash_password_with_salt(password, salt).map_err(|_| PasswordFault::Failed)?;
+    let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
+    derive(&params, Version::V0x13, password, salt, &mut out)?;
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params).map_err(|_| PasswordFault::Failed)?,
+        salt: Some(Salt::new(salt).map_err(|_| PasswordFault::Failed)?),
+        hash: Some(Output::new(&out).map_err(|_| PasswordFault::Failed)?),
+    };
     Ok(hash.to_string())
+}
+
+fn derive(
+    params: &Params,
+    version: Version,
+    password: &[u8],
+    salt: &[u8],
+    out: &mut [u8],
+) -> Result<(), PasswordFault> {
+    let mut memory = Vec::with_capacity(params.block_count().max(MAPPED_BLOCKS));
+    memory.resize(params.block_count(), Block::default());
+    Argon2::new(Algorithm::Argon2id, version, params.clone())
+        .hash_password_into_with_memory(password, salt, out, &mut memory)
+        .map_err(|_| PasswordFault::Failed)
 }
 
 fn compare(password: &[u8], phc: &str) -> Result<Verdict, PasswordFault> {
     let hash = PasswordHash::new(phc).map_err(|_| PasswordFault::Unreadable)?;
     let params = Params::try_from(&hash).map_err(|_| PasswordFault::Unreadable)?;
-    let argon2id =
-        hash.algorithm == Algorithm::Argon2id.ident() && hash.hash.is_some() && hash.salt.is_some();
-    if !argon2id
+    let (Some(salt), Some(wanted)) = (&hash.salt, &hash.hash) else { return Err(PasswordFault::Unreadable) };
+    let version = hash.version.map_or(Ok(Version::default()), Version::try_from);
+    let version = version.map_err(|_| PasswordFault::Unreadable)?;
+    if hash.algorithm != Algorithm::Argon2id.ident()
         || params.m_cost() > MEMORY_KIB_MAX
         || params.t_cost() > PASSES_MAX
         || params.p_cost() > LANES
     {
         return Err(PasswordFault::Unreadable);
     }
-    match Argon2::default().verify_password(password, &hash) {
-        Ok(()) => Ok(Verdict::Right),
-        Err(argon2::password_hash::Error::PasswordInvalid) => Ok(Verdict::Wrong),
-        Err(_) => Err(PasswordFault::Failed),
-    }
+    let mut out = vec![0; wanted.as_ref().len()];
+    derive(&params, version, password, salt.as_ref(), &mut out)?;
+    Ok(if bool::from(out.ct_eq(wanted.as_ref())) { Verdict::Right } else { Verdict::Wrong })
 }
 
 #[cfg(test)]

@@ -275,18 +275,21 @@ fn one_query(login: &Login) -> Outcome<String> {
     Ok(first.unwrap_or_default())
 }
 
-/// A server that does `first` on its first connection and behaves afterwards: the pooler gets over it.
-fn survives(what: &str, first: impl Fn(&mut FakePeer) -> Outcome<()> + Send + Sync + 'static) {
+/// A server that does `bad` on its second connection and behaves otherwise: the pooler gets over it.
+fn survives(what: &str, bad: impl Fn(&mut FakePeer) -> Outcome<()> + Send + Sync + 'static) {
     let server = FakeServer::start(move |number, peer| {
-        if number == 0 {
-            return first(peer);
+        if number == 1 {
+            return bad(peer);
         }
         peer.welcome()?;
         peer.serve()
     });
     let mut plimsoll = in_front_of(&server);
-    let before = plimsoll.process().rss_bytes();
     let login = plimsoll.login("app", "fake");
+    // What a first client costs (pages of the program, tables) is not what is measured.
+    assert_eq!(one_query(&login).unwrap(), "1");
+    plimsoll.console().query("RECONNECT");
+    let before = plimsoll.process().rss_peak_bytes();
     // The first client may be told why, or wait and be served by the next connection.
     if let Err(failure) = one_query(&login) {
         assert!(failure.is_gone() || failure.server().severity == "FATAL", "{what}");
@@ -296,7 +299,7 @@ fn survives(what: &str, first: impl Fn(&mut FakePeer) -> Outcome<()> + Send + Sy
         Ok(answer) => Err(format!("the answer {answer:?}")),
         Err(failure) => Err(failure.to_string()),
     });
-    assert!(server.accepted() > 1, "{what}: the first connection was never given up");
+    assert!(server.accepted() > 2, "{what}: the second connection was never given up");
     let grown = plimsoll.process().rss_peak_bytes().saturating_sub(before);
     assert!(grown < GROWTH_BYTES_MAX, "{what}: memory grew by {grown} bytes");
 }
